@@ -1,0 +1,54 @@
+"""Distillation to the pre-trained segmentor, which keeps the closed-set quality."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from ood_seg.labels import IGNORE, OUTLIER, split_labels
+from ood_seg.losses._common import checked_logits
+
+
+def distillation_loss(
+    logits: Tensor,
+    teacher_logits: Tensor,
+    labels: Tensor,
+    *,
+    temperature: float = 1.0,
+    outlier_index: int = OUTLIER,
+    ignore_index: int = IGNORE,
+) -> Tensor:
+    r"""Mean over known pixels of `T^2 KL(softmax(teacher / T) || softmax(logits / T))`.
+
+    Softmax is blind to a shift common to all classes, which is what the energy margins move, so
+    this term and an energy loss do not pull against each other. Source: Hinton, Vinyals and Dean,
+    "Distilling the Knowledge in a Neural Network", 2015.
+
+    Args:
+        logits: `(N, C, *)` of the model that is trained.
+        teacher_logits: `(N, C, *)` of the frozen model; no gradient reaches them.
+        labels: `(N, *)`; outlier and ignored pixels take no part.
+        temperature: `T > 0`.
+        outlier_index: label of outlier pixels.
+        ignore_index: label of ignored pixels.
+
+    Returns:
+        Scalar; zero when no pixel is known.
+
+    Raises:
+        TypeError, ValueError: for types or shapes that do not fit.
+    """
+    if not temperature > 0:
+        raise ValueError(f"temperature must be positive, got {temperature}")
+    logits = checked_logits(logits, labels)
+    if teacher_logits.shape != logits.shape:
+        raise ValueError(
+            f"teacher_logits must have the shape of logits {tuple(logits.shape)}, "
+            f"got {tuple(teacher_logits.shape)}"
+        )
+    known_mask, _ = split_labels(labels, outlier_index=outlier_index, ignore_index=ignore_index)
+    student = (logits / temperature).log_softmax(dim=1)
+    teacher = (teacher_logits.detach().to(logits) / temperature).log_softmax(dim=1)
+    divergence = F.kl_div(student, teacher, reduction="none", log_target=True).sum(dim=1)
+    known_count = known_mask.sum().clamp(min=1)
+    return temperature**2 * (divergence * known_mask).sum() / known_count

@@ -1,0 +1,108 @@
+"""Energy regularisation with two squared hinges (EnergyOE)."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from ood_seg.labels import IGNORE, OUTLIER, split_labels
+from ood_seg.losses._common import checked_logits, mean_of_present
+from ood_seg.scores import energy
+
+
+def energy_loss(
+    logits: Tensor,
+    labels: Tensor,
+    *,
+    margin_in: float,
+    margin_out: float,
+    temperature: float = 1.0,
+    outlier_index: int = OUTLIER,
+    ignore_index: int = IGNORE,
+) -> Tensor:
+    r"""Push the energy of known pixels below one margin and that of outliers above another.
+
+    .. math:: L = \tfrac12 \big( \mathrm{mean}_{known} [E - m_{in}]_+^2
+              + \mathrm{mean}_{outlier} [m_{out} - E]_+^2 \big)
+
+    Source: Liu et al., "Energy-based Out-of-distribution Detection", NeurIPS 2020, eq. 7-8, with
+    the factor one half of the code released with Choi et al., CVPR 2023. A term without pixels
+    is left out of the mean; a batch with only ignored pixels gives zero.
+
+    Args:
+        logits: `(N, C, *)`; half precision is computed in float32.
+        labels: `(N, *)`, integer: known classes, `outlier_index` or `ignore_index`.
+        margin_in: `m_in`, the energy that known pixels should stay below.
+        margin_out: `m_out`, the energy that outlier pixels should stay above.
+        temperature: `T` of the energy.
+        outlier_index: label of outlier pixels.
+        ignore_index: label of ignored pixels.
+
+    Returns:
+        Scalar.
+
+    Raises:
+        TypeError, ValueError: for types or shapes that do not fit.
+
+    Example:
+        >>> logits = torch.randn(2, 19, 8, 8, requires_grad=True)
+        >>> labels = torch.randint(0, 19, (2, 8, 8))
+        >>> labels[:, 2:4, 2:4] = 254
+        >>> energy_loss(logits, labels, margin_in=-12.0, margin_out=-6.0).backward()
+    """
+    logits = checked_logits(logits, labels)
+    known_mask, outlier_mask = split_labels(
+        labels, outlier_index=outlier_index, ignore_index=ignore_index
+    )
+    scores = energy(logits, temperature)
+    known, outliers = scores[known_mask], scores[outlier_mask]
+    terms = []
+    if known.numel():
+        terms.append((known - margin_in).relu().square().mean())
+    if outliers.numel():
+        terms.append((margin_out - outliers).relu().square().mean())
+    return mean_of_present(terms, logits)
+
+
+class EnergyLoss(nn.Module):
+    """Module form of `energy_loss`, weighted, for `EnergyHead(losses=[...])`.
+
+    Args:
+        margin_in: see `energy_loss`.
+        margin_out: see `energy_loss`.
+        temperature: see `energy_loss`.
+        loss_weight: factor of the loss.
+        loss_name: key in the training log; must start with `loss`.
+        outlier_index: label of outlier pixels.
+        ignore_index: label of ignored pixels.
+    """
+
+    def __init__(
+        self,
+        *,
+        margin_in: float,
+        margin_out: float,
+        temperature: float = 1.0,
+        loss_weight: float = 1.0,
+        loss_name: str = "loss_energy",
+        outlier_index: int = OUTLIER,
+        ignore_index: int = IGNORE,
+    ) -> None:
+        super().__init__()
+        self.margin_in = margin_in
+        self.margin_out = margin_out
+        self.temperature = temperature
+        self.loss_weight = loss_weight
+        self.loss_name = loss_name
+        self.outlier_index = outlier_index
+        self.ignore_index = ignore_index
+
+    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
+        return self.loss_weight * energy_loss(
+            logits,
+            labels,
+            margin_in=self.margin_in,
+            margin_out=self.margin_out,
+            temperature=self.temperature,
+            outlier_index=self.outlier_index,
+            ignore_index=self.ignore_index,
+        )
