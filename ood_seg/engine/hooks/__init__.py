@@ -1,0 +1,6 @@
+"""mmengine hooks; each does one thing."""
+
+from ood_seg.engine.hooks.outlier_prior_hook import OutlierPriorHook
+from ood_seg.engine.hooks.random_state_hook import RandomStateHook
+
+__all__ = ["OutlierPriorHook", "RandomStateHook"]

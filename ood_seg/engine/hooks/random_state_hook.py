@@ -1,0 +1,63 @@
+"""Hook that carries the random state through a checkpoint."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import torch
+from mmengine.dist import get_world_size
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from mmseg.registry import HOOKS
+
+_CHECKPOINT_KEY = "random_state"
+
+
+@HOOKS.register_module()
+class RandomStateHook(Hook):
+    """Lets a resumed run draw the random numbers that the uninterrupted one would have drawn.
+
+    The states of Python, NumPy and torch (CPU and the current CUDA device) are stored in each
+    checkpoint as tensors and put back right before the first resumed iteration, after mmengine
+    has advanced the data loader. In a distributed run every rank has a state of its own, of which
+    only rank 0 writes checkpoints: there the hook does nothing, and networks with active dropout
+    resume with other masks.
+    """
+
+    priority = "LOWEST"
+
+    def __init__(self) -> None:
+        self._pending: dict | None = None
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Store the states."""
+        if get_world_size() > 1:
+            return
+        python_version, python_state, python_gauss = random.getstate()
+        _, keys, position, has_gauss, gauss = np.random.get_state()
+        checkpoint[_CHECKPOINT_KEY] = {
+            "python": (python_version, torch.tensor(python_state), python_gauss),
+            "numpy": (torch.from_numpy(keys.astype(np.int64)), position, has_gauss, gauss),
+            "torch": torch.get_rng_state(),
+            "cuda": torch.cuda.get_rng_state() if torch.cuda.is_available() else None,
+        }
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Remember the states until the data loader has been advanced."""
+        self._pending = checkpoint.get(_CHECKPOINT_KEY)
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch=None) -> None:
+        """Put the states back once, if the run was resumed."""
+        states, self._pending = self._pending, None
+        if states is None or batch_idx == 0 or get_world_size() > 1:
+            return
+        version, state, gauss = states["python"]
+        random.setstate((version, tuple(state.tolist()), gauss))
+        keys, position, has_gauss, gauss = states["numpy"]
+        np.random.set_state(
+            ("MT19937", keys.numpy().astype(np.uint32), position, has_gauss, gauss)
+        )
+        torch.set_rng_state(states["torch"].cpu())
+        if states["cuda"] is not None and torch.cuda.is_available():
+            torch.cuda.set_rng_state(states["cuda"].cpu())

@@ -1,0 +1,90 @@
+"""Parameter-free head that turns class logits into anomaly scores and outlier losses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from mmengine.model import BaseModule
+from mmseg.registry import MODELS
+from torch import Tensor, nn
+
+from ood_seg.labels import split_labels
+from ood_seg.scores import energy
+from ood_seg.smoothing import GaussianSmoothing
+
+
+@MODELS.register_module()
+class EnergyHead(BaseModule):
+    """Anomaly scores at inference, outlier losses in training, no parameters.
+
+    ```
+    logits (N,C',H,W) -> class channels (N,C,H,W) -> score -> smoothing -> anomaly map (N,H,W)
+                                                 `-> losses(logits, labels)
+    ```
+
+    Args:
+        score: config of a score module (`Energy`, `MaxLogit`, `MaxSoftmax`, `Entropy`).
+        smoothing: keyword arguments of `GaussianSmoothing`, or None for the raw score.
+        losses: configs of outlier losses, called with logits and training labels.
+        num_classes: number of class channels C. Channels beyond it (an abstention class) reach
+            the losses but neither score nor arg-max. None: all channels are classes.
+    """
+
+    def __init__(
+        self,
+        score: dict | None = None,
+        smoothing: dict | None = None,
+        losses: Sequence[dict] = (),
+        num_classes: int | None = None,
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        self.num_classes = num_classes
+        self.score = MODELS.build(score or {"type": "Energy"})
+        self.smoothing = None if smoothing is None else GaussianSmoothing(**smoothing)
+        self.losses = nn.ModuleList(MODELS.build(loss) for loss in losses)
+        names = [loss.loss_name for loss in self.losses]
+        wrong = [name for name in names if not name.startswith("loss")]
+        if wrong or len(set(names)) < len(names):
+            raise ValueError(
+                "each outlier loss needs a loss_name of its own that starts with 'loss' "
+                f"(mmengine sums those), got {names}"
+            )
+
+    def class_logits(self, logits: Tensor) -> Tensor:
+        """Channels of the known classes, `(N, C, *)`.
+
+        Raises:
+            ValueError: if there are fewer channels than classes.
+        """
+        if self.num_classes is None:
+            return logits
+        if logits.shape[1] < self.num_classes:
+            raise ValueError(
+                f"energy_head.num_classes is {self.num_classes}, but the model gives "
+                f"{logits.shape[1]} channels"
+            )
+        return logits[:, : self.num_classes]
+
+    def predict(self, logits: Tensor) -> Tensor:
+        """Anomaly score maps, `(N, C', H, W) -> (N, H, W)`, higher = more anomalous."""
+        scores = self.score(self.class_logits(logits))
+        return scores if self.smoothing is None else self.smoothing(scores)
+
+    def loss(self, logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """Outlier losses by name, and the mean energies of both kinds of pixels for the log.
+
+        Args:
+            logits: `(N, C', H, W)`.
+            labels: `(N, H, W)`: known classes, `OUTLIER` or `IGNORE`.
+        """
+        class_logits = self.class_logits(logits)
+        values = {loss.loss_name: loss(class_logits, labels) for loss in self.losses}
+        with torch.no_grad():
+            energies = energy(class_logits)
+            masks = split_labels(labels)
+        for name, mask in zip(("energy_known", "energy_outlier"), masks, strict=True):
+            if mask.any():
+                values[name] = energies[mask].mean()
+        return values

@@ -1,0 +1,83 @@
+"""Freezing of parameters by name pattern, and of normalisation statistics and dropout."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.dropout import _DropoutNd
+
+
+def freeze_parameters(module: nn.Module, patterns: Sequence[str]) -> list[str]:
+    """Stop the gradient of every parameter whose name matches a pattern.
+
+    Args:
+        module: any module.
+        patterns: shell patterns on full parameter names, such as `backbone.*`.
+
+    Returns:
+        Names of the frozen parameters.
+
+    Raises:
+        ValueError: if a pattern matches nothing; the message lists the names that exist.
+    """
+    matched = _match(module, patterns)
+    for name, parameter in module.named_parameters():
+        if name in matched:
+            parameter.requires_grad_(False)
+    return sorted(matched)
+
+
+def train_only(module: nn.Module, patterns: Sequence[str]) -> list[str]:
+    """Stop the gradient of every parameter whose name matches **no** pattern.
+
+    Args:
+        module: any module.
+        patterns: shell patterns on the names of the parameters that stay trainable.
+
+    Returns:
+        Names of the frozen parameters.
+
+    Raises:
+        ValueError: if a pattern matches nothing; the message lists the names that exist.
+    """
+    matched = _match(module, patterns)
+    frozen = [name for name, _ in module.named_parameters() if name not in matched]
+    for name, parameter in module.named_parameters():
+        if name not in matched:
+            parameter.requires_grad_(False)
+    return sorted(frozen)
+
+
+def fix_norm_statistics(module: nn.Module) -> None:
+    """Put every batch-norm layer in evaluation mode: running statistics are used, not updated."""
+    for layer in module.modules():
+        if isinstance(layer, _BatchNorm):
+            layer.eval()
+
+
+def switch_off_dropout(module: nn.Module) -> None:
+    """Put every dropout layer in evaluation mode."""
+    for layer in module.modules():
+        if isinstance(layer, _DropoutNd):
+            layer.eval()
+
+
+def _match(module: nn.Module, patterns: Sequence[str]) -> set[str]:
+    """Names of the parameters that match any pattern; every pattern must match one."""
+    if isinstance(patterns, str):
+        raise TypeError(f"patterns must be a list of strings, got the string {patterns!r}")
+    names = [name for name, _ in module.named_parameters()]
+    matched: set[str] = set()
+    for pattern in patterns:
+        found = {name for name in names if fnmatchcase(name, pattern)}
+        if not found:
+            prefixes = sorted({".".join(name.split(".")[:2]) for name in names})
+            raise ValueError(
+                f"pattern {pattern!r} matches no parameter; names begin with "
+                f"{', '.join(prefixes)} (shell patterns on full names, such as 'backbone.*')"
+            )
+        matched |= found
+    return matched

@@ -1,0 +1,66 @@
+"""The pre-trained segmentor, kept beside the one that is fine-tuned."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from mmseg.models.segmentors import EncoderDecoder
+from mmseg.models.utils import resize
+from torch import Tensor
+
+from ood_seg.apis.checkpoints import load_weights
+from ood_seg.losses import distillation_loss
+
+
+class Teacher:
+    """Frozen copy of a segmentor with its pre-trained weights.
+
+    It is no `nn.Module` and must not become one: as a submodule its weights would enter the
+    student's checkpoints, optimiser and parameter names. The weights are read again from their
+    file when training resumes, so that the teacher never turns into a half-trained student.
+
+    Args:
+        parts: configs of backbone, neck and decode head.
+        checkpoint: file with the pre-trained weights; keys must match strictly.
+        weight: factor of the distillation loss.
+        temperature: of both softmaxes.
+    """
+
+    def __init__(
+        self, parts: dict, checkpoint: str, weight: float = 1.0, temperature: float = 1.0
+    ) -> None:
+        self.weight = weight
+        self.temperature = temperature
+        self.checkpoint = checkpoint
+        self._parts = copy.deepcopy(parts)
+        self._network: EncoderDecoder | None = None
+
+    def network(self, device: torch.device) -> EncoderDecoder:
+        """The network in evaluation mode on a device; built and loaded at the first call."""
+        if self._network is None:
+            network = EncoderDecoder(**self._parts).eval().requires_grad_(False)
+            weights = load_weights(self.checkpoint)
+            decoder = {k: v for k, v in weights.items() if not k.startswith("auxiliary_head.")}
+            network.load_state_dict(decoder, strict=True)
+            self._network = network
+        return self._network.to(device)
+
+    def loss(self, inputs: Tensor, logits: Tensor, labels: Tensor) -> Tensor:
+        """Weighted distillation loss on known pixels.
+
+        Args:
+            inputs: preprocessed images, `(N, 3, H, W)`.
+            logits: student's class logits at the labels' size, `(N, C, H, W)`.
+            labels: `(N, H, W)`.
+        """
+        network = self.network(inputs.device)
+        with torch.no_grad():
+            teacher_logits = resize(
+                network.decode_head(network.extract_feat(inputs)),
+                size=labels.shape[-2:],
+                mode="bilinear",
+                align_corners=network.align_corners,
+            )[:, : logits.shape[1]]
+        loss = distillation_loss(logits, teacher_logits, labels, temperature=self.temperature)
+        return self.weight * loss

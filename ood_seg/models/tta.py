@@ -1,0 +1,47 @@
+"""Test-time augmentation that averages logits first and scores them once."""
+
+from __future__ import annotations
+
+import torch
+from mmengine.model import BaseTTAModel
+from mmengine.structures import PixelData
+from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
+
+
+@MODELS.register_module()
+class OODTTAModel(BaseTTAModel):
+    """Merges flipped and rescaled predictions of an `OODEncoderDecoder`.
+
+    mmseg's own `SegTTAModel` averages softmax probabilities, after which no energy can be had.
+    Here the logits, already flipped back and at the original size, are averaged; arg-max and
+    anomaly score are taken from the mean.
+    """
+
+    def merge_preds(self, data_samples_list: list[list[SegDataSample]]) -> list[SegDataSample]:
+        """Merge the augmented predictions of each image.
+
+        Args:
+            data_samples_list: for each image, one sample for each augmentation.
+
+        Returns:
+            One sample for each image, with `seg_logits`, `pred_sem_seg` and `pred_anomaly`.
+        """
+        return [self._merge(samples) for samples in data_samples_list]
+
+    def _merge(self, samples: list[SegDataSample]) -> SegDataSample:
+        logits = torch.zeros_like(samples[0].seg_logits.data)
+        for sample in samples:
+            logits += sample.seg_logits.data
+        logits /= len(samples)
+        merged = samples[0]
+        merged.set_data(
+            {
+                "seg_logits": PixelData(data=logits),
+                "pred_sem_seg": PixelData(data=logits.argmax(dim=0, keepdim=True)),
+                "pred_anomaly": PixelData(
+                    data=self.module.energy_head.predict(logits.unsqueeze(0))
+                ),
+            }
+        )
+        return merged
