@@ -1,0 +1,173 @@
+"""Reading COCO instance annotations, their masks and their pictures, with checks on the way.
+
+`pycocotools.coco.COCO` is not used: it prints while it loads and indexes far more than is needed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+# What is read of each entry; other keys are ignored.
+_NEEDED_KEYS = {
+    "images": ("id", "file_name", "height", "width"),
+    "annotations": ("id", "image_id", "category_id", "segmentation"),
+    "categories": ("id", "name"),
+}
+
+
+def read_annotations(ann_file: Path) -> dict[str, list[dict[str, Any]]]:
+    """Load an instance annotation file.
+
+    Args:
+        ann_file: JSON as COCO publishes it.
+
+    Returns:
+        The lists `images`, `annotations` and `categories`; each entry has the keys that are read.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is no JSON or no instance annotation file; the error says what is missing.
+    """
+    if not ann_file.is_file():
+        raise FileNotFoundError(
+            f"annotation file {ann_file} not found; expected COCO's instances_*.json, which stands "
+            "in the archive `annotations_trainval2017.zip`"
+        )
+    try:
+        content = json.loads(ann_file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{ann_file} is not valid JSON: {error}") from error
+    for part, keys in _NEEDED_KEYS.items():
+        entries = content.get(part) if isinstance(content, dict) else None
+        if not isinstance(entries, list):
+            raise ValueError(f"{ann_file} is no COCO instance file: it has no list {part!r}")
+        for entry in entries:
+            missing = [key for key in keys if key not in entry]
+            if missing:
+                raise ValueError(
+                    f"{ann_file} is no COCO instance file: an entry of {part!r} (id "
+                    f"{entry.get('id')}) has no {', '.join(map(repr, missing))}"
+                )
+    repeated = [key for key, n in Counter(e["id"] for e in content["images"]).items() if n > 1]
+    if repeated:
+        raise ValueError(f"{ann_file} lists image ids more than once: {repeated[:5]}")
+    return {part: content[part] for part in _NEEDED_KEYS}
+
+
+def image_path(img_dir: Path, file_name: str, ann_file: Path) -> Path:
+    """Where a picture lies, given the name that the annotation file gives it.
+
+    Raises:
+        ValueError: the name is absolute or leads out of `img_dir`.
+    """
+    # Both flavours, so that a file made elsewhere cannot slip through on either system.
+    flavours = PurePosixPath(file_name), PureWindowsPath(file_name)
+    if any(name.anchor or ".." in name.parts for name in flavours) or not flavours[0].parts:
+        raise ValueError(
+            f"{ann_file} names the picture {file_name!r}, which leads out of img_dir; "
+            "expected a path relative to it"
+        )
+    return img_dir / file_name
+
+
+def encode_mask(
+    segmentation: Any, height: int, width: int, *, origin: str
+) -> dict[str, Any] | None:
+    """Bring an annotation's mask into compressed run lengths.
+
+    Run lengths go down the columns, left to right, and alternate between background and object,
+    background first.
+
+    Args:
+        segmentation: a list of polygons `[x0, y0, x1, y1, ...]`, or a dict with `size` `[h, w]`
+            and `counts`, either a list of run lengths or COCO's compressed string.
+        height: rows of the picture.
+        width: columns of the picture.
+        origin: named in errors.
+
+    Returns:
+        `{"size": [height, width], "counts": bytes}`, or None where no polygon has three points.
+
+    Raises:
+        ValueError: neither polygons nor run lengths, or run lengths of another size.
+    """
+    from pycocotools import mask as run_lengths
+
+    if isinstance(segmentation, list):
+        # pycocotools takes four numbers for a box, so lines must not reach it.
+        polygons = [polygon for polygon in segmentation if len(polygon) >= 6]
+        if not polygons:
+            return None
+        return run_lengths.merge(run_lengths.frPyObjects(polygons, height, width))
+    if not isinstance(segmentation, dict) or not {"size", "counts"} <= segmentation.keys():
+        raise ValueError(f"{origin}: segmentation is neither polygons nor run lengths")
+    if list(segmentation["size"]) != [height, width]:
+        raise ValueError(
+            f"{origin}: run lengths are made for a size of {segmentation['size']}, "
+            f"the picture has [{height}, {width}] (h, w)"
+        )
+    counts = segmentation["counts"]
+    if not isinstance(counts, list):
+        counts = counts.encode() if isinstance(counts, str) else counts
+        return {"size": [height, width], "counts": counts}
+    if sum(counts) != height * width or min(counts, default=0) < 0:
+        raise ValueError(
+            f"{origin}: run lengths must be >= 0 and add up to {height * width}, got {sum(counts)}"
+        )
+    return run_lengths.frPyObjects(segmentation, height, width)
+
+
+def decode_mask(counts: bytes, height: int, width: int, *, origin: str) -> np.ndarray:
+    """Turn compressed run lengths into a mask.
+
+    Returns:
+        `(height, width)` bool.
+
+    Raises:
+        ValueError: the run lengths do not fill the picture.
+    """
+    from pycocotools import mask as run_lengths
+
+    try:
+        return run_lengths.decode({"size": [height, width], "counts": counts}).astype(bool)
+    except ValueError as error:
+        raise ValueError(f"{origin}: run lengths cannot be decoded: {error}") from error
+
+
+def read_picture(path: Path, height: int, width: int) -> np.ndarray:
+    """Decode a picture completely; pillow, unlike OpenCV, notices one that is cut off.
+
+    Args:
+        path: the file.
+        height: rows that the annotations were made for.
+        width: columns that they were made for.
+
+    Returns:
+        `(height, width, 3)` uint8, BGR. The EXIF orientation is not applied, as COCO's masks are
+        drawn on the stored pixels.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is no picture, is truncated or has another size.
+    """
+    try:
+        with Image.open(path) as picture:
+            if picture.size != (width, height):
+                raise ValueError(
+                    f"{path} is {picture.size[1]}x{picture.size[0]}, its annotations are made for "
+                    f"{height}x{width} (h x w)"
+                )
+            rgb = np.asarray(picture.convert("RGB"))
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"picture {path} of an outlier object not found") from error
+    except UnidentifiedImageError as error:
+        raise ValueError(f"{path} is not a picture that pillow can read") from error
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ValueError(f"{path} cannot be read, it may be truncated: {error}") from error
+    return np.ascontiguousarray(rgb[:, :, ::-1])

@@ -1,0 +1,310 @@
+"""Where outlier objects come from: COCO instance annotations, filtered by stated rules."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections import Counter, OrderedDict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from mmseg.registry import TRANSFORMS
+
+from ood_seg.datasets.coco_files import (
+    decode_mask,
+    encode_mask,
+    image_path,
+    read_annotations,
+    read_picture,
+)
+from ood_seg.pasting import OutlierObject, crop_object
+
+# Everything in COCO that Cityscapes labels as a class of its own. PEBAL and Meta-OoD leave out
+# "train" here, and so paste trains as outliers.
+CITYSCAPES_LIKE_CATEGORIES = (
+    "person",
+    "bicycle",
+    "car",
+    "motorcycle",
+    "bus",
+    "train",
+    "truck",
+    "traffic light",
+    "stop sign",
+)
+
+
+class OutlierSource(Protocol):
+    """What `PasteOutliers` needs of a source: a length and a draw."""
+
+    def __len__(self) -> int: ...
+
+    def sample(self, rng: np.random.Generator) -> OutlierObject: ...
+
+
+class ObjectRecord(NamedTuple):
+    """One usable object: which picture it stands in and where.
+
+    Attributes:
+        image_id: the picture's id in the annotation file.
+        path: the picture's file.
+        counts: compressed run lengths of the mask, in a frame of `height` x `width`.
+        height: rows of the picture.
+        width: columns of the picture.
+        categories: names of the categories that the mask covers, one unless in union mode.
+    """
+
+    image_id: int
+    path: Path
+    counts: bytes
+    height: int
+    width: int
+    categories: tuple[str, ...]
+
+
+@TRANSFORMS.register_module()
+class CocoObjects:
+    """Outlier objects cut out of COCO pictures along their annotated masks.
+
+    The annotation file is read once; masks are kept as run lengths and decoded together with the
+    picture when an object is asked for. Polygons, plain and compressed run lengths are understood.
+
+    The rules that drop an instance, in this order (`dropped` counts them):
+        1. its picture is not in the chosen part of the split (`holdout_every`, `holdout`),
+        2. its picture is lower or narrower than `min_image_size`,
+        3. its picture also holds a category of `exclude_images_with`,
+        4. it is a crowd region (not in union mode),
+        5. its category is in `exclude`,
+        6. it has no mask (no polygon of three or more points, or no pixel inside),
+        7. its mask has fewer pixels than `min_area` (in union mode: the union's mask).
+
+    Args:
+        ann_file: COCO instance annotations (`instances_train2017.json`).
+        img_dir: folder of the pictures.
+        exclude: categories that are no outliers. Each name must be in the file, except that the
+            default may name categories that the file does not have.
+        min_area: least number of pixels of an object's mask.
+        union: one object per picture, the union of all its instances, crowds included, in their
+            relative layout, as PEBAL pastes. Pictures with an excluded category are then dropped
+            as a whole.
+        min_image_size: least height and width of a picture in pixels (PEBAL: 480); None for any.
+        exclude_images_with: drop pictures that hold one of these categories. None means `exclude`
+            in union mode and no picture otherwise.
+        holdout_every: hold back every n-th picture, counted over all pictures of the file in the
+            order of their ids, so that no other rule moves a picture between the parts.
+        holdout: take the held-back pictures instead of the others.
+        cache_size: so many decoded objects are kept in memory (least recently used go first).
+
+    Raises:
+        FileNotFoundError: the annotation file, the folder, or a picture that is needed is missing.
+        ValueError: a malformed file, an unknown category (with those spelled alike), a file name
+            that leads out of `img_dir`, or no usable object (with the number dropped by each rule).
+    """
+
+    def __init__(
+        self,
+        ann_file: str | Path,
+        img_dir: str | Path,
+        exclude: Sequence[str] = CITYSCAPES_LIKE_CATEGORIES,
+        min_area: int = 1500,
+        union: bool = False,
+        min_image_size: int | None = None,
+        exclude_images_with: Sequence[str] | None = None,
+        holdout_every: int | None = None,
+        holdout: bool = False,
+        cache_size: int = 0,
+    ) -> None:
+        _check_split(holdout_every, holdout)
+        self.ann_file, self.img_dir = Path(ann_file), Path(img_dir)
+        self.min_area, self.union, self.min_image_size = min_area, union, min_image_size
+        self.holdout_every, self.holdout, self.cache_size = holdout_every, holdout, cache_size
+        content = read_annotations(self.ann_file)
+        self._category_names = {entry["id"]: entry["name"] for entry in content["categories"]}
+        self.exclude = self._checked_categories("exclude", exclude)
+        if exclude_images_with is None:
+            self.exclude_images_with = self.exclude if union else frozenset()
+        else:
+            self.exclude_images_with = self._checked_categories(
+                "exclude_images_with", exclude_images_with
+            )
+        self.dropped: Counter[str] = Counter()
+        self.records = self._usable(content)
+        self._check_files(len(content["annotations"]))
+        self._cache: OrderedDict[int, OutlierObject] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __getitem__(self, index: int) -> OutlierObject:
+        return self.load(index)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({len(self)} objects of {self.ann_file})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Data loader workers start with an empty cache instead of receiving pictures by pipe.
+        return {**self.__dict__, "_cache": OrderedDict()}
+
+    def sample(self, rng: np.random.Generator) -> OutlierObject:
+        """Draw one object, each with the same probability."""
+        return self.load(int(rng.integers(len(self))))
+
+    def load(self, index: int) -> OutlierObject:
+        """Read one object, cropped to its mask's box.
+
+        Args:
+            index: `0 <= index < len(source)`.
+
+        Returns:
+            `(image, mask)`: `(h, w, 3)` uint8 BGR and `(h, w)` bool.
+
+        Raises:
+            IndexError: no such object.
+            ValueError: the picture is truncated, is no picture, or has another size than the
+                annotations say; the mask's run lengths are broken.
+        """
+        if not 0 <= index < len(self):
+            raise IndexError(f"object {index} of a source with {len(self)} objects")
+        if index in self._cache:
+            self._cache.move_to_end(index)
+            return self._cache[index]
+        record = self.records[index]
+        size = (record.height, record.width)
+        mask = decode_mask(record.counts, *size, origin=f"{self.ann_file}, {record.path.name}")
+        found = crop_object(read_picture(record.path, *size), mask)
+        if self.cache_size > 0:
+            for array in found:
+                array.flags.writeable = False
+            self._cache[index] = found
+            if len(self._cache) > self.cache_size:
+                self._cache.popitem(last=False)
+        return found
+
+    def _checked_categories(self, argument: str, names: Iterable[str]) -> frozenset[str]:
+        """`names` as a set, after each was found among the file's categories."""
+        if isinstance(names, str):
+            raise ValueError(f"{argument} must be a list of category names, got {names!r}")
+        names, known = tuple(names), list(self._category_names.values())
+        is_default = names == CITYSCAPES_LIKE_CATEGORIES
+        for name in names:
+            if name in known:
+                continue
+            close = _lookalikes(name, known) if is_default else _close_matches(name, known)
+            if is_default and not close:
+                continue
+            hint = f"close to it: {close}" if close else f"it has: {known}"
+            raise ValueError(
+                f"{argument} names the category {name!r}, which {self.ann_file} does not have "
+                f"({hint}); give `{argument}` in the file's own spelling"
+            )
+        return frozenset(names)
+
+    def _usable(self, content: dict[str, Any]) -> list[ObjectRecord]:
+        """Records of all objects that pass the rules, in the order of picture and instance ids."""
+        instances: dict[int, list[dict]] = {image["id"]: [] for image in content["images"]}
+        for entry in content["annotations"]:
+            if entry["image_id"] not in instances or (
+                entry["category_id"] not in self._category_names
+            ):
+                raise ValueError(
+                    f"annotation {entry['id']} of {self.ann_file} refers to image "
+                    f"{entry['image_id']} and category {entry['category_id']}; one is not listed"
+                )
+            instances[entry["image_id"]].append(entry)
+        records = []
+        for position, image in enumerate(sorted(content["images"], key=lambda entry: entry["id"])):
+            entries = sorted(instances[image["id"]], key=lambda entry: entry["id"])
+            reason = self._why_image_dropped(position, image, entries)
+            if reason:
+                self.dropped[reason] += len(entries)
+            else:
+                records += self._records_of_image(image, entries)
+        return records
+
+    def _why_image_dropped(self, position: int, image: dict, entries: list[dict]) -> str | None:
+        if self.holdout_every is not None:
+            is_held_back = position % self.holdout_every == self.holdout_every - 1
+            if is_held_back != self.holdout:
+                return "in the other part of the split"
+        if self.min_image_size and min(image["height"], image["width"]) < self.min_image_size:
+            return f"picture below min_image_size={self.min_image_size}"
+        names = {self._category_names[entry["category_id"]] for entry in entries}
+        if names & self.exclude_images_with:
+            return "picture with an excluded category"
+        return None
+
+    def _records_of_image(self, image: dict, entries: list[dict]) -> list[ObjectRecord]:
+        from pycocotools import mask as run_lengths
+
+        path = image_path(self.img_dir, image["file_name"], self.ann_file)
+        size = (image["height"], image["width"])
+        named_masks = self._masks_of_image(entries, size)
+        groups = [named_masks] if self.union and named_masks else [[pair] for pair in named_masks]
+        records = []
+        for group in groups:
+            mask = run_lengths.merge([mask for _, mask in group])
+            if run_lengths.area(mask) < self.min_area:
+                self.dropped[f"mask below min_area={self.min_area}"] += len(group)
+                continue
+            names = tuple(sorted({name for name, _ in group}))
+            records.append(ObjectRecord(image["id"], path, mask["counts"], *size, names))
+        return records
+
+    def _masks_of_image(
+        self, entries: list[dict], size: tuple[int, int]
+    ) -> list[tuple[str, dict[str, Any]]]:
+        """Category and run lengths of the instances that the rules on single instances keep."""
+        kept = []
+        for entry in entries:
+            name = self._category_names[entry["category_id"]]
+            if entry.get("iscrowd", 0) and not self.union:
+                self.dropped["crowd region"] += 1
+                continue
+            if name in self.exclude:
+                self.dropped["excluded category"] += 1
+                continue
+            origin = f"annotation {entry['id']} of {self.ann_file}"
+            mask = encode_mask(entry["segmentation"], *size, origin=origin)
+            if mask is None:
+                self.dropped["without a mask"] += 1
+                continue
+            kept.append((name, mask))
+        return kept
+
+    def _check_files(self, num_instances: int) -> None:
+        if not self.records:
+            rules = "; ".join(f"{count} {reason}" for reason, count in self.dropped.items())
+            raise ValueError(
+                f"{self.ann_file} has no usable outlier object: {num_instances} instances, "
+                f"dropped: {rules or 'none'}. Relax a rule or give another file"
+            )
+        if not self.img_dir.is_dir():
+            raise FileNotFoundError(f"img_dir={self.img_dir} is no folder; expected the pictures")
+        missing = sorted({r.path for r in self.records if not r.path.is_file()})
+        if missing:
+            shown = ", ".join(path.name for path in missing[:5])
+            raise FileNotFoundError(
+                f"{len(missing)} pictures that {self.ann_file} lists are not in {self.img_dir}: "
+                f"{shown}{', ...' if len(missing) > 5 else ''}"
+            )
+
+
+def _check_split(holdout_every: int | None, holdout: bool) -> None:
+    if holdout_every is None and holdout:
+        raise ValueError("holdout=True needs holdout_every=n: which pictures are held back?")
+    if holdout_every is not None and holdout_every < 2:
+        raise ValueError(f"holdout_every must be at least 2, got {holdout_every}")
+
+
+def _close_matches(name: str, known: list[str]) -> list[str]:
+    by_lower_case = {entry.lower(): entry for entry in known}
+    close = difflib.get_close_matches(name.lower(), by_lower_case, n=3)
+    return [by_lower_case[entry] for entry in close]
+
+
+def _lookalikes(name: str, known: list[str]) -> list[str]:
+    """Categories that hold `name` as words, such as LVIS's `car_(automobile)` for `car`."""
+    pattern = re.compile(rf"(?<![a-z]){re.escape(name)}(?![a-z])", re.IGNORECASE)
+    return [entry for entry in known if pattern.search(entry.replace("_", " "))]

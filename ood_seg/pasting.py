@@ -1,0 +1,242 @@
+"""Hard copies of outlier objects into labelled scenes: pure functions on arrays.
+
+Images are `(H, W, 3)` arrays in any channel order (BGR in the data pipelines), labels `(H, W)`
+integer arrays, masks `(h, w)` boolean arrays that say which pixels of a crop are the object.
+Nothing is blended and nothing is moved: a pasted pixel equals its source pixel. Every random
+choice is drawn from a `numpy.random.Generator` that the caller passes in.
+
+Pasting whole objects at native size and uniform positions is PEBAL's way of making outliers
+(Tian et al., "Pixel-wise Energy-biased Abstention Learning", ECCV 2022, section 4.2); resizing
+and flipping are options on top of it.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from ood_seg.labels import OUTLIER
+
+
+class OutlierObject(NamedTuple):
+    """An object cut out of its picture.
+
+    Attributes:
+        image: `(h, w, 3)` uint8, the crop around the object.
+        mask: `(h, w)` bool, true on the object's own pixels.
+    """
+
+    image: np.ndarray
+    mask: np.ndarray
+
+
+def crop_object(image: np.ndarray, mask: np.ndarray) -> OutlierObject:
+    """Cut the tight box around `mask` out of a picture.
+
+    Args:
+        image: `(H, W, 3)`.
+        mask: `(H, W)` bool with at least one true pixel.
+
+    Returns:
+        The object with its mask, both copied.
+
+    Raises:
+        ValueError: the mask is empty or of another size than the image.
+        TypeError: the mask is not boolean.
+    """
+    _check_object(image, mask)
+    rows = np.flatnonzero(mask.any(axis=1))
+    columns = np.flatnonzero(mask.any(axis=0))
+    box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    return OutlierObject(image[box].copy(), mask[box].copy())
+
+
+def flip_object(patch: np.ndarray, mask: np.ndarray) -> OutlierObject:
+    """Mirror an object left to right.
+
+    Args:
+        patch: `(h, w, 3)`.
+        mask: `(h, w)` bool.
+
+    Returns:
+        The mirrored object, copied.
+    """
+    _check_object(patch, mask)
+    return OutlierObject(patch[:, ::-1].copy(), mask[:, ::-1].copy())
+
+
+def resize_object(patch: np.ndarray, mask: np.ndarray, height: int, width: int) -> OutlierObject:
+    """Resize an object; averages when it shrinks, interpolates linearly when it grows.
+
+    A pixel belongs to the resized mask where at least half of it is covered by the object. An
+    object too thin for that at the new size keeps its best covered pixels, so it never vanishes.
+
+    Args:
+        patch: `(h, w, 3)`.
+        mask: `(h, w)` bool with at least one true pixel.
+        height: new height in pixels, at least 1.
+        width: new width in pixels, at least 1.
+
+    Returns:
+        The object at its new size; at the old size an unchanged copy.
+
+    Raises:
+        ValueError: a size below 1, an empty mask, or a mask of another size than the patch.
+    """
+    _check_object(patch, mask)
+    if height < 1 or width < 1:
+        raise ValueError(f"an object needs at least 1x1 pixels, got {height}x{width} (h x w)")
+    if (height, width) == mask.shape:
+        return OutlierObject(patch.copy(), mask.copy())
+    shrinks = height * width < mask.size
+    interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    resized = cv2.resize(patch, (width, height), interpolation=interpolation)
+    coverage = cv2.resize(mask.astype(np.float32), (width, height), interpolation=interpolation)
+    return OutlierObject(resized, coverage >= min(0.5, coverage.max()))
+
+
+def scale_object(
+    patch: np.ndarray, mask: np.ndarray, factor: float, max_size: tuple[int, int]
+) -> OutlierObject:
+    """Scale an object, its aspect kept, and by less than `factor` where it would not fit.
+
+    Args:
+        patch: `(h, w, 3)`.
+        mask: `(h, w)` bool with at least one true pixel.
+        factor: new size over old size, above 0.
+        max_size: `(H, W)`, the most rows and columns that the object may take.
+
+    Returns:
+        The object at `factor` times its size, or at the largest size that `max_size` has room for.
+
+    Raises:
+        ValueError: a factor that is not positive, or what `resize_object` raises.
+    """
+    if not factor > 0:
+        raise ValueError(f"factor must be above 0, got {factor}")
+    _check_object(patch, mask)
+    factor = min(factor, max_size[0] / mask.shape[0], max_size[1] / mask.shape[1])
+    height, width = (max(1, round(side * factor)) for side in mask.shape)
+    return resize_object(patch, mask, height, width)
+
+
+def random_position(
+    scene_size: tuple[int, int], object_size: tuple[int, int], rng: np.random.Generator
+) -> tuple[int, int]:
+    """Draw where an object goes, uniformly over all places where it lies fully inside.
+
+    Both ends count: an object as large as the scene has exactly one place, `(0, 0)`.
+
+    Args:
+        scene_size: `(H, W)` of the scene.
+        object_size: `(h, w)` of the object.
+        rng: the source of randomness; two numbers are drawn.
+
+    Returns:
+        `(top, left)` of the object's box.
+
+    Raises:
+        ValueError: the object is larger than the scene.
+    """
+    _check_fits(scene_size, object_size)
+    room = np.subtract(scene_size, object_size)
+    top, left = rng.integers(0, room, endpoint=True)
+    return int(top), int(left)
+
+
+def paste_object(
+    image: np.ndarray,
+    labels: np.ndarray,
+    patch: np.ndarray,
+    mask: np.ndarray,
+    top: int,
+    left: int,
+    *,
+    outlier_index: int = OUTLIER,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Copy an object's pixels into a scene and label them as outlier, void pixels included.
+
+    Args:
+        image: `(H, W, 3)` scene; stays as it is.
+        labels: `(H, W)` integer labels of the scene; stay as they are.
+        patch: `(h, w, 3)` crop of the same dtype as `image`.
+        mask: `(h, w)` bool; only pixels under it are copied.
+        top: first row of the crop in the scene, `0 <= top <= H - h`.
+        left: first column of the crop in the scene, `0 <= left <= W - w`.
+        outlier_index: label that the pasted pixels get.
+
+    Returns:
+        New image and new labels. Outside the mask both equal the inputs.
+
+    Raises:
+        ValueError: sizes that do not go together, an empty mask, an object larger than the scene
+            or reaching over its border, an `outlier_index` that the labels' dtype cannot hold.
+        TypeError: a mask that is not boolean, labels that are not integers, or a patch of another
+            dtype than the image.
+
+    Example:
+        >>> scene, labels = np.zeros((4, 4, 3), np.uint8), np.zeros((4, 4), np.uint8)
+        >>> patch, mask = np.full((1, 2, 3), 9, np.uint8), np.array([[True, False]])
+        >>> paste_object(scene, labels, patch, mask, 3, 1)[1][3].tolist()
+        [0, 254, 0, 0]
+    """
+    _check_scene(image, labels, outlier_index)
+    _check_object(patch, mask)
+    if patch.dtype != image.dtype:
+        raise TypeError(
+            f"patch and image must share a dtype, got {patch.dtype} and {image.dtype}; "
+            "paste before the image is normalised or converted to float"
+        )
+    height, width = mask.shape
+    _check_fits(labels.shape, mask.shape)
+    if not (0 <= top <= labels.shape[0] - height and 0 <= left <= labels.shape[1] - width):
+        raise ValueError(
+            f"an object of {height}x{width} at top={top}, left={left} reaches over the border of a "
+            f"{labels.shape[0]}x{labels.shape[1]} scene (h x w); "
+            f"top may be 0..{labels.shape[0] - height}, left 0..{labels.shape[1] - width}"
+        )
+    image, labels = image.copy(), labels.copy()
+    box = np.s_[top : top + height, left : left + width]
+    image[box][mask] = patch[mask]
+    labels[box][mask] = outlier_index
+    return image, labels
+
+
+def _check_scene(image: np.ndarray, labels: np.ndarray, outlier_index: int) -> None:
+    if image.ndim != 3 or image.shape[2] != 3:
+        raise ValueError(f"image must have shape (H, W, 3), got {image.shape}")
+    if labels.shape != image.shape[:2]:
+        raise ValueError(
+            f"labels must be as large as the image, got {labels.shape} for {image.shape[:2]} (h, w)"
+        )
+    if not np.issubdtype(labels.dtype, np.integer):
+        raise TypeError(f"labels must be integers, got {labels.dtype}")
+    limits = np.iinfo(labels.dtype)
+    if not limits.min <= outlier_index <= limits.max:
+        raise ValueError(
+            f"labels of dtype {labels.dtype} cannot hold outlier_index={outlier_index}; "
+            "convert them to uint8 or int64 first"
+        )
+
+
+def _check_object(patch: np.ndarray, mask: np.ndarray) -> None:
+    if mask.dtype != np.bool_:
+        raise TypeError(f"mask must be boolean, got {mask.dtype}; compare it with a value first")
+    if patch.ndim != 3 or patch.shape[2] != 3:
+        raise ValueError(f"an object's image must have shape (h, w, 3), got {patch.shape}")
+    if mask.shape != patch.shape[:2]:
+        raise ValueError(
+            f"mask must be as large as its image, got {mask.shape} for {patch.shape[:2]} (h, w)"
+        )
+    if not mask.any():
+        raise ValueError("mask is empty: expected at least one pixel that belongs to the object")
+
+
+def _check_fits(scene_size: tuple[int, ...], object_size: tuple[int, ...]) -> None:
+    if object_size[0] > scene_size[0] or object_size[1] > scene_size[1]:
+        raise ValueError(
+            f"an object of {object_size[0]}x{object_size[1]} is larger than the scene of "
+            f"{scene_size[0]}x{scene_size[1]} (h x w); shrink it with `scale_object` first"
+        )
