@@ -1,0 +1,42 @@
+"""The mmengine hook that inspects a checkpoint between its loading and its use."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from mmengine.hooks import Hook
+from mmengine.model import BaseTTAModel, is_model_wrapper
+from mmengine.runner import Runner
+from torch import nn
+
+from ood_seg.apis.checkpoints import check_matches, weights_of
+
+
+class CheckpointGuard(Hook):
+    """Refuses the checkpoint of another model before any of it reaches the model.
+
+    Args:
+        origin: path of the checkpoint, for the error.
+        allowed: regular expressions of keys that may differ, see `check_matches`.
+    """
+
+    priority = "VERY_HIGH"
+
+    def __init__(self, origin: str = "the checkpoint", allowed: Sequence[str] = ()) -> None:
+        self.origin = origin
+        self.allowed = tuple(allowed)
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        """Compare the weights with the model; drop the config text inside the checkpoint."""
+        # mmengine would run that text as Python while resuming, only to read `gpu_ids` of it.
+        checkpoint.get("meta", {}).pop("config", None)
+        weights = weights_of(checkpoint, origin=self.origin)
+        check_matches(unwrap(runner.model), weights, origin=self.origin, allowed=self.allowed)
+
+
+def unwrap(model: nn.Module) -> nn.Module:
+    """Return the model inside data-parallel and test-time-augmentation wrappers."""
+    while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
+        model = model.module
+    return model

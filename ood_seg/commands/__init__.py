@@ -1,0 +1,79 @@
+"""The console script `ood-seg`: one file of this folder per subcommand, imported when used.
+
+A command module has a one-line docstring (its help), `add_arguments(parser)` and
+`run(args) -> int`. Files that start with an underscore are shared code.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import importlib
+import pkgutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from ood_seg import __version__
+from ood_seg.commands._errors import report
+
+PROGRAM = "ood-seg"
+
+
+def command_names() -> list[str]:
+    """Return the names of all subcommands, as typed (`check-data`)."""
+    found = (module.name for module in pkgutil.iter_modules(__path__))
+    return sorted(name.replace("_", "-") for name in found if not name.startswith("_"))
+
+
+def _help_line(name: str) -> str:
+    # Read, not imported: `ood-seg --help` must be fast and work without mmsegmentation.
+    path = Path(__file__).with_name(f"{name.replace('-', '_')}.py")
+    docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    return docstring.partition("\n\n")[0].replace("\n", " ").replace("%", "%%")
+
+
+def _overview() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=PROGRAM,
+        description="Pixel-wise anomaly detection on mmsegmentation.",
+        epilog=f"`{PROGRAM} COMMAND --help` explains a command.",
+    )
+    parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for name in command_names():
+        commands.add_parser(name, help=_help_line(name), add_help=False)
+    return parser
+
+
+def _parse(name: str, arguments: list[str]) -> tuple[argparse.Namespace, object]:
+    module = importlib.import_module(f"ood_seg.commands.{name.replace('-', '_')}")
+    parser = argparse.ArgumentParser(prog=f"{PROGRAM} {name}", description=module.__doc__)
+    module.add_arguments(parser)
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    return parser.parse_args(arguments), module
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a subcommand; return its exit code (2: the input is wrong, said in one message)."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    options = [argument for argument in arguments[:1] if argument == "--debug"]
+    name = next((argument for argument in arguments[len(options) :]), "")
+    if not name or name.startswith("-"):
+        overview = _overview()
+        if not name:
+            overview.print_help(sys.stderr)
+            return 2
+        overview.parse_args([name])
+        return 2
+    if name not in command_names():
+        known = ", ".join(command_names())
+        print(f"{PROGRAM}: no command {name!r}; there are: {known}", file=sys.stderr)
+        return 2
+    rest = arguments[len(options) + 1 :]
+    try:
+        args, module = _parse(name, rest + options)
+        return int(module.run(args) or 0)
+    except (Exception, KeyboardInterrupt) as error:
+        return report(error, program=f"{PROGRAM} {name}", debug="--debug" in arguments)

@@ -1,0 +1,71 @@
+"""Turns errors that the user can mend into one readable message."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import traceback
+from pathlib import Path
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+_FRAMEWORK = ("mmengine", "mmcv", "mmseg", "rich", "matplotlib", "PIL", "pycocotools", "scipy")
+_WORKER_FRAME = re.compile(r'^\s*File "(?P<file>[^"]+)", line \d+', re.MULTILINE)
+
+
+def report(error: BaseException, *, program: str, debug: bool = False) -> int:
+    """Print one message for an expected error and return the exit code, else raise it again.
+
+    Expected are: files that do not exist, `ValueError` raised by this package (in a worker of
+    a data loader as well), a missing optional dependency, and Ctrl-C. With `debug`, with
+    `OOD_SEG_DEBUG=1`, and in a distributed run every error keeps its traceback.
+    """
+    wanted = debug or os.environ.get("OOD_SEG_DEBUG", "0") not in ("", "0")
+    message = expected_message(error)
+    if message is None or wanted or int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise error
+    print(f"{program}: {message}", file=sys.stderr)
+    if isinstance(error, KeyboardInterrupt):
+        return 130
+    print("(--debug shows where this was raised)", file=sys.stderr)
+    return 2
+
+
+def expected_message(error: BaseException) -> str | None:
+    """Return the message of an error that the user can mend, None for any other."""
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted"
+    if isinstance(error, ImportError) and (error.name or "").partition(".")[0] in _FRAMEWORK:
+        return (
+            f"{error}. This command needs the mmsegmentation extra: pip install 'ood-seg[mmseg]' "
+            "(`ood-seg check-env` says what is installed)"
+        )
+    if not isinstance(error, (ValueError, FileNotFoundError)):
+        return None
+    from_worker = _message_from_worker(str(error))
+    if from_worker is not None:
+        return from_worker
+    if isinstance(error, FileNotFoundError) or _raised_here(error):
+        return str(error)
+    return None
+
+
+def _raised_here(error: BaseException) -> bool:
+    frames = traceback.extract_tb(error.__traceback__)
+    return bool(frames) and _is_ours(frames[-1].filename)
+
+
+def _is_ours(filename: str) -> bool:
+    return _PACKAGE in Path(filename).resolve().parents
+
+
+def _message_from_worker(text: str) -> str | None:
+    """Cut the message out of the traceback text that torch makes of a worker's error."""
+    head, mark, body = text.partition("Original Traceback (most recent call last):")
+    if not mark or not head.startswith("Caught "):
+        return None
+    frames = list(_WORKER_FRAME.finditer(body))
+    if not frames or not _is_ours(frames[-1]["file"]):
+        return None
+    found = re.search(r"^(?:\w+\.)*\w+(?:Error|Exception): ", body[frames[-1].end() :], re.M)
+    return body[frames[-1].end() :][found.end() :].strip() if found else None

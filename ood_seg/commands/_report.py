@@ -1,0 +1,165 @@
+"""The result of a test run: one table for people, one JSON file for programs."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import math
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import ood_seg
+from ood_seg.apis.checkpoints import file_sha256
+from ood_seg.commands import _runner, _test_sets
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
+    from mmengine.runner import Runner
+
+_TITLES = {"auroc": "AUROC", "ap": "AP", "fpr95": "FPR95"}
+_PACKAGES = (
+    "torch",
+    "numpy",
+    "opencv-python",
+    "onedl-mmengine",
+    "onedl-mmcv",
+    "onedl-mmsegmentation",
+    "mmengine",
+    "mmcv",
+    "mmcv-lite",
+    "mmsegmentation",
+)
+
+Rows = dict[str, dict[str, float]]
+
+
+def by_set(results: Mapping[str, float], names: Sequence[str]) -> Rows:
+    """Sort flat results (`NAME/metric`) into one row per test set.
+
+    With a single set, keys that do not begin with its name belong to it.
+    """
+    rows: Rows = {name: {} for name in names}
+    for key, value in results.items():
+        name, _, metric = key.partition("/")
+        if name in rows and metric:
+            rows[name][metric] = value
+        elif len(names) == 1:
+            rows[names[0]][key] = value
+    return rows
+
+
+def columns(rows: Rows) -> dict[str, str]:
+    """Return the metrics of all rows in order of appearance, with their titles.
+
+    A title is the last part of the name, unless two metrics share it.
+    """
+    metrics = list(dict.fromkeys(metric for row in rows.values() for metric in row))
+    last = [metric.rpartition("/")[2] for metric in metrics]
+    return {
+        metric: _TITLES.get(short, short) if last.count(short) == 1 else metric
+        for metric, short in zip(metrics, last, strict=True)
+    }
+
+
+def print_table(rows: Rows, *, note: str = "") -> None:
+    """Print the results, one test set per row; numbers as the metrics give them (percent)."""
+    from rich.console import Console
+    from rich.table import Table
+
+    titles = columns(rows)
+    table = Table(title="Results (%)", caption=note or None)
+    table.add_column("set")
+    for title in titles.values():
+        table.add_column(title, justify="right")
+    for name, row in rows.items():
+        table.add_row(name, *(_cell(row.get(metric)) for metric in titles))
+    Console().print(table)
+
+
+def _cell(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.2f}"
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write JSON that every parser reads: NaN and infinity become null."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(_finite(_runner.plain(content)), indent=2, ensure_ascii=False)
+    path.write_text(text + "\n", encoding="utf-8")
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def describe(
+    cfg: Config, runner: Runner, rows: Rows, *, counts: Mapping[str, int], tta: bool
+) -> dict[str, Any]:
+    """Collect the results and all that is needed to get them again."""
+    sets = {}
+    for name, (loader, evaluator) in _test_sets.named_sets(cfg).items():
+        dataset = loader["dataset"]
+        sets[name] = {
+            "metrics": rows.get(name, {}),
+            "images": counts.get(name),
+            "dataset": dataset.get("type"),
+            "data_root": dataset.get("data_root"),
+            "protocol": evaluator,
+        }
+    checkpoint = str(cfg.load_from)
+    local = _runner.is_local(checkpoint) and Path(checkpoint).is_file()
+    return {
+        "sets": sets,
+        "config": cfg.filename,
+        "checkpoint": checkpoint,
+        "checkpoint_sha256": file_sha256(checkpoint) if local else None,
+        "test_time_augmentation": tta,
+        "seed": runner.seed,
+        "git_commit": git_commit(),
+        "versions": versions(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of this package and of what its numbers depend on."""
+    found = {"ood-seg": ood_seg.__version__}
+    for package in _PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def git_commit() -> str | None:
+    """Return the commit of the clone this package runs from, `-dirty` with edits; else None."""
+    root = Path(ood_seg.__file__).resolve().parents[1]
+    if not (root / ".git").exists():
+        return None
+    try:
+        found = subprocess.run(
+            [
+                "git",
+                "-C",
+                str(root),
+                "describe",
+                "--always",
+                "--dirty",
+                "--abbrev=40",
+                "--exclude=*",
+            ],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=10,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return found.stdout.strip() or None

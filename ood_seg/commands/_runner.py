@@ -1,0 +1,115 @@
+"""What `train` and `test` share: their common options, the config, the guarded runner."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ood_seg.commands._startup import prepare
+from ood_seg.commands.configs import resolve_config
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
+    from mmengine.hooks import Hook
+    from mmengine.runner import Runner
+
+CONFIG_HELP = (
+    "path of a config file, or the name of a shipped one (`ood-seg configs` lists them). "
+    "A config is Python code and is executed: run only those you trust"
+)
+
+
+def add_common_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options that mmseg's `train.py` and `test.py` have in common."""
+    prepare()
+    from mmengine.config import DictAction
+
+    parser.add_argument("--work-dir", help="folder of logs, checkpoints and results")
+    parser.add_argument(
+        "--cfg-options",
+        nargs="+",
+        action=DictAction,
+        metavar="KEY=VALUE",
+        help="values that replace those of the config, e.g. train_cfg.max_iters=20; lists as "
+        'key="[a,b]" or key=a,b, nested ones as key="[(a,b),(c,d)]"; no spaces',
+    )
+    parser.add_argument("--seed", type=int, help="random seed, instead of the config's")
+    parser.add_argument(
+        "--launcher",
+        choices=["none", "pytorch", "slurm", "mpi"],
+        default="none",
+        help="how the processes of a distributed run were started",
+    )
+    # `torch.distributed.launch` passes it with a dash, older versions with an underscore.
+    parser.add_argument("--local_rank", "--local-rank", type=int, default=0, help="set by torch")
+
+
+def load_config(args: argparse.Namespace) -> Config:
+    """Load the config that the arguments name and merge the common options into it."""
+    from mmengine.config import Config
+
+    os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
+    path = resolve_config(args.config)
+    cfg = Config.fromfile(path)
+    cfg.launcher = args.launcher
+    if args.cfg_options is not None:
+        cfg.merge_from_dict(args.cfg_options)
+    if args.work_dir is not None:
+        cfg.work_dir = args.work_dir
+    elif cfg.get("work_dir") is None:
+        cfg.work_dir = str(Path("work_dirs") / path.stem)
+    if args.seed is not None:
+        cfg.setdefault("randomness", {})["seed"] = args.seed
+    return cfg
+
+
+def is_local(source: str) -> bool:
+    """Whether a checkpoint is a file here, not a URL or a name like `torchvision://`."""
+    return "://" not in source
+
+
+def verify_readable(source: str | None) -> None:
+    """Load a local checkpoint once, so that a bad one stops the run in its first second."""
+    from ood_seg.apis.checkpoints import load_weights
+
+    if source and is_local(source):
+        load_weights(source)
+
+
+def build_runner(cfg: Config, *hooks: Hook) -> Runner:
+    """Build the runner of a config, with the hook that refuses another model's checkpoint.
+
+    Args:
+        cfg: the config.
+        hooks: more hooks to register.
+    """
+    from mmseg.registry import RUNNERS
+
+    from ood_seg.apis.checkpoint_guard import CheckpointGuard
+    from ood_seg.commands._hooks import QuietRunner
+
+    runner = QuietRunner.from_cfg(cfg) if "runner_type" not in cfg else RUNNERS.build(cfg)
+    origin = str(cfg.get("load_from") or "the checkpoint")
+    for hook in (CheckpointGuard(origin, allowed=cfg.get("allowed_key_mismatch", ())), *hooks):
+        runner.register_hook(hook)
+    return runner
+
+
+def is_main_process() -> bool:
+    """Whether this process is the one that prints and writes."""
+    from mmengine.dist import is_main_process as is_main
+
+    return is_main()
+
+
+def plain(value: Any) -> Any:
+    """Return a config value or result as plain dicts, lists and scalars, for JSON."""
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)

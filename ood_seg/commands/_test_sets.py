@@ -1,0 +1,102 @@
+"""Edits of the test part of a config, for one test set and for several named ones."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
+
+MULTI_SET_LOOP = "MultiSetTestLoop"
+ONLY_SET = "test"
+
+
+def has_named_sets(cfg: Config) -> bool:
+    """Whether `test_dataloader` and `test_evaluator` are dicts by the names of test sets."""
+    return (cfg.get("test_cfg") or {}).get("type") == MULTI_SET_LOOP
+
+
+def named_sets(cfg: Config) -> dict[str, tuple[dict, Any]]:
+    """Return data loader and evaluator configs by name; a single test set is named `test`.
+
+    Raises:
+        ValueError: the config has no test sets, or loaders and evaluators do not pair up.
+    """
+    loaders, evaluators = cfg.get("test_dataloader"), cfg.get("test_evaluator")
+    if not loaders or not evaluators:
+        raise ValueError("the config has no test_dataloader and test_evaluator")
+    if not has_named_sets(cfg):
+        return {ONLY_SET: (loaders, evaluators)}
+    if set(loaders) != set(evaluators):
+        raise ValueError(
+            f"test_dataloader names the sets {sorted(loaders)}, test_evaluator "
+            f"{sorted(evaluators)}; each set needs both"
+        )
+    return {name: (loaders[name], evaluators[name]) for name in loaders}
+
+
+def keep_sets(cfg: Config, names: Sequence[str]) -> None:
+    """Leave only some of the named test sets in the config.
+
+    Raises:
+        ValueError: a name is unknown, or the config has a single nameless set.
+    """
+    if not has_named_sets(cfg):
+        raise ValueError(f"--sets needs a config with test_cfg.type = {MULTI_SET_LOOP!r}")
+    known = named_sets(cfg)
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise ValueError(f"no test set {', '.join(unknown)}; there are: {', '.join(known)}")
+    for key in ("test_dataloader", "test_evaluator"):
+        for name in known:
+            if name not in names:
+                cfg[key].pop(name)
+
+
+def use_tta(cfg: Config) -> None:
+    """Wrap the model for test-time augmentation and give every test set its pipeline.
+
+    Raises:
+        ValueError: the config lacks `tta_model` or `tta_pipeline`.
+    """
+    missing = [key for key in ("tta_model", "tta_pipeline") if not cfg.get(key)]
+    if missing:
+        raise ValueError(f"--tta needs {' and '.join(missing)} in the config")
+    for loader, _ in named_sets(cfg).values():
+        loader["dataset"]["pipeline"] = copy.deepcopy(cfg.tta_pipeline)
+    cfg.model = dict(**cfg.tta_model, module=cfg.model)
+
+
+def save_predictions(cfg: Config, folder: Path) -> None:
+    """Let every metric that can save its input do so, each set in its own folder.
+
+    Raises:
+        ValueError: no metric of the config can.
+    """
+    saving = 0
+    for name, (_, evaluator) in named_sets(cfg).items():
+        target = folder / name if has_named_sets(cfg) else folder
+        for metric in _metrics(evaluator):
+            if takes_argument(metric["type"], "output_dir"):
+                metric["output_dir"] = str(target)
+                saving += 1
+    if not saving:
+        raise ValueError("--out: no metric of the config's test_evaluator has an output_dir")
+
+
+def takes_argument(metric: str | type, name: str) -> bool:
+    """Whether the constructor of a registered metric has the named argument."""
+    import inspect
+
+    from mmseg.registry import METRICS
+
+    found = METRICS.get(metric) if isinstance(metric, str) else metric
+    return found is not None and name in inspect.signature(found).parameters
+
+
+def _metrics(evaluator: Any) -> Iterable[dict]:
+    inner = evaluator.get("metrics", evaluator) if isinstance(evaluator, dict) else evaluator
+    return [inner] if isinstance(inner, dict) else list(inner)
