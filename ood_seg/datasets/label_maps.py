@@ -1,0 +1,76 @@
+"""Label values as data sets store them, and what they mean in training and in evaluation.
+
+Each map has a raw value on disk as its key. A value that is not a key is unknown: loading it is
+an error, because a label picture with a stray value is usually the wrong picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ood_seg.labels import ANOMALY, IGNORE, KNOWN
+
+# CamVid in the SegNet split: sky, building, pole, road, pavement, tree, sign, fence, car,
+# pedestrian, bicyclist, void. Bicyclist is rider and bicycle in one; it is taken as rider.
+CAMVID_TO_TRAIN_IDS: dict[int, int] = {
+    0: 10,
+    1: 2,
+    2: 5,
+    3: 0,
+    4: 1,
+    5: 8,
+    6: 7,
+    7: 4,
+    8: 13,
+    9: 11,
+    10: 12,
+    11: IGNORE,
+}
+
+_CITYSCAPES_TRAINED_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
+
+# The 34 label ids of Cityscapes (also KITTI's): 19 are trained, all others are void.
+CITYSCAPES_IDS_TO_TRAIN_IDS: dict[int, int] = {
+    **dict.fromkeys(range(34), IGNORE),
+    **{label_id: train_id for train_id, label_id in enumerate(_CITYSCAPES_TRAINED_IDS)},
+}
+
+TRAIN_IDS: dict[int, int] = {**{train_id: train_id for train_id in range(19)}, IGNORE: IGNORE}
+
+EVALUATION_LABELS: dict[int, int] = {KNOWN: KNOWN, ANOMALY: ANOMALY, IGNORE: IGNORE}
+
+# The published Road Anomaly masks: 0 is ordinary, 2 and above is anomalous, there is no void.
+ROAD_ANOMALY_LABELS: dict[int, int] = {0: KNOWN, **dict.fromkeys(range(2, IGNORE), ANOMALY)}
+
+# Processed copies write anomalies as 1; some keep the published 2.
+PROCESSED_ROAD_ANOMALY_LABELS: dict[int, int] = {**EVALUATION_LABELS, 2: ANOMALY}
+
+
+def checked_label_map(label_map: Mapping, allowed: frozenset[int] | None = None) -> dict[int, int]:
+    """Return `label_map` with integer keys and values, checked.
+
+    Args:
+        label_map: raw value on disk -> value in the loaded labels. Numbers written as strings
+            (as JSON and the command line give them) are accepted.
+        allowed: values that may stand on the right side; None allows 0..255.
+
+    Raises:
+        ValueError: not a mapping, empty, not integers, or outside 0..255 or `allowed`.
+    """
+    example = "for example {0: 0, 1: 1, 255: 255}"
+    if not isinstance(label_map, Mapping) or not label_map:
+        raise ValueError(f"label_map: expected raw value -> label, {example}; got {label_map!r}")
+    try:
+        checked = {int(raw): int(label) for raw, label in label_map.items()}
+    except (TypeError, ValueError):
+        raise ValueError(f"label_map: expected integers, {example}; got {label_map!r}") from None
+    allowed = frozenset(range(256)) if allowed is None else allowed
+    wrong_raw = sorted(raw for raw in checked if not 0 <= raw <= 255)
+    wrong_labels = sorted(set(checked.values()) - allowed)
+    if wrong_raw or wrong_labels:
+        right = "0..255" if len(allowed) == 256 else sorted(allowed)
+        raise ValueError(
+            f"label_map: expected raw values in 0..255 and labels in {right}, {example}; "
+            f"got raw values {wrong_raw} and labels {wrong_labels}"
+        )
+    return checked

@@ -1,0 +1,126 @@
+"""Finding image and mask pairs on disk, with everything that is wrong named at once.
+
+Nothing here raises for what it finds: problems are collected as sentences, so that a user
+repairs a folder in one go. No mmseg is needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
+_NAMES_SHOWN = 20
+
+
+@dataclass
+class Listing:
+    """Pairs of image and mask found, and the problems met, each a sentence that names files."""
+
+    pairs: list[tuple[Path, Path]] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+def shorten(names: Iterable[object], shown: int = _NAMES_SHOWN) -> str:
+    """Join names with commas; beyond `shown` of them only their number is given."""
+    names = [str(name) for name in names]
+    more = f" and {len(names) - shown} more" if len(names) > shown else ""
+    return ", ".join(names[:shown]) + more
+
+
+def files_by_stem(
+    folder: Path, suffixes: Sequence[str] = IMAGE_SUFFIXES, *, recursive: bool = False
+) -> dict[str, list[Path]]:
+    """Map each file name without its suffix to the files that carry it, sorted.
+
+    Args:
+        folder: an existing folder.
+        suffixes: endings to look for, longer than the file type if need be
+            (`_labels_semantic.png`); letter case is ignored.
+        recursive: also in subfolders; the key is then the relative path, with `/`.
+    """
+    endings = sorted((suffix.lower() for suffix in suffixes), key=len, reverse=True)
+    found: dict[str, list[Path]] = {}
+    for path in sorted(folder.rglob("*") if recursive else folder.iterdir()):
+        # A leading dot marks what systems leave behind (`._0.png`), not a picture.
+        ending = next((e for e in endings if path.name.lower().endswith(e)), None)
+        if ending is None or path.name.startswith(".") or not path.is_file():
+            continue
+        stem = path.relative_to(folder).as_posix()[: -len(ending)]
+        found.setdefault(stem, []).append(path)
+    return found
+
+
+def missing_folders(*folders: Path) -> list[str]:
+    """Return one problem for each folder that does not exist, without repetition."""
+    return [
+        f"folder not found: {folder}" for folder in dict.fromkeys(folders) if not folder.is_dir()
+    ]
+
+
+def pair_by_stem(
+    image_folder: Path,
+    mask_folder: Path,
+    *,
+    image_suffixes: Sequence[str] = IMAGE_SUFFIXES,
+    mask_suffixes: Sequence[str] = (".png",),
+    recursive: bool = False,
+) -> Listing:
+    """Pair every image with the mask of the same stem.
+
+    Problems: a folder that does not exist, an image without mask, a mask without image, two
+    files of one folder that share a stem.
+    """
+    problems = missing_folders(image_folder, mask_folder)
+    if problems:
+        return Listing(problems=problems)
+    images = files_by_stem(image_folder, image_suffixes, recursive=recursive)
+    masks = files_by_stem(mask_folder, mask_suffixes, recursive=recursive)
+    for found in (images, masks):
+        twice = [str(path) for paths in found.values() if len(paths) > 1 for path in paths]
+        if twice:
+            problems.append(f"more than one file with the same stem: {shorten(twice)}")
+    without_mask = [str(images[stem][0]) for stem in images if stem not in masks]
+    if without_mask:
+        wanted = " or ".join("STEM" + suffix for suffix in mask_suffixes)
+        problems.append(
+            f"{len(without_mask)} images without a mask ({wanted} in {mask_folder}): "
+            f"{shorten(without_mask)}"
+        )
+    without_image = [str(masks[stem][0]) for stem in masks if stem not in images]
+    if without_image:
+        problems.append(
+            f"{len(without_image)} masks without an image (in {image_folder}, "
+            f"{', '.join(image_suffixes)}): {shorten(without_image)}"
+        )
+    pairs = [(images[stem][0], masks[stem][0]) for stem in images if stem in masks]
+    return Listing(pairs, problems)
+
+
+def count_problems(listing: Listing, expected_count: int | None) -> list[str]:
+    """Return the problems of number: an empty set, or another number than expected."""
+    found = len(listing.pairs)
+    if expected_count is not None and found != expected_count:
+        return [f"expected {expected_count} image and mask pairs, found {found}"]
+    # A set whose files are all without partner has already said so.
+    if found == 0 and not listing.problems:
+        return ["no image and mask pairs found"]
+    return []
+
+
+def require_no_problems(
+    listing: Listing, *, name: str, expected_count: int | None = None, remedy: str = ""
+) -> None:
+    """Raise if the listing has problems, all of them in one message.
+
+    Raises:
+        ValueError: the data set's name, every problem on its own line, and the remedy.
+    """
+    problems = listing.problems + count_problems(listing, expected_count)
+    if problems:
+        lines = "\n".join(f"  - {problem}" for problem in problems)
+        remedy = (
+            remedy or "Repair the files or the paths in the config; `ood-seg check-data` helps."
+        )
+        raise ValueError(f"{name}: {len(problems)} problem(s) on disk\n{lines}\n{remedy}")

@@ -1,0 +1,140 @@
+"""Decoding and checking of label pictures: pure functions on bytes and arrays, no mmseg."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from io import BytesIO
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from ood_seg.labels import IGNORE
+
+# Everything that pillow's decoders raise for broken files.
+_DECODE_ERRORS = (OSError, SyntaxError, EOFError, IndexError, struct.error, zlib.error)
+
+
+@contextmanager
+def picture_errors(path: object, what: str) -> Iterator[None]:
+    """Turn pillow's errors inside the block into a ValueError that names the file."""
+    try:
+        yield
+    except UnidentifiedImageError:
+        raise ValueError(
+            f"{what} {path}: not a picture in a format that pillow knows; "
+            "fetch or write the file again"
+        ) from None
+    except Image.DecompressionBombError as error:
+        raise ValueError(f"{what} {path}: refused, {error}") from error
+    except _DECODE_ERRORS as error:
+        raise ValueError(
+            f"{what} {path}: truncated or damaged ({error}); fetch or write the file again"
+        ) from error
+
+
+def decode_label_picture(content: bytes, path: object) -> np.ndarray:
+    """Decode a label picture to its indices, for palette pictures too.
+
+    Args:
+        content: the bytes of a picture file with one channel.
+        path: named in errors.
+
+    Returns:
+        (H, W) uint8.
+
+    Raises:
+        ValueError: not a whole picture; with colour or alpha channels; values above 255.
+    """
+    with picture_errors(path, "label picture"), Image.open(BytesIO(content)) as picture:
+        mode = picture.mode
+        raw = np.array(picture)
+    if raw.ndim != 2 or (mode not in ("1", "L", "P") and not mode.startswith("I")):
+        raise ValueError(
+            f"label picture {path}: expected one channel of class indices, got pillow mode "
+            f"{mode!r} of shape {raw.shape}; this is a picture for the eye: use the one with "
+            "indices (for example *_labelTrainIds.png, not *_color.png) or convert it"
+        )
+    if raw.size and (raw.min() < 0 or raw.max() > IGNORE):
+        raise ValueError(
+            f"label picture {path}: expected values in 0..255, got {raw.min()}..{raw.max()}; "
+            "is it an instance or depth picture?"
+        )
+    return raw.astype(np.uint8, copy=False)
+
+
+def label_table(
+    label_map: Mapping[int, int], *, always: Iterable[int] = (), reduce_zero: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+    """Build the table that maps raw label values, and say which raw values are known.
+
+    Args:
+        label_map: raw value -> label; keys outside 0..255 never occur in a picture and are
+            passed over.
+        always: values that are known besides the keys and stay as they are.
+        reduce_zero: mmseg's `reduce_zero_label`: before the map, 0 becomes 255 and every
+            other value but 255 goes down by one.
+
+    Returns:
+        Table (256,) uint8 and known (256,) bool, both indexed by the raw value.
+    """
+    table = np.arange(256, dtype=np.uint8)
+    known = np.zeros(256, dtype=bool)
+    known[list(always)] = True
+    for raw, label in label_map.items():
+        if 0 <= raw <= 255:
+            table[raw] = label
+            known[raw] = True
+    if not reduce_zero:
+        return table, known
+    reduced = np.concatenate(([IGNORE], np.arange(254), [IGNORE]))
+    return table[reduced], known[reduced]
+
+
+def apply_label_table(
+    raw: np.ndarray, table: np.ndarray, known: np.ndarray, *, source: object
+) -> np.ndarray:
+    """Map a raw label picture through the table; the input stays as it is.
+
+    Args:
+        raw: (H, W) uint8.
+        table, known: from `label_table`.
+        source: file named in the error.
+
+    Returns:
+        (H, W) uint8.
+
+    Raises:
+        ValueError: values that are not known, each with its number of pixels.
+    """
+    problem = unknown_values(np.bincount(raw.ravel(), minlength=256), known)
+    if problem:
+        raise ValueError(
+            f"label picture {source}: {problem}; is it of another label numbering, or is the "
+            "number of classes or the label map in the config wrong?"
+        )
+    return table[raw]
+
+
+def unknown_values(counts: np.ndarray, known: np.ndarray) -> str:
+    """Describe the values that occur and are not known; empty where there are none.
+
+    Args:
+        counts: (256,) pixels of each value.
+        known: (256,) bool.
+    """
+    strange = np.flatnonzero((counts > 0) & ~known)
+    if not len(strange):
+        return ""
+    named = ", ".join(f"{value} ({counts[value]} pixels)" for value in strange)
+    return f"unknown label values {named}; known are {_ranges(np.flatnonzero(known))}"
+
+
+def _ranges(values: np.ndarray) -> str:
+    """Write sorted integers as ranges: 0..18, 255."""
+    parts = np.split(values, np.flatnonzero(np.diff(values) != 1) + 1)
+    return ", ".join(
+        str(part[0]) if len(part) == 1 else f"{part[0]}..{part[-1]}" for part in parts if len(part)
+    )

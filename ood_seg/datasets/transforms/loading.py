@@ -1,0 +1,180 @@
+"""Loading of images and label pictures that tells what is wrong with a file, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from io import BytesIO
+
+import mmcv
+import mmengine.fileio as fileio
+import numpy as np
+from mmcv.transforms import LoadImageFromFile
+from mmseg.datasets.transforms import LoadAnnotations
+from mmseg.registry import TRANSFORMS
+from PIL import Image
+
+from ood_seg.datasets.pictures import (
+    apply_label_table,
+    decode_label_picture,
+    label_table,
+    picture_errors,
+)
+from ood_seg.labels import IGNORE, OUTLIER
+
+
+def read_bytes(path: str, backend_args: dict | None, what: str) -> bytes:
+    """Read a file through mmengine's file backends.
+
+    Raises:
+        FileNotFoundError: no such file, with the remedy.
+    """
+    try:
+        return fileio.get(path, backend_args=backend_args)
+    except FileNotFoundError:
+        raise FileNotFoundError(
+            f"{what} not found: {path}; check data_root and data_prefix in the config, "
+            "or run `ood-seg check-data`"
+        ) from None
+
+
+@TRANSFORMS.register_module()
+class LoadCheckedImage(LoadImageFromFile):
+    """Load an image, decoded by pillow, which refuses a truncated file where OpenCV fills it up.
+
+    Adds `img` (H, W, 3) uint8 BGR, `img_shape` and `ori_shape`.
+
+    Args:
+        to_float32, color_type, ignore_empty, backend_args: as in mmcv's `LoadImageFromFile`.
+
+    Raises (on use):
+        FileNotFoundError: no such file.
+        ValueError: truncated, no picture, or more than 8 bits a channel; names the file.
+    """
+
+    def __init__(
+        self,
+        to_float32: bool = False,
+        color_type: str = "color",
+        ignore_empty: bool = False,
+        *,
+        backend_args: dict | None = None,
+    ) -> None:
+        super().__init__(
+            to_float32=to_float32,
+            color_type=color_type,
+            imdecode_backend="pillow",
+            ignore_empty=ignore_empty,
+            backend_args=backend_args,
+        )
+
+    def transform(self, results: dict) -> dict | None:
+        """Read `results['img_path']`; see the class."""
+        try:
+            image = self._load(results["img_path"])
+        except (FileNotFoundError, ValueError):
+            if self.ignore_empty:
+                return None
+            raise
+        results["img"] = image.astype(np.float32) if self.to_float32 else image
+        results["img_shape"] = image.shape[:2]
+        results["ori_shape"] = image.shape[:2]
+        return results
+
+    def _load(self, path: str) -> np.ndarray:
+        content = read_bytes(path, self.backend_args, "image")
+        with picture_errors(path, "image"):
+            with Image.open(BytesIO(content)) as picture:
+                mode = picture.mode
+            image = mmcv.imfrombytes(content, flag=self.color_type, backend="pillow")
+        if mode.startswith(("I", "F")):
+            raise ValueError(
+                f"image {path}: expected 8 bits a channel, got pillow mode {mode!r}; "
+                "pillow would clip it to white; convert the image to 8 bits"
+            )
+        # pillow's BGR view has negative strides, which torch and OpenCV refuse.
+        return np.ascontiguousarray(image)
+
+
+@TRANSFORMS.register_module()
+class LoadCheckedLabels(LoadAnnotations):
+    """Load a label picture, map its values, and refuse every value that is not known.
+
+    Known values are the keys of `results['label_map']` where there is a map, else the classes
+    `0..num_classes-1` and 255. A map of mmseg (a choice of classes) leaves 255 void; a map of
+    our data sets, marked by `results['label_map_is_complete']`, is the whole truth.
+    Adds `gt_seg_map` (H, W) uint8 and names it in `seg_fields`.
+
+    Args:
+        num_classes: number of classes; by default `results['num_classes']`, which our data
+            sets give. mmseg's own data sets do not, so a config states it for them.
+        outlier_ok: also let `OUTLIER` (254) stand, for scenes pasted beforehand.
+        reduce_zero_label, backend_args: as in mmseg's `LoadAnnotations`.
+
+    Raises (on use):
+        FileNotFoundError: no such file.
+        ValueError: unreadable, coloured, of another size than the image, with unknown values
+            (file, values and their pixel counts are named), or no known range given.
+    """
+
+    def __init__(
+        self,
+        num_classes: int | None = None,
+        outlier_ok: bool = False,
+        reduce_zero_label: bool | None = None,
+        backend_args: dict | None = None,
+    ) -> None:
+        super().__init__(reduce_zero_label=reduce_zero_label, backend_args=backend_args)
+        if num_classes is not None and not 1 <= num_classes <= OUTLIER:
+            raise ValueError(f"num_classes: expected 1..{OUTLIER} or None, got {num_classes!r}")
+        self.num_classes = num_classes
+        self.outlier_ok = outlier_ok
+
+    def _load_seg_map(self, results: dict) -> None:
+        """Read `results['seg_map_path']`; the name is that of mmseg's stage."""
+        path = results["seg_map_path"]
+        content = read_bytes(path, self.backend_args, "label picture")
+        raw = decode_label_picture(content, path)
+        # Test pipelines load labels after resizing, so `img` may have another size by now.
+        expected_shape = results.get("ori_shape")
+        if expected_shape is not None and raw.shape != tuple(expected_shape):
+            raise ValueError(
+                f"label picture {path}: expected the image's size "
+                f"{tuple(expected_shape)} (height, width), got {raw.shape}; "
+                f"image: {results.get('img_path')}; pair the right files"
+            )
+        results["gt_seg_map"] = apply_label_table(raw, *self._table(results), source=path)
+        results["seg_fields"].append("gt_seg_map")
+
+    def _table(self, results: Mapping) -> tuple[np.ndarray, np.ndarray]:
+        """Return the look-up table and the known values for this sample's data set."""
+        label_map = results.get("label_map")
+        reduce_zero = self.reduce_zero_label
+        if reduce_zero is None:
+            reduce_zero = results.get("reduce_zero_label", False)
+        num_classes = self.num_classes or results.get("num_classes")
+        if label_map is None and num_classes is None:
+            raise ValueError(
+                f"label picture {results['seg_map_path']}: the known label values are not "
+                "given; set them in the config: dict(type='LoadCheckedLabels', num_classes=19)"
+            )
+        always = (OUTLIER,) if self.outlier_ok else ()
+        if not results.get("label_map_is_complete", False):
+            always = (*always, IGNORE)
+        mapping = label_map if label_map is not None else {c: c for c in range(num_classes)}
+        return _cached_table(tuple(mapping.items()), always, bool(reduce_zero))
+
+    def __repr__(self) -> str:
+        return (
+            f"{type(self).__name__}(num_classes={self.num_classes}, "
+            f"outlier_ok={self.outlier_ok}, reduce_zero_label={self.reduce_zero_label}, "
+            f"backend_args={self.backend_args})"
+        )
+
+
+@lru_cache(maxsize=64)
+def _cached_table(
+    items: tuple[tuple[int, int], ...], always: tuple[int, ...], reduce_zero: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Build `label_table` once for each data set, not once for each picture."""
+    return label_table(dict(items), always=always, reduce_zero=reduce_zero)
