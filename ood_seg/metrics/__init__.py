@@ -1,1 +1,5 @@
-"""placeholder"""
+"""Metrics of anomaly score maps; NumPy and torch only."""
+
+from ood_seg.metrics.pixel import PixelMetrics, metrics_from_scores, pixel_metrics
+
+__all__ = ["PixelMetrics", "metrics_from_scores", "pixel_metrics"]
