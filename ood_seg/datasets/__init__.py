@@ -1,1 +1,32 @@
-"""placeholder"""
+"""Data sets, outlier sources and pipeline transforms.
+
+The classes need mmseg and are imported when asked for; the modules that only look at files
+(`listing`, `layouts`, `label_maps`, `pictures`, `checks`, `known_sets`) work without it.
+"""
+
+from __future__ import annotations
+
+import importlib
+
+_CLASSES = {
+    "AnomalyDataset": "anomaly",
+    "AnomalyFolderDataset": "anomaly_folder",
+    "CamVidDataset": "camvid",
+    "CocoObjects": "outlier_sources",
+    "FishyscapesDataset": "fishyscapes",
+    "KittiSemanticsDataset": "kitti",
+    "LoadCheckedImage": "transforms.loading",
+    "LoadCheckedLabels": "transforms.loading",
+    "PasteOutliers": "transforms.paste_outliers",
+    "RawLabelDataset": "raw_labels",
+    "RoadAnomalyDataset": "road_anomaly",
+}
+
+__all__ = sorted(_CLASSES)
+
+
+def __getattr__(name: str) -> object:
+    """Import the class `name` from its module."""
+    if name not in _CLASSES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_CLASSES[name]}"), name)
