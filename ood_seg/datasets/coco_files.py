@@ -5,8 +5,11 @@
 
 from __future__ import annotations
 
+import difflib
 import json
+import re
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
@@ -60,6 +63,83 @@ def read_annotations(ann_file: Path) -> dict[str, list[dict[str, Any]]]:
     return {part: content[part] for part in _NEEDED_KEYS}
 
 
+def instances_by_image(content: dict[str, list[dict]], ann_file: Path) -> dict[int, list[dict]]:
+    """Group a file's annotations.
+
+    Args:
+        content: what `read_annotations` gave.
+        ann_file: named in errors.
+
+    Returns:
+        For each image id its annotations in the order of their ids, an empty list for none.
+
+    Raises:
+        ValueError: an annotation refers to a picture or a category that is not listed.
+    """
+    categories = {entry["id"] for entry in content["categories"]}
+    instances: dict[int, list[dict]] = {image["id"]: [] for image in content["images"]}
+    for entry in sorted(content["annotations"], key=lambda entry: entry["id"]):
+        for key, listed in (("image_id", instances), ("category_id", categories)):
+            if entry[key] not in listed:
+                raise ValueError(
+                    f"annotation {entry['id']} of {ann_file} has {key}={entry[key]}, "
+                    "which the file does not list"
+                )
+        instances[entry["image_id"]].append(entry)
+    return instances
+
+
+def checked_categories(
+    argument: str,
+    names: Iterable[str],
+    known: Sequence[str],
+    *,
+    default: tuple[str, ...],
+    ann_file: Path,
+) -> frozenset[str]:
+    """Check that category names are spelled as in the file.
+
+    Args:
+        argument: what the names were given as; named in errors.
+        names: the names.
+        known: the file's categories.
+        default: a list that may name categories that the file does not have, unless the file
+            holds them under a longer name, such as LVIS's `car_(automobile)` for `car`.
+        ann_file: named in errors.
+
+    Returns:
+        The names as a set.
+
+    Raises:
+        ValueError: an unknown name, with those of the file that are close to it.
+    """
+    if isinstance(names, str):
+        raise ValueError(f"{argument} must be a list of category names, got {names!r}")
+    names = tuple(names)
+    is_default = names == default
+    for name in names:
+        close = _lookalikes(name, known) if is_default else _close_matches(name, known)
+        if name in known or (is_default and not close):
+            continue
+        hint = f"close to it: {close}" if close else f"it has: {list(known)}"
+        raise ValueError(
+            f"{argument} names the category {name!r}, which {ann_file} does not have "
+            f"({hint}); give `{argument}` in the file's own spelling"
+        )
+    return frozenset(names)
+
+
+def _close_matches(name: str, known: Sequence[str]) -> list[str]:
+    by_lower_case = {entry.lower(): entry for entry in known}
+    close = difflib.get_close_matches(name.lower(), by_lower_case, n=3)
+    return [by_lower_case[entry] for entry in close]
+
+
+def _lookalikes(name: str, known: Sequence[str]) -> list[str]:
+    pattern = re.compile(rf"(?<![a-z]){re.escape(name)}(?![a-z])", re.IGNORECASE)
+    return [entry for entry in known if pattern.search(entry.replace("_", " "))]
+
+
 def image_path(img_dir: Path, file_name: str, ann_file: Path) -> Path:
     """Where a picture lies, given the name that the annotation file gives it.
 
@@ -92,10 +172,10 @@ def encode_mask(
         origin: named in errors.
 
     Returns:
-        `{"size": [height, width], "counts": bytes}`, or None where no polygon has three points.
+        `{"size": [height, width], "counts": bytes}`, or None where the mask has no pixel.
 
     Raises:
-        ValueError: neither polygons nor run lengths, or run lengths of another size.
+        ValueError: neither polygons nor run lengths, or run lengths that do not fill the picture.
     """
     from pycocotools import mask as run_lengths
 
@@ -104,40 +184,63 @@ def encode_mask(
         polygons = [polygon for polygon in segmentation if len(polygon) >= 6]
         if not polygons:
             return None
-        return run_lengths.merge(run_lengths.frPyObjects(polygons, height, width))
-    if not isinstance(segmentation, dict) or not {"size", "counts"} <= segmentation.keys():
+        encoded = run_lengths.merge(run_lengths.frPyObjects(polygons, height, width))
+    elif isinstance(segmentation, dict) and {"size", "counts"} <= segmentation.keys():
+        if list(segmentation["size"]) != [height, width]:
+            raise ValueError(
+                f"{origin}: run lengths are made for a size of {segmentation['size']}, "
+                f"the picture has [{height}, {width}] (h, w)"
+            )
+        counts = segmentation["counts"]
+        if isinstance(counts, str):
+            counts = expand_counts(counts)
+        # Checked here because pycocotools reads uninitialised memory where runs are missing.
+        if sum(counts) != height * width or min(counts) < 0:
+            raise ValueError(
+                f"{origin}: run lengths must be >= 0 and add up to {height * width} pixels, "
+                f"got a sum of {sum(counts)} and a least length of {min(counts, default=None)}"
+            )
+        encoded = run_lengths.frPyObjects(
+            {"size": [height, width], "counts": counts}, height, width
+        )
+    else:
         raise ValueError(f"{origin}: segmentation is neither polygons nor run lengths")
-    if list(segmentation["size"]) != [height, width]:
-        raise ValueError(
-            f"{origin}: run lengths are made for a size of {segmentation['size']}, "
-            f"the picture has [{height}, {width}] (h, w)"
-        )
-    counts = segmentation["counts"]
-    if not isinstance(counts, list):
-        counts = counts.encode() if isinstance(counts, str) else counts
-        return {"size": [height, width], "counts": counts}
-    if sum(counts) != height * width or min(counts, default=0) < 0:
-        raise ValueError(
-            f"{origin}: run lengths must be >= 0 and add up to {height * width}, got {sum(counts)}"
-        )
-    return run_lengths.frPyObjects(segmentation, height, width)
+    return encoded if run_lengths.area(encoded) else None
 
 
-def decode_mask(counts: bytes, height: int, width: int, *, origin: str) -> np.ndarray:
-    """Turn compressed run lengths into a mask.
+def expand_counts(compressed: str) -> list[int]:
+    """Undo COCO's compression of run lengths.
+
+    A number is written in groups of five bits, lowest first, one character of value 48 + group
+    each; bit 5 says that more groups follow, bit 4 of the last one is the sign. From the fourth
+    number on, the difference to the number two places before is stored (COCO API, `maskApi.c`).
+
+    Args:
+        compressed: the string `counts` of an annotation.
 
     Returns:
-        `(height, width)` bool.
-
-    Raises:
-        ValueError: the run lengths do not fill the picture.
+        The run lengths; a broken string gives broken lengths, which the caller checks.
     """
-    from pycocotools import mask as run_lengths
+    lengths: list[int] = []
+    value = shift = 0
+    for character in compressed:
+        group = ord(character) - 48
+        value |= (group & 31) << shift
+        shift += 5
+        if group & 32:
+            continue
+        if group & 16:
+            value -= 1 << shift
+        lengths.append(value + (lengths[-2] if len(lengths) > 2 else 0))
+        value = shift = 0
+    return lengths
 
-    try:
-        return run_lengths.decode({"size": [height, width], "counts": counts}).astype(bool)
-    except ValueError as error:
-        raise ValueError(f"{origin}: run lengths cannot be decoded: {error}") from error
+
+def decode_mask(counts: bytes, height: int, width: int) -> np.ndarray:
+    """Turn run lengths from `encode_mask` into a `(height, width)` bool mask."""
+    lengths = expand_counts(counts.decode())
+    is_object = np.arange(len(lengths)) % 2 == 1
+    return np.repeat(is_object, lengths).reshape((height, width), order="F")
 
 
 def read_picture(path: Path, height: int, width: int) -> np.ndarray:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
-import re
 from collections import Counter, OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -13,9 +12,11 @@ import numpy as np
 from mmseg.registry import TRANSFORMS
 
 from ood_seg.datasets.coco_files import (
+    checked_categories,
     decode_mask,
     encode_mask,
     image_path,
+    instances_by_image,
     read_annotations,
     read_picture,
 )
@@ -70,6 +71,8 @@ class CocoObjects:
 
     The annotation file is read once; masks are kept as run lengths and decoded together with the
     picture when an object is asked for. Polygons, plain and compressed run lengths are understood.
+    PEBAL's objects are `union=True, min_image_size=480, min_area=1` and an `exclude` without
+    "train".
 
     The rules that drop an instance, in this order (`dropped` counts them):
         1. its picture is not in the chosen part of the split (`holdout_every`, `holdout`),
@@ -77,7 +80,7 @@ class CocoObjects:
         3. its picture also holds a category of `exclude_images_with`,
         4. it is a crowd region (not in union mode),
         5. its category is in `exclude`,
-        6. it has no mask (no polygon of three or more points, or no pixel inside),
+        6. it has no mask (no polygon of three points, or no pixel inside),
         7. its mask has fewer pixels than `min_area` (in union mode: the union's mask).
 
     Args:
@@ -122,13 +125,16 @@ class CocoObjects:
         self.holdout_every, self.holdout, self.cache_size = holdout_every, holdout, cache_size
         content = read_annotations(self.ann_file)
         self._category_names = {entry["id"]: entry["name"] for entry in content["categories"]}
-        self.exclude = self._checked_categories("exclude", exclude)
+        check = partial(
+            checked_categories,
+            known=tuple(self._category_names.values()),
+            default=CITYSCAPES_LIKE_CATEGORIES,
+            ann_file=self.ann_file,
+        )
+        self.exclude = check("exclude", exclude)
         if exclude_images_with is None:
-            self.exclude_images_with = self.exclude if union else frozenset()
-        else:
-            self.exclude_images_with = self._checked_categories(
-                "exclude_images_with", exclude_images_with
-            )
+            exclude_images_with = exclude if union else ()
+        self.exclude_images_with = check("exclude_images_with", exclude_images_with)
         self.dropped: Counter[str] = Counter()
         self.records = self._usable(content)
         self._check_files(len(content["annotations"]))
@@ -163,7 +169,7 @@ class CocoObjects:
         Raises:
             IndexError: no such object.
             ValueError: the picture is truncated, is no picture, or has another size than the
-                annotations say; the mask's run lengths are broken.
+                annotations say.
         """
         if not 0 <= index < len(self):
             raise IndexError(f"object {index} of a source with {len(self)} objects")
@@ -172,8 +178,7 @@ class CocoObjects:
             return self._cache[index]
         record = self.records[index]
         size = (record.height, record.width)
-        mask = decode_mask(record.counts, *size, origin=f"{self.ann_file}, {record.path.name}")
-        found = crop_object(read_picture(record.path, *size), mask)
+        found = crop_object(read_picture(record.path, *size), decode_mask(record.counts, *size))
         if self.cache_size > 0:
             for array in found:
                 array.flags.writeable = False
@@ -182,40 +187,12 @@ class CocoObjects:
                 self._cache.popitem(last=False)
         return found
 
-    def _checked_categories(self, argument: str, names: Iterable[str]) -> frozenset[str]:
-        """`names` as a set, after each was found among the file's categories."""
-        if isinstance(names, str):
-            raise ValueError(f"{argument} must be a list of category names, got {names!r}")
-        names, known = tuple(names), list(self._category_names.values())
-        is_default = names == CITYSCAPES_LIKE_CATEGORIES
-        for name in names:
-            if name in known:
-                continue
-            close = _lookalikes(name, known) if is_default else _close_matches(name, known)
-            if is_default and not close:
-                continue
-            hint = f"close to it: {close}" if close else f"it has: {known}"
-            raise ValueError(
-                f"{argument} names the category {name!r}, which {self.ann_file} does not have "
-                f"({hint}); give `{argument}` in the file's own spelling"
-            )
-        return frozenset(names)
-
     def _usable(self, content: dict[str, Any]) -> list[ObjectRecord]:
         """Records of all objects that pass the rules, in the order of picture and instance ids."""
-        instances: dict[int, list[dict]] = {image["id"]: [] for image in content["images"]}
-        for entry in content["annotations"]:
-            if entry["image_id"] not in instances or (
-                entry["category_id"] not in self._category_names
-            ):
-                raise ValueError(
-                    f"annotation {entry['id']} of {self.ann_file} refers to image "
-                    f"{entry['image_id']} and category {entry['category_id']}; one is not listed"
-                )
-            instances[entry["image_id"]].append(entry)
+        instances = instances_by_image(content, self.ann_file)
         records = []
         for position, image in enumerate(sorted(content["images"], key=lambda entry: entry["id"])):
-            entries = sorted(instances[image["id"]], key=lambda entry: entry["id"])
+            entries = instances[image["id"]]
             reason = self._why_image_dropped(position, image, entries)
             if reason:
                 self.dropped[reason] += len(entries)
@@ -296,15 +273,3 @@ def _check_split(holdout_every: int | None, holdout: bool) -> None:
         raise ValueError("holdout=True needs holdout_every=n: which pictures are held back?")
     if holdout_every is not None and holdout_every < 2:
         raise ValueError(f"holdout_every must be at least 2, got {holdout_every}")
-
-
-def _close_matches(name: str, known: list[str]) -> list[str]:
-    by_lower_case = {entry.lower(): entry for entry in known}
-    close = difflib.get_close_matches(name.lower(), by_lower_case, n=3)
-    return [by_lower_case[entry] for entry in close]
-
-
-def _lookalikes(name: str, known: list[str]) -> list[str]:
-    """Categories that hold `name` as words, such as LVIS's `car_(automobile)` for `car`."""
-    pattern = re.compile(rf"(?<![a-z]){re.escape(name)}(?![a-z])", re.IGNORECASE)
-    return [entry for entry in known if pattern.search(entry.replace("_", " "))]
