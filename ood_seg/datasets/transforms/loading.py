@@ -109,6 +109,8 @@ class LoadCheckedLabels(LoadAnnotations):
         num_classes: number of classes; by default `results['num_classes']`, which our data
             sets give. mmseg's own data sets do not, so a config states it for them.
         outlier_ok: also let `OUTLIER` (254) stand, for scenes pasted beforehand.
+        fit_to_image: resize a label picture of another size to its image (nearest neighbour),
+            for sets whose images were rescaled after labelling; otherwise that is an error.
         reduce_zero_label, backend_args: as in mmseg's `LoadAnnotations`.
 
     Raises (on use):
@@ -121,6 +123,7 @@ class LoadCheckedLabels(LoadAnnotations):
         self,
         num_classes: int | None = None,
         outlier_ok: bool = False,
+        fit_to_image: bool = False,
         reduce_zero_label: bool | None = None,
         backend_args: dict | None = None,
     ) -> None:
@@ -129,6 +132,7 @@ class LoadCheckedLabels(LoadAnnotations):
             raise ValueError(f"num_classes: expected 1..{OUTLIER} or None, got {num_classes!r}")
         self.num_classes = num_classes
         self.outlier_ok = outlier_ok
+        self.fit_to_image = fit_to_image
 
     def _load_seg_map(self, results: dict) -> None:
         """Read `results['seg_map_path']`; the name is that of mmseg's stage."""
@@ -138,11 +142,14 @@ class LoadCheckedLabels(LoadAnnotations):
         # Test pipelines load labels after resizing, so `img` may have another size by now.
         expected_shape = results.get("ori_shape")
         if expected_shape is not None and raw.shape != tuple(expected_shape):
-            raise ValueError(
-                f"label picture {path}: expected the image's size "
-                f"{tuple(expected_shape)} (height, width), got {raw.shape}; "
-                f"image: {results.get('img_path')}; pair the right files"
-            )
+            if not self.fit_to_image:
+                raise ValueError(
+                    f"label picture {path}: expected the image's size "
+                    f"{tuple(expected_shape)} (height, width), got {raw.shape}; "
+                    f"image: {results.get('img_path')}; pair the right files, or set "
+                    "fit_to_image=True if the images were rescaled"
+                )
+            raw = mmcv.imresize(raw, tuple(expected_shape)[::-1], interpolation="nearest")
         results["gt_seg_map"] = apply_label_table(raw, *self._table(results), source=path)
         results["seg_fields"].append("gt_seg_map")
 
@@ -167,7 +174,8 @@ class LoadCheckedLabels(LoadAnnotations):
     def __repr__(self) -> str:
         return (
             f"{type(self).__name__}(num_classes={self.num_classes}, "
-            f"outlier_ok={self.outlier_ok}, reduce_zero_label={self.reduce_zero_label}, "
+            f"outlier_ok={self.outlier_ok}, fit_to_image={self.fit_to_image}, "
+            f"reduce_zero_label={self.reduce_zero_label}, "
             f"backend_args={self.backend_args})"
         )
 

@@ -1,0 +1,9 @@
+"""ERFNet as it comes, scored by its free energy; no training."""
+
+_base_ = [
+    "../_base_/models/erfnet_cityscapes.py",
+    "../_base_/datasets/evaluation_1024x512.py",
+    "../_base_/default_runtime.py",
+]
+load_from = "{{$OOD_SEG_DATA:data}}/weights/erfnet_cityscapes_mmseg.pth"
+model = dict(energy_head=dict(score=dict(type="Energy", temperature=1.0)))

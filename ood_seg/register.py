@@ -1,0 +1,34 @@
+"""Registers everything of `ood_seg` with mmsegmentation; the only module that configs import.
+
+`custom_imports = dict(imports=['ood_seg.register'])` stands in `configs/_base_/default_runtime.py`.
+Names are then those listed here, in mmseg's registries.
+"""
+
+from mmseg.registry import MODELS
+
+from ood_seg import losses, scores
+from ood_seg.datasets import (  # noqa: F401
+    AnomalyFolderDataset,
+    CamVidDataset,
+    CocoObjects,
+    FishyscapesDataset,
+    KittiSemanticsDataset,
+    LoadCheckedImage,
+    LoadCheckedLabels,
+    PasteOutliers,
+    RoadAnomalyDataset,
+)
+from ood_seg.engine import MultiSetTestLoop, OutlierPriorHook, RandomStateHook  # noqa: F401
+from ood_seg.evaluation import AnomalyMetric, KnownIoUMetric  # noqa: F401
+from ood_seg.models import EnergyHead, OODEncoderDecoder, OODTTAModel  # noqa: F401
+
+# The core knows nothing of registries, so its modules are entered here.
+for _module in (
+    scores.MaxSoftmax,
+    scores.MaxLogit,
+    scores.Entropy,
+    scores.Energy,
+    losses.EnergyLoss,
+    losses.BalancedEnergyLoss,
+):
+    MODELS.register_module(module=_module, force=True)
