@@ -26,8 +26,9 @@ from ood_seg.pasting import (
 class PasteOutliers(BaseTransform):
     """Paste outlier objects into a scene and label them 254.
 
-    Stands after the images and labels are loaded and before any resizing, cropping, flipping or
-    normalisation, which then treat the object as a part of the scene. An object that is larger
+    Stands after the images and labels are loaded. Before resizing and cropping, as in PEBAL, the
+    object is treated as a part of the scene, and a random crop may leave it out; after the random
+    crop, every crop keeps its objects and sizes are those of the crop. An object that is larger
     than the scene is scaled down until it fits; objects that come later may cover earlier ones.
 
     Randomness: each call makes a generator from four numbers of numpy's global state, which
