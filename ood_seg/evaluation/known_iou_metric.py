@@ -1,0 +1,80 @@
+"""Closed-set IoU on scenes that also hold outlier pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from mmseg.evaluation.metrics import IoUMetric
+from mmseg.registry import METRICS
+
+from ood_seg.labels import IGNORE, OUTLIER, hide_outliers
+
+
+@METRICS.register_module()
+class KnownIoUMetric(IoUMetric):
+    """mmseg's `IoUMetric` with outlier pixels ignored.
+
+    The labels are hidden on a copy, so the metric runs beside `AnomalyMetric`, which needs them,
+    in one evaluator and in any order. A class that occurs neither in the prediction nor in the
+    ground truth is left out of the means, as in mmseg. Metric names are mmseg's (`mIoU`, `aAcc`,
+    `mAcc`), without a prefix.
+
+    Args:
+        outlier_index: label of outlier pixels in the ground truth.
+        ignore_index: label of pixels to leave out.
+        per_class_table: log mmseg's table with one row per class.
+        **kwargs: as `IoUMetric`.
+    """
+
+    # An empty prefix keeps mmseg's metric names and, unlike None, is no reason for a warning.
+    default_prefix = ""
+
+    def __init__(
+        self,
+        *,
+        outlier_index: int = OUTLIER,
+        ignore_index: int = IGNORE,
+        per_class_table: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(ignore_index=ignore_index, **kwargs)
+        self.outlier_index = outlier_index
+        self.per_class_table = per_class_table
+
+    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
+        """Count the pixels of a batch; the samples of the caller stay as they are."""
+        super().process(data_batch, [self._without_outliers(sample) for sample in data_samples])
+
+    def compute_metrics(self, results: list) -> dict[str, float]:
+        """IoU and accuracy over all images, in percent with two digits.
+
+        Raises:
+            ValueError: no image was processed.
+        """
+        if not results and not self.format_only:
+            raise ValueError(
+                "KnownIoUMetric got no image; check that the data set of this evaluator is not "
+                "empty"
+            )
+        if self.per_class_table or self.format_only:
+            return super().compute_metrics(results)
+        areas = [sum(column) for column in zip(*results, strict=True)]
+        values = self.total_area_to_metrics(*areas, self.metrics, self.nan_to_num, self.beta)
+        return {
+            name if name == "aAcc" else f"m{name}": np.round(np.nanmean(value) * 100, 2)
+            for name, value in values.items()
+        }
+
+    def _without_outliers(self, sample: dict) -> dict:
+        """A shallow copy of `sample` whose ground truth holds no outlier label."""
+        if self.format_only:
+            return sample
+        ground_truth = sample["gt_sem_seg"]
+        labels = hide_outliers(
+            ground_truth["data"],
+            outlier_index=self.outlier_index,
+            ignore_index=self.ignore_index,
+        )
+        return {**sample, "gt_sem_seg": {**ground_truth, "data": labels}}
