@@ -22,11 +22,11 @@ class Listing:
     problems: list[str] = field(default_factory=list)
 
 
-def shorten(names: Iterable[object], shown: int = _NAMES_SHOWN) -> str:
-    """Join names with commas; beyond `shown` of them only their number is given."""
+def shorten(names: Iterable[object], shown: int = _NAMES_SHOWN, *, separator: str = ", ") -> str:
+    """Join names; beyond `shown` of them only their number is given."""
     names = [str(name) for name in names]
     more = f" and {len(names) - shown} more" if len(names) > shown else ""
-    return ", ".join(names[:shown]) + more
+    return separator.join(names[:shown]) + more
 
 
 def files_by_stem(

@@ -129,10 +129,10 @@ def unknown_values(counts: np.ndarray, known: np.ndarray) -> str:
     if not len(strange):
         return ""
     named = ", ".join(f"{value} ({counts[value]} pixels)" for value in strange)
-    return f"unknown label values {named}; known are {_ranges(np.flatnonzero(known))}"
+    return f"unknown label values {named}; known are {value_ranges(np.flatnonzero(known))}"
 
 
-def _ranges(values: np.ndarray) -> str:
+def value_ranges(values: np.ndarray) -> str:
     """Write sorted integers as ranges: 0..18, 255."""
     parts = np.split(values, np.flatnonzero(np.diff(values) != 1) + 1)
     return ", ".join(
