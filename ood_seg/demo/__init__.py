@@ -1,0 +1,1 @@
+"""Drawn street scenes and objects in the real data layouts: the embedded input of the demo."""
