@@ -22,8 +22,7 @@ def checked_logits(logits: Tensor, labels: Tensor) -> Tensor:
     expected = (logits.shape[0], *logits.shape[2:])
     if logits.ndim < 2 or tuple(labels.shape) != expected:
         raise ValueError(
-            f"labels must be {expected} for logits {tuple(logits.shape)}, "
-            f"got {tuple(labels.shape)}"
+            f"labels must be {expected} for logits {tuple(logits.shape)}, got {tuple(labels.shape)}"
         )
     return logits.float() if logits.dtype in _HALF_TYPES else logits
 

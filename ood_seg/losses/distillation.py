@@ -50,5 +50,5 @@ def distillation_loss(
     student = (logits / temperature).log_softmax(dim=1)
     teacher = (teacher_logits.detach().to(logits) / temperature).log_softmax(dim=1)
     divergence = F.kl_div(student, teacher, reduction="none", log_target=True).sum(dim=1)
-    known_count = known_mask.sum().clamp(min=1)
-    return temperature**2 * (divergence * known_mask).sum() / known_count
+    # Indexing, not multiplying by the mask: 0 * NaN of an ignored pixel would be NaN.
+    return temperature**2 * divergence[known_mask].sum() / known_mask.sum().clamp(min=1)

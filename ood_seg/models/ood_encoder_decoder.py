@@ -138,11 +138,14 @@ class OODEncoderDecoder(EncoderDecoder):
             losses.update(self._auxiliary_head_forward_train(features, known_samples))
 
         labels = self.decode_head._stack_batch_gt(data_samples).squeeze(1)
-        logits = self._resized(self._main_logits(outputs), labels.shape[-2:])
-        losses.update(add_prefix(self.energy_head.loss(logits, labels), "anomaly"))
+        logits = self._main_logits(outputs)
+        resized = resize(
+            logits, size=labels.shape[-2:], mode="bilinear", align_corners=self.align_corners
+        )
+        losses.update(add_prefix(self.energy_head.loss(resized, labels), "anomaly"))
         for teacher in self._teacher:
-            loss = teacher.loss(inputs, self.energy_head.class_logits(logits), labels)
-            losses["loss_distillation"] = loss
+            class_logits = self.energy_head.class_logits(logits)
+            losses["loss_distillation"] = teacher.loss(inputs, class_logits, labels)
         return losses
 
     def _hide_outliers(self, sample: SegDataSample) -> SegDataSample:
@@ -163,10 +166,6 @@ class OODEncoderDecoder(EncoderDecoder):
                 "model.logits_index to the one that it returns at inference"
             )
         return outputs[self.logits_index]
-
-    def _resized(self, logits: Tensor, size: tuple[int, int]) -> Tensor:
-        """Logits at the labels' size, as the closed-set loss resizes them."""
-        return resize(logits, size=size, mode="bilinear", align_corners=self.align_corners)
 
     def postprocess_result(
         self, seg_logits: Tensor, data_samples: list[SegDataSample] | None = None
