@@ -80,7 +80,10 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
     """
     path = Path(path).expanduser()
     if not path.is_file():
-        raise FileNotFoundError(f"checkpoint {path} does not exist; give the path of a .pth file")
+        raise FileNotFoundError(
+            f"checkpoint {path} does not exist; give the path of a .pth file (in the shipped "
+            "configs, data roots start with $OOD_SEG_DATA, by default `data`)"
+        )
     try:
         with torch.serialization.safe_globals(safe_globals()):
             checkpoint = torch.load(path, map_location="cpu", weights_only=True)
@@ -101,15 +104,21 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
 
 
 def _explain_refusal(path: Path, reason: str) -> str:
-    found = re.search(r"GLOBAL (\S+)", reason)
-    if found is None and "Unsupported" not in reason and "Trying to" not in reason:
+    if not _looks_pickled(path):
         return f"{path} is not a checkpoint of torch; give a .pth file written by `torch.save`"
+    found = re.search(r"GLOBAL (\S+)", reason)
     what = f" ({found.group(1)})" if found else ""
     return (
         f"{path} was refused: it holds pickled code{what}, which could do anything on this "
         "machine. If you trust its origin, load it once where it was made and save only "
         "`model.state_dict()`"
     )
+
+
+def _looks_pickled(path: Path) -> bool:
+    # Zip archives are what torch writes; bare pickles with a protocol byte are its old format.
+    with path.open("rb") as stream:
+        return stream.read(2) in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 
 
 def load_weights(path: str | Path) -> dict[str, Tensor]:

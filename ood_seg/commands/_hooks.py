@@ -2,22 +2,11 @@
 
 from __future__ import annotations
 
-import logging
-
 from mmengine.hooks import Hook
 from mmengine.logging import MMLogger
 from mmengine.runner import Runner
 
-# Pages of text that belong into the log file, and hints to mmengine's own developers.
-_ONLY_IN_LOG_FILE = (
-    "\n" + "-" * 60 + "\nSystem environment:",
-    "Config:\n",
-    "Hooks will be executed in the following order:",
-    "Distributed training is not used, all SyncBatchNorm",
-    "The prefix is not set in metric class IoUMetric",
-    '"FileClient" will be deprecated in future',
-    '"HardDiskBackend" is the alias of "LocalBackend"',
-)
+from ood_seg.commands._startup import quiet_terminal
 
 
 class QuietRunner(Runner):
@@ -26,14 +15,8 @@ class QuietRunner(Runner):
     def build_logger(self, *args, **kwargs) -> MMLogger:
         """Build the logger and keep the dumps from its terminal output."""
         logger = super().build_logger(*args, **kwargs)
-        for handler in logger.handlers:
-            if not isinstance(handler, logging.FileHandler):
-                handler.addFilter(_is_for_terminal)
+        quiet_terminal(logger)
         return logger
-
-
-def _is_for_terminal(record: logging.LogRecord) -> bool:
-    return not str(record.msg).startswith(_ONLY_IN_LOG_FILE)
 
 
 class ImageCounter(Hook):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import sys
 import warnings
 from collections.abc import Iterator
@@ -10,6 +11,17 @@ from typing import TextIO
 
 # Printed with a bare `print` while onedl-mmsegmentation is imported.
 _NOISE = ("Could not import OneDL",)
+# Pages of text that belong into the log file, and hints to mmengine's own developers.
+_ONLY_IN_LOG_FILE = (
+    "\n" + "-" * 60 + "\nSystem environment:",
+    "Config:\n",
+    "Hooks will be executed in the following order:",
+    "Using env variable `OOD_SEG_DATA`",
+    "Distributed training is not used, all SyncBatchNorm",
+    "The prefix is not set in metric class IoUMetric",
+    '"FileClient" will be deprecated in future',
+    '"HardDiskBackend" is the alias of "LocalBackend"',
+)
 _WARNINGS = (
     # Says that an operator is absent which none of our models uses.
     r"Fail to import ``MultiScaleDeformableAttention``",
@@ -22,18 +34,36 @@ _WARNINGS = (
 
 def prepare() -> None:
     """Import mmengine, mmcv and mmseg quietly, with safe checkpoint loading; idempotent."""
+    from ood_seg import compat
+
     silence_known_warnings()
+    compat.apply()
     with without_lines(*_NOISE):
         import mmseg.datasets  # noqa: F401
+    from mmengine.logging import MMLogger
+
     from ood_seg.apis.checkpoints import secure_loading
 
     secure_loading()
+    # The logger that messages go to until a runner makes its own.
+    quiet_terminal(MMLogger.get_current_instance())
 
 
 def silence_known_warnings() -> None:
     """Filter the known harmless warnings by their text; every other one still shows."""
     for text in _WARNINGS:
         warnings.filterwarnings("ignore", message=text)
+
+
+def quiet_terminal(logger: logging.Logger) -> None:
+    """Keep the known pages of text from a logger's terminal output; its files get them."""
+    for handler in logger.handlers:
+        if not isinstance(handler, logging.FileHandler):
+            handler.addFilter(_is_for_terminal)
+
+
+def _is_for_terminal(record: logging.LogRecord) -> bool:
+    return not str(record.msg).startswith(_ONLY_IN_LOG_FILE)
 
 
 @contextlib.contextmanager

@@ -66,8 +66,35 @@ def use_tta(cfg: Config) -> None:
     if missing:
         raise ValueError(f"--tta needs {' and '.join(missing)} in the config")
     for loader, _ in named_sets(cfg).values():
-        loader["dataset"]["pipeline"] = copy.deepcopy(cfg.tta_pipeline)
+        labels = [step for step in loader["dataset"]["pipeline"] if _loads_labels(step)]
+        pipeline = copy.deepcopy(list(cfg.tta_pipeline))
+        loader["dataset"]["pipeline"] = (
+            _with_label_loaders(pipeline, labels) if labels else pipeline
+        )
     cfg.model = dict(**cfg.tta_model, module=cfg.model)
+
+
+def _loads_labels(step: dict) -> bool:
+    from mmcv.transforms import LoadAnnotations
+    from mmseg.registry import TRANSFORMS
+
+    kind = TRANSFORMS.get(step["type"])
+    return isinstance(kind, type) and issubclass(kind, LoadAnnotations)
+
+
+def _with_label_loaders(steps: list, labels: list[dict]) -> list:
+    """Replace the steps that load labels by those of a set: label values differ between sets."""
+    replaced = []
+    for step in steps:
+        if isinstance(step, (list, tuple)):
+            replaced.append(_with_label_loaders(list(step), labels))
+        elif _loads_labels(step):
+            replaced += copy.deepcopy(labels)
+        else:
+            if "transforms" in step:
+                step["transforms"] = _with_label_loaders(list(step["transforms"]), labels)
+            replaced.append(step)
+    return replaced
 
 
 def save_predictions(cfg: Config, folder: Path) -> None:

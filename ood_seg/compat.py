@@ -1,0 +1,89 @@
+"""What the original OpenMMLab distributions need to work under a current torch.
+
+The maintained distributions (`onedl-*`) need none of it. For `mmengine` + `mmcv` or `mmcv-lite` +
+`mmsegmentation`, `apply()` must run before `mmseg` is imported. It changes nothing on disk.
+"""
+
+from __future__ import annotations
+
+import importlib.machinery
+import importlib.metadata
+import importlib.util
+import sys
+from types import ModuleType
+from typing import ClassVar
+
+
+def apply() -> list[str]:
+    """Do what this installation needs; return what was done. May be called repeatedly."""
+    done = []
+    if not _is_original_family():
+        return done
+    if "mmcv.ops" not in sys.modules and _operators_missing():
+        install_operator_stub()
+        done.append("mmcv.ops replaced by a stub: mmcv was installed without operators")
+    if importlib.util.find_spec("pkg_resources") is None:
+        replace_is_installed()
+        done.append("mmengine.utils.is_installed replaced: setuptools has no pkg_resources")
+    return done
+
+
+def _is_original_family() -> bool:
+    return has_distribution("mmsegmentation") and not has_distribution("onedl-mmsegmentation")
+
+
+def _operators_missing() -> bool:
+    return importlib.util.find_spec("mmcv") is not None and (
+        importlib.util.find_spec("mmcv._ext") is None
+    )
+
+
+def has_distribution(name: str) -> bool:
+    """Whether a distribution of that name is installed, importable or not."""
+    try:
+        importlib.metadata.distribution(name)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+class _OperatorStub(ModuleType):
+    """Stands for `mmcv.ops`: every name is a class that raises when it is made or called."""
+
+    __path__: ClassVar[list[str]] = []
+
+    def __getattr__(self, name: str) -> type:
+        if name.startswith("__"):
+            raise AttributeError(name)
+
+        def refuse(self, *args, **kwargs):
+            raise ImportError(
+                f"{name} is an operator of mmcv that was not compiled here; models that use it "
+                "need the full `mmcv` (pip install 'mmcv>=2.0,<2.2', with a compiler)"
+            )
+
+        placeholder = type(name, (), {"__init__": refuse})
+        setattr(self, name, placeholder)
+        return placeholder
+
+
+def install_operator_stub() -> None:
+    """Let `from mmcv.ops import ...` succeed without compiled operators; their use raises."""
+    stub = _OperatorStub("mmcv.ops", "Stub of ood_seg: mmcv has no compiled operators here.")
+    stub.__spec__ = importlib.machinery.ModuleSpec("mmcv.ops", None, is_package=True)
+    sys.modules["mmcv.ops"] = stub
+
+
+def replace_is_installed() -> None:
+    """Replace mmengine's `is_installed`, which needs the removed `pkg_resources`, everywhere."""
+    import mmengine.utils
+
+    original = mmengine.utils.is_installed
+    for name, module in list(sys.modules.items()):
+        if name.partition(".")[0] == "mmengine" and vars(module).get("is_installed") is original:
+            module.is_installed = is_installed
+
+
+def is_installed(package: str) -> bool:
+    """Whether a distribution or an importable module of that name exists."""
+    return has_distribution(package) or importlib.util.find_spec(package) is not None
