@@ -111,7 +111,8 @@ def describe(
             "images": counts.get(name),
             "dataset": dataset.get("type"),
             "data_root": dataset.get("data_root"),
-            "protocol": evaluator,
+            "evaluator": evaluator,
+            "protocol": protocol_of(evaluator),
         }
     checkpoint = str(cfg.load_from)
     local = _runner.is_local(checkpoint) and Path(checkpoint).is_file()
@@ -125,6 +126,14 @@ def describe(
         "git_commit": git_commit(),
         "versions": versions(),
     }
+
+
+def protocol_of(evaluator: Any) -> str | None:
+    """Return by which rules the anomaly metrics of an evaluator count; None without any."""
+    from ood_seg.evaluation.anomaly_metric import PROTOCOL
+
+    kinds = [metric.get("type") for metric in _test_sets.metrics_of(evaluator)]
+    return PROTOCOL if "AnomalyMetric" in kinds else None
 
 
 def versions() -> dict[str, str]:

@@ -106,7 +106,7 @@ def save_predictions(cfg: Config, folder: Path) -> None:
     saving = 0
     for name, (_, evaluator) in named_sets(cfg).items():
         target = folder / name if has_named_sets(cfg) else folder
-        for metric in _metrics(evaluator):
+        for metric in metrics_of(evaluator):
             if takes_argument(metric["type"], "output_dir"):
                 metric["output_dir"] = str(target)
                 saving += 1
@@ -115,15 +115,24 @@ def save_predictions(cfg: Config, folder: Path) -> None:
 
 
 def takes_argument(metric: str | type, name: str) -> bool:
-    """Whether the constructor of a registered metric has the named argument."""
+    """Whether a registered metric has the named argument, or hands it on to a base that has."""
     import inspect
 
     from mmseg.registry import METRICS
 
     found = METRICS.get(metric) if isinstance(metric, str) else metric
-    return found is not None and name in inspect.signature(found).parameters
+    for kind in inspect.getmro(found) if found is not None else ():
+        if "__init__" not in vars(kind):
+            continue
+        parameters = inspect.signature(kind.__init__).parameters
+        if name in parameters:
+            return True
+        if not any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
+            return False
+    return False
 
 
-def _metrics(evaluator: Any) -> Iterable[dict]:
+def metrics_of(evaluator: Any) -> Iterable[dict]:
+    """Return the metric configs of an evaluator: one, a list, or an evaluator with `metrics`."""
     inner = evaluator.get("metrics", evaluator) if isinstance(evaluator, dict) else evaluator
     return [inner] if isinstance(inner, dict) else list(inner)

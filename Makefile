@@ -1,0 +1,61 @@
+# `make demo` and `make test` do all their own set-up; nothing else needs to be typed before.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+# The pinned versions are those for Python 3.11; a version manager may have a name that does not
+# run, so the candidates are tried.
+PYTHON ?= $(shell for p in python3.11 python3; do $$p -c "" 2>/dev/null && echo $$p && break; done)
+# For a smaller set-up without CUDA:
+#   make PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu" demo
+PIP_ARGS ?=
+ARGS ?=
+
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: help demo test test-all lint format clean distclean
+
+help:
+	@echo "make demo      train and compare on drawn street scenes; no data or download needed"
+	@echo "make test      run the tests (make test-all: also the slow ones)"
+	@echo "make lint      check style and formatting (make format: repair it)"
+	@echo "make clean     delete build leftovers and caches (make distclean: also .venv)"
+
+# Made anew when a dependency may have changed.
+$(READY): constraints.txt pyproject.toml setup.py
+	@test -n "$(PYTHON)" || { echo "Python 3.11 is needed; or name one: make PYTHON=..." >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is \
+	needed, found " + sys.version.split()[0] + "; name another: make PYTHON=...")'
+	@echo "Setting up .venv with $$($(PYTHON) --version); once, a few minutes"
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --disable-pip-version-check --no-input --progress-bar off \
+	  -c constraints.txt $(PIP_ARGS) -e '.[mmseg,dev]' \
+	  | awk '/^Collecting/ {print "  fetching " $$2; fflush()} /^Building|^Installing/ {print "  " $$1 " ..."; fflush()}'
+	@touch $@
+
+demo: $(READY)
+	@$(BIN)/ood-seg demo $(ARGS)
+
+test: $(READY)
+	@$(BIN)/python -m pytest -q -m "not slow" $(ARGS)
+
+test-all: $(READY)
+	@$(BIN)/python -m pytest -q $(ARGS)
+
+lint: $(READY)
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+format: $(READY)
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+# What you trained stays: work_dirs and demo_output are not touched.
+clean:
+	@rm -rf build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	@find ood_seg tests tools configs -name __pycache__ -type d -prune -exec rm -rf {} +
+
+distclean: clean
+	@rm -rf .venv
