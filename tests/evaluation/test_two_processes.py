@@ -1,0 +1,79 @@
+"""Two gloo processes give the metrics of one, although the sampler pads an odd image count."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+import torch.distributed
+import torch.multiprocessing
+from mmengine.dataset import DefaultSampler
+from mmengine.evaluator import Evaluator
+from mmseg.evaluation.metrics import IoUMetric
+from samples import CLASSES, random_samples
+
+from ood_seg.evaluation import AnomalyMetric, KnownIoUMetric
+
+NUM_IMAGES = 5
+
+
+def evaluate(size: int = NUM_IMAGES, **options) -> dict[str, float]:
+    """What this process's evaluator reports; each process sees its share of the images."""
+    samples = random_samples(NUM_IMAGES)
+    evaluator = Evaluator(
+        [
+            AnomalyMetric(label_space="training", **options),
+            KnownIoUMetric(per_class_table=False, prefix="known"),
+            IoUMetric(prefix="all"),
+        ]
+    )
+    evaluator.dataset_meta = {"classes": CLASSES}
+    for index in DefaultSampler(range(NUM_IMAGES), shuffle=False):
+        evaluator.process([samples[index]])
+    result = evaluator.evaluate(size)
+    return {name: float(value) for name, value in result.items()}
+
+
+def run_rank(rank: int, folder: str) -> None:
+    """Entry of one process."""
+    os.chdir(folder)  # mmengine exchanges results by files below the working directory
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2
+    )
+    try:
+        results = {
+            "exact": evaluate(output_dir="maps", collect_dir="collected"),
+            "padded": evaluate(size=NUM_IMAGES + 1),
+        }
+        Path(f"rank{rank}.json").write_text(json.dumps(results))
+    finally:
+        torch.distributed.destroy_process_group()
+
+
+@pytest.fixture(scope="module")
+def two_ranks(tmp_path_factory):
+    """Folder and results of both ranks."""
+    folder = tmp_path_factory.mktemp("ranks")
+    torch.multiprocessing.spawn(run_rank, (str(folder),), nprocs=2)
+    return folder, [json.loads((folder / f"rank{rank}.json").read_text()) for rank in (0, 1)]
+
+
+def test_same_metrics_as_one_process_on_both_ranks(two_ranks):
+    _, results = two_ranks
+    expected = evaluate()
+    assert len(expected) == 9
+    assert [result["exact"] for result in results] == [expected, expected]
+
+
+def test_the_padded_image_would_show(two_ranks):
+    _, results = two_ranks
+    assert results[0]["padded"]["anomaly/ap"] != results[0]["exact"]["anomaly/ap"]
+
+
+def test_both_ranks_write_score_maps(two_ranks):
+    folder, _ = two_ranks
+    written = sorted(file.name for file in (folder / "maps").iterdir())
+    assert written == [f"{index}.npy" for index in range(NUM_IMAGES)]
