@@ -79,12 +79,14 @@ def _check_root(root: Path, *, quick: bool) -> list[Report]:
 
 
 def _check_config(name: str, *, quick: bool) -> list[Report]:
+    from ood_seg.commands._startup import prepare
     from ood_seg.commands.configs import resolve_config
     from ood_seg.datasets.config_sets import ConfigSet, check_config_set, sets_of_config
 
     def job(found: ConfigSet) -> Callable[[Callable[[], None]], Report]:
         return lambda advance: check_config_set(found, quick=quick, advance=advance)
 
+    prepare()
     sets = sets_of_config(resolve_config(name))
     if not sets:
         raise ValueError(f"config {name} names no data set in its train, val and test dataloaders")

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from mmseg.registry import DATASETS
 
 from ood_seg.datasets.anomaly import AnomalyDataset
+from ood_seg.datasets.label_maps import checked_label_map
 from ood_seg.datasets.listing import IMAGE_SUFFIXES, Listing, pair_by_stem
 
 
@@ -47,7 +48,7 @@ class AnomalyFolderDataset(AnomalyDataset):
             )
         super().__init__(
             data_prefix=data_prefix,
-            label_map=label_map,
+            label_map=checked_label_map(label_map),
             img_suffix=img_suffix,
             seg_map_suffix=seg_map_suffix,
             **kwargs,

@@ -1,0 +1,163 @@
+"""Loading transforms: values, and an error by name for each kind of bad file."""
+
+import numpy as np
+import pytest
+import trees
+from PIL import Image
+
+pytest.importorskip("mmseg")
+
+from mmseg.datasets.transforms import LoadAnnotations
+
+from ood_seg.datasets import LoadCheckedImage, LoadCheckedLabels
+from ood_seg.datasets.pictures import apply_label_table, label_table, value_ranges
+
+
+def sample(path, **more):
+    return {"seg_map_path": str(path), "seg_fields": [], "reduce_zero_label": False, **more}
+
+
+def load(path, transform=None, **more):
+    transform = transform or LoadCheckedLabels(num_classes=19)
+    return transform(sample(path, **more))["gt_seg_map"]
+
+
+def test_image_is_bgr_and_its_shape_is_told(tmp_path):
+    Image.fromarray(np.full((2, 3, 3), (10, 20, 30), np.uint8)).save(tmp_path / "a.png")
+    results = LoadCheckedImage()({"img_path": str(tmp_path / "a.png")})
+    assert results["img"][0, 0].tolist() == [30, 20, 10]
+    assert results["img"].flags.c_contiguous
+    assert results["img"].flags.writeable
+    assert results["img_shape"] == results["ori_shape"] == (2, 3)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp"])
+def test_truncated_image_is_named(tmp_path, suffix):
+    path = trees.cut(trees.image(tmp_path / f"cut{suffix}", (64, 64)))
+    with pytest.raises(ValueError, match=rf"image .*cut{suffix}.*(truncated|damaged)"):
+        LoadCheckedImage()({"img_path": str(path)})
+
+
+def test_missing_and_foreign_images_are_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"image not found: .*no\.png.*data_root"):
+        LoadCheckedImage()({"img_path": str(tmp_path / "no.png")})
+    (tmp_path / "page.jpg").write_text("<html>not found</html>")
+    with pytest.raises(ValueError, match=r"page\.jpg: not a picture"):
+        LoadCheckedImage()({"img_path": str(tmp_path / "page.jpg")})
+    (tmp_path / "empty.jpg").touch()
+    with pytest.raises(ValueError, match=r"empty\.jpg: not a picture"):
+        LoadCheckedImage()({"img_path": str(tmp_path / "empty.jpg")})
+    assert LoadCheckedImage(ignore_empty=True)({"img_path": str(tmp_path / "empty.jpg")}) is None
+
+
+def test_sixteen_bit_image_is_refused(tmp_path):
+    Image.fromarray(np.full((2, 2), 4000, np.uint16)).save(tmp_path / "deep.png")
+    with pytest.raises(ValueError, match=r"deep\.png: expected 8 bits"):
+        LoadCheckedImage()({"img_path": str(tmp_path / "deep.png")})
+
+
+def test_labels_pass_unchanged_where_known(tmp_path):
+    values = np.array([[0, 5], [18, 255]])
+    results = LoadCheckedLabels(num_classes=19)(sample(trees.mask(tmp_path / "m.png", values)))
+    assert results["gt_seg_map"].dtype == np.uint8
+    assert np.array_equal(results["gt_seg_map"], values)
+    assert results["seg_fields"] == ["gt_seg_map"]
+
+
+def test_unknown_value_is_named_with_file_and_count(tmp_path):
+    path = trees.mask(tmp_path / "m.png", [[0, 19, 19], [33, 255, 1]])
+    with pytest.raises(ValueError, match=r"m\.png: unknown label values 19 \(2 pixels\), 33 \(1"):
+        load(path)
+    with pytest.raises(ValueError, match=r"known are 0\.\.18, 255"):
+        load(path)
+
+
+def test_number_of_classes_may_come_from_the_data_set(tmp_path):
+    path = trees.mask(tmp_path / "m.png", [[0, 1]])
+    assert load(path, LoadCheckedLabels(), num_classes=2).tolist() == [[0, 1]]
+    with pytest.raises(ValueError, match=r"num_classes=19"):
+        load(path, LoadCheckedLabels())
+    with pytest.raises(ValueError, match="num_classes: expected"):
+        LoadCheckedLabels(num_classes=0)
+
+
+def test_outlier_value_stands_only_where_allowed(tmp_path):
+    path = trees.mask(tmp_path / "m.png", [[0, 254]])
+    assert load(path, LoadCheckedLabels(19, outlier_ok=True)).tolist() == [[0, 254]]
+    both = {"label_map": {0: 3}, "label_map_is_complete": True}
+    assert load(path, LoadCheckedLabels(outlier_ok=True), **both).tolist() == [[3, 254]]
+    with pytest.raises(ValueError, match=r"254 \(1 pixels\)"):
+        load(path)
+
+
+def test_complete_map_is_strict_and_a_choice_of_classes_leaves_void(tmp_path):
+    path = trees.mask(tmp_path / "m.png", [[0, 2, 255]])
+    assert load(path, label_map={0: 1, 2: 0}).tolist() == [[1, 0, 255]]
+    with pytest.raises(ValueError, match=r"255 \(1 pixels\); known are 0, 2"):
+        load(path, label_map={0: 1, 2: 0}, label_map_is_complete=True)
+
+
+def test_map_agrees_with_mmseg_also_where_values_swap(tmp_path):
+    path = trees.mask(tmp_path / "m.png", [[0, 1], [2, 11]])
+    label_map = {0: 10, 1: 2, 2: 1, 10: 0, 11: 255}
+    ours = load(path, label_map=dict(label_map), label_map_is_complete=True)
+    theirs = LoadAnnotations()(sample(path, label_map=label_map))["gt_seg_map"]
+    assert ours.tolist() == theirs.tolist() == [[10, 2], [1, 255]]
+
+
+def test_reduce_zero_label_agrees_with_mmseg(tmp_path):
+    path = trees.mask(tmp_path / "m.png", [[0, 1], [2, 255]])
+    ours = load(path, reduce_zero_label=True)
+    theirs = LoadAnnotations()(sample(path, reduce_zero_label=True))["gt_seg_map"]
+    assert ours.tolist() == theirs.tolist() == [[255, 0], [1, 255]]
+
+
+def test_size_is_compared_with_the_image_on_disk_not_with_the_resized_one(tmp_path):
+    path = trees.mask(tmp_path / "m.png")
+    resized = {"img": np.zeros((3, 4, 3)), "img_shape": (3, 4)}
+    assert load(path, ori_shape=trees.SHAPE, **resized).shape == trees.SHAPE
+    with pytest.raises(ValueError, match=r"m\.png: .*\(4, 8\).*got \(6, 8\); image: i\.png"):
+        load(path, ori_shape=(4, 8), img_path="i.png")
+
+
+def test_palette_picture_gives_indices(tmp_path):
+    picture = Image.fromarray(np.array([[0, 1], [2, 255]], np.uint8), mode="P")
+    picture.putpalette(np.random.default_rng(1).integers(0, 256, 768).astype(np.uint8).tobytes())
+    picture.save(tmp_path / "p.png")
+    assert Image.open(tmp_path / "p.png").mode == "P"
+    assert load(tmp_path / "p.png").tolist() == [[0, 1], [2, 255]]
+
+
+def test_one_bit_and_sixteen_bit_masks_give_indices(tmp_path):
+    Image.fromarray(np.array([[True, False]])).save(tmp_path / "bit.png")
+    assert load(tmp_path / "bit.png").tolist() == [[1, 0]]
+    Image.fromarray(np.array([[7, 255]], np.uint16)).save(tmp_path / "deep.png")
+    assert load(tmp_path / "deep.png").tolist() == [[7, 255]]
+    Image.fromarray(np.array([[7, 26001]], np.uint16)).save(tmp_path / "instance.png")
+    with pytest.raises(ValueError, match=r"instance\.png: expected values in 0\.\.255, got 7\.\."):
+        load(tmp_path / "instance.png")
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA"])
+def test_coloured_mask_is_refused_with_the_remedy(tmp_path, mode):
+    Image.new(mode, (4, 4)).save(tmp_path / "color.png")
+    with pytest.raises(ValueError, match=rf"color\.png: .*'{mode}'.*labelTrainIds"):
+        load(tmp_path / "color.png")
+
+
+def test_truncated_and_missing_masks_are_named(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 19, (64, 64))
+    path = trees.cut(trees.mask(tmp_path / "cut.png", noise))
+    with pytest.raises(ValueError, match=r"label picture .*cut\.png: truncated or damaged"):
+        load(path)
+    with pytest.raises(FileNotFoundError, match=r"label picture not found: .*no\.png"):
+        load(tmp_path / "no.png")
+
+
+def test_table_leaves_its_input_and_ranges_read_well():
+    raw = np.array([[0, 3]], np.uint8)
+    table, known = label_table({0: 1, 3: 0, 300: 7})
+    assert apply_label_table(raw, table, known, source="m").tolist() == [[1, 0]]
+    assert raw.tolist() == [[0, 3]]
+    assert np.flatnonzero(known).tolist() == [0, 3]
+    assert value_ranges(np.array([0, 1, 2, 7, 254, 255])) == "0..2, 7, 254..255"
