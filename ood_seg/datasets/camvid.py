@@ -16,9 +16,9 @@ class CamVidDataset(RawLabelDataset):
     """CamVid (Brostow et al. 2009) as SegNet publishes it: 367 train, 101 val, 233 test frames.
 
     Set `data_prefix=dict(img_path='train', seg_map_path='trainannot')`. The 11 classes come out
-    as Cityscapes trainIds, so that one mIoU serves both; 8 Cityscapes classes never occur. The 11 classes are coarser than
-    their names: buses and trucks count as car, traffic lights as traffic sign, so a Cityscapes
-    network that tells them apart is marked down here.
+    as Cityscapes trainIds, so that one mIoU serves both; 8 Cityscapes classes never occur. The 11
+    are coarser than their names: buses and trucks count as car, traffic lights as traffic sign,
+    so a network that tells them apart is marked down here.
     """
 
     METAINFO: ClassVar[dict] = dict(CityscapesDataset.METAINFO)

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from io import BytesIO
 
+import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
@@ -109,13 +110,14 @@ def apply_label_table(
     Raises:
         ValueError: values that are not known, each with its number of pixels.
     """
-    problem = unknown_values(np.bincount(raw.ravel(), minlength=256), known)
-    if problem:
+    # Counting costs ten times a look-up, so it waits until there is something to name.
+    if not cv2.LUT(raw, known.astype(np.uint8)).all():
+        problem = unknown_values(np.bincount(raw.ravel(), minlength=256), known)
         raise ValueError(
             f"label picture {source}: {problem}; is it of another label numbering, or is the "
             "number of classes or the label map in the config wrong?"
         )
-    return table[raw]
+    return cv2.LUT(raw, table)
 
 
 def unknown_values(counts: np.ndarray, known: np.ndarray) -> str:
