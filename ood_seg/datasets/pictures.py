@@ -14,6 +14,9 @@ from PIL import Image, UnidentifiedImageError
 
 from ood_seg.labels import IGNORE
 
+# Ways to bring a label picture to the size of its image.
+FITS = ("rescale", "crop")
+
 # Everything that pillow's decoders raise for broken files.
 _DECODE_ERRORS = (OSError, SyntaxError, EOFError, IndexError, struct.error, zlib.error)
 
@@ -64,6 +67,33 @@ def decode_label_picture(content: bytes, path: object) -> np.ndarray:
             "is it an instance or depth picture?"
         )
     return raw.astype(np.uint8, copy=False)
+
+
+def fit_labels(raw: np.ndarray, shape: tuple[int, int], how: str, *, source: object) -> np.ndarray:
+    """Bring labels to the shape of an image that was changed after labelling.
+
+    Args:
+        raw: (H, W) uint8.
+        shape: height and width of the image.
+        how: 'rescale', by nearest neighbour; or 'crop', which keeps the lower right part.
+        source: file named in the error.
+
+    Returns:
+        uint8 labels of `shape`.
+
+    Raises:
+        ValueError: the labels are too small to be cropped.
+    """
+    height, width = shape
+    if how == "rescale":
+        return cv2.resize(raw, (width, height), interpolation=cv2.INTER_NEAREST)
+    top, left = raw.shape[0] - height, raw.shape[1] - width
+    if top < 0 or left < 0:
+        raise ValueError(
+            f"label picture {source}: expected at least the image's size {shape} (height, "
+            f"width) to crop it, got {raw.shape}"
+        )
+    return np.ascontiguousarray(raw[top:, left:])
 
 
 def label_table(

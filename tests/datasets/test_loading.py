@@ -120,6 +120,19 @@ def test_size_is_compared_with_the_image_on_disk_not_with_the_resized_one(tmp_pa
         load(path, ori_shape=(4, 8), img_path="i.png")
 
 
+def test_labels_are_fitted_to_a_changed_image_only_on_request(tmp_path):
+    path = trees.mask(tmp_path / "m.png", [[1, 1, 2, 2], [1, 1, 2, 2], [3, 3, 4, 4], [3, 3, 4, 4]])
+    for how in (True, "rescale"):
+        fitted = load(path, LoadCheckedLabels(19, fit_to_image=how), ori_shape=(2, 2))
+        assert fitted.tolist() == [[1, 2], [3, 4]]
+    cropped = load(path, LoadCheckedLabels(19, fit_to_image="crop"), ori_shape=(3, 3))
+    assert cropped.tolist() == [[1, 2, 2], [3, 4, 4], [3, 4, 4]]
+    with pytest.raises(ValueError, match=r"m\.png: expected at least the image's size \(5, 4\)"):
+        load(path, LoadCheckedLabels(19, fit_to_image="crop"), ori_shape=(5, 4))
+    with pytest.raises(ValueError, match="fit_to_image: expected False"):
+        LoadCheckedLabels(19, fit_to_image="stretch")
+
+
 def test_palette_picture_gives_indices(tmp_path):
     picture = Image.fromarray(np.array([[0, 1], [2, 255]], np.uint8), mode="P")
     picture.putpalette(np.random.default_rng(1).integers(0, 256, 768).astype(np.uint8).tobytes())

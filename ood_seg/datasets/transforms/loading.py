@@ -15,8 +15,10 @@ from mmseg.registry import TRANSFORMS
 from PIL import Image
 
 from ood_seg.datasets.pictures import (
+    FITS,
     apply_label_table,
     decode_label_picture,
+    fit_labels,
     label_table,
     picture_errors,
 )
@@ -109,8 +111,10 @@ class LoadCheckedLabels(LoadAnnotations):
         num_classes: number of classes; by default `results['num_classes']`, which our data
             sets give. mmseg's own data sets do not, so a config states it for them.
         outlier_ok: also let `OUTLIER` (254) stand, for scenes pasted beforehand.
-        fit_to_image: resize a label picture of another size to its image (nearest neighbour),
-            for sets whose images were rescaled after labelling; otherwise that is an error.
+        fit_to_image: what to do with a label picture of another size than its image. False: it
+            is an error. 'rescale' or True: resize it (nearest neighbour), for images that were
+            rescaled after labelling. 'crop': cut off its first rows and columns, for images
+            that lost their upper and left edge after labelling (some copies of KITTI).
         reduce_zero_label, backend_args: as in mmseg's `LoadAnnotations`.
 
     Raises (on use):
@@ -123,7 +127,7 @@ class LoadCheckedLabels(LoadAnnotations):
         self,
         num_classes: int | None = None,
         outlier_ok: bool = False,
-        fit_to_image: bool = False,
+        fit_to_image: bool | str = False,
         reduce_zero_label: bool | None = None,
         backend_args: dict | None = None,
     ) -> None:
@@ -132,7 +136,12 @@ class LoadCheckedLabels(LoadAnnotations):
             raise ValueError(f"num_classes: expected 1..{OUTLIER} or None, got {num_classes!r}")
         self.num_classes = num_classes
         self.outlier_ok = outlier_ok
-        self.fit_to_image = fit_to_image
+        if fit_to_image not in (False, True, *FITS):
+            raise ValueError(
+                f"fit_to_image: expected False, True or one of {', '.join(FITS)}; "
+                f"got {fit_to_image!r}"
+            )
+        self.fit_to_image = "rescale" if fit_to_image is True else fit_to_image
 
     def _load_seg_map(self, results: dict) -> None:
         """Read `results['seg_map_path']`; the name is that of mmseg's stage."""
@@ -147,9 +156,9 @@ class LoadCheckedLabels(LoadAnnotations):
                     f"label picture {path}: expected the image's size "
                     f"{tuple(expected_shape)} (height, width), got {raw.shape}; "
                     f"image: {results.get('img_path')}; pair the right files, or set "
-                    "fit_to_image=True if the images were rescaled"
+                    "fit_to_image='rescale' or 'crop' if the images were changed after labelling"
                 )
-            raw = mmcv.imresize(raw, tuple(expected_shape)[::-1], interpolation="nearest")
+            raw = fit_labels(raw, tuple(expected_shape), self.fit_to_image, source=path)
         results["gt_seg_map"] = apply_label_table(raw, *self._table(results), source=path)
         results["seg_fields"].append("gt_seg_map")
 
@@ -174,7 +183,7 @@ class LoadCheckedLabels(LoadAnnotations):
     def __repr__(self) -> str:
         return (
             f"{type(self).__name__}(num_classes={self.num_classes}, "
-            f"outlier_ok={self.outlier_ok}, fit_to_image={self.fit_to_image}, "
+            f"outlier_ok={self.outlier_ok}, fit_to_image={self.fit_to_image!r}, "
             f"reduce_zero_label={self.reduce_zero_label}, "
             f"backend_args={self.backend_args})"
         )
