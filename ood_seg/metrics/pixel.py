@@ -29,6 +29,9 @@ MODES = ("exact",)
 # Pixels per piece. 2**18 float32 scores (1 MiB) are sorted within a core's own cache.
 _PIECE = 2**18
 
+# Beyond this the pieces are not selected fast enough to keep more threads busy.
+_MOST_THREADS = 8
+
 
 class SplitScores(NamedTuple):
     """The valid scores of one or more images, apart by class.
@@ -200,7 +203,7 @@ def _rank_anomalous(
     distinct, counts = np.unique(anomalous, return_counts=True)
     below = np.zeros(distinct.size, np.int64)
     equal = np.zeros(distinct.size, np.int64)
-    workers = torch.get_num_threads()
+    workers = min(torch.get_num_threads(), _MOST_THREADS)
     pending: deque = deque()
 
     def collect() -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from evaluation_samples import CLASSES, data_sample, evaluation_labels, random_samples
 from mmengine.evaluator import Evaluator
 from mmseg.registry import METRICS
-from samples import CLASSES, data_sample, evaluation_labels, random_samples
 
 from ood_seg.evaluation import AnomalyMetric, anomaly_metric
 from ood_seg.metrics import pixel_metrics
@@ -52,6 +52,11 @@ class TestResults:
         for sample in samples:
             sample.pred_anomaly.data = (sample.pred_anomaly.data * 4).round().to(dtype)
         assert evaluate(samples, AnomalyMetric(label_space="training")) == pooled(samples)
+
+    def test_scores_keep_their_precision(self):
+        # In half precision both energies would be -8.
+        sample = data_sample(np.float32([[-8.0, -8.0001]]), [[1, 0]])
+        assert evaluate([sample])["anomaly/auroc"] == 100
 
     def test_uint8_labels_without_class_axis(self):
         sample = data_sample(np.float32([[3, 2, 1]]), np.uint8([[254, 253, 255]]))

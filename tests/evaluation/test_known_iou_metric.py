@@ -7,11 +7,11 @@ import copy
 import numpy as np
 import pytest
 import torch
+from evaluation_samples import CLASSES, data_sample, random_samples
 from mmengine.evaluator import Evaluator
 from mmengine.logging import MMLogger
 from mmseg.evaluation.metrics import IoUMetric
 from mmseg.registry import METRICS
-from samples import CLASSES, data_sample, random_samples
 
 from ood_seg.evaluation import AnomalyMetric, KnownIoUMetric
 

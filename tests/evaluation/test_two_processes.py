@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import torch.distributed
 import torch.multiprocessing
+from evaluation_samples import CLASSES, random_samples
 from mmengine.dataset import DefaultSampler
 from mmengine.evaluator import Evaluator
 from mmseg.evaluation.metrics import IoUMetric
-from samples import CLASSES, random_samples
 
 from ood_seg.evaluation import AnomalyMetric, KnownIoUMetric
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 import warnings
 
 import numpy as np
@@ -177,6 +178,9 @@ class TestInvariance:
         # In float32 both scores would be 1 and the AUROC 1/2.
         assert pixel_metrics(np.array([1 + 1e-12, 1.0]), [1, 0])["auroc"] == 1
 
+    def test_whole_numbers_are_not_rounded(self):
+        assert pixel_metrics(np.array([2**24 + 1, 2**24]), [1, 0])["auroc"] == 1
+
     def test_tensor_with_gradient_and_transposed_view(self):
         scores = torch.tensor(self.scores).view(20, 25)
         labels = torch.tensor(self.labels).view(20, 25)
@@ -325,8 +329,10 @@ class TestBadInput:
         with pytest.raises(TypeError, match="labels must be whole"):
             pixel_metrics([1.0, 2.0], ["0", "1"])
 
-    def test_inputs_are_unchanged(self):
-        scores, labels = random_pixels("tied")
+    @pytest.mark.parametrize("piece", [64, 2**18])
+    def test_inputs_are_unchanged(self, piece, monkeypatch):
+        monkeypatch.setattr(pixel, "_PIECE", piece)
+        scores, labels = random_pixels("random")
         kept = scores.copy(), labels.copy()
         tensors = torch.from_numpy(scores), torch.from_numpy(labels)
         pixel_metrics(*tensors)
@@ -353,6 +359,19 @@ class TestPieces:
         np.testing.assert_array_equal(joined, items)
         assert all(piece.size <= 1.5 * length for piece in pieces)
         assert all(2 * piece.size >= length for piece in pieces[:-1])
+
+    def test_known_pixels_are_never_copied_as_a_whole(self, monkeypatch):
+        monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+        scores = np.random.default_rng(0).random(2**22, dtype=np.float32)
+        labels = np.zeros(2**22, np.uint8)
+        labels[::1000] = 1
+        tracemalloc.start()
+        pixel_metrics(scores, labels)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        # Three pieces in flight, each selected and sorted, take 6 MiB, the masks of the label
+        # check 4 MiB before that. A copy of the known scores would be 16 MiB.
+        assert peak < 10 * 2**20 < scores.nbytes
 
     def test_large_counts_do_not_overflow(self):
         # 10^10 known times 10^10 anomalous pixels: the product passes 2^63.
