@@ -30,9 +30,7 @@ def max_softmax(logits: Tensor) -> Tensor:
         TypeError: if the logits are not floating point.
         ValueError: if the logits have fewer than two dimensions or no channel.
     """
-    logits = _checked(logits)
-    # 1 - exp(max - logsumexp) cancels badly for confident pixels; expm1 keeps their order.
-    return -torch.expm1(logits.amax(dim=1) - logits.logsumexp(dim=1))
+    return 1 - _checked(logits).softmax(dim=1).amax(dim=1)
 
 
 def max_logit(logits: Tensor) -> Tensor:

@@ -103,9 +103,7 @@ def count_outlier_predictions(
     counts: Tensor | None = None
     with preserved_random_state():
         samples = SeededSamples(dataset, num_images, seed, get_rank(), get_world_size())
-        loader = DataLoader(
-            samples, batch_size, num_workers=num_workers, collate_fn=pseudo_collate
-        )
+        loader = DataLoader(samples, batch_size, num_workers=num_workers, collate_fn=pseudo_collate)
         batches = track(loader, "Outlier prior", disable=get_rank() != 0)
         for batch in batches:
             counts = _count_batch(model, batch, counts)

@@ -20,14 +20,13 @@ def checked_prior(prior: Tensor | Sequence[float], num_classes: int) -> Tensor:
         num_classes: expected length.
 
     Returns:
-        `(num_classes,)`, at least float32.
+        `(num_classes,)`; float64 unless a floating-point tensor was given.
 
     Raises:
         ValueError: for a wrong length, negative or non-finite entries, or all zeros.
     """
-    prior = torch.as_tensor(prior)
-    if not torch.is_floating_point(prior):
-        prior = prior.double()
+    if not isinstance(prior, Tensor) or not torch.is_floating_point(prior):
+        prior = torch.as_tensor(prior, dtype=torch.float64)
     if prior.ndim != 1 or prior.numel() != num_classes:
         raise ValueError(
             f"prior must hold one number for each of the {num_classes} classes, "

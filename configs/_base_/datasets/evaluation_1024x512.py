@@ -13,10 +13,10 @@ closed_pipeline = [
     dict(type="LoadCheckedLabels", num_classes=19),
     dict(type="PackSegInputs"),
 ]
-kitti_pipeline = [  # circulating copies hold images that were rescaled after labelling
+kitti_pipeline = [  # images 1224x370, cropped from the centre of the labelled 1242x375
     dict(type="LoadCheckedImage"),
     dict(type="Resize", scale=(1024, 512), keep_ratio=False),
-    dict(type="LoadCheckedLabels", num_classes=19, fit_to_image=True),
+    dict(type="LoadCheckedLabels", num_classes=19, fit_to_image="crop"),
     dict(type="PackSegInputs"),
 ]
 test_dataloader = dict(

@@ -55,9 +55,7 @@ class RandomStateHook(Hook):
         version, state, gauss = states["python"]
         random.setstate((version, tuple(state.tolist()), gauss))
         keys, position, has_gauss, gauss = states["numpy"]
-        np.random.set_state(
-            ("MT19937", keys.numpy().astype(np.uint32), position, has_gauss, gauss)
-        )
+        np.random.set_state(("MT19937", keys.numpy().astype(np.uint32), position, has_gauss, gauss))
         torch.set_rng_state(states["torch"].cpu())
         if states["cuda"] is not None and torch.cuda.is_available():
             torch.cuda.set_rng_state(states["cuda"].cpu())
