@@ -8,10 +8,12 @@ load fails, and going on silently when the keys of a checkpoint are those of ano
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import hashlib
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -47,6 +49,7 @@ def safe_globals() -> list[Any]:
     return [*allowed, HistoryBuffer, (_statistics_getter(HistoryBuffer), "builtins.getattr")]
 
 
+@functools.cache
 def _statistics_getter(owner: type) -> Callable[[Any, str], Any]:
     methods = {"min", "max", "current", "mean"}
 
@@ -71,6 +74,17 @@ def secure_loading() -> None:
         checkpoint.get_torch_safe_globals = safe_globals
 
 
+@contextlib.contextmanager
+def _allowing(types: list[Any]) -> Iterator[None]:
+    # torch's own context manager, on leaving, also forgets what was allowed before.
+    before = torch.serialization.get_safe_globals()
+    try:
+        with torch.serialization.safe_globals(types):
+            yield
+    finally:
+        torch.serialization.add_safe_globals(before)
+
+
 def load_checkpoint(path: str | Path) -> dict[str, Any]:
     """Load a checkpoint file to the CPU as data.
 
@@ -85,7 +99,7 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
             "configs, data roots start with $OOD_SEG_DATA, by default `data`)"
         )
     try:
-        with torch.serialization.safe_globals(safe_globals()):
+        with _allowing(safe_globals()):
             checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except UnpicklingError as error:
         raise ValueError(_explain_refusal(path, str(error))) from error

@@ -1,0 +1,70 @@
+"""The stand-ins for the original distributions, and the silence at start-up."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import pytest
+
+from ood_seg import compat
+from ood_seg.commands._startup import without_lines
+
+
+def test_nothing_is_done_to_the_maintained_family(monkeypatch):
+    monkeypatch.setattr(compat, "has_distribution", lambda name: name.startswith("onedl-"))
+    assert compat.apply() == []
+
+
+def test_operator_stub_imports_and_refuses_use(monkeypatch):
+    monkeypatch.delitem(sys.modules, "mmcv.ops", raising=False)
+    monkeypatch.setitem(sys.modules, "mmcv", type(sys)("mmcv"))
+    compat.install_operator_stub()
+    monkeypatch.setitem(sys.modules, "mmcv.ops", sys.modules["mmcv.ops"])
+    from mmcv.ops import point_sample
+
+    with pytest.raises(ImportError, match="point_sample is an operator of mmcv"):
+        point_sample(1, 2)
+    # As a base class too, which mmseg does.
+    kind = type("Attention", (sys.modules["mmcv.ops"].PSAMask,), {})
+    with pytest.raises(ImportError, match="PSAMask"):
+        kind()
+    with pytest.raises(ImportError):
+        importlib.import_module("mmcv.ops.multi_scale_deform_attn")
+
+
+def test_is_installed_needs_no_setuptools():
+    assert compat.is_installed("numpy")
+    assert compat.is_installed("json")
+    assert not compat.is_installed("no_such_package")
+
+
+def test_is_installed_is_replaced_wherever_it_was_imported(monkeypatch):
+    utils = pytest.importorskip("mmengine.utils")
+    config = pytest.importorskip("mmengine.config.config")
+    original = utils.is_installed
+    for name, module in list(sys.modules.items()):
+        if name.startswith("mmengine") and vars(module).get("is_installed") is original:
+            monkeypatch.setattr(module, "is_installed", original)
+    compat.replace_is_installed()
+    assert utils.is_installed is compat.is_installed
+    if hasattr(config, "is_installed"):
+        assert config.is_installed is compat.is_installed
+
+
+def test_only_the_named_lines_are_dropped(capsys):
+    with without_lines("noise"):
+        print("noise")
+        print("noise that says more")
+        print("a", "b", sep="\n")
+        print("noi", end="")
+        print("se")
+        print("no end", end="")
+    assert capsys.readouterr().out == "noise that says more\na\nb\nno end"
+
+
+def test_lines_pass_even_when_the_import_fails(capsys):
+    with pytest.raises(ImportError), without_lines("noise"):  # noqa: PT012
+        print("reason", end="")
+        raise ImportError
+    assert capsys.readouterr().out == "reason"

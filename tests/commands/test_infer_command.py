@@ -1,0 +1,143 @@
+"""`ood-seg infer` and the inferencer behind it."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip("mmseg")
+from mmengine.config import Config
+from tiny_job import HEIGHT, WIDTH
+
+from ood_seg.apis import AnomalyInferencer
+from ood_seg.commands import main
+from ood_seg.commands._infer_files import plan
+from ood_seg.commands.infer import parse_range
+
+
+def infer(job, source, out, *extra) -> int:
+    options = ["--config", job.config, "--checkpoint", job.weights, "--out", out, *extra]
+    return main(["infer", str(source), *map(str, options)])
+
+
+@pytest.fixture(scope="module")
+def inferencer(job):
+    return AnomalyInferencer(job.config, job.weights, device="cpu")
+
+
+def test_result_has_the_size_of_the_image(inferencer, job):
+    result = inferencer(job.folder / "images" / "0.png")
+    assert result["labels"].shape == result["anomaly"].shape == (HEIGHT, WIDTH)
+    assert result["labels"].dtype == np.uint8
+    assert result["anomaly"].dtype == np.float32
+    assert result["labels"].max() < 3
+    assert inferencer.classes == ("road", "sky", "car")
+    assert inferencer.palette[0] == (128, 64, 128)
+
+
+def test_path_and_array_agree_and_equal_the_test_command(inferencer, job, tmp_path):
+    path = job.folder / "images" / "1.png"
+    from_path, from_array = inferencer(path), inferencer(cv2.imread(str(path)))
+    np.testing.assert_array_equal(from_path["anomaly"], from_array["anomaly"])
+    arguments = ["--work-dir", tmp_path, "--sets", "strange", "--out", tmp_path / "scores"]
+    assert main(["test", *map(str, (job.config, job.weights, *arguments))]) == 0
+    tested = np.load(tmp_path / "scores" / "strange" / "1.npy")
+    np.testing.assert_allclose(from_path["anomaly"], tested, rtol=1e-5, atol=1e-5)
+
+
+def test_bad_arrays_are_refused(inferencer):
+    with pytest.raises(ValueError, match=r"\(H, W, 3\).*got shape \(4, 5\)"):
+        inferencer(np.zeros((4, 5), np.uint8))
+
+
+def test_inferencer_says_what_is_missing(job):
+    with pytest.raises(ValueError, match="no weights"):
+        AnomalyInferencer(job.config)
+    with pytest.raises(ValueError, match="device 'tpu9'"):
+        AnomalyInferencer(job.config, job.weights, device="tpu9")
+    cfg = Config.fromfile(job.config)
+    cfg.model.type = "EncoderDecoder"
+    cfg.model.pop("energy_head")
+    with pytest.raises(ValueError, match="OODEncoderDecoder"):
+        AnomalyInferencer(cfg, job.weights)
+
+
+def test_folder_gives_a_picture_and_scores_for_each_image(job, tmp_path, inferencer, capsys):
+    assert infer(job, job.folder / "images", tmp_path, "--save-scores") == 0
+    names = sorted(path.name for path in tmp_path.iterdir())
+    expected = [f"{i}_{kind}" for i in range(3) for kind in ("anomaly.png", "scores.npy")]
+    assert names == expected
+    scores = np.load(tmp_path / "2_scores.npy")
+    assert (scores.shape, scores.dtype) == ((HEIGHT, WIDTH), np.float32)
+    np.testing.assert_array_equal(scores, inferencer(job.folder / "images" / "2.png")["anomaly"])
+    picture = cv2.imread(str(tmp_path / "2_anomaly.png"))
+    # Three panels side by side, none of them black although all scores are negative.
+    assert scores.max() < 0
+    assert picture.shape[1] > 2.5 * picture.shape[0]
+    third = picture[:, picture.shape[1] * 7 // 10 : picture.shape[1] * 9 // 10]
+    assert third.max(axis=2).std() > 20
+    assert "3 of 3 images" in capsys.readouterr().out
+
+
+def test_existing_files_are_kept_unless_told_otherwise(job, tmp_path, capsys):
+    source = job.folder / "images"
+    assert infer(job, source, tmp_path) == 0
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    capsys.readouterr()
+    assert infer(job, source, tmp_path) == 2
+    message = capsys.readouterr().err
+    assert "3 files exist" in message
+    assert "0_anomaly.png" in message
+    (tmp_path / "1_anomaly.png").unlink()
+    assert infer(job, source, tmp_path, "--skip-existing") == 0
+    after = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    changed = {path.name for path in before if before[path] != after[path]}
+    assert changed == {"1_anomaly.png"}
+    assert infer(job, source, tmp_path, "--overwrite") == 0
+    assert all(path.stat().st_mtime_ns > before[path] for path in before)
+
+
+def test_a_bad_image_is_named_and_the_rest_goes_on(job, tmp_path, capsys):
+    source, out = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    content = (job.folder / "images" / "0.png").read_bytes()
+    (source / "good.png").write_bytes(content)
+    (source / "cut.png").write_bytes(content[: len(content) // 2])
+    assert infer(job, source, out) == 1
+    captured = capsys.readouterr()
+    assert str(source / "cut.png") in captured.err
+    assert "1 of 2 images" in captured.out
+    assert [path.name for path in out.iterdir()] == ["good_anomaly.png"]
+
+
+def test_plan_keeps_folders_and_tells_equal_stems_apart(tmp_path):
+    for name in ("a.jpg", "a.png", "city/b.png", ".hidden/c.png", "notes.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    out = tmp_path / "out"
+    jobs = plan(tmp_path, out, save_scores=False)
+    names = [job.picture.relative_to(out).as_posix() for job in jobs]
+    assert names == ["a.jpg_anomaly.png", "a.png_anomaly.png", "city/b_anomaly.png"]
+    # Pictures of an earlier run inside the input folder are not taken for input.
+    out.mkdir()
+    (out / "old_anomaly.png").touch()
+    assert plan(tmp_path, out, save_scores=False) == jobs
+
+
+def test_plan_refuses_what_it_cannot_do(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nowhere does not exist"):
+        plan(tmp_path / "nowhere", tmp_path / "out", save_scores=False)
+    with pytest.raises(ValueError, match="no images in"):
+        plan(tmp_path, tmp_path / "out", save_scores=False)
+    (tmp_path / "a.png").touch()
+    with pytest.raises(ValueError, match="is the folder of the images"):
+        plan(tmp_path, tmp_path, save_scores=False)
+
+
+def test_score_range():
+    assert parse_range(["auto"]) is None
+    assert parse_range(["-12", "-3.5"]) == (-12.0, -3.5)
+    for wrong in (["1"], ["3", "1"], ["a", "b"], ["0", "nan"], ["1", "2", "3"]):
+        with pytest.raises(ValueError, match="--score-range"):
+            parse_range(wrong)

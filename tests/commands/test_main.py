@@ -1,0 +1,132 @@
+"""The dispatcher: which command runs, and how errors end."""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+
+import pytest
+
+import ood_seg
+from ood_seg import commands
+from ood_seg.commands import _errors, main
+
+
+def test_version(capsys):
+    with pytest.raises(SystemExit) as ending:
+        main(["--version"])
+    assert ending.value.code == 0
+    assert capsys.readouterr().out.strip() == f"ood-seg {ood_seg.__version__}"
+
+
+def test_unknown_command_names_those_that_exist(capsys):
+    assert main(["tset"]) == 2
+    message = capsys.readouterr().err
+    assert "'tset'" in message
+    for name in ("train", "test", "infer", "check-env", "configs"):
+        assert name in message
+
+
+def test_no_command_prints_the_help(capsys):
+    assert main([]) == 2
+    assert "train" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", commands.command_names())
+def test_every_command_has_the_three_parts(name):
+    module = importlib.import_module(f"ood_seg.commands.{name.replace('-', '_')}")
+    assert callable(module.run)
+    assert callable(module.add_arguments)
+    assert module.__doc__.strip()
+    assert "\n" not in module.__doc__.strip().partition("\n\n")[0]
+
+
+def test_help_works_and_is_light_without_mmseg():
+    code = (
+        "import sys\n"
+        "for name in ('mmseg', 'mmengine', 'mmcv'): sys.modules[name] = None\n"
+        "from ood_seg.commands import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit as ending: assert ending.code == 0\n"
+        "assert 'torch' not in sys.modules\n"
+        "sys.exit(main(['train', 'x']))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "check-env" in done.stdout
+    assert done.returncode == 2, done.stderr
+    assert "pip install 'ood-seg[mmseg]'" in done.stderr
+
+
+@pytest.fixture
+def failing(monkeypatch):
+    """Let the command `configs` raise a given error."""
+
+    def set_error(error: BaseException, *, raise_in: str = "ood_seg"):
+        module = importlib.import_module("ood_seg.commands.configs")
+
+        def run(args):
+            if raise_in == "ood_seg":
+                # Compiled under a file name of the package, as if its code had raised it.
+                source = compile("raise error", _errors.__file__, "exec")
+                exec(source, {"error": error})
+            raise error
+
+        monkeypatch.setattr(module, "run", run)
+
+    return set_error
+
+
+def test_value_error_of_ours_is_one_message(failing, capsys):
+    failing(ValueError("margin: expected a number, got 'x'"))
+    assert main(["configs"]) == 2
+    message = capsys.readouterr().err
+    assert "ood-seg configs: margin: expected a number, got 'x'" in message
+    assert "Traceback" not in message
+
+
+@pytest.mark.parametrize("arguments", [["configs", "--debug"], ["--debug", "configs"]])
+def test_debug_gives_the_traceback(failing, arguments):
+    failing(ValueError("wrong"))
+    with pytest.raises(ValueError, match="wrong"):
+        main(arguments)
+
+
+@pytest.mark.parametrize(("name", "value"), [("OOD_SEG_DEBUG", "1"), ("WORLD_SIZE", "2")])
+def test_environment_gives_the_traceback(failing, monkeypatch, name, value):
+    monkeypatch.setenv(name, value)
+    failing(ValueError("wrong"))
+    with pytest.raises(ValueError, match="wrong"):
+        main(["configs"])
+
+
+def test_errors_of_others_keep_their_traceback(failing):
+    failing(ValueError("a bug"), raise_in="elsewhere")
+    with pytest.raises(ValueError, match="a bug"):
+        main(["configs"])
+    failing(KeyError("a bug"))
+    with pytest.raises(KeyError):
+        main(["configs"])
+
+
+def test_interrupt_is_quiet(failing, capsys):
+    failing(KeyboardInterrupt())
+    assert main(["configs"]) == 130
+    assert "interrupted" in capsys.readouterr().err
+
+
+def test_error_of_a_loader_worker_is_cut_out_of_its_traceback():
+    text = (
+        "Caught ValueError in DataLoader worker process 0.\n"
+        "Original Traceback (most recent call last):\n"
+        '  File "/usr/lib/torch/worker.py", line 3, in loop\n'
+        "    data = fetch()\n"
+        f'  File "{_errors.__file__}", line 9, in transform\n'
+        '    raise ValueError("x")\n'
+        "ValueError: mask a.png: value 7 is unknown\n"
+        "and so is 8\n"
+    )
+    expected = "mask a.png: value 7 is unknown\nand so is 8"
+    assert _errors.expected_message(ValueError(text)) == expected
+    foreign = text.replace(_errors.__file__, "/usr/lib/numpy/core.py")
+    assert _errors.expected_message(ValueError(foreign)) is None

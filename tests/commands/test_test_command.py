@@ -1,0 +1,145 @@
+"""`ood-seg test`: named sets, the report, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+pytest.importorskip("mmseg")
+from mmengine.config import Config
+from tiny_job import HEIGHT, WIDTH, write_job, write_weights
+
+from ood_seg.apis.checkpoints import file_sha256
+from ood_seg.commands import _report, _test_sets, main
+
+
+def run_test(job, work_dir, *extra) -> int:
+    arguments = [str(job.config), str(job.weights), "--work-dir", str(work_dir)]
+    return main(["test", *arguments, *map(str, extra)])
+
+
+def test_report_of_all_sets(job, tmp_path, capsys):
+    assert run_test(job, tmp_path) == 0
+    report = json.loads((tmp_path / "metrics.json").read_text())
+    strange, ordinary = report["sets"]["strange"], report["sets"]["ordinary"]
+    assert strange["images"] == ordinary["images"] == 3
+    assert strange["dataset"] == "AnomalyFolderDataset"
+    assert 0 < strange["metrics"]["anomaly/auroc"] < 100
+    assert "0.95" in strange["protocol"] or "95 %" in strange["protocol"]
+    assert 0 < ordinary["metrics"]["mIoU"] < 100
+    assert ordinary["protocol"] is None
+    assert report["checkpoint_sha256"] == file_sha256(job.weights)
+    assert report["seed"] == 3
+    assert report["config"] == str(job.config)
+    assert report["versions"]["torch"]
+    output = capsys.readouterr().out
+    for text in ("strange", "ordinary", "AUROC", "FPR95", "mIoU"):
+        assert text in output
+    assert f"{strange['metrics']['anomaly/ap']:.2f}" in output
+
+
+def test_the_numbers_are_those_of_the_saved_scores(job, tmp_path):
+    metrics = pytest.importorskip("sklearn.metrics")
+    import cv2
+
+    out = tmp_path / "scores"
+    assert run_test(job, tmp_path, "--sets", "strange", "--out", out) == 0
+    report = json.loads((tmp_path / "metrics.json").read_text())
+    assert list(report["sets"]) == ["strange"]
+    scores, masks = [], []
+    for index in range(3):
+        scores.append(np.load(out / "strange" / f"{index}.npy"))
+        masks.append(cv2.imread(str(job.folder / "masks" / f"{index}.png"), 0))
+        assert scores[-1].shape == (HEIGHT, WIDTH)
+    flat = np.concatenate([one.ravel() for one in masks]), np.concatenate(scores).ravel()
+    expected = 100 * metrics.roc_auc_score(*flat)
+    assert report["sets"]["strange"]["metrics"]["anomaly/auroc"] == pytest.approx(expected)
+
+
+def test_augmentation_keeps_the_label_loaders_and_changes_the_scores(job, tmp_path):
+    assert run_test(job, tmp_path / "plain") == 0
+    assert run_test(job, tmp_path / "tta", "--tta") == 0
+    plain, tta = (
+        json.loads((tmp_path / name / "metrics.json").read_text()) for name in ("plain", "tta")
+    )
+    assert tta["test_time_augmentation"] is True
+    for name, metric in (("strange", "anomaly/auroc"), ("ordinary", "mIoU")):
+        values = [report["sets"][name]["metrics"][metric] for report in (plain, tta)]
+        assert values[0] != values[1]
+
+
+def test_checkpoint_may_come_from_the_config(job, tmp_path, capsys):
+    options = ["--work-dir", str(tmp_path), "--sets", "ordinary"]
+    assert main(["test", str(job.config), *options]) == 2
+    assert "no checkpoint" in capsys.readouterr().err
+    load_from = ["--cfg-options", f"load_from={job.weights}"]
+    assert main(["test", str(job.config), *options, *load_from]) == 0
+
+
+def test_show_dir_writes_a_picture_of_each_image(job, tmp_path):
+    extra = ["--sets", "ordinary", "--show-dir", tmp_path / "pictures"]
+    assert run_test(job, tmp_path, *extra) == 0
+    assert len(list((tmp_path).rglob("*.png"))) == 3
+
+
+def test_unknown_set_is_refused_with_the_list(job, tmp_path, capsys):
+    assert run_test(job, tmp_path, "--sets", "ordinary", "strang") == 2
+    assert "no test set strang; there are: strange, ordinary" in capsys.readouterr().err
+
+
+def test_checkpoint_of_another_model_is_refused(job, tmp_path, capsys):
+    other = write_weights(write_job(tmp_path, channels=6), tmp_path / "other.pth")
+    arguments = ["test", str(job.config), str(other), "--work-dir", str(tmp_path / "run")]
+    assert main(arguments) == 2
+    assert "other.pth belongs to another model" in capsys.readouterr().err
+    assert not (tmp_path / "run" / "metrics.json").exists()
+
+
+def test_single_set_configs_work_too():
+    loader, evaluator = {"dataset": {"type": "X"}}, {"type": "IoUMetric"}
+    cfg = Config({"test_dataloader": loader, "test_evaluator": evaluator, "test_cfg": {}})
+    assert _test_sets.named_sets(cfg) == {"test": (loader, evaluator)}
+    with pytest.raises(ValueError, match="MultiSetTestLoop"):
+        _test_sets.keep_sets(cfg, ["a"])
+    assert _report.by_set({"mIoU": 3.0, "anomaly/ap": 4.0}, ["test"]) == {
+        "test": {"mIoU": 3.0, "anomaly/ap": 4.0}
+    }
+
+
+def test_out_needs_a_metric_that_can_save():
+    cfg = Config({"test_dataloader": {"dataset": {}}, "test_evaluator": {"type": "DumpResults"}})
+    from pathlib import Path
+
+    from mmengine.registry import init_default_scope
+
+    init_default_scope("mmseg")
+    with pytest.raises(ValueError, match="output_dir"):
+        _test_sets.save_predictions(cfg, Path("out"))
+    cfg.test_evaluator = {"type": "KnownIoUMetric"}
+    _test_sets.save_predictions(cfg, Path("out"))
+    assert cfg.test_evaluator.output_dir == "out"
+
+
+def test_augmentation_needs_its_config_entries():
+    cfg = Config({"tta_model": {"type": "OODTTAModel"}})
+    with pytest.raises(ValueError, match="needs tta_pipeline in the config"):
+        _test_sets.use_tta(cfg)
+
+
+def test_rows_and_columns():
+    results = {"a/anomaly/ap": 1.0, "a/mIoU": 2.0, "b/x/ap": 3.0, "b/mIoU": 4.0}
+    rows = _report.by_set(results, ["a", "b"])
+    assert rows == {"a": {"anomaly/ap": 1.0, "mIoU": 2.0}, "b": {"x/ap": 3.0, "mIoU": 4.0}}
+    # `ap` stands for two metrics here, so that the short title would not tell them apart.
+    assert _report.columns(rows) == {"anomaly/ap": "anomaly/ap", "mIoU": "mIoU", "x/ap": "x/ap"}
+    assert _report.columns({"a": {"anomaly/ap": 1.0}}) == {"anomaly/ap": "AP"}
+
+
+def test_json_has_no_nan(tmp_path):
+    content = {"a": math.nan, "b": [np.float32(1.5), math.inf], "c": np.int64(2)}
+    _report.write_json(tmp_path / "deep" / "metrics.json", content)
+    text = (tmp_path / "deep" / "metrics.json").read_text()
+    assert json.loads(text) == {"a": None, "b": [1.5, None], "c": 2}

@@ -1,0 +1,130 @@
+"""`ood-seg train`: where it starts, that it resumes, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+pytest.importorskip("mmseg")
+from mmengine.config import Config
+from tiny_job import write_job, write_weights
+
+from ood_seg.apis import load_checkpoint
+from ood_seg.commands import main
+from ood_seg.commands.train import decide_start, enable_amp, last_checkpoint
+
+
+def train(job, work_dir: Path, *extra: str) -> int:
+    return main(["train", str(job.config), "--work-dir", str(work_dir), *extra])
+
+
+def write_pointer(work_dir: Path, named: Path) -> None:
+    work_dir.mkdir(parents=True, exist_ok=True)
+    (work_dir / "last_checkpoint").write_text(str(named))
+
+
+def test_resume_prefers_the_work_dir_to_load_from(tmp_path):
+    # mmengine alone would resume from `load_from`, here the pre-trained file.
+    saved = tmp_path / "iter_9.pth"
+    saved.touch()
+    write_pointer(tmp_path, saved)
+    cfg = Config({"work_dir": str(tmp_path), "load_from": "pretrained.pth", "resume": False})
+    assert decide_start(cfg, resume=True) == f"resume from {saved}"
+    assert (cfg.load_from, cfg.resume) == (str(saved), True)
+
+
+def test_resume_without_a_checkpoint_starts_from_load_from_and_says_so(tmp_path):
+    cfg = Config({"work_dir": str(tmp_path), "load_from": "pretrained.pth", "resume": True})
+    note = decide_start(cfg, resume=True)
+    assert note == f"nothing to resume in {tmp_path}: start from pretrained.pth"
+    assert (cfg.load_from, cfg.resume) == ("pretrained.pth", False)
+
+
+def test_without_resume_an_old_checkpoint_is_left_alone(tmp_path):
+    write_pointer(tmp_path, tmp_path / "iter_9.pth")
+    cfg = Config({"work_dir": str(tmp_path), "load_from": None, "resume": True})
+    assert decide_start(cfg, resume=False) == "start from the initial weights of the config"
+    assert (cfg.load_from, cfg.resume) == (None, False)
+
+
+def test_a_moved_work_dir_still_resumes(tmp_path):
+    write_pointer(tmp_path, Path("/elsewhere/iter_9.pth"))
+    with pytest.raises(FileNotFoundError, match="delete"):
+        last_checkpoint(tmp_path)
+    (tmp_path / "iter_9.pth").touch()
+    assert last_checkpoint(tmp_path) == tmp_path / "iter_9.pth"
+
+
+def test_amp_switches_the_wrapper_once():
+    cfg = Config({"optim_wrapper": {"type": "OptimWrapper"}})
+    enable_amp(cfg)
+    enable_amp(cfg)
+    assert dict(cfg.optim_wrapper) == {"type": "AmpOptimWrapper", "loss_scale": "dynamic"}
+    with pytest.raises(ValueError, match="MyWrapper"):
+        enable_amp(Config({"optim_wrapper": {"type": "MyWrapper"}}))
+
+
+def test_training_starts_at_load_from_and_resumes_at_its_own_checkpoint(job, tmp_path):
+    start = f"load_from={job.weights}"
+    options = ["--cfg-options", start, "train_cfg.max_iters=2", "optim_wrapper.optimizer.lr=0"]
+    assert train(job, tmp_path, "--seed", "5", *options) == 0
+    saved = load_checkpoint(tmp_path / "iter_2.pth")
+    pretrained = load_checkpoint(job.weights)["state_dict"]
+    # With learning rate 0 the weights are those of load_from, and not those of the seed.
+    for name, value in pretrained.items():
+        if "running" not in name and "num_batches" not in name:
+            assert torch.equal(saved["state_dict"][name], value), name
+    assert saved["meta"]["seed"] == 5
+
+    assert train(job, tmp_path, "--resume", "--cfg-options", start) == 0
+    resumed = load_checkpoint(tmp_path / "iter_4.pth")
+    assert resumed["meta"]["iter"] == 4
+    assert resumed["meta"]["seed"] == 5
+    logs = [json.loads(line) for line in next_log(tmp_path).read_text().splitlines()]
+    assert [entry["step"] for entry in logs if "loss" in entry] == [3, 4]
+
+
+def next_log(work_dir: Path) -> Path:
+    return max(work_dir.rglob("vis_data/2*.json"), key=lambda path: path.stat().st_mtime_ns)
+
+
+def test_checkpoint_of_another_model_stops_the_training(job, tmp_path, capsys):
+    other = write_weights(write_job(tmp_path, channels=6), tmp_path / "other.pth")
+    assert train(job, tmp_path / "run", "--cfg-options", f"load_from={other}") == 2
+    message = capsys.readouterr().err
+    assert "other.pth belongs to another model" in message
+    assert "of another shape" in message
+
+
+def test_config_text_in_a_checkpoint_is_not_run(job, tmp_path):
+    assert train(job, tmp_path, "--cfg-options", "train_cfg.max_iters=2") == 0
+    path, written = tmp_path / "iter_2.pth", tmp_path / "written"
+    checkpoint = load_checkpoint(path)
+    checkpoint["meta"]["config"] = f"import os\nos.mkdir({str(written)!r})\n"
+    torch.save(checkpoint, path)
+    assert train(job, tmp_path, "--resume") == 0
+    assert not written.exists()
+    assert (tmp_path / "iter_4.pth").exists()
+
+
+def test_a_run_prints_no_noise_of_other_packages(job, tmp_path):
+    command = [
+        sys.executable,
+        "-c",
+        "import sys; from ood_seg.commands import main; sys.exit(main())",
+    ]
+    arguments = ["train", str(job.config), "--work-dir", str(tmp_path)]
+    done = subprocess.run([*command, *arguments], capture_output=True, text=True)
+    output = done.stdout + done.stderr
+    assert done.returncode == 0, output
+    for noise in ("OneDL", "Warning", "WARNING", "MultiScale", "System environment", "Hooks will"):
+        assert noise not in output, noise
+    assert "Iter(train) [4/4]" in output
+    log = next(tmp_path.glob("2*/*.log")).read_text()
+    assert "System environment" in log
+    assert "Hooks will be executed" in log
