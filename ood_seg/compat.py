@@ -1,7 +1,8 @@
-"""What the original OpenMMLab distributions need to work under a current torch.
+"""What the two families of OpenMMLab distributions need to work under a current torch.
 
-The maintained distributions (`onedl-*`) need none of it. For `mmengine` + `mmcv` or `mmcv-lite` +
-`mmsegmentation`, `apply()` must run before `mmseg` is imported. It changes nothing on disk.
+The maintained ones (`onedl-*`) look for mmseg's shipped configs under the old distribution name.
+`mmengine` + `mmcv` or `mmcv-lite` + `mmsegmentation` lack operators and `pkg_resources`; for
+them `apply()` must run before `mmseg` is imported. It changes nothing on disk.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ from typing import ClassVar
 
 def apply() -> list[str]:
     """Do what this installation needs; return what was done. May be called repeatedly."""
-    done = []
     if not _is_original_family():
-        return done
+        return find_shipped_configs()
+    done = []
     if "mmcv.ops" not in sys.modules and _operators_missing():
         install_operator_stub()
         done.append("mmcv.ops replaced by a stub: mmcv was installed without operators")
@@ -45,6 +46,18 @@ def has_distribution(name: str) -> bool:
     except importlib.metadata.PackageNotFoundError:
         return False
     return True
+
+
+def find_shipped_configs() -> list[str]:
+    """Let `_base_ = "mmseg::..."` find the configs in whichever distribution holds mmseg."""
+    try:
+        from mmengine.config.utils import MODULE2PACKAGE
+    except ImportError:
+        return []
+    if has_distribution(MODULE2PACKAGE["mmseg"]) or MODULE2PACKAGE["mmseg"] == "mmseg":
+        return []
+    MODULE2PACKAGE["mmseg"] = "mmseg"
+    return ["mmseg:: in configs resolved by the import name"]
 
 
 class _OperatorStub(ModuleType):

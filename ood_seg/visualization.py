@@ -27,8 +27,7 @@ _UNDEFINED = (110, 130, 150)
 _ANOMALY_COLOUR = (255, 80, 0)
 _VOID_COLOUR = (0, 0, 0)
 _ROBUST_PERCENTILES = (1.0, 99.0)
-_PANEL_WIDTH = 5.0  # inches
-_DPI = 160
+_PANEL_WIDTH, _DPI = 5.0, 160  # inches, dots per inch
 
 
 def label_overlay(
@@ -69,7 +68,8 @@ def ground_truth_overlay(image: np.ndarray, mask: np.ndarray, alpha: float = 0.7
     palette = np.zeros((IGNORE + 1, 3), dtype=np.uint8)
     palette[ANOMALY] = _ANOMALY_COLOUR
     palette[IGNORE] = _VOID_COLOUR
-    shown = np.where(np.isin(mask, (ANOMALY, IGNORE)), mask, -1).astype(np.int16)
+    # Signed, as -1 for "no colour" would wrap round to 255 in uint8.
+    shown = np.where(np.isin(mask, (ANOMALY, IGNORE)), np.asarray(mask, np.int16), -1)
     return label_overlay(image, shown, palette, alpha)
 
 

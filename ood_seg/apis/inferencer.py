@@ -13,6 +13,7 @@ from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import init_default_scope
 from torch import nn
 
+from ood_seg import compat
 from ood_seg.apis.checkpoints import check_matches, load_checkpoint, secure_loading, weights_of
 from ood_seg.apis.classes import class_names_and_colours
 from ood_seg.apis.pipelines import split_test_pipeline
@@ -48,6 +49,7 @@ class AnomalyInferencer:
         device: str | torch.device | None = None,
     ) -> None:
         secure_loading()
+        compat.apply()
         cfg = model if isinstance(model, Config) else _config_from_file(model)
         # Loading a file has executed `custom_imports`; a config made in memory has not.
         _register_all()

@@ -27,6 +27,8 @@ _WARNINGS = (
     r"Fail to import ``MultiScaleDeformableAttention``",
     # Says what the default of mmseg's cross entropy is.
     r"Default ``avg_non_ignore`` is False",
+    # Concerns the spelling in mmseg's own shipped configs.
+    r"DeprecationWarning: pretrained is a deprecated",
     # Says that `--show` was not given.
     r"The draw is False, it means that the hook for visualization will not take effect",
 )

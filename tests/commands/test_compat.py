@@ -11,9 +11,22 @@ from ood_seg import compat
 from ood_seg.commands._startup import without_lines
 
 
-def test_nothing_is_done_to_the_maintained_family(monkeypatch):
+def test_configs_of_mmseg_are_found_in_either_family(tmp_path):
+    config_class = pytest.importorskip("mmengine.config").Config
+    compat.apply()
+    base = "mmseg::pspnet/pspnet_r50-d8_4xb2-40k_cityscapes-512x1024.py"
+    (tmp_path / "mine.py").write_text(f"_base_ = {base!r}\n")
+    assert config_class.fromfile(tmp_path / "mine.py").model.decode_head.type == "PSPHead"
+    # Done once is enough.
+    assert compat.find_shipped_configs() == []
+
+
+def test_operators_of_the_maintained_family_are_left_alone(monkeypatch):
+    pytest.importorskip("mmcv")
     monkeypatch.setattr(compat, "has_distribution", lambda name: name.startswith("onedl-"))
-    assert compat.apply() == []
+    monkeypatch.delitem(sys.modules, "mmcv.ops", raising=False)
+    compat.apply()
+    assert "mmcv.ops" not in sys.modules
 
 
 def test_operator_stub_imports_and_refuses_use(monkeypatch):
