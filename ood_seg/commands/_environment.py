@@ -23,7 +23,11 @@ _OPENCV = (
 )
 SHOWN = ("torch", "torchvision", "numpy", *_OPENCV, *MAINTAINED.values(), *_ORIGINAL_NAMES)
 _ALL = (*SHOWN, "matplotlib", "pillow", "pycocotools", "rich", "scipy", "ftfy", "regex")
-_INSTALL = "pip install 'ood-seg[mmseg]'"
+# By their names, as this works however the package itself was installed.
+_INSTALL = (
+    "pip install 'onedl-mmengine>=0.10.12' 'onedl-mmcv>=2.3.6' 'onedl-mmsegmentation>=1.4.2' "
+    "matplotlib pillow pycocotools rich scipy"
+)
 _IMPORT_TIMEOUT = 180
 
 

@@ -37,8 +37,8 @@ def expected_message(error: BaseException) -> str | None:
         return "interrupted"
     if isinstance(error, ImportError) and (error.name or "").partition(".")[0] in _FRAMEWORK:
         return (
-            f"{error}. This command needs the mmsegmentation extra: pip install 'ood-seg[mmseg]' "
-            "(`ood-seg check-env` says what is installed)"
+            f"{error}. This command needs mmsegmentation and its companions; `ood-seg check-env` "
+            "says what is missing and gives the pip command"
         )
     if not isinstance(error, (ValueError, FileNotFoundError)):
         return None

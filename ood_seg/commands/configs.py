@@ -42,8 +42,7 @@ def config_root() -> Path:
         if folder.is_dir():
             return folder
     raise FileNotFoundError(
-        f"no shipped configs beside {_PACKAGE}; install the package again: "
-        "pip install --force-reinstall ood-seg"
+        f"no shipped configs beside {_PACKAGE}; install the package again from its wheel or clone"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 
 import pytest
@@ -41,7 +42,7 @@ def test_mixed_families_are_uninstalled_together():
     assert "onedl-mmengine 0.10.12" in found.text
     assert found.remedy == (
         "pip uninstall -y onedl-mmengine onedl-mmcv onedl-mmsegmentation mmengine "
-        "&& pip install 'ood-seg[mmseg]'"
+        f"&& {_environment._INSTALL}"
     )
 
 
@@ -51,7 +52,7 @@ def test_half_installed_families_name_the_missing_part():
     (found,) = problems({"mmengine": "0.10.7", **{k: ORIGINAL[k] for k in ("ftfy", "regex")}})
     assert found.remedy == "pip install 'mmsegmentation' 'mmcv>=2.0,<2.2'"
     (found,) = problems({})
-    assert found.remedy == "pip install 'ood-seg[mmseg]'"
+    assert found.remedy == _environment._INSTALL
 
 
 def test_mmcv_that_mmsegmentation_refuses():
@@ -122,4 +123,15 @@ def test_report_and_exit_code(monkeypatch, capsys):
     assert "cpu (" in output
     monkeypatch.setattr(_environment, "gather", lambda: Facts({"torch": "2.13.0"}))
     assert main(["check-env"]) == 1
-    assert "repair: pip install 'ood-seg[mmseg]'" in capsys.readouterr().out
+    assert f"repair: {_environment._INSTALL}" in capsys.readouterr().out
+
+
+def test_the_install_command_covers_the_extra():
+    from pathlib import Path
+
+    text = (Path(__file__).resolve().parents[2] / "pyproject.toml").read_text()
+    extra = re.search(r"^mmseg = \[(.*?)\]", text, re.DOTALL | re.MULTILINE).group(1)
+    for requirement in re.findall(r'"([^"]+)"', extra):
+        name = re.match(r"[a-z-]+[a-z]", requirement).group()
+        wanted = requirement if name.startswith("onedl") else name
+        assert wanted in _environment._INSTALL
