@@ -17,6 +17,8 @@ from ood_seg.datasets import (  # noqa: F401
     LoadCheckedLabels,
     PasteOutliers,
     RoadAnomalyDataset,
+    SeededSamples,
+    StreamSampler,
 )
 from ood_seg.engine import MultiSetTestLoop, OutlierPriorHook, RandomStateHook  # noqa: F401
 from ood_seg.evaluation import AnomalyMetric, KnownIoUMetric  # noqa: F401

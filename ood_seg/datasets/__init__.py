@@ -20,6 +20,8 @@ _CLASSES = {
     "PasteOutliers": "transforms.paste_outliers",
     "RawLabelDataset": "raw_labels",
     "RoadAnomalyDataset": "road_anomaly",
+    "SeededSamples": "seeded_samples",
+    "StreamSampler": "seeded_samples",
 }
 
 __all__ = sorted(_CLASSES)

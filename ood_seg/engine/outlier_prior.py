@@ -2,70 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import random
-from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import torch
 from mmengine.dataset import pseudo_collate
 from mmengine.dist import all_reduce, get_rank, get_world_size
 from mmseg.models.utils import resize
 from rich.progress import track
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Subset
 
+from ood_seg.datasets.seeded_samples import SeededSamples, preserved_random_state
 from ood_seg.labels import OUTLIER
-
-
-class SeededSamples(Dataset):
-    """Samples of a random data set, each fixed by `(seed, index)` alone.
-
-    Whatever the number of workers and ranks, sample i is the same, so that a prior measured by
-    two processes is the prior measured by one.
-
-    Args:
-        dataset: data set whose pipeline draws from the global generators.
-        length: number of samples; beyond the data set's length its images come again.
-        seed: seed of the order and of each sample.
-        rank, world_size: this process takes samples rank, rank + world_size, ...
-    """
-
-    def __init__(
-        self, dataset: Dataset, length: int, seed: int, rank: int = 0, world_size: int = 1
-    ) -> None:
-        self.dataset = dataset
-        self.seed = seed
-        self.positions = range(rank, length, world_size)
-        rounds = -(-length // len(dataset))
-        generator = np.random.default_rng(seed)
-        self.order = np.concatenate([generator.permutation(len(dataset)) for _ in range(rounds)])
-
-    def __len__(self) -> int:
-        return len(self.positions)
-
-    def __getitem__(self, index: int) -> dict:
-        position = self.positions[index]
-        entropy = np.random.SeedSequence([self.seed, position]).generate_state(1)[0]
-        random.seed(int(entropy))
-        np.random.seed(entropy)
-        torch.manual_seed(int(entropy))
-        return self.dataset[int(self.order[position])]
-
-
-@contextlib.contextmanager
-def preserved_random_state() -> Iterator[None]:
-    """Leave the global generators of Python, NumPy and torch as they were found."""
-    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    try:
-        yield
-    finally:
-        random.setstate(states[0])
-        np.random.set_state(states[1])
-        torch.set_rng_state(states[2])
 
 
 @torch.no_grad()
@@ -101,11 +51,12 @@ def count_outlier_predictions(
     was_training = model.training
     model.eval()
     counts: Tensor | None = None
-    with preserved_random_state():
-        samples = SeededSamples(dataset, num_images, seed, get_rank(), get_world_size())
-        loader = DataLoader(samples, batch_size, num_workers=num_workers, collate_fn=pseudo_collate)
-        batches = track(loader, "Outlier prior", disable=get_rank() != 0)
-        for batch in batches:
+    # Positions of a seeded stream: whatever the number of workers and ranks, the same scenes.
+    dataset = dataset.dataset if isinstance(dataset, SeededSamples) else dataset
+    samples = Subset(SeededSamples(dataset, seed), range(get_rank(), num_images, get_world_size()))
+    loader = DataLoader(samples, batch_size, num_workers=num_workers, collate_fn=pseudo_collate)
+    with preserved_random_state():  # a loader draws its base seed
+        for batch in track(loader, "Outlier prior", disable=get_rank() != 0):
             counts = _count_batch(model, batch, counts)
     model.train(was_training)
     if counts is None:  # more ranks than images

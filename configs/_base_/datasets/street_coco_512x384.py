@@ -40,20 +40,21 @@ camvid_train = dict(
     pipeline=train_pipeline,
 )
 # Repeats make the three sources about equally frequent: 120, 128 and 123 scenes an epoch.
+train_scenes = dict(
+    type="ConcatDataset",
+    ignore_keys=["label_map", "reduce_zero_label"],
+    datasets=[
+        dict(type="RepeatDataset", times=15, dataset=cityscapes_train),
+        dict(type="RepeatDataset", times=8, dataset=bdd_train),
+        camvid_train,
+    ],
+)
 train_dataloader = dict(
     batch_size=4,
     num_workers=1,
     persistent_workers=True,
-    sampler=dict(type="InfiniteSampler", shuffle=True),
-    dataset=dict(
-        type="ConcatDataset",
-        ignore_keys=["label_map", "reduce_zero_label"],
-        datasets=[
-            dict(type="RepeatDataset", times=15, dataset=cityscapes_train),
-            dict(type="RepeatDataset", times=8, dataset=bdd_train),
-            camvid_train,
-        ],
-    ),
+    sampler=dict(type="StreamSampler"),
+    dataset=dict(type="SeededSamples", dataset=train_scenes),
 )
 val_dataloader = dict(
     batch_size=1,

@@ -19,10 +19,10 @@ class RandomStateHook(Hook):
     """Lets a resumed run draw the random numbers that the uninterrupted one would have drawn.
 
     The states of Python, NumPy and torch (CPU and the current CUDA device) are stored in each
-    checkpoint as tensors and put back right before the first resumed iteration, after mmengine
-    has advanced the data loader. In a distributed run every rank has a state of its own, of which
-    only rank 0 writes checkpoints: there the hook does nothing, and networks with active dropout
-    resume with other masks.
+    checkpoint as tensors and put back right before the first resumed iteration. The data come
+    from `SeededSamples`, which neither needs nor moves these states. In a distributed run every
+    rank has a state of its own, of which only rank 0 writes checkpoints: there the hook does
+    nothing, and networks with active dropout resume with other masks.
     """
 
     priority = "LOWEST"
