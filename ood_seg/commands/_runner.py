@@ -61,8 +61,28 @@ def load_config(args: argparse.Namespace) -> Config:
     elif cfg.get("work_dir") is None:
         cfg.work_dir = str(Path("work_dirs") / path.stem)
     if args.seed is not None:
-        cfg.setdefault("randomness", {})["seed"] = args.seed
+        # Assigned whole: what `Config.setdefault` returns is no part of the config.
+        cfg.randomness = {**(cfg.get("randomness") or {}), "seed": args.seed}
     return cfg
+
+
+def allow_processes_without_gpu(cfg: Config) -> None:
+    """Let `--launcher pytorch` work on the CPU, with gloo; mmengine alone asks for CUDA.
+
+    Changes nothing for other launchers and where there is an accelerator.
+    """
+    import torch
+    from mmengine.device import get_device
+
+    if cfg.launcher != "pytorch" or get_device() != "cpu":
+        return
+    if not torch.distributed.is_initialized():
+        torch.distributed.init_process_group("gloo")
+    default = {"type": "MMDistributedDataParallel", "broadcast_buffers": False}
+    if "find_unused_parameters" in cfg:
+        default["find_unused_parameters"] = cfg.find_unused_parameters
+    wrapper = {**default, **(cfg.get("model_wrapper_cfg") or {}), "device_ids": None}
+    cfg.model_wrapper_cfg = wrapper
 
 
 def is_local(source: str) -> bool:
@@ -90,6 +110,7 @@ def build_runner(cfg: Config, *hooks: Hook) -> Runner:
     from ood_seg.apis.checkpoint_guard import CheckpointGuard
     from ood_seg.commands._hooks import QuietRunner
 
+    allow_processes_without_gpu(cfg)
     runner = QuietRunner.from_cfg(cfg) if "runner_type" not in cfg else RUNNERS.build(cfg)
     origin = str(cfg.get("load_from") or "the checkpoint")
     for hook in (CheckpointGuard(origin, allowed=cfg.get("allowed_key_mismatch", ())), *hooks):

@@ -29,6 +29,12 @@ _WARNINGS = (
     r"Default ``avg_non_ignore`` is False",
     # Concerns the spelling in mmseg's own shipped configs.
     r"DeprecationWarning: pretrained is a deprecated",
+    # Concerns the inside of mmsegmentation 1.2.
+    r"``build_loss`` would be deprecated soon",
+    # Comes once for each process of a distributed run.
+    r"Setting (OMP|MKL)_NUM_THREADS environment variable for each process",
+    # Concerns an argument that mmengine itself gives.
+    r"`broadcast_buffers` is deprecated",
     # Says that `--show` was not given.
     r"The draw is False, it means that the hook for visualization will not take effect",
 )

@@ -34,6 +34,8 @@ def run(args: argparse.Namespace) -> int:
 
     cfg = _runner.load_config(args)
     choose_checkpoint(cfg, args.checkpoint)
+    # The teacher is of use in training alone, and would load a second checkpoint.
+    cfg.model.pop("distillation", None)
     if args.sets:
         _test_sets.keep_sets(cfg, args.sets)
     if args.tta:

@@ -93,6 +93,35 @@ def next_log(work_dir: Path) -> Path:
     return max(work_dir.rglob("vis_data/2*.json"), key=lambda path: path.stat().st_mtime_ns)
 
 
+def test_seed_is_taken_although_the_config_has_no_randomness(job, tmp_path):
+    path = tmp_path / "seedless.py"
+    text = job.config.read_text().replace("randomness = dict(seed=3)\n", "")
+    assert "randomness" not in text
+    path.write_text(text)
+    arguments = ["train", str(path), "--work-dir", str(tmp_path / "run"), "--seed", "11"]
+    assert main([*arguments, "--cfg-options", "train_cfg.max_iters=2"]) == 0
+    assert load_checkpoint(tmp_path / "run" / "iter_2.pth")["meta"]["seed"] == 11
+
+
+@pytest.mark.slow
+def test_two_processes_on_the_cpu_train_and_test_like_one(job, tmp_path):
+    tools = Path(__file__).resolve().parents[2] / "tools"
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    common = ["--launcher", "pytorch", "--work-dir", str(tmp_path)]
+    train_it = [*launch, str(tools / "train.py"), str(job.config), *common]
+    subprocess.run(train_it, check=True, capture_output=True)
+    weights = str(tmp_path / "iter_4.pth")
+    test_it = [*launch, str(tools / "test.py"), str(job.config), weights, *common]
+    subprocess.run(test_it, check=True, capture_output=True)
+    alone = ["test", str(job.config), weights, "--work-dir", str(tmp_path / "alone")]
+    assert main(alone) == 0
+    both, one = (
+        json.loads((folder / "metrics.json").read_text())
+        for folder in (tmp_path, tmp_path / "alone")
+    )
+    assert both["sets"] == one["sets"]
+
+
 def test_checkpoint_of_another_model_stops_the_training(job, tmp_path, capsys):
     other = write_weights(write_job(tmp_path, channels=6), tmp_path / "other.pth")
     assert train(job, tmp_path / "run", "--cfg-options", f"load_from={other}") == 2
