@@ -19,6 +19,7 @@ from ood_seg.datasets import (  # noqa: F401
     RoadAnomalyDataset,
     SeededSamples,
     StreamSampler,
+    TakeSizeAsOriginal,
 )
 from ood_seg.engine import MultiSetTestLoop, OutlierPriorHook, RandomStateHook  # noqa: F401
 from ood_seg.evaluation import AnomalyMetric, KnownIoUMetric  # noqa: F401

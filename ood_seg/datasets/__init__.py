@@ -22,6 +22,7 @@ _CLASSES = {
     "RoadAnomalyDataset": "road_anomaly",
     "SeededSamples": "seeded_samples",
     "StreamSampler": "seeded_samples",
+    "TakeSizeAsOriginal": "transforms.sizes",
 }
 
 __all__ = sorted(_CLASSES)

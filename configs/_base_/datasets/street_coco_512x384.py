@@ -68,6 +68,7 @@ val_dataloader = dict(
             dict(type="LoadCheckedImage"),
             dict(type="LoadCheckedLabels"),
             dict(type="Resize", scale=(1024, 512), keep_ratio=False),
+            dict(type="TakeSizeAsOriginal"),  # scored where it is pasted
             dict(
                 type="PasteOutliers",
                 source=dict(coco_objects, holdout=True),
