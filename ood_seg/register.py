@@ -21,7 +21,12 @@ from ood_seg.datasets import (  # noqa: F401
     StreamSampler,
     TakeSizeAsOriginal,
 )
-from ood_seg.engine import MultiSetTestLoop, OutlierPriorHook, RandomStateHook  # noqa: F401
+from ood_seg.engine import (  # noqa: F401
+    AnomalyVisualizationHook,
+    MultiSetTestLoop,
+    OutlierPriorHook,
+    RandomStateHook,
+)
 from ood_seg.evaluation import AnomalyMetric, KnownIoUMetric  # noqa: F401
 from ood_seg.models import EnergyHead, OODEncoderDecoder, OODTTAModel  # noqa: F401
 

@@ -19,5 +19,6 @@ default_hooks = dict(
     param_scheduler=dict(type="ParamSchedulerHook"),
     checkpoint=dict(type="CheckpointHook", by_epoch=False, interval=1000, max_keep_ckpts=2),
     sampler_seed=dict(type="DistSamplerSeedHook"),
+    visualization=dict(type="AnomalyVisualizationHook", draw=False),
 )
 custom_hooks = [dict(type="RandomStateHook")]

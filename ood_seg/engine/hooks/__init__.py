@@ -1,6 +1,7 @@
 """mmengine hooks; each does one thing."""
 
+from ood_seg.engine.hooks.anomaly_visualization_hook import AnomalyVisualizationHook
 from ood_seg.engine.hooks.outlier_prior_hook import OutlierPriorHook
 from ood_seg.engine.hooks.random_state_hook import RandomStateHook
 
-__all__ = ["OutlierPriorHook", "RandomStateHook"]
+__all__ = ["AnomalyVisualizationHook", "OutlierPriorHook", "RandomStateHook"]

@@ -1,0 +1,9 @@
+"""CGNet as it comes, scored by its free energy; no training."""
+
+_base_ = [
+    "../_base_/models/cgnet_cityscapes.py",
+    "../_base_/datasets/evaluation_1024x512.py",
+    "../_base_/default_runtime.py",
+]
+load_from = "{{$OOD_SEG_DATA:data}}/weights/cgnet_m3n21_cityscapes_train_mmseg.pth"
+model = dict(energy_head=dict(score=dict(type="Energy", temperature=1.0)))

@@ -1,0 +1,106 @@
+"""Hook that draws predictions while a model is validated or tested."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from mmseg.registry import HOOKS
+from mmseg.structures import SegDataSample
+
+from ood_seg.apis.classes import class_names_and_colours
+from ood_seg.visualization import prediction_figure, save_figure
+
+
+@HOOKS.register_module()
+class AnomalyVisualizationHook(Hook):
+    """Writes image, predicted labels and anomaly heat map as one PNG for each image.
+
+    Files stand in `OUT_DIR/SET/NAME.png`; SET is the name of the set in `MultiSetTestLoop`, `val`
+    or `test` otherwise. Each rank draws its own images.
+
+    Args:
+        draw: whether to draw at all; `ood-seg test --show-dir` switches it on.
+        num_images: images to draw of each set; None for all.
+        out_dir: folder of the pictures; by default `WORK_DIR/vis`.
+        show: also open a window with each picture (needs a display).
+        wait_time: seconds a window stays; 0 waits for a key.
+    """
+
+    priority = "NORMAL"
+
+    def __init__(
+        self,
+        draw: bool = False,
+        num_images: int | None = None,
+        out_dir: str | None = None,
+        show: bool = False,
+        wait_time: float = 2.0,
+    ) -> None:
+        self.draw = draw
+        self.num_images = num_images
+        self.out_dir = out_dir
+        self.show = show
+        self.wait_time = wait_time
+        self._drawn = 0
+
+    def before_val_epoch(self, runner: Runner) -> None:
+        """Count from zero for each validation."""
+        self._drawn = 0
+
+    def before_test_epoch(self, runner: Runner) -> None:
+        """Count from zero for each set."""
+        self._drawn = 0
+
+    def after_val_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: dict | None = None,
+        outputs: Sequence[SegDataSample] | None = None,
+    ) -> None:
+        """Draw the batch."""
+        self._draw_batch(runner, "val", data_batch, outputs)
+
+    def after_test_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: dict | None = None,
+        outputs: Sequence[SegDataSample] | None = None,
+    ) -> None:
+        """Draw the batch."""
+        name = getattr(runner.test_loop, "current_set", "test")
+        self._draw_batch(runner, name, data_batch, outputs)
+
+    def _draw_batch(
+        self, runner: Runner, name: str, batch: dict, samples: Sequence[SegDataSample]
+    ) -> None:
+        if not self.draw:
+            return
+        folder = Path(self.out_dir or Path(runner.work_dir) / "vis") / name
+        for image, sample in zip(batch["inputs"], samples, strict=True):
+            if self.num_images is not None and self._drawn >= self.num_images:
+                return
+            self._drawn += 1
+            path = folder / f"{Path(sample.img_path).stem}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            image = image[0] if isinstance(image, (list, tuple)) else image  # augmented copies
+            save_figure(self._figure(runner, image.numpy(), sample), path)
+            if self.show:
+                cv2.imshow("anomaly", cv2.imread(str(path)))
+                cv2.waitKey(round(1000 * self.wait_time))
+
+    def _figure(self, runner: Runner, image: np.ndarray, sample: SegDataSample):
+        """Figure of one sample; the image, as the network saw it, at the size of the score map."""
+        scores = sample.pred_anomaly.data[0].float().cpu().numpy()
+        labels = sample.pred_sem_seg.data[0].cpu().numpy()
+        pixels = np.ascontiguousarray(image.transpose(1, 2, 0)[..., ::-1].astype(np.uint8))
+        pixels = cv2.resize(pixels, scores.shape[::-1])
+        count = sample.seg_logits.data.shape[0]
+        classes, palette = class_names_and_colours(runner.cfg, {}, count=count)
+        return prediction_figure(pixels, labels, scores, classes=classes, palette=palette)
