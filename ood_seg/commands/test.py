@@ -82,11 +82,11 @@ def draw_predictions(cfg: Config, *, show: bool, wait_time: float, folder: str |
     if hook is None:
         raise ValueError(
             "--show and --show-dir need a visualization hook in the config's default_hooks: "
-            "visualization=dict(type='SegVisualizationHook')"
+            "visualization=dict(type='AnomalyVisualizationHook')"
         )
     hook["draw"] = True
     if show:
         hook["show"] = True
         hook["wait_time"] = wait_time
     if folder:
-        cfg.visualizer["save_dir"] = folder
+        hook["out_dir"] = folder

@@ -79,7 +79,14 @@ class MultiSetTestLoop(BaseLoop):
         metrics: dict[str, float] = {}
         for name in self._loaders:
             self.current_set, self._loop = name, None
+            self._forget_logged_metrics()
             self._runner.logger.info(f"Testing on {name}")
             for key, value in self._current_loop().run().items():
                 metrics[f"{name}/{key}"] = value
         return metrics
+
+    def _forget_logged_metrics(self) -> None:
+        """Drop the last set's metrics, which mmengine's logger would print for this one too."""
+        scalars = self._runner.message_hub.log_scalars
+        for key in [key for key in scalars if key.startswith("test/")]:
+            del scalars[key]
