@@ -28,6 +28,7 @@ def run(args: argparse.Namespace) -> int:
 
     cfg = _runner.load_config(args)
     if args.amp:
+        require_accelerator()
         enable_amp(cfg)
     note = decide_start(cfg, resume=args.resume)
     _runner.verify_readable(cfg.get("load_from"))
@@ -35,6 +36,21 @@ def run(args: argparse.Namespace) -> int:
     print_log(note, logger="current")
     runner.train()
     return 0
+
+
+def require_accelerator() -> None:
+    """Refuse mixed precision where mmengine has no device for it.
+
+    Raises:
+        ValueError: this machine has only a CPU.
+    """
+    from mmengine.device import get_device
+
+    if get_device() in ("cpu", "mps"):
+        raise ValueError(
+            f"--amp needs a GPU that mmengine trains in mixed precision on, found {get_device()}; "
+            "leave --amp out"
+        )
 
 
 def enable_amp(cfg: Config) -> None:

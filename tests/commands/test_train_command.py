@@ -60,6 +60,12 @@ def test_a_moved_work_dir_still_resumes(tmp_path):
     assert last_checkpoint(tmp_path) == tmp_path / "iter_9.pth"
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="speaks of machines without a GPU")
+def test_amp_without_a_gpu_says_so(job, tmp_path, capsys):
+    assert main(["train", str(job.config), "--amp", "--work-dir", str(tmp_path)]) == 2
+    assert "--amp needs a GPU" in capsys.readouterr().err
+
+
 def test_amp_switches_the_wrapper_once():
     cfg = Config({"optim_wrapper": {"type": "OptimWrapper"}})
     enable_amp(cfg)
