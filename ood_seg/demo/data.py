@@ -70,7 +70,7 @@ def write_demo_data(
         Whether anything was drawn.
 
     Raises:
-        FileExistsError: `root` holds something that is not demo data.
+        ValueError: `root` holds something that is not demo data.
     """
     root, size = Path(root), size or DemoDataSize()
     manifest = {"drawing": DRAWING_VERSION, "seed": seed, **asdict(size)}
@@ -94,7 +94,7 @@ def _is_complete(root: Path, manifest: dict) -> bool:
     try:
         return json.loads((root / MANIFEST).read_text()) == manifest
     except (OSError, ValueError) as error:
-        raise FileExistsError(
+        raise ValueError(
             f"{root} holds no demo data ({MANIFEST} is missing or unreadable); "
             "give another folder or remove it"
         ) from error

@@ -50,7 +50,7 @@ def test_present_data_are_left_alone_and_other_parameters_replace_them(tmp_path)
 
 def test_a_folder_with_other_content_is_refused(tmp_path):
     (tmp_path / "thesis.txt").write_text("mine")
-    with pytest.raises(FileExistsError, match="holds no demo data"):
+    with pytest.raises(ValueError, match="holds no demo data"):
         write_demo_data(tmp_path, 0, SMALL)
     assert (tmp_path / "thesis.txt").read_text() == "mine"
 

@@ -1,0 +1,108 @@
+"""What the demo does and how long: its steps, sizes and iterations."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from .data import DRAWING_VERSION, DemoDataSize
+
+PRETRAINING = "pretrain"
+DONE = "done.json"
+
+
+@dataclass(frozen=True)
+class DemoPlan:
+    """Sizes of a demo run; None leaves what the configs say.
+
+    Attributes:
+        data: how much is drawn.
+        pretraining: iterations of the first training.
+        fine_tuning: iterations of each fine-tuning.
+        batch_size: crops in a batch.
+        prior_images: pasted scenes from which the outlier prior is counted.
+    """
+
+    data: DemoDataSize = field(default_factory=DemoDataSize)
+    pretraining: int | None = None
+    fine_tuning: int | None = None
+    batch_size: int | None = None
+    prior_images: int | None = None
+
+    def iterations(self, step: str) -> int | None:
+        """Iterations of a training step."""
+        return self.pretraining if step == PRETRAINING else self.fine_tuning
+
+    def fingerprint(self, seed: int) -> dict:
+        """All that finished steps depend on, comparable with its JSON."""
+        return {"seed": seed, "drawing": DRAWING_VERSION, **asdict(self)}
+
+
+FULL_PLAN = DemoPlan()
+# About a minute: enough to see that fine-tuning helps, not to see by how much.
+FAST_PLAN = DemoPlan(
+    data=DemoDataSize(
+        train=40, val=4, coco=40, road_anomaly=6, fishyscapes=6, height=96, width=192
+    ),
+    pretraining=80,
+    fine_tuning=40,
+    prior_images=20,
+)
+
+
+@dataclass(frozen=True)
+class Method:
+    """One row of the table: which weights, scored how.
+
+    Attributes:
+        name: as printed.
+        step: the training whose weights are used.
+        score: registered score module.
+        score_name: as printed.
+    """
+
+    name: str
+    step: str
+    score: str
+    score_name: str
+
+    @property
+    def folder(self) -> str:
+        """Name of the test's folder, unique among methods."""
+        return f"{self.step}_{self.score.lower()}"
+
+
+# The trainings in their order, with their configs.
+TRAININGS = {
+    PRETRAINING: "demo/pretrain_fcn-unet-small_600it_demo",
+    "energy_oe": "demo/energy-oe_fcn-unet-small_200it_demo",
+    "balanced_energy": "demo/balanced-energy_fcn-unet-small_200it_demo",
+}
+METHODS = (
+    Method("no fine-tuning", PRETRAINING, "MaxSoftmax", "max softmax"),
+    Method("no fine-tuning", PRETRAINING, "MaxLogit", "max logit"),
+    Method("no fine-tuning", PRETRAINING, "Entropy", "entropy"),
+    Method("no fine-tuning", PRETRAINING, "Energy", "energy"),
+    Method("EnergyOE", "energy_oe", "Energy", "energy"),
+    Method("balanced EnergyOE", "balanced_energy", "Energy", "energy"),
+)
+
+
+def read_done(folder: Path, fingerprint: dict) -> dict | None:
+    """What a finished step wrote; None if it is not finished or was run with other parameters."""
+    try:
+        content = json.loads((folder / DONE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return content["result"] if content.get("fingerprint") == fingerprint else None
+
+
+def write_done(folder: Path, fingerprint: dict, result: dict) -> None:
+    """Mark a step as finished; the mark appears complete or not at all."""
+    folder.mkdir(parents=True, exist_ok=True)
+    unfinished = folder / f".{DONE}.part"
+    content = {"fingerprint": fingerprint, "result": result}
+    unfinished.write_text(json.dumps(content, indent=2), encoding="utf-8")
+    os.replace(unfinished, folder / DONE)
