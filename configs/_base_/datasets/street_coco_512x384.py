@@ -50,7 +50,7 @@ train_scenes = dict(
     ],
 )
 train_dataloader = dict(
-    batch_size=4,
+    batch_size=2,
     num_workers=1,
     persistent_workers=True,
     sampler=dict(type="StreamSampler"),
