@@ -6,11 +6,11 @@ model = dict(
         losses=[
             dict(
                 type="BalancedEnergyLoss",
-                margin_in=-10.0,
-                margin_out=-2.0,
+                margin_in=-12.0,
+                margin_out=2.0,
                 alpha=3.0,
                 gamma=1.0,
-                loss_weight=0.5,
+                loss_weight=0.15,
             ),
         ],
     ),

@@ -6,8 +6,8 @@ model = dict(
         losses=[
             dict(
                 type="BalancedEnergyLoss",
-                margin_in=-8.0,
-                margin_out=-3.0,
+                margin_in=-7.0,
+                margin_out=-2.0,
                 alpha=3.0,
                 gamma=1.0,
                 loss_weight=0.1,

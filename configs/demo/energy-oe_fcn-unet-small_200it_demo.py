@@ -9,7 +9,7 @@ load_from = "{{$OOD_SEG_DEMO:demo_output}}/pretrain/iter_600.pth"
 model = dict(
     freeze=dict(norm_statistics="fixed", dropout="off"),
     energy_head=dict(
-        losses=[dict(type="EnergyLoss", margin_in=-8.0, margin_out=-3.0, loss_weight=0.1)],
+        losses=[dict(type="EnergyLoss", margin_in=-7.0, margin_out=-2.0, loss_weight=0.1)],
     ),
 )
 train_dataloader = dict(

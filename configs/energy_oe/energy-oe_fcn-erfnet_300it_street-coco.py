@@ -13,7 +13,7 @@ model = dict(
     distillation=dict(checkpoint=load_from, weight=1.0),
     energy_head=dict(
         losses=[
-            dict(type="EnergyLoss", margin_in=-10.0, margin_out=-2.0, loss_weight=0.5),
+            dict(type="EnergyLoss", margin_in=-12.0, margin_out=2.0, loss_weight=0.15),
         ],
     ),
 )
