@@ -5,7 +5,7 @@ _base_ = [
     "../_base_/datasets/demo_320x160.py",
     "../_base_/default_runtime.py",
 ]
-load_from = "{{$OOD_SEG_DEMO:demo_output}}/pretrain/iter_600.pth"
+load_from = "{{$OOD_SEG_DEMO:demo_output}}/pretrain/iter_1000.pth"
 model = dict(
     freeze=dict(norm_statistics="fixed", dropout="off"),
     energy_head=dict(

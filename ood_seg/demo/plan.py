@@ -76,7 +76,7 @@ class Method:
 
 # The trainings in their order, with their configs.
 TRAININGS = {
-    PRETRAINING: "demo/pretrain_fcn-unet-small_600it_demo",
+    PRETRAINING: "demo/pretrain_fcn-unet-small_1000it_demo",
     "energy_oe": "demo/energy-oe_fcn-unet-small_200it_demo",
     "balanced_energy": "demo/balanced-energy_fcn-unet-small_200it_demo",
 }
