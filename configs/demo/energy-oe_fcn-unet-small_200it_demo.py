@@ -14,21 +14,25 @@ model = dict(
 )
 train_dataloader = dict(
     dataset=dict(
-        pipeline=[
-            dict(type="LoadCheckedImage"),
-            dict(type="LoadCheckedLabels", num_classes=19),
-            dict(type="RandomResize", scale=(320, 160), ratio_range=(1.0, 1.25), keep_ratio=True),
-            dict(type="RandomCrop", crop_size=(160, 160)),
-            dict(type="RandomFlip", prob=0.5),
-            # After the crop, so that every object is seen whole and in its drawn size.
-            dict(
-                type="PasteOutliers",
-                source=_base_.coco_objects,
-                count=(1, 2),
-                size_range=(14, 60),
-            ),
-            dict(type="PackSegInputs"),
-        ],
+        dataset=dict(
+            pipeline=[
+                dict(type="LoadCheckedImage"),
+                dict(type="LoadCheckedLabels", num_classes=19),
+                dict(
+                    type="RandomResize", scale=(320, 160), ratio_range=(1.0, 1.25), keep_ratio=True
+                ),
+                dict(type="RandomCrop", crop_size=(160, 160)),
+                dict(type="RandomFlip", prob=0.5),
+                # After the crop, so that every object is seen whole and in its drawn size.
+                dict(
+                    type="PasteOutliers",
+                    source=_base_.coco_objects,
+                    count=(1, 2),
+                    size_range=(14, 60),
+                ),
+                dict(type="PackSegInputs"),
+            ],
+        )
     ),
 )
 optim_wrapper = dict(type="OptimWrapper", optimizer=dict(type="Adam", lr=1e-3))

@@ -13,19 +13,24 @@ train_dataloader = dict(
     batch_size=4,
     num_workers=1,
     persistent_workers=True,
-    sampler=dict(type="InfiniteSampler", shuffle=True),
+    sampler=dict(type="StreamSampler"),
     dataset=dict(
-        type="CityscapesDataset",
-        data_root=data_root + "cityscapes",
-        data_prefix=dict(img_path="leftImg8bit/train", seg_map_path="gtFine/train"),
-        pipeline=[
-            dict(type="LoadCheckedImage"),
-            dict(type="LoadCheckedLabels", num_classes=19),
-            dict(type="RandomResize", scale=(320, 160), ratio_range=(1.0, 1.25), keep_ratio=True),
-            dict(type="RandomCrop", crop_size=(160, 160)),
-            dict(type="RandomFlip", prob=0.5),
-            dict(type="PackSegInputs"),
-        ],
+        type="SeededSamples",
+        dataset=dict(
+            type="CityscapesDataset",
+            data_root=data_root + "cityscapes",
+            data_prefix=dict(img_path="leftImg8bit/train", seg_map_path="gtFine/train"),
+            pipeline=[
+                dict(type="LoadCheckedImage"),
+                dict(type="LoadCheckedLabels", num_classes=19),
+                dict(
+                    type="RandomResize", scale=(320, 160), ratio_range=(1.0, 1.25), keep_ratio=True
+                ),
+                dict(type="RandomCrop", crop_size=(160, 160)),
+                dict(type="RandomFlip", prob=0.5),
+                dict(type="PackSegInputs"),
+            ],
+        ),
     ),
 )
 val_dataloader = dict(
