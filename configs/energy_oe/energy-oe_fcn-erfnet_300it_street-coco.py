@@ -10,7 +10,9 @@ _base_ = [
 load_from = "{{$OOD_SEG_DATA:data}}/weights/erfnet_cityscapes_mmseg.pth"
 model = dict(
     freeze=dict(norm_statistics="fixed", dropout="off"),
-    distillation=dict(checkpoint=load_from, weight=1.0),
+    # The pre-trained predictions are kept, rather than learnt again from 147 labelled pictures.
+    distillation=dict(checkpoint=load_from, weight=3.0),
+    decode_head=dict(loss_decode=dict(loss_weight=0.1)),
     energy_head=dict(
         losses=[
             dict(type="EnergyLoss", margin_in=-12.0, margin_out=2.0, loss_weight=0.15),
