@@ -82,7 +82,9 @@ def _run_steps(out: Path, plan: DemoPlan, seed: int, console) -> tuple[dict, dic
     # Whatever the libraries print goes to a file, so that the bars stay whole.
     with (
         (out / "messages.log").open("a", encoding="utf-8") as messages,
-        Progress(*columns, console=console, redirect_stdout=False) as progress,
+        Progress(
+            *columns, console=console, redirect_stdout=False, disable=not console.is_terminal
+        ) as progress,
         contextlib.redirect_stdout(messages),
     ):
         bar = _Bar(progress, "draw scenes and objects", plan.data.pictures)
@@ -105,6 +107,7 @@ class _Bar:
 
     def __init__(self, progress: Progress, title: str, total: int | None = None) -> None:
         self._started, self._total = time.monotonic(), total
+        self._title, self._console = title, progress.console
         self._task = progress.add_task(title, total=total, note="")
         self._update = partial(progress.update, self._task)
 
@@ -120,4 +123,7 @@ class _Bar:
         """Fill the bar, also where nothing had to be done; returns the seconds it took."""
         total = self._total or 1
         self._update(completed=total, total=total, note="")
-        return round(time.monotonic() - self._started, 1)
+        seconds = time.monotonic() - self._started
+        if not self._console.is_terminal:
+            self._console.print(f"{self._title}: {seconds:.0f} s", highlight=False)
+        return round(seconds, 1)

@@ -44,10 +44,10 @@ FULL_PLAN = DemoPlan()
 # About a minute: enough to see that fine-tuning helps, not to see by how much.
 FAST_PLAN = DemoPlan(
     data=DemoDataSize(
-        train=40, val=4, coco=40, road_anomaly=6, fishyscapes=6, height=96, width=192
+        train=48, val=6, coco=48, road_anomaly=10, fishyscapes=10, height=96, width=192
     ),
-    pretraining=80,
-    fine_tuning=40,
+    pretraining=160,
+    fine_tuning=80,
     prior_images=20,
 )
 
