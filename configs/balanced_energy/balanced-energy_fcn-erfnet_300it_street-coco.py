@@ -10,7 +10,7 @@ model = dict(
                 margin_out=2.0,
                 alpha=3.0,
                 gamma=1.0,
-                loss_weight=0.15,
+                loss_weight=0.05,
             ),
         ],
     ),

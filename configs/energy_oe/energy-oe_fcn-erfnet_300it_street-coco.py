@@ -10,12 +10,10 @@ _base_ = [
 load_from = "{{$OOD_SEG_DATA:data}}/weights/erfnet_cityscapes_mmseg.pth"
 model = dict(
     freeze=dict(norm_statistics="fixed", dropout="off"),
-    # The pre-trained predictions are kept, rather than learnt again from 147 labelled pictures.
-    distillation=dict(checkpoint=load_from, weight=3.0),
-    decode_head=dict(loss_decode=dict(loss_weight=0.1)),
+    distillation=dict(checkpoint=load_from, weight=1.0),
     energy_head=dict(
         losses=[
-            dict(type="EnergyLoss", margin_in=-12.0, margin_out=2.0, loss_weight=0.15),
+            dict(type="EnergyLoss", margin_in=-12.0, margin_out=2.0, loss_weight=0.05),
         ],
     ),
 )
