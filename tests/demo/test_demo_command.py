@@ -57,7 +57,7 @@ def test_configs_are_put_below_the_folder_and_shortened(step, tmp_path):
     plan = DemoPlan(pretraining=7, fine_tuning=5, prior_images=3)
     cfg = load_demo_config(step, tmp_path, plan, seed=4)
     assert "OOD_SEG_DEMO" not in os.environ
-    assert cfg.train_dataloader.dataset.data_root == f"{tmp_path}/data/cityscapes"
+    assert cfg.train_dataloader.dataset.dataset.data_root == f"{tmp_path}/data/cityscapes"
     assert cfg.randomness.seed == 4
     assert cfg.train_cfg.max_iters == cfg.param_scheduler[-1].end == plan.iterations(step)
     if step != PRETRAINING:
