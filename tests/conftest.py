@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+# Tiny networks gain nothing from threads, and two OpenMP threads spin on a busy machine.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(Path(__file__).parent))  # `import tiny` from every folder of tests
 
