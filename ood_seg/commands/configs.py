@@ -146,9 +146,11 @@ def _moved_base(base: str, source: Path, target: Path) -> str:
 
 def _print_table() -> None:
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    table = Table("config", "what it does", title=f"configs in {config_root()}")
+    # A name that is cut short cannot be typed.
+    name_column = Column("config", overflow="fold")
+    table = Table(name_column, "what it does", title=f"configs in {config_root()}")
     for name, path in shipped_configs().items():
         table.add_row(name, summary(path))
     Console().print(table)

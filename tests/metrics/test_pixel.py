@@ -279,7 +279,7 @@ class TestMissingClass:
     def test_no_warning_with_both_classes(self):
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            pixel_metrics([1.0, 2.0], [0, 1])
+            assert pixel_metrics([1.0, 2.0], [0, 1])["auroc"] == 1
 
 
 class TestBadInput:
