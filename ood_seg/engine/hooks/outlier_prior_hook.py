@@ -12,63 +12,77 @@ from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 from torch import nn
 
-from ood_seg.engine.outlier_prior import count_outlier_predictions, write_prior
+from ood_seg.engine.outlier_prior import count_outlier_predictions
+from ood_seg.outlier_priors import OutlierPrior, find_prior, write_prior
 
 _CHECKPOINT_KEY = "outlier_prior_counts"
 
 
 @HOOKS.register_module()
 class OutlierPriorHook(Hook):
-    """Counts the pre-trained model's arg-max over pasted pixels before the first iteration.
+    """Gives the losses the outlier prior: measured before the first iteration, or a given one.
 
-    The counts go to every loss of the energy head that has `set_prior`, to
-    `WORK_DIR/outlier_prior.json` and into each checkpoint; a resumed run takes them from there.
-    Losses whose config gives a prior are left alone, and if all do, nothing is counted.
+    Measuring counts the pre-trained model's arg-max over pasted pixels. The prior goes to every
+    loss of the energy head that has `set_prior`, to `WORK_DIR/outlier_prior.json` and into each
+    checkpoint; a resumed run takes it from there. Losses whose config gives a prior are left
+    alone, and if all do, nothing is measured.
 
     Args:
         num_images: number of pasted scenes to look at (the paper uses 10000).
         seed: fixes the scenes.
+        source: None to measure; else the JSON file of an earlier measurement
+            (`ood-seg estimate-outlier-prior`) or the name of a shipped prior
+            (`cityscapes-coco-wrn38`, the published one).
     """
 
     priority = "VERY_HIGH"
 
-    def __init__(self, num_images: int = 10_000, seed: int = 0) -> None:
+    def __init__(self, num_images: int = 10_000, seed: int = 0, source: str | None = None) -> None:
         if num_images < 1:
             raise ValueError(f"num_images must be positive, got {num_images}")
         self.num_images = num_images
         self.seed = seed
-        self.counts: torch.Tensor | None = None
+        self.given = None if source is None else find_prior(source)
+        self.source = source
+        self.weights: torch.Tensor | None = None
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Keep the counts of a run that is resumed."""
-        self.counts = checkpoint.get(_CHECKPOINT_KEY)
+        """Keep the prior of a run that is resumed."""
+        self.weights = checkpoint.get(_CHECKPOINT_KEY)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Store the counts with the weights that they were used for."""
-        if self.counts is not None:
-            checkpoint[_CHECKPOINT_KEY] = self.counts
+        """Store the prior with the weights that it was used for."""
+        if self.weights is not None:
+            checkpoint[_CHECKPOINT_KEY] = self.weights
 
     def before_train(self, runner: Runner) -> None:
-        """Measure the prior, unless the run is resumed or every prior is given."""
+        """Find the prior, unless every loss has one."""
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         losses = _losses_without_prior(model)
         if not losses:
             runner.logger.info("OutlierPriorHook: every loss has its prior, nothing to measure")
-            self.counts = None
+            self.weights = None
             return
-        resumed = runner.iter > 0 and self.counts is not None
+        resumed = runner.iter > 0 and self.weights is not None
         if not resumed:
-            self.counts = self._count(runner, model)
+            prior = self._find(runner, model)
+            self.weights = torch.tensor(prior.counts or prior.prior)
+            if is_main_process():
+                write_prior(Path(runner.work_dir) / "outlier_prior.json", prior)
         for loss in losses:
-            loss.set_prior(self.counts)
-        prior = (self.counts / self.counts.sum()).tolist()
-        runner.logger.info(
-            f"Outlier prior ({'resumed' if resumed else 'measured'}): "
-            + ", ".join(f"{p:.4f}" for p in prior)
-        )
+            loss.set_prior(self.weights)
+        kind = "resumed" if resumed else "measured" if self.given is None else str(self.source)
+        shares = (self.weights / self.weights.sum()).tolist()
+        listed = ", ".join(f"{share:.4f}" for share in shares)
+        runner.logger.info(f"Outlier prior ({kind}): {listed}")
 
-    def _count(self, runner: Runner, model: nn.Module) -> torch.Tensor:
+    def _find(self, runner: Runner, model: nn.Module) -> OutlierPrior:
+        """The given prior, checked against the data set's classes, or a measured one."""
         loader = runner.train_dataloader
+        classes = loader.dataset.metainfo["classes"]
+        if self.given is not None:
+            self.given.check_classes(classes, origin=str(self.source))
+            return self.given
         counts = count_outlier_predictions(
             model,
             loader.dataset,
@@ -77,17 +91,14 @@ class OutlierPriorHook(Hook):
             batch_size=loader.batch_size,
             num_workers=loader.num_workers,
         )
-        if is_main_process():
-            write_prior(
-                Path(runner.work_dir) / "outlier_prior.json",
-                counts,
-                classes=tuple(loader.dataset.metainfo["classes"]),
-                model=str(runner.cfg.get("load_from")),
-                config=str(runner.cfg.filename),
-                num_images=self.num_images,
-                seed=self.seed,
-            )
-        return counts
+        return OutlierPrior.from_counts(
+            counts.tolist(),
+            classes,
+            model=str(runner.cfg.get("load_from")),
+            config=str(runner.cfg.filename),
+            num_images=self.num_images,
+            seed=self.seed,
+        )
 
 
 def _losses_without_prior(model: nn.Module) -> list[nn.Module]:

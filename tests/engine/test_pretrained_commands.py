@@ -1,0 +1,67 @@
+"""`ood-seg estimate-outlier-prior`: the same numbers as the hook, in a file that training takes."""
+
+import json
+
+import pytest
+import torch
+
+pytest.importorskip("mmseg")
+import tiny
+from mmengine.config import Config
+from mmengine.runner import Runner
+from tiny_training import runner_config
+
+from ood_seg.commands import main
+from ood_seg.outlier_priors import OutlierPrior, read_prior, write_prior
+
+
+@pytest.fixture
+def job(scenes, tmp_path):
+    torch.save(tiny.build(num_classes=19).state_dict(), tmp_path / "pretrained.pth")
+    config = runner_config(scenes, tmp_path / "run", load_from=str(tmp_path / "pretrained.pth"))
+    Config(config | {"custom_imports": {"imports": ["ood_seg.register"]}}).dump(tmp_path / "job.py")
+    return config
+
+
+def estimate(folder, *extra):
+    arguments = [str(folder / "job.py"), "--num-images", "8", "--seed", "0", *map(str, extra)]
+    return main(["estimate-outlier-prior", *arguments])
+
+
+def test_tool_and_hook_agree_and_the_file_feeds_the_hook(job, tmp_path, capsys):
+    out = tmp_path / "prior.json"
+    assert estimate(tmp_path, "--out", out, "--compare", "cityscapes-coco-wrn38") == 0
+    measured = read_prior(out)
+    assert measured.origin["num_images"] == 8
+    assert measured.origin["model"] == str(tmp_path / "pretrained.pth")
+    assert (tmp_path / "prior.png").stat().st_size > 10_000
+    assert "15.31" in capsys.readouterr().out  # the published share of `person`
+
+    Runner(**job | {"train_cfg": job["train_cfg"] | {"max_iters": 1}}).train()
+    written = json.loads((tmp_path / "run" / "outlier_prior.json").read_text())
+    assert written["counts"] == list(measured.counts)
+
+    job["custom_hooks"][1] = {"type": "OutlierPriorHook", "source": str(out)}
+    given = job | {"work_dir": str(tmp_path / "given"), "experiment_name": "given"}
+    runner = Runner(**given | {"train_cfg": job["train_cfg"] | {"max_iters": 1}})
+    runner.train()
+    prior = runner.model.energy_head.losses[0].prior
+    assert prior.tolist() == pytest.approx(list(measured.prior), abs=1e-7)
+
+
+def test_prior_of_another_model_is_refused(job, tmp_path, capsys):
+    other = tmp_path / "other.json"
+    write_prior(other, OutlierPrior.from_counts([1, 2], ("cat", "dog")))
+    assert estimate(tmp_path, "--out", tmp_path / "x.json", "--compare", other) == 2
+    assert "belongs to other classes" in capsys.readouterr().err
+    assert not (tmp_path / "x.json").exists()
+    job["custom_hooks"][1] = {"type": "OutlierPriorHook", "source": str(other)}
+    with pytest.raises(ValueError, match="belongs to other classes"):
+        Runner(**job).train()
+
+
+def test_bad_arguments(job, tmp_path, capsys):
+    assert estimate(tmp_path, "--num-images", "0") == 2
+    assert "--num-images must be positive" in capsys.readouterr().err
+    assert estimate(tmp_path, "--out", "prior.txt") == 2
+    assert ".json" in capsys.readouterr().err

@@ -1,0 +1,76 @@
+"""The prior as a file: what is written is read, what is wrong is named."""
+
+import json
+
+import pytest
+
+from ood_seg.labels import CITYSCAPES_CLASSES
+from ood_seg.outlier_priors import (
+    CITYSCAPES_COCO_WRN38,
+    SHIPPED,
+    OutlierPrior,
+    find_prior,
+    read_prior,
+    write_prior,
+)
+
+
+def test_published_prior():
+    by_name = dict(zip(CITYSCAPES_CLASSES, CITYSCAPES_COCO_WRN38, strict=True))
+    assert sum(CITYSCAPES_COCO_WRN38) == pytest.approx(1.0000010, abs=1e-7)
+    assert sorted(by_name, key=by_name.get)[-3:] == ["truck", "road", "person"]
+    assert min(by_name, key=by_name.get) == "traffic light"
+    assert find_prior("cityscapes-coco-wrn38") is SHIPPED["cityscapes-coco-wrn38"]
+
+
+def test_counts_become_shares_and_survive_the_file(tmp_path):
+    prior = OutlierPrior.from_counts([3, 0, 1], ("a", "b", "c"), model="m.pth", seed=4)
+    assert prior.prior == (0.75, 0.0, 0.25)
+    write_prior(tmp_path / "x" / "prior.json", prior)
+    assert read_prior(tmp_path / "x" / "prior.json") == prior
+    assert [path.name for path in (tmp_path / "x").iterdir()] == ["prior.json"]
+
+
+def test_prior_of_other_classes_is_refused():
+    prior = OutlierPrior.from_counts([1, 1], ("road", "sky"))
+    prior.check_classes(["road", "sky"], origin="x")
+    with pytest.raises(ValueError, match=r"'sky' as class 1, expected 'car'"):
+        prior.check_classes(("road", "car"), origin="x")
+    with pytest.raises(ValueError, match="2 classes, expected 3"):
+        prior.check_classes(("road", "sky", "car"), origin="x")
+
+
+@pytest.mark.parametrize(
+    ("counts", "message"),
+    [([1, 2], "2 counts for 3"), ([0, 0, 0], "not all 0"), ([2, -1, 1], ">= 0")],
+)
+def test_wrong_counts(counts, message):
+    with pytest.raises(ValueError, match=message):
+        OutlierPrior.from_counts(counts, ("a", "b", "c"))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"schema": "other"}, "schema"),
+        ({"prior": [0.5, 0.5]}, "each of its 3"),
+        ({"prior": [0.5, 0.6, 0.2]}, "sum to 1"),
+        ({"prior": [1.5, -0.5, 0.0]}, ">= 0"),
+        ({"prior": [float("nan"), 0.5, 0.5]}, "finite"),
+        ({"classes": None}, "classes"),
+    ],
+)
+def test_damaged_files(tmp_path, change, message):
+    path = tmp_path / "prior.json"
+    write_prior(path, OutlierPrior.from_counts([3, 0, 1], ("a", "b", "c")))
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(ValueError, match=message):
+        read_prior(path)
+
+
+def test_missing_and_foreign_files(tmp_path):
+    with pytest.raises(FileNotFoundError, match="cityscapes-coco-wrn38"):
+        find_prior(tmp_path / "none.json")
+    (tmp_path / "text.json").write_text("no json")
+    with pytest.raises(ValueError, match="no JSON"):
+        find_prior(tmp_path / "text.json")
