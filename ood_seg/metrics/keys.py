@@ -1,0 +1,62 @@
+"""Float32 scores as whole numbers in the same order, so that a histogram needs no range.
+
+The bits of a float32 above zero, read as a whole number, grow with the value; those below zero
+shrink. Flipping the sign bit of the former and all bits of the latter puts both in one order.
+The top bits of such a key are a bin number: its width follows the size of the score, a constant
+share of it, and every finite score has a bin.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+KEY_BITS = 32
+
+_SIGN = np.uint32(1 << 31)
+_LARGEST = np.finfo(np.float32).max
+
+
+def score_keys(scores: np.ndarray) -> np.ndarray:
+    """Keys that compare as the scores do; -0.0 has the key of 0.0.
+
+    Float64 scores are rounded to the nearest float32 first, those beyond its range to its largest
+    values. That never swaps two scores, but may tie scores that differ by less than 1e-7 of their
+    size.
+
+    Args:
+        scores: finite scores, float32 or float64, any shape. NaN has no place in an order: refuse
+            it before (`ood_seg.metrics.checks`).
+
+    Returns:
+        uint32 array of the same shape; a new one, the scores are not changed.
+    """
+    if scores.dtype != np.float32:
+        scores = np.clip(scores, -_LARGEST, _LARGEST).astype(np.float32)
+    keys = (scores + np.float32(0)).view(np.uint32)  # -0.0 + 0.0 is 0.0
+    flips = (keys.view(np.int32) >> (KEY_BITS - 1)).view(np.uint32)  # all ones below zero
+    flips |= _SIGN
+    keys ^= flips
+    return keys
+
+
+def key_scores(keys: np.ndarray) -> np.ndarray:
+    """The float32 score of each uint32 key; `key_scores(score_keys(s))` is `s`."""
+    keys = np.asarray(keys, np.uint32)
+    return np.where(keys & _SIGN, keys ^ _SIGN, ~keys).view(np.float32)
+
+
+def bin_edges(bins: np.ndarray, bits: int) -> tuple[np.ndarray, np.ndarray]:
+    """Smallest and largest float32 score in each bin.
+
+    Args:
+        bins: the top `bits` bits of a key, `(B,)`.
+        bits: 9 (sign and exponent) to 32.
+
+    Returns:
+        Two float32 arrays `(B,)`; score `s` lies in bin `b` exactly if `lower <= s <= upper`.
+    """
+    shift = KEY_BITS - bits
+    first = np.asarray(bins).astype(np.uint32) << np.uint32(shift)
+    last = first | np.uint32((1 << shift) - 1)
+    last -= last == _SIGN - 1  # that key is -0.0, whose place is with 0.0 in the next bin
+    return key_scores(first), key_scores(last)
