@@ -28,7 +28,13 @@ from ood_seg.engine import (  # noqa: F401
     RandomStateHook,
 )
 from ood_seg.evaluation import AnomalyMetric, KnownIoUMetric  # noqa: F401
-from ood_seg.models import EnergyHead, OODEncoderDecoder, OODTTAModel  # noqa: F401
+from ood_seg.models import (  # noqa: F401
+    DeepWV3PlusHead,
+    EnergyHead,
+    OODEncoderDecoder,
+    OODTTAModel,
+    WideResNet38,
+)
 
 # The core knows nothing of registries, so its modules are entered here.
 for _module in (

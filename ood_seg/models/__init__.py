@@ -1,8 +1,18 @@
 """mmsegmentation adapters: the segmentor, the energy head, test-time augmentation."""
 
+from ood_seg.models.deep_wv3_plus_head import DeepWV3PlusHead
 from ood_seg.models.energy_head import EnergyHead
 from ood_seg.models.freezing import freeze_parameters, train_only
 from ood_seg.models.ood_encoder_decoder import OODEncoderDecoder
 from ood_seg.models.tta import OODTTAModel
+from ood_seg.models.wide_resnet38 import WideResNet38
 
-__all__ = ["EnergyHead", "OODEncoderDecoder", "OODTTAModel", "freeze_parameters", "train_only"]
+__all__ = [
+    "DeepWV3PlusHead",
+    "EnergyHead",
+    "OODEncoderDecoder",
+    "OODTTAModel",
+    "WideResNet38",
+    "freeze_parameters",
+    "train_only",
+]
