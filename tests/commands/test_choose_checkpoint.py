@@ -1,0 +1,72 @@
+"""`ood-seg choose-checkpoint`: one part decides, another one is reported, none is both."""
+
+import json
+
+import pytest
+
+pytest.importorskip("mmseg")
+from tiny_job import write_weights
+
+from ood_seg.commands import main
+from ood_seg.commands.choose_checkpoint import best_of, mean_of
+
+
+@pytest.fixture
+def candidates(job, tmp_path):
+    return [
+        str(write_weights(job.config, tmp_path / f"seed{seed}.pth", seed=seed)) for seed in (1, 2)
+    ]
+
+
+def choose(job, work_dir, candidates, select, report, *extra):
+    return main(
+        ["choose-checkpoint", str(job.config), *candidates, "--select-on", *select,
+         "--report-on", *report, "--work-dir", str(work_dir), *extra]
+    )  # fmt: skip
+
+
+def test_better_one_is_reported_on_the_other_half(job, tmp_path, candidates, capsys):
+    halves = ["strange:first-half"], ["strange:second-half", "ordinary:second-half"]
+    assert choose(job, tmp_path, candidates, *halves) == 0
+    content = json.loads((tmp_path / "selection.json").read_text())
+    values = {one["checkpoint"]: one["value"] for one in content["candidates"]}
+    assert content["chosen"] == max(values, key=values.get)
+    assert len(set(values.values())) == 2
+    # The reported numbers are those of a plain test of the chosen one on that half.
+    last = '--cfg-options test_dataloader.strange.dataset.indices="[1,2]"'.replace('"', "").split()
+    test_dir = tmp_path / "test"
+    arguments = [str(job.config), content["chosen"], "--work-dir", str(test_dir), *last]
+    assert main(["test", *arguments, "--sets", "strange"]) == 0
+    alone = json.loads((test_dir / "metrics.json").read_text())["sets"]["strange"]["metrics"]
+    assert content["report"]["strange second-half"]["anomaly/ap"] == alone["anomaly/ap"]
+    assert "chosen" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("select", "report", "message"),
+    [
+        (["strange"], ["strange:second-half"], "share 2 images"),
+        (["strange"], ["ordinary"], "share 3 images"),
+        (["none"], ["ordinary"], "no set 'none'; there are: strange, ordinary"),
+        (["strange:third"], ["ordinary"], "no part 'third'"),
+        (["strange", "strange"], ["ordinary"], "each set once"),
+        (["ordinary:first-half"], ["strange:second-half"], "has no metric 'anomaly/ap'"),
+    ],
+)
+def test_what_is_refused(job, tmp_path, candidates, capsys, select, report, message):
+    assert choose(job, tmp_path, candidates, select, report) == 2
+    assert message in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "selection.json").exists()
+
+
+def test_direction_of_the_metric():
+    values = {"a": 1.0, "b": 3.0, "c": 3.0}
+    assert best_of(values, "anomaly/ap") == "b"
+    assert best_of(values, "mIoU") == "b"
+    assert best_of(values, "anomaly/fpr95") == "a"
+
+
+def test_mean_over_sets_and_undefined_values():
+    assert mean_of({"x": {"m": 1.0}, "y": {"m": 4.0}}, "m") == 2.5
+    with pytest.raises(ValueError, match="undefined"):
+        mean_of({"x": {"m": float("nan")}}, "m")
