@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from typing import Any
 
@@ -12,8 +13,10 @@ pytest.importorskip("mmseg")
 
 from mmengine.dataset import worker_init_fn
 from mmseg.registry import TRANSFORMS
+from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
+from ood_seg.datasets.outlier_sources import CocoObjects
 from ood_seg.datasets.transforms.paste_outliers import PasteOutliers
 from ood_seg.labels import OUTLIER
 from ood_seg.pasting import OutlierObject
@@ -179,6 +182,14 @@ def test_scale_range_is_relative_to_the_object() -> None:
     assert found == [(8, 12)] * 5
 
 
+def test_scales_are_chosen_one_by_one_and_repeats_count() -> None:
+    np.random.seed(0)
+    transform = PasteOutliers(DrawnObjects(), count=1, scales=(0.5, 2, 2, 2))
+    found = extents(transform, 200)
+    assert set(found) == {(2, 3), (8, 12)}
+    assert 30 <= found.count((2, 3)) <= 70  # a quarter of 200
+
+
 @pytest.mark.parametrize(
     "sizes", [{}, {"size_range": (500, 900)}, {"scale_range": (3, 4)}], ids=str
 )
@@ -196,6 +207,30 @@ def test_flip() -> None:
         labels = transform(scene())["gt_seg_map"]
         flipped.append([labels[0, 0] == OUTLIER, labels[0, -1] == OUTLIER])
     assert flipped == [[False, True], [True, False]]
+
+
+def test_raw_pictures_reproduce_the_off_by_one_of_the_released_code(tmp_path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "1.png")
+    square = [[4, 3, 9, 3, 9, 8, 4, 8]]
+    content = {
+        "categories": [{"id": 1, "name": "cat"}],
+        "images": [{"id": 1, "file_name": "1.png", "height": 20, "width": 30}],
+        "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "segmentation": square}],
+    }
+    (tmp_path / "cats.json").write_text(json.dumps(content))
+    source = CocoObjects(tmp_path / "cats.json", tmp_path, exclude=(), min_area=1)
+    results = PasteOutliers(source, raw_probability=1)(scene())
+    np.testing.assert_array_equal(results["img"], pixels[..., ::-1])
+    expected = np.zeros((20, 30), np.uint8)
+    expected[3:8, 4:9] = OUTLIER
+    np.testing.assert_array_equal(results["gt_seg_map"], expected)
+
+    np.random.seed(0)
+    mixed = PasteOutliers(source, raw_probability=0.25)
+    shapes = [mixed(scene())["img"].shape[:2] for _ in range(200)]
+    assert 30 <= shapes.count((20, 30)) <= 70
+    assert set(shapes) == {(20, 30), (32, 48)}
 
 
 def test_labels_must_be_loaded_first() -> None:
@@ -219,7 +254,12 @@ def test_labels_of_another_size_are_an_error() -> None:
         ({"count": 0}, "count must be"),
         ({"count": (1, 2.5)}, "count must be a whole number"),
         ({"size_range": (0, 10)}, "size_range must be"),
-        ({"size_range": (1, 2), "scale_range": (1, 2)}, "not both"),
+        ({"size_range": (1, 2), "scale_range": (1, 2)}, "not several"),
+        ({"scale_range": (1, 2), "scales": (1, 2)}, "not several"),
+        ({"scales": (1, 0)}, "scales must be factors above 0"),
+        ({"scales": ()}, "scales must be"),
+        ({"raw_probability": 2}, "raw_probability must lie in 0..1"),
+        ({"raw_probability": 0.1}, "source that keeps its pictures .* got DrawnObjects"),
     ],
 )
 def test_wrong_arguments_are_named(arguments: dict, message: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import zlib
+from collections.abc import Sequence
 from pathlib import PurePath
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 from mmseg.registry import TRANSFORMS
 
+from ood_seg.datasets.coco_files import decode_mask, read_picture
 from ood_seg.datasets.outlier_sources import OutlierSource
 from ood_seg.labels import OUTLIER
 from ood_seg.pasting import (
@@ -49,15 +51,20 @@ class PasteOutliers(BaseTransform):
             with the same probability.
         size_range: `(smallest, largest)` longer side of a pasted object in pixels.
         scale_range: `(smallest, largest)` factor on an object's own size. Both ranges are drawn
-            from log-uniformly, so that halving is as likely as doubling; with neither, objects
-            keep their native size.
+            from log-uniformly, so that halving is as likely as doubling. Objects keep their
+            native size without both and without `scales`.
+        scales: factors of which one is chosen for each object, all equally likely (RPL's way).
         flip_probability: share of objects that are mirrored left to right, 0 to 1.
         seed: None for new scenes at every call, a number for fixed ones (validation).
         outlier_index: label of the pasted pixels.
+        raw_probability: share of scenes that are replaced by the object's own whole picture, with
+            label 0 around the object. A defect of PEBAL's released code, where an index runs one
+            too far (1 / 2976), and only of use to reproduce it. Needs `CocoObjects`.
 
     Raises:
-        ValueError: a probability outside 0..1, a range that is empty or not positive, or both
-            ranges given.
+        ValueError: a probability outside 0..1, a range that is empty or not positive, several
+            of the ranges and `scales` given, or a `raw_probability` with a source that keeps no
+            pictures.
     """
 
     def __init__(
@@ -67,22 +74,33 @@ class PasteOutliers(BaseTransform):
         count: int | tuple[int, int] = (1, 2),
         size_range: tuple[float, float] | None = None,
         scale_range: tuple[float, float] | None = None,
+        scales: Sequence[float] | None = None,
         flip_probability: float = 0.5,
         seed: int | None = None,
         outlier_index: int = OUTLIER,
+        raw_probability: float = 0.0,
     ) -> None:
         self.probability = _checked_probability("probability", probability)
         self.flip_probability = _checked_probability("flip_probability", flip_probability)
         self.count = _checked_count(count)
-        if size_range is not None and scale_range is not None:
-            raise ValueError("give size_range (pixels) or scale_range (factor), not both")
+        if sum(given is not None for given in (size_range, scale_range, scales)) > 1:
+            raise ValueError(
+                "give size_range (pixels), scale_range (factor) or scales (factors), not several"
+            )
         self.size_range = None if size_range is None else _checked_range("size_range", size_range)
         self.scale_range = (
             None if scale_range is None else _checked_range("scale_range", scale_range)
         )
+        self.scales = None if scales is None else _checked_scales(scales)
         self.seed = seed
         self.outlier_index = outlier_index
         self.source = TRANSFORMS.build(source) if isinstance(source, dict) else source
+        self.raw_probability = _checked_probability("raw_probability", raw_probability)
+        if raw_probability and not hasattr(self.source, "records"):
+            raise ValueError(
+                "raw_probability needs a source that keeps its pictures (CocoObjects), got "
+                f"{type(self.source).__name__}"
+            )
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Paste objects into one scene.
@@ -104,6 +122,10 @@ class PasteOutliers(BaseTransform):
                     "image and labels (LoadCheckedImage, LoadCheckedLabels)"
                 )
         rng = self._generator(results)
+        if self.raw_probability and rng.random() < self.raw_probability:
+            results["img"], results["gt_seg_map"] = self._raw_picture(rng)
+            results["num_outliers"] = 1
+            return results
         num_outliers = 0
         if rng.random() < self.probability:
             num_outliers = int(rng.integers(*self.count, endpoint=True))
@@ -132,6 +154,14 @@ class PasteOutliers(BaseTransform):
         name = "" if path is None else PurePath(path).name
         return np.random.default_rng([self.seed, index or 0, zlib.crc32(name.encode())])
 
+    def _raw_picture(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """A whole picture of the source, and its labels: outlier on the object, 0 around it."""
+        record = self.source.records[int(rng.integers(len(self.source)))]
+        size = (record.height, record.width)
+        mask = decode_mask(record.counts, *size)
+        labels = np.where(mask, self.outlier_index, 0).astype(np.uint8)
+        return read_picture(record.path, *size), labels
+
     def _draw_object(self, scene_size: tuple[int, int], rng: np.random.Generator) -> OutlierObject:
         """Draw an object and bring it to its drawn size, mirrored or not, inside the scene."""
         patch, mask = self.source.sample(rng)
@@ -144,13 +174,17 @@ class PasteOutliers(BaseTransform):
             return _log_uniform(self.size_range, rng) / max(object_size)
         if self.scale_range is not None:
             return _log_uniform(self.scale_range, rng)
+        if self.scales is not None:
+            return self.scales[int(rng.integers(len(self.scales)))]
         return 1.0
 
     def __repr__(self) -> str:
         return (
             f"{type(self).__name__}(source={self.source!r}, probability={self.probability}, "
             f"count={self.count}, size_range={self.size_range}, scale_range={self.scale_range}, "
-            f"flip_probability={self.flip_probability}, seed={self.seed})"
+            f"scales={self.scales}, "
+            f"flip_probability={self.flip_probability}, seed={self.seed}, "
+            f"raw_probability={self.raw_probability})"
         )
 
 
@@ -162,6 +196,12 @@ def _checked_probability(argument: str, value: float) -> float:
     if not 0 <= value <= 1:
         raise ValueError(f"{argument} must lie in 0..1, got {value}")
     return value
+
+
+def _checked_scales(scales: Sequence[float]) -> tuple[float, ...]:
+    if not scales or min(scales) <= 0:
+        raise ValueError(f"scales must be factors above 0, at least one, got {scales}")
+    return tuple(scales)
 
 
 def _checked_count(count: int | tuple[int, int]) -> tuple[int, int]:
