@@ -16,11 +16,14 @@ from ood_seg.datasets import (  # noqa: F401
     KittiSemanticsDataset,
     LoadCheckedImage,
     LoadCheckedLabels,
+    LostAndFoundDataset,
     OutlierMix,
     PasteOutliers,
     RoadAnomalyDataset,
     SeededSamples,
+    SMIYCDataset,
     StreamSampler,
+    StreetHazardsDataset,
     TakeSizeAsOriginal,
 )
 from ood_seg.engine import (  # noqa: F401

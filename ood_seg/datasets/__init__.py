@@ -19,11 +19,14 @@ _CLASSES = {
     "LoadCheckedImage": "transforms.loading",
     "LoadCheckedLabels": "transforms.loading",
     "OutlierMix": "outlier_mix",
+    "LostAndFoundDataset": "lost_and_found",
     "PasteOutliers": "transforms.paste_outliers",
     "RawLabelDataset": "raw_labels",
     "RoadAnomalyDataset": "road_anomaly",
+    "SMIYCDataset": "smiyc",
     "SeededSamples": "seeded_samples",
     "StreamSampler": "seeded_samples",
+    "StreetHazardsDataset": "street_hazards",
     "TakeSizeAsOriginal": "transforms.sizes",
 }
 

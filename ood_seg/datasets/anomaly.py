@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
+from mmengine.logging import print_log
 from mmseg.datasets import BaseSegDataset
 
 from ood_seg.datasets.label_maps import EVALUATION_LABELS, checked_label_map
@@ -82,5 +83,7 @@ class AnomalyDataset(BaseSegDataset):
             expected_count=self.expected_count,
             remedy=self.REMEDY,
         )
+        for note in listing.notes:
+            print_log(f"{type(self).__name__}: {note}", logger="current")
         label_map = self.evaluation_map or self.default_label_map()
         return sample_infos(listing, label_map, num_classes=len(self.metainfo["classes"]))

@@ -45,6 +45,21 @@ ROAD_ANOMALY_LABELS: dict[int, int] = {0: KNOWN, **dict.fromkeys(range(2, IGNORE
 # Processed copies write anomalies as 1; some keep the published 2.
 PROCESSED_ROAD_ANOMALY_LABELS: dict[int, int] = {**EVALUATION_LABELS, 2: ANOMALY}
 
+# Lost and Found. TrainIds: 1 is free road, 2 an obstacle; 0 is all that was not labelled.
+LOST_AND_FOUND_TRAIN_IDS: dict[int, int] = {0: IGNORE, 1: KNOWN, 2: ANOMALY, IGNORE: IGNORE}
+# Ids: 0 is not labelled, 1 free road, each kind of obstacle has a number of its own from 2 on.
+# 200 is the bound that the SegmentMeIfYouCan benchmark takes; about 42 kinds occur.
+LOST_AND_FOUND_IDS: dict[int, int] = {
+    0: IGNORE,
+    1: KNOWN,
+    **dict.fromkeys(range(2, 201), ANOMALY),
+    IGNORE: IGNORE,
+}
+
+# StreetHazards stores each class number plus one: 1 unlabelled, 2 building, ... 13 traffic sign,
+# 14 anomaly. Its own evaluation takes all but 14 as known, the unlabelled pixels too.
+STREET_HAZARDS_LABELS: dict[int, int] = {**dict.fromkeys(range(1, 14), KNOWN), 14: ANOMALY}
+
 
 def checked_label_map(label_map: Mapping, allowed: frozenset[int] | None = None) -> dict[int, int]:
     """Return `label_map` with integer keys and values, checked.

@@ -56,7 +56,7 @@ def list_processed(root: Path, names: tuple[str, ...] = ()) -> Listing:
     return pair_by_stem(folder / "original", folder / "labels")
 
 
-def _stays_inside(name: object) -> bool:
+def stays_inside(name: object) -> bool:
     """Say whether a name from a list file is a relative path that never climbs."""
     if not isinstance(name, str) or not name:
         return False
@@ -82,10 +82,10 @@ def read_frame_list(path: Path) -> tuple[list[str], list[str]]:
     if not isinstance(names, list):
         return [], [f"{path}: expected a list of file names, got {type(names).__name__}"]
     problems = []
-    outside = [repr(name) for name in names if not _stays_inside(name)]
+    outside = [repr(name) for name in names if not stays_inside(name)]
     if outside:
         problems.append(f"{path}: names that are no path below the folder: {shorten(outside)}")
-    inside = [name for name in names if _stays_inside(name)]
+    inside = [name for name in names if stays_inside(name)]
     usable = list(dict.fromkeys(inside))
     if len(usable) != len(inside):
         twice = [name for name in usable if inside.count(name) > 1]
@@ -201,9 +201,8 @@ def _list_static(label_folder: Path, image_folder: Path) -> Listing:
         # One sentence instead of thirty masks without image, which would hide the cause.
         listing.problems = [
             f"{image_folder} holds {len(overlays)} overlays (*_rgb.npz) and no composed image "
-            "(*_rgb.png): an overlay is only the difference to a Cityscapes val image. Add "
-            "each array `rgb` to its Cityscapes image, clip to 0..255, and save the result as "
-            "*_rgb.png beside the labels"
+            "(*_rgb.png): an overlay is only the difference to a Cityscapes val image. "
+            "`ood-seg prepare-data fs_static_v3 FOLDER CITYSCAPES` (or _v1, _v2) adds the two"
         ]
     return listing
 

@@ -16,10 +16,14 @@ _NAMES_SHOWN = 20
 
 @dataclass
 class Listing:
-    """Pairs of image and mask found, and the problems met, each a sentence that names files."""
+    """Pairs of image and mask found, and the problems met, each a sentence that names files.
+
+    `notes` are sentences on what was left out rightly.
+    """
 
     pairs: list[tuple[Path, Path]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 def shorten(names: Iterable[object], shown: int = _NAMES_SHOWN, *, separator: str = ", ") -> str:
@@ -66,13 +70,15 @@ def pair_by_stem(
     image_suffixes: Sequence[str] = IMAGE_SUFFIXES,
     mask_suffixes: Sequence[str] = (".png",),
     recursive: bool = False,
+    unlabelled_ok: bool = False,
 ) -> Listing:
     """Pair every image with the mask of the same stem.
 
-    Problems: a folder that does not exist, an image without mask, a mask without image, two
-    files of one folder that share a stem.
+    Problems: a folder that does not exist, an image without mask (a note where `unlabelled_ok`),
+    a mask without image, two files of one folder that share a stem.
     """
     problems = missing_folders(image_folder, mask_folder)
+    notes: list[str] = []
     if problems:
         return Listing(problems=problems)
     images = files_by_stem(image_folder, image_suffixes, recursive=recursive)
@@ -82,7 +88,9 @@ def pair_by_stem(
         if twice:
             problems.append(f"more than one file with the same stem: {shorten(twice)}")
     without_mask = [str(images[stem][0]) for stem in images if stem not in masks]
-    if without_mask:
+    if without_mask and unlabelled_ok:
+        notes.append(f"{len(without_mask)} images without a published mask are left out")
+    elif without_mask:
         wanted = " or ".join("STEM" + suffix for suffix in mask_suffixes)
         problems.append(
             f"{len(without_mask)} images without a mask ({wanted} in {mask_folder}): "
@@ -95,7 +103,7 @@ def pair_by_stem(
             f"{', '.join(image_suffixes)}): {shorten(without_image)}"
         )
     pairs = [(images[stem][0], masks[stem][0]) for stem in images if stem in masks]
-    return Listing(pairs, problems)
+    return Listing(pairs, problems, notes)
 
 
 def count_problems(listing: Listing, expected_count: int | None) -> list[str]:

@@ -13,6 +13,7 @@ from mmengine.registry import init_default_scope
 from mmseg.datasets.transforms import LoadAnnotations
 from mmseg.registry import DATASETS
 
+import ood_seg.datasets.transforms.loading  # noqa: F401  (registers the transforms)
 from ood_seg.datasets import (
     AnomalyDataset,
     AnomalyFolderDataset,
