@@ -1,4 +1,4 @@
-"""`ood-seg estimate-outlier-prior`: the same numbers as the hook, in a file that training takes."""
+"""What the commands on pasted scenes measure, and that training takes the prior's file."""
 
 import json
 
@@ -8,11 +8,18 @@ import torch
 pytest.importorskip("mmseg")
 import tiny
 from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
-from tiny_training import runner_config
+from mmseg.registry import DATASETS
+from tiny_training import runner_config, train_set
 
+import ood_seg.register  # noqa: F401
 from ood_seg.commands import main
+from ood_seg.datasets import SeededSamples
 from ood_seg.outlier_priors import OutlierPrior, read_prior, write_prior
+
+init_default_scope("mmseg")
 
 
 @pytest.fixture
@@ -65,3 +72,30 @@ def test_bad_arguments(job, tmp_path, capsys):
     assert "--num-images must be positive" in capsys.readouterr().err
     assert estimate(tmp_path, "--out", "prior.txt") == 2
     assert ".json" in capsys.readouterr().err
+
+
+def test_margins_are_those_of_the_energies(job, tmp_path, scenes, capsys):
+    out = tmp_path / "margins.json"
+    arguments = [str(tmp_path / "job.py"), "--num-images", "4", "--seed", "2", "--out", str(out)]
+    assert main(["suggest-margins", *arguments]) == 0
+    content = json.loads(out.read_text())
+    dataset = SeededSamples(DATASETS.build(train_set(scenes)), seed=2)
+    model = tiny.build(num_classes=19)
+    energies, labels = [], []
+    for index in range(4):
+        data = model.data_preprocessor(pseudo_collate([dataset[index]]), False)
+        labels.append(data["data_samples"][0].gt_sem_seg.data)
+        with torch.no_grad():
+            logits = model(data["inputs"], mode="tensor")
+        logits = torch.nn.functional.interpolate(logits, labels[-1].shape[-2:], mode="bilinear")
+        energies.append(-logits.logsumexp(1))
+    energies, labels = torch.cat(energies), torch.cat(labels)
+    for name, mask in (("known", labels < 19), ("outliers", labels == 254)):
+        assert content[name]["count"] == mask.sum()
+        assert content[name]["mean"] == pytest.approx(energies[mask].mean().item(), rel=2e-3)
+    configured = content["margins"]["config"]
+    assert (configured["margin_in"], configured["margin_out"]) == (-6.0, 0.0)
+    share = (energies[labels < 19] > -6).float().mean().item()
+    assert configured["active_known"] == pytest.approx(share, abs=0.01)
+    assert (tmp_path / "margins.png").stat().st_size > 10_000
+    assert "known pixels moved" in capsys.readouterr().out
