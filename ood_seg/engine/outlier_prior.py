@@ -12,6 +12,7 @@ from rich.progress import track
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Subset
 
+from ood_seg.datasets.outlier_mix import OutlierMix
 from ood_seg.datasets.seeded_samples import SeededSamples, preserved_random_state
 from ood_seg.labels import OUTLIER
 
@@ -35,7 +36,8 @@ def visit_pasted_scenes(
 
     Args:
         model: an `OODEncoderDecoder` with its pre-trained weights.
-        dataset: training data set whose pipeline pastes outliers.
+        dataset: training data set whose pipeline pastes outliers; of an `OutlierMix` the pasted
+            scenes.
         visit: called with logits `(N, C, H, W)` at the labels' size and labels `(N, H, W)`.
         num_images: number of scenes over all ranks.
         seed: fixes scenes and augmentations.
@@ -46,6 +48,7 @@ def visit_pasted_scenes(
     was_training = model.training
     model.eval()
     dataset = dataset.dataset if isinstance(dataset, SeededSamples) else dataset
+    dataset = dataset.pasted if isinstance(dataset, OutlierMix) else dataset
     samples = Subset(SeededSamples(dataset, seed), range(get_rank(), num_images, get_world_size()))
     loader = DataLoader(samples, batch_size, num_workers=num_workers, collate_fn=pseudo_collate)
     try:

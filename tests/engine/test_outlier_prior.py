@@ -18,7 +18,7 @@ from mmseg.registry import DATASETS
 from tiny_training import runner_config, train_set
 
 import ood_seg.register  # noqa: F401
-from ood_seg.datasets import SeededSamples
+from ood_seg.datasets import OutlierMix, SeededSamples
 from ood_seg.engine.outlier_prior import count_outlier_predictions
 
 init_default_scope("mmseg")
@@ -45,6 +45,14 @@ def test_counts_equal_a_loop_over_pixels(scenes):
             expected[prediction[y, x]] += 1
     assert counts.tolist() == expected.tolist()
     assert (expected > 0).sum() > 1
+
+
+def test_of_a_mix_the_pasted_scenes_are_looked_at(scenes):
+    model, dataset = build_parts(scenes)
+    mix = OutlierMix(build_parts(scenes, probability=0.0)[1], dataset, num_pasted=1)
+    counts = count_outlier_predictions(model, SeededSamples(mix, seed=7), num_images=5, seed=1)
+    expected = count_outlier_predictions(model, dataset, num_images=5, seed=1)
+    assert counts.tolist() == expected.tolist()
 
 
 def test_counts_do_not_depend_on_batches_workers_or_earlier_draws(scenes):
