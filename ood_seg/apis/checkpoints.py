@@ -172,6 +172,9 @@ def check_matches(
 ) -> None:
     """Raise unless the weights are those of this model, key by key and shape by shape.
 
+    A model that can widen the weights of fewer output channels by itself says so by a method
+    `with_extra_channels(state_dict) -> dict`, and what that returns is compared.
+
     Args:
         model: the built model.
         state_dict: the weights to be loaded into it.
@@ -184,6 +187,8 @@ def check_matches(
             shaped keys.
     """
     own = model.state_dict()
+    if hasattr(model, "with_extra_channels"):
+        state_dict = model.with_extra_channels(state_dict)
     # Counters that old versions of torch did not save; nothing depends on them.
     patterns = [re.compile(p) for p in (*allowed, r".*\.num_batches_tracked$")]
 

@@ -61,7 +61,7 @@ class AnomalyInferencer:
         checkpoint = load_checkpoint(weights)
         self.model = _build(cfg, checkpoint, origin=str(weights)).to(self.device).eval()
         self.classes, self.palette = class_names_and_colours(
-            cfg, checkpoint, count=self.model.decode_head.num_classes
+            cfg, checkpoint, count=self.model.num_classes
         )
         self._load, rest = split_test_pipeline(cfg)
         self._prepare = Compose(rest)
@@ -145,7 +145,7 @@ def _build(cfg: Config, checkpoint: dict[str, Any], *, origin: str) -> nn.Module
     weights = weights_of(checkpoint, origin=origin)
     allowed = cfg.get("allowed_key_mismatch", ())
     check_matches(model, weights, origin=origin, allowed=allowed)
-    own = model.state_dict()
+    own, weights = model.state_dict(), model.with_extra_channels(weights)
     fitting = {k: v for k, v in weights.items() if k in own and own[k].shape == v.shape}
     model.load_state_dict(fitting, strict=False)
     return model

@@ -23,12 +23,15 @@ class EnergyHead(BaseModule):
                                                  `-> losses(logits, labels)
     ```
 
+    A score or loss module with the attribute `channels = "all"` is given all C' channels instead
+    (an abstention class, a second set of logits); one without it sees the classes alone.
+
     Args:
         score: config of a score module (`Energy`, `MaxLogit`, `MaxSoftmax`, `Entropy`).
         smoothing: keyword arguments of `GaussianSmoothing`, or None for the raw score.
         losses: configs of outlier losses, called with logits and training labels.
-        num_classes: number of class channels C. Channels beyond it (an abstention class) reach
-            the losses but neither score nor arg-max. None: all channels are classes.
+        num_classes: number of class channels C, the first of the decode head's. None: all
+            channels are classes.
     """
 
     def __init__(
@@ -67,9 +70,14 @@ class EnergyHead(BaseModule):
             )
         return logits[:, : self.num_classes]
 
+    @property
+    def scores_all_channels(self) -> bool:
+        """Whether the score needs the channels beyond the classes."""
+        return _wants_all_channels(self.score)
+
     def predict(self, logits: Tensor) -> Tensor:
         """Anomaly score maps, `(N, C', H, W) -> (N, H, W)`, higher = more anomalous."""
-        scores = self.score(self.class_logits(logits))
+        scores = self.score(self._channels_for(self.score, logits))
         return scores if self.smoothing is None else self.smoothing(scores)
 
     def loss(self, logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
@@ -79,12 +87,27 @@ class EnergyHead(BaseModule):
             logits: `(N, C', H, W)`.
             labels: `(N, H, W)`: known classes, `OUTLIER` or `IGNORE`.
         """
-        class_logits = self.class_logits(logits)
-        values = {loss.loss_name: loss(class_logits, labels) for loss in self.losses}
+        values = {
+            loss.loss_name: loss(self._channels_for(loss, logits), labels) for loss in self.losses
+        }
         with torch.no_grad():
-            energies = energy(class_logits)
+            energies = energy(self.class_logits(logits))
             masks = split_labels(labels)
         for name, mask in zip(("energy_known", "energy_outlier"), masks, strict=True):
             if mask.any():
                 values[name] = energies[mask].mean()
         return values
+
+    def _channels_for(self, module: nn.Module, logits: Tensor) -> Tensor:
+        """The channels that a score or loss is meant to see."""
+        class_logits = self.class_logits(logits)
+        return logits if _wants_all_channels(module) else class_logits
+
+
+def _wants_all_channels(module: nn.Module) -> bool:
+    channels = getattr(module, "channels", "classes")
+    if channels not in ("classes", "all"):
+        raise ValueError(
+            f"{type(module).__name__}.channels must be 'classes' or 'all', got {channels!r}"
+        )
+    return channels == "all"

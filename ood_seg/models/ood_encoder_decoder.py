@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from mmengine.structures import PixelData
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.models.segmentors import EncoderDecoder
@@ -12,6 +14,7 @@ from mmseg.utils import add_prefix
 from torch import Tensor
 
 from ood_seg.labels import hide_outliers
+from ood_seg.models.extra_channels import add_prediction, widen_rows
 from ood_seg.models.freezing import (
     fix_norm_statistics,
     freeze_parameters,
@@ -35,7 +38,11 @@ class OODEncoderDecoder(EncoderDecoder):
                                             `- energy_head.predict() -> pred_anomaly (1,H,W)
     ```
 
-    Parameter names are those of `EncoderDecoder`, so its checkpoints load strictly.
+    Parameter names are those of `EncoderDecoder`, so its checkpoints load strictly. A decode head
+    may give more channels than there are classes (`decode_head.num_classes` 20 and
+    `energy_head.num_classes` 19 for PEBAL's abstention): they reach what asks for them in the
+    energy head, and nothing else. A checkpoint of the classes alone loads into such a model; see
+    `with_extra_channels`.
 
     Args:
         backbone, decode_head, neck, auxiliary_head, ...: as for `EncoderDecoder`.
@@ -48,6 +55,8 @@ class OODEncoderDecoder(EncoderDecoder):
             `weight` (1.0) and `temperature` (1.0); see `losses.distillation_loss`.
         logits_index: for decode heads whose training forward returns several maps: the index of
             the one that is used at inference.
+        closed_set_loss: False leaves out the losses of decode and auxiliary heads, for methods
+            whose outlier losses hold a closed-set term of their own.
 
     Raises:
         ValueError: if the decode head cannot give an anomaly score, or a pattern matches nothing.
@@ -62,18 +71,24 @@ class OODEncoderDecoder(EncoderDecoder):
         freeze: dict | None = None,
         distillation: dict | None = None,
         logits_index: int | None = None,
+        closed_set_loss: bool = True,
         **kwargs,
     ) -> None:
         super().__init__(backbone, decode_head, neck=neck, **kwargs)
         self.energy_head = MODELS.build(energy_head or {"type": "EnergyHead"})
         self.logits_index = logits_index
+        self.closed_set_loss = closed_set_loss
         self._check_decode_head()
+        if self.energy_head.num_classes is not None:
+            self.num_classes = self.energy_head.num_classes  # the head's counts all channels
         self._fixed_norm = self._fixed_dropout = False
         if freeze is not None:
             self._freeze(**freeze)
         # In a tuple, so that its parameters are none of this module's.
         self._teacher: tuple[Teacher, ...] = ()
         if distillation is not None:
+            if self.num_classes != self.decode_head.num_classes:  # it knows the classes alone
+                decode_head = {**decode_head, "num_classes": self.num_classes}
             parts = {"backbone": backbone, "neck": neck, "decode_head": decode_head}
             self._teacher = (Teacher(parts, **distillation),)
 
@@ -131,12 +146,10 @@ class OODEncoderDecoder(EncoderDecoder):
             data_samples: with `gt_sem_seg`, labels 0..C-1, `OUTLIER` and `IGNORE`.
         """
         features = self.extract_feat(inputs)
-        known_samples = [self._hide_outliers(sample) for sample in data_samples]
         outputs = self.decode_head(features)
-        losses = add_prefix(self.decode_head.loss_by_feat(outputs, known_samples), "decode")
-        if self.with_auxiliary_head:
-            losses.update(self._auxiliary_head_forward_train(features, known_samples))
-
+        losses = {}
+        if self.closed_set_loss:
+            losses.update(self._closed_set_losses(features, outputs, data_samples))
         labels = self.decode_head._stack_batch_gt(data_samples).squeeze(1)
         logits = self._main_logits(outputs)
         resized = resize(
@@ -146,6 +159,21 @@ class OODEncoderDecoder(EncoderDecoder):
         for teacher in self._teacher:
             class_logits = self.energy_head.class_logits(logits)
             losses["loss_distillation"] = teacher.loss(inputs, class_logits, labels)
+        return losses
+
+    def _closed_set_losses(
+        self,
+        features: tuple[Tensor, ...],
+        outputs: Tensor | tuple[Tensor, ...],
+        data_samples: list[SegDataSample],
+    ) -> dict[str, Tensor]:
+        """mmseg's own losses of the class channels, outliers hidden."""
+        known_samples = [self._hide_outliers(sample) for sample in data_samples]
+        if isinstance(outputs, Tensor):
+            outputs = self.energy_head.class_logits(outputs)
+        losses = add_prefix(self.decode_head.loss_by_feat(outputs, known_samples), "decode")
+        if self.with_auxiliary_head:
+            losses.update(self._auxiliary_head_forward_train(features, known_samples))
         return losses
 
     def _hide_outliers(self, sample: SegDataSample) -> SegDataSample:
@@ -174,11 +202,36 @@ class OODEncoderDecoder(EncoderDecoder):
 
         Returns:
             Samples with `seg_logits (C,H,W)`, `pred_sem_seg (1,H,W)` and `pred_anomaly (1,H,W)`
-            at the size of the original image.
+            at the size of the original image; and `all_logits (C',H,W)` where the score needs
+            the channels beyond the classes.
         """
+        if self.energy_head.scores_all_channels:
+            samples = super().postprocess_result(seg_logits, data_samples)
+            for sample in samples:
+                add_prediction(sample, sample.seg_logits.data, self.energy_head)
+            return samples
         class_logits = self.energy_head.class_logits(seg_logits)
         samples = super().postprocess_result(class_logits, data_samples)
         for sample in samples:
             scores = self.energy_head.predict(sample.seg_logits.data.unsqueeze(0))
             sample.set_data({"pred_anomaly": PixelData(data=scores)})
         return samples
+
+    def with_extra_channels(self, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Weights of a model of the classes alone, made to fit a decode head with more channels.
+
+        The first rows of the classifier come from `state_dict`, the others stay as this model has
+        them. Loading does this by itself. The classifier is mmseg's `conv_seg`, or the submodule
+        that the decode head names in its attribute `classifier_name`.
+        """
+        if self.out_channels == self.num_classes:
+            return dict(state_dict)
+        classifier = getattr(self.decode_head, "classifier_name", "conv_seg")
+        names = [f"decode_head.{classifier}.{part}" for part in ("weight", "bias")]
+        return widen_rows(state_dict, self.state_dict(), names, self.num_classes)
+
+    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args) -> None:
+        """Load, after widening the classifier of a checkpoint of the classes alone."""
+        if not prefix:  # as part of another module, keys would have other names
+            state_dict.update(self.with_extra_channels(state_dict))
+        super()._load_from_state_dict(state_dict, prefix, *args)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import torch
 from mmengine.model import BaseTTAModel
-from mmengine.structures import PixelData
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
+
+from ood_seg.models.extra_channels import add_prediction
 
 
 @MODELS.register_module()
@@ -30,18 +31,10 @@ class OODTTAModel(BaseTTAModel):
         return [self._merge(samples) for samples in data_samples_list]
 
     def _merge(self, samples: list[SegDataSample]) -> SegDataSample:
-        logits = torch.zeros_like(samples[0].seg_logits.data)
+        name = "all_logits" if "all_logits" in samples[0] else "seg_logits"
+        logits = torch.zeros_like(samples[0].get(name).data)
         for sample in samples:
-            logits += sample.seg_logits.data
+            logits += sample.get(name).data
         logits /= len(samples)
-        merged = samples[0]
-        merged.set_data(
-            {
-                "seg_logits": PixelData(data=logits),
-                "pred_sem_seg": PixelData(data=logits.argmax(dim=0, keepdim=True)),
-                "pred_anomaly": PixelData(
-                    data=self.module.energy_head.predict(logits.unsqueeze(0))
-                ),
-            }
-        )
-        return merged
+        add_prediction(samples[0], logits, self.module.energy_head)
+        return samples[0]
