@@ -39,6 +39,7 @@ from ood_seg.models import (  # noqa: F401
     OODEncoderDecoder,
     OODTTAModel,
     WideResNet38,
+    residual_pattern_head,
 )
 
 # The core knows nothing of registries, so its modules are entered here.
@@ -47,7 +48,10 @@ for _module in (
     scores.MaxLogit,
     scores.Entropy,
     scores.Energy,
+    scores.ResidualEnergy,
+    scores.DenseHybrid,
     losses.EnergyLoss,
     losses.BalancedEnergyLoss,
+    losses.ResidualPatternLoss,
 ):
     MODELS.register_module(module=_module, force=True)

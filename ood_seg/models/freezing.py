@@ -52,10 +52,17 @@ def train_only(module: nn.Module, patterns: Sequence[str]) -> list[str]:
 
 
 def fix_norm_statistics(module: nn.Module) -> None:
-    """Put every batch-norm layer in evaluation mode: running statistics are used, not updated."""
-    for layer in module.modules():
-        if isinstance(layer, _BatchNorm):
-            layer.eval()
+    """Put every batch-norm layer in evaluation mode: running statistics are used, not updated.
+
+    Parts with a true attribute `keeps_norm_mode` are left alone: they are new beside pre-trained
+    ones, and their layers have no statistics yet.
+    """
+    if getattr(module, "keeps_norm_mode", False):
+        return
+    if isinstance(module, _BatchNorm):
+        module.eval()
+    for child in module.children():
+        fix_norm_statistics(child)
 
 
 def switch_off_dropout(module: nn.Module) -> None:

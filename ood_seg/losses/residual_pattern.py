@@ -1,0 +1,110 @@
+"""Loss of residual pattern learning (RPL): known pixels unchanged, outliers of high energy."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ood_seg.labels import IGNORE, OUTLIER, split_labels
+from ood_seg.losses._common import checked_logits
+from ood_seg.scores import entropy, split_corrected
+
+
+def residual_pattern_loss(
+    logits: Tensor,
+    labels: Tensor,
+    *,
+    consistency_weight: float = 1.0,
+    entropy_weight: float = 1.0,
+    outlier_weight: float = 0.05,
+    outlier_index: int = OUTLIER,
+    ignore_index: int = IGNORE,
+) -> Tensor:
+    r"""Hold the corrected logits to the frozen ones on known pixels, push them down on outliers.
+
+    With `f` the frozen and `g` the corrected logits, `H` the entropy of the softmax in nats,
+
+    .. math:: L = \mathrm{mean}_{known} \big[ w_c\, CE(g, \arg\max f) + w_e\, (H(g) - H(f))^2 \big]
+              + w_o\, \mathrm{mean}_{outlier} \big[ \log \textstyle\sum_k e^{g_k} \big]_+
+
+    The target on known pixels is the frozen model's own arg-max, not the label; labels only tell
+    the kinds of pixels apart. The outlier term is zero where the energy is positive: its margin
+    is an energy of 0.
+
+    Source: Liu et al., "Residual Pattern Learning for Pixel-wise Out-of-Distribution Detection in
+    Semantic Segmentation", ICCV 2023, eq. 3-5, with the weights of the released code, whose
+    entropies clamp probabilities at 1e-7 (a difference below 1e-4). A term without pixels is
+    zero; there the released code gives NaN for the known pixels.
+
+    Args:
+        logits: `(N, 2K, *)`: `f`, then `g`. No gradient reaches `f`. Half precision is computed
+            in float32.
+        labels: `(N, *)`, integer: known classes, `outlier_index` or `ignore_index`.
+        consistency_weight: `w_c`.
+        entropy_weight: `w_e`.
+        outlier_weight: `w_o`.
+        outlier_index: label of outlier pixels.
+        ignore_index: label of ignored pixels.
+
+    Returns:
+        Scalar.
+
+    Raises:
+        TypeError, ValueError: for types or shapes that do not fit, an odd number of channels.
+    """
+    frozen, corrected = split_corrected(checked_logits(logits, labels))
+    frozen = frozen.detach()
+    known_mask, outlier_mask = split_labels(
+        labels, outlier_index=outlier_index, ignore_index=ignore_index
+    )
+    consistency = F.cross_entropy(corrected, frozen.argmax(dim=1), reduction="none")
+    change = (entropy(corrected) - entropy(frozen)).square()
+    known = consistency_weight * consistency + entropy_weight * change
+    outlier = outlier_weight * corrected.logsumexp(dim=1).relu()
+    return _mean(known, known_mask) + _mean(outlier, outlier_mask)
+
+
+def _mean(values: Tensor, mask: Tensor) -> Tensor:
+    """Mean over the mask; zero with a graph where it is empty."""
+    return values[mask].sum() / mask.sum().clamp(min=1)
+
+
+class ResidualPatternLoss(nn.Module):
+    """Module form of `residual_pattern_loss`, for `EnergyHead(losses=[...])`.
+
+    Args:
+        consistency_weight, entropy_weight, outlier_weight, outlier_index, ignore_index: see
+            `residual_pattern_loss`.
+        loss_weight: factor of the loss.
+        loss_name: key in the training log; must start with `loss`.
+    """
+
+    channels = "all"
+
+    def __init__(
+        self,
+        *,
+        consistency_weight: float = 1.0,
+        entropy_weight: float = 1.0,
+        outlier_weight: float = 0.05,
+        loss_weight: float = 1.0,
+        loss_name: str = "loss_residual_pattern",
+        outlier_index: int = OUTLIER,
+        ignore_index: int = IGNORE,
+    ) -> None:
+        super().__init__()
+        self.loss_weight = loss_weight
+        self.loss_name = loss_name
+        self.options = {
+            "consistency_weight": consistency_weight,
+            "entropy_weight": entropy_weight,
+            "outlier_weight": outlier_weight,
+            "outlier_index": outlier_index,
+            "ignore_index": ignore_index,
+        }
+
+    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
+        return self.loss_weight * residual_pattern_loss(logits, labels, **self.options)
+
+    def extra_repr(self) -> str:
+        return ", ".join(f"{name}={value}" for name, value in self.options.items())

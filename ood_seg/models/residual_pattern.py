@@ -1,0 +1,278 @@
+"""Residual pattern learning: a small trained block beside a frozen decode head."""
+
+from __future__ import annotations
+
+import copy
+import functools
+from collections.abc import Sequence
+
+import torch
+from mmengine.model import BaseModule, kaiming_init
+from mmseg.models.decode_heads import DepthwiseSeparableASPPHead
+from mmseg.models.decode_heads.decode_head import BaseDecodeHead
+from mmseg.models.utils import resize
+from mmseg.registry import MODELS
+from torch import Tensor, nn
+
+from ood_seg.models.deep_wv3_plus_head import DeepWV3PlusHead, ImagePoolingASPP
+from ood_seg.models.freezing import fix_norm_statistics
+
+
+@MODELS.register_module(name="ResidualPatternHead")
+def residual_pattern_head(wraps: str, block: dict | None = None, **head) -> BaseDecodeHead:
+    """Build a decode head of a given type, frozen, with a residual block beside it.
+
+    In a config, an inherited decode head is wrapped by
+    `decode_head=dict(type="ResidualPatternHead", wraps="FCNHead", block=dict(channels=32))`;
+    its other entries stay those of the wrapped head. See `ResidualPatternMixin`.
+
+    Args:
+        wraps: type of the decode head, such as `FCNHead`, `DepthwiseSeparableASPPHead`.
+        block: keyword arguments of the block; see `ResidualPatternMixin`.
+        **head: arguments of the wrapped head.
+
+    Raises:
+        ValueError: if there is no such decode head, or it is one with its own training loss.
+    """
+    wrapped = MODELS.get(wraps)
+    if not isinstance(wrapped, type) or not issubclass(wrapped, BaseDecodeHead):
+        raise ValueError(
+            f"ResidualPatternHead wraps a decode head of mmseg, got wraps={wraps!r}; give the "
+            "type that the pre-trained model's config has, such as 'FCNHead'"
+        )
+    return _with_residual(wrapped)(block=block or {}, **head)
+
+
+@functools.cache
+def _with_residual(wrapped: type[BaseDecodeHead]) -> type[BaseDecodeHead]:
+    """The class of a decode head that has the block: parameter names stay the wrapped head's."""
+    name = f"ResidualPattern{wrapped.__name__}"
+    return type(name, (ResidualPatternMixin, wrapped), {"__module__": __name__})
+
+
+class ResidualPatternMixin:
+    """What a decode head gains by residual pattern learning (RPL).
+
+    ```
+    inputs -> wrapped head up to its tail -> features -> tail ----------> class logits (N,K,h,w)
+       `---> residual_block ---------------> + features -> same tail ---> corrected logits (N,K,h,w)
+    output: both, (N,2K,h,w)
+    ```
+
+    The tail is what follows the decoder's last concatenation: `final` and `conv_seg` of
+    `DeepWV3PlusHead`, `sep_bottleneck` and `conv_seg` of `DepthwiseSeparableASPPHead`, `conv_seg`
+    of any other head. The wrapped head is frozen, runs in evaluation mode and without a graph, so
+    its logits are those of the pre-trained model whatever the block learns. Freeze the backbone
+    with `freeze=dict(trained=["decode_head.residual_block.*"])`.
+
+    Source: Liu et al., "Residual Pattern Learning for Pixel-wise Out-of-Distribution Detection in
+    Semantic Segmentation", ICCV 2023, and the code released with it.
+
+    Parameter names are those of the wrapped head, and beside them (released name -> here)
+    `residual_block.atten_aspp.*` -> `residual_block.aspp.*` (inside, the names of the wrapped
+    head's own pyramid), `residual_block.bot_atten_aspp.weight` -> `residual_block.bot_aspp.weight`,
+    `residual_block.atten_aspp_final.weight` -> `residual_block.output.weight`,
+    `residual_block.proj_head.proj.0.{weight,bias}` -> `residual_block.projection.{weight,bias}`.
+    A pre-trained checkpoint has none of them: `allowed_key_mismatch =
+    [r"^decode_head\\.residual_block\\."]`. From a checkpoint without the block, its pyramid starts
+    as a copy of the wrapped head's pyramid, where that has one, as in the released code.
+
+    Args:
+        block: a dict with, all optional,
+            `channels`: of the block's bottleneck (the wrapped head's `channels`);
+            `dilations` and `norm_cfg`: of its pyramid, for wrapped heads that have none;
+            `initial_output`: 'zeros' (the default: training starts from the pre-trained energies)
+            or 'kaiming', the released code's, which also keeps this layer untrained;
+            `norm_statistics`: 'updated' (the default, as released) or 'fixed', of the block's
+            batch norms in training;
+            `projection_channels`: of the features that a contrastive loss compares; 0 for none.
+        **kwargs: arguments of the wrapped head.
+    """
+
+    def __init__(self, *, block: dict, **kwargs) -> None:
+        super().__init__(**kwargs)
+        self.requires_grad_(False)
+        self._tail = _tail_of(self)
+        self.residual_block = _build_block(self, **block)
+        self.projected: Tensor | None = None
+        # Of the output, which sliding windows are collected in; num_classes stays.
+        self.out_channels = 2 * self.num_classes
+        self._register_load_state_dict_pre_hook(self._copy_pyramid)
+
+    def train(self, mode: bool = True) -> ResidualPatternMixin:
+        """Set the mode of the block; the wrapped head stays in evaluation mode."""
+        super().train(False)
+        self.training = mode
+        self.residual_block.train(mode)
+        return self
+
+    def forward(self, inputs: Sequence[Tensor]) -> Tensor:
+        """Class logits and corrected logits, `(N, 2K, h, w)`.
+
+        In training, the projected features `(N, P, h, w)` stay in `self.projected`.
+        """
+        class_logits, features = self._frozen_forward(inputs)
+        context = self._transform_inputs(inputs)
+        context = context if isinstance(context, Tensor) else context[-1]
+        block = self.residual_block
+        hidden = block(context)
+        size = features.shape[-2:]
+        corrected = features + self._resize(block.output(hidden), size)
+        for name in self._tail:
+            corrected = getattr(self, name)(corrected)
+        if self.training and block.projection is not None:
+            self.projected = self._resize(block.projection(hidden), size)
+        return torch.cat([class_logits, corrected], dim=1)
+
+    @torch.no_grad()
+    def _frozen_forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """The wrapped head's logits, and the features that enter its tail."""
+        found: list[Tensor] = []
+        tail = getattr(self, self._tail[0])
+        handle = tail.register_forward_pre_hook(lambda _, args: found.append(args[0]))
+        try:
+            logits = super().forward(inputs)
+        finally:
+            handle.remove()
+        return logits, found[0]
+
+    def _resize(self, maps: Tensor, size: torch.Size) -> Tensor:
+        """Upsample after the 1x1 convolutions: they commute, and there are fewer pixels before."""
+        return resize(maps, size=size, mode="bilinear", align_corners=self.align_corners)
+
+    def loss_by_feat(self, seg_logits: Tensor, batch_data_samples: list) -> dict[str, Tensor]:
+        """Refuse the closed-set loss: there is nothing that it could teach a frozen head."""
+        raise ValueError(
+            "the decode head wrapped by ResidualPatternHead is frozen, and its output holds two "
+            "sets of logits; set model.closed_set_loss=False"
+        )
+
+    def _copy_pyramid(self, state_dict: dict, prefix: str, *_) -> None:
+        """Add the block's pyramid to weights that have no block; a pre-hook of loading."""
+        inside = f"{prefix}residual_block."
+        if any(key.startswith(inside) for key in state_dict):
+            return
+        for own, copied in _PYRAMID_COPIES.items():
+            old, new = f"{prefix}{own}.", f"{inside}{copied}."
+            for key in [key for key in state_dict if key.startswith(old)]:
+                state_dict[new + key.removeprefix(old)] = state_dict[key].clone()
+
+
+# Where the parts of a wrapped head's pyramid go in the block.
+_PYRAMID_COPIES = {
+    "aspp": "aspp",
+    "bot_aspp": "bot_aspp",
+    "image_pool": "aspp.image_pool",
+    "aspp_modules": "aspp.aspp_modules",
+}
+
+
+def _tail_of(head: BaseDecodeHead) -> tuple[str, ...]:
+    """Names of the modules that follow the decoder's last concatenation."""
+    if isinstance(head, DeepWV3PlusHead):
+        return ("final", "conv_seg")
+    if isinstance(head, DepthwiseSeparableASPPHead):
+        return ("sep_bottleneck", "conv_seg")
+    return ("conv_seg",)
+
+
+def _build_block(
+    head: BaseDecodeHead,
+    *,
+    channels: int | None = None,
+    dilations: Sequence[int] = (2, 4, 8),
+    norm_cfg: dict | None = None,
+    **options,
+) -> ResidualPatternBlock:
+    """The block that fits a decode head; its pyramid is like the head's own, if it has one."""
+    in_channels = head.in_channels if isinstance(head.in_channels, int) else head.in_channels[-1]
+    channels = channels or head.channels
+    if isinstance(getattr(head, "aspp", None), ImagePoolingASPP):
+        aspp = copy.deepcopy(head.aspp)
+    elif hasattr(head, "image_pool") and hasattr(head, "aspp_modules"):
+        aspp = CopiedASPP(head)
+    else:
+        norm_cfg = norm_cfg or head.norm_cfg or {"type": "BN"}
+        aspp = ImagePoolingASPP(in_channels, channels, dilations, norm_cfg)
+    first = next(m for m in getattr(head, _tail_of(head)[0]).modules() if isinstance(m, nn.Conv2d))
+    return ResidualPatternBlock(aspp.requires_grad_(), channels, first.in_channels, **options)
+
+
+class CopiedASPP(nn.Module):
+    """Pyramid with the layers of an mmseg `ASPPHead`, or of a head derived from it."""
+
+    def __init__(self, head: BaseDecodeHead) -> None:
+        super().__init__()
+        self.image_pool = copy.deepcopy(head.image_pool)
+        self.aspp_modules = copy.deepcopy(head.aspp_modules)
+        self.out_channels = head.channels * (1 + len(self.aspp_modules))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """`(N, in_channels, h, w) -> (N, out_channels, h, w)`, pooled image first."""
+        image = self.image_pool(features).expand(-1, -1, *features.shape[-2:])
+        return torch.cat([image, *self.aspp_modules(features)], dim=1)
+
+
+class ResidualPatternBlock(BaseModule):
+    """Pyramid, 1x1 bottleneck, and from there the residual and the projection, both 1x1.
+
+    Args:
+        aspp: pyramid with an attribute `out_channels`.
+        channels: of the bottleneck.
+        out_channels: of the features that the residual is added to.
+        initial_output, norm_statistics, projection_channels: see `ResidualPatternMixin`.
+
+    Raises:
+        ValueError: for an option that is none of those listed.
+    """
+
+    def __init__(
+        self,
+        aspp: nn.Module,
+        channels: int,
+        out_channels: int,
+        *,
+        initial_output: str = "zeros",
+        norm_statistics: str = "updated",
+        projection_channels: int = 0,
+    ) -> None:
+        super().__init__()
+        if initial_output not in ("zeros", "kaiming") or norm_statistics not in (
+            "updated",
+            "fixed",
+        ):
+            raise ValueError(
+                "block expects initial_output 'zeros' or 'kaiming' and norm_statistics 'updated' "
+                f"or 'fixed', got {initial_output!r} and {norm_statistics!r}"
+            )
+        self.initial_output = initial_output
+        # Read by `fix_norm_statistics`.
+        self.keeps_norm_mode = norm_statistics == "updated"
+        self.aspp = aspp
+        self.bot_aspp = nn.Conv2d(aspp.out_channels, channels, 1, bias=False)
+        self.output = nn.Conv2d(channels, out_channels, 1, bias=False)
+        self.projection = (
+            nn.Conv2d(channels, projection_channels, 1) if projection_channels else None
+        )
+        self.init_weights()
+
+    def init_weights(self) -> None:
+        """Kaiming initialisation of every convolution, and what `initial_output` says."""
+        for layer in self.modules():
+            if isinstance(layer, nn.Conv2d):
+                kaiming_init(layer, mode="fan_in")
+        if self.initial_output == "zeros":
+            nn.init.zeros_(self.output.weight)
+        else:
+            self.output.requires_grad_(False)
+
+    def train(self, mode: bool = True) -> ResidualPatternBlock:
+        """Set the mode; fixed batch-norm statistics stay in use."""
+        super().train(mode)
+        if mode and not self.keeps_norm_mode:
+            fix_norm_statistics(self)
+        return self
+
+    def forward(self, features: Tensor) -> Tensor:
+        """`(N, in_channels, h, w) -> (N, channels, h, w)`, what both 1x1 convolutions read."""
+        return self.bot_aspp(self.aspp(features))
