@@ -115,7 +115,7 @@ def test_bca_equals_scipy():
     expected = bootstrap(
         (np.arange(12),), auroc, n_resamples=40000, batch=4000, rng=generator, method="BCa"
     ).confidence_interval
-    value, low, high = found.intervals["auroc"]
+    low, high = found.intervals["auroc"][1:]
     width = high - low
     assert found.method == "bca"
     assert low == pytest.approx(expected.low, abs=0.04 * width)
@@ -278,7 +278,7 @@ class TestComparison:
         with pytest.raises(ValueError, match="missing in the first method"):
             compare_methods(second, first)
         second["1"] = histogram([1, 2], [0, 1])
-        with pytest.raises(ValueError, match="1 images have other numbers .* first 1;"):
+        with pytest.raises(ValueError, match=r"1 images have other numbers .* first 1;"):
             compare_methods(first, second)
 
     def test_one_image_has_a_difference_without_bounds(self):
