@@ -36,6 +36,7 @@ from ood_seg.evaluation import AnomalyMetric, KnownIoUMetric  # noqa: F401
 from ood_seg.models import (  # noqa: F401
     DeepWV3PlusHead,
     EnergyHead,
+    ERFNetHead,
     OODEncoderDecoder,
     OODTTAModel,
     WideResNet38,
