@@ -7,7 +7,7 @@ model = dict(
     data_preprocessor=data_preprocessor,
     pretrained=None,  # a whole checkpoint is loaded
     backbone=dict(depth=101, norm_cfg=norm_cfg),
-    decode_head=dict(norm_cfg=norm_cfg),
-    auxiliary_head=dict(norm_cfg=norm_cfg),
+    decode_head=dict(norm_cfg=norm_cfg, loss_decode=dict(avg_non_ignore=True)),
+    auxiliary_head=dict(norm_cfg=norm_cfg, loss_decode=dict(avg_non_ignore=True)),
     energy_head=dict(type="EnergyHead", score=dict(type="Energy", temperature=1.0)),
 )

@@ -1,0 +1,46 @@
+"""RPL on DeepLabV3+ ResNet-101: a residual block trained beside the frozen segmentor."""
+
+_base_ = [
+    "../_base_/models/deeplabv3plus-r101_cityscapes.py",
+    "../_base_/datasets/cityscapes-coco_700x700.py",
+    "../_base_/datasets/evaluation_native.py",
+    "../_base_/schedules/adam-7.5e-5_40e.py",
+    "../_base_/default_runtime.py",
+]
+# Of mmsegmentation's model zoo.
+load_from = "{{$OOD_SEG_DATA:data}}/weights/deeplabv3plus_r101-d8_512x1024_80k_cityscapes_20200606_114143-068fcfe9.pth"
+# The checkpoint has no block; the auxiliary head would train nothing.
+allowed_key_mismatch = [r"^decode_head\.residual_block\.", r"^auxiliary_head\."]
+model = dict(
+    auxiliary_head=None,
+    decode_head=dict(
+        type="ResidualPatternHead",
+        wraps="DepthwiseSeparableASPPHead",
+        # Its pyramid starts as a copy of the head's.
+        block=dict(initial_output="zeros", norm_statistics="updated"),
+    ),
+    freeze=dict(
+        trained=["decode_head.residual_block.*"],
+        norm_statistics="fixed",
+        dropout="off",
+    ),
+    closed_set_loss=False,
+    energy_head=dict(
+        num_classes=19,
+        score=dict(type="ResidualEnergy", temperature=1.0),
+        smoothing=dict(kernel_size=7, sigma=1.0),
+        losses=[
+            dict(
+                type="ResidualPatternLoss",
+                consistency_weight=1.0,
+                entropy_weight=1.0,
+                outlier_weight=0.05,
+            ),
+        ],
+    ),
+)
+# The layer that is not copied from the pre-trained head learns faster.
+optim_wrapper = dict(
+    paramwise_cfg=dict(custom_keys={"decode_head.residual_block.output": dict(lr_mult=10.0)})
+)
+default_hooks = dict(checkpoint=dict(interval=371))
