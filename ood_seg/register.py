@@ -35,6 +35,7 @@ from ood_seg.engine import (  # noqa: F401
 from ood_seg.evaluation import AnomalyMetric, KnownIoUMetric  # noqa: F401
 from ood_seg.models import (  # noqa: F401
     DeepWV3PlusHead,
+    DenseHybridHead,
     EnergyHead,
     ERFNetHead,
     OODEncoderDecoder,
