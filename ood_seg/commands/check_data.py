@@ -60,8 +60,8 @@ def data_root(given: str | None) -> Path:
 
 
 def _check_root(root: Path, *, quick: bool) -> list[Report]:
-    from ood_seg.datasets.known_sets import (
-        KNOWN_SETS,
+    from ood_seg.datasets.known_sets import KNOWN_SETS
+    from ood_seg.datasets.set_checks import (
         SetOnDisk,
         check_set,
         find_coco,
@@ -74,7 +74,7 @@ def _check_root(root: Path, *, quick: bool) -> list[Report]:
 
     sets = [find_set(known_set, root) for known_set in KNOWN_SETS]
     total = sum(on_disk.num_pairs for on_disk in sets)
-    reports = _with_progress([(on_disk.known_set.name, job(on_disk)) for on_disk in sets], total)
+    reports = with_progress([(on_disk.known_set.name, job(on_disk)) for on_disk in sets], total)
     return [*reports, find_coco(root, quick=quick), find_weights(root, quick=quick)]
 
 
@@ -91,10 +91,10 @@ def _check_config(name: str, *, quick: bool) -> list[Report]:
     if not sets:
         raise ValueError(f"config {name} names no data set in its train, val and test dataloaders")
     total = sum(len(found.listing.pairs) for found in sets)
-    return _with_progress([(found.name, job(found)) for found in sets], total)
+    return with_progress([(found.name, job(found)) for found in sets], total)
 
 
-def _with_progress(
+def with_progress(
     jobs: Sequence[tuple[str, Callable[[Callable[[], None]], Report]]], total: int
 ) -> list[Report]:
     """Run named jobs one after the other under one bar; each calls `advance` per pair."""

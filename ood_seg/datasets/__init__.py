@@ -1,7 +1,8 @@
 """Data sets, outlier sources and pipeline transforms.
 
 The classes need mmseg and are imported when asked for; the modules that only look at files
-(`listing`, `layouts`, `label_maps`, `pictures`, `checks`, `known_sets`) work without it.
+(`listing`, `layouts`, `label_maps`, `pictures`, `checks`, `known_sets`,
+`preparing` ...) work without it.
 """
 
 from __future__ import annotations

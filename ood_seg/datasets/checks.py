@@ -1,7 +1,7 @@
 """Checking data sets on disk, file by file, without building them in mmseg.
 
 `check_pairs` reads every mask and every image header and says what it found and what is wrong;
-`check_set` does so for one published set (`known_sets`). Nothing here raises for bad data.
+`set_checks.check_set` does so for one published set. Nothing here raises for bad data.
 """
 
 from __future__ import annotations

