@@ -19,6 +19,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--resume", action="store_true", help="go on from the last checkpoint in the work dir"
     )
     parser.add_argument("--amp", action="store_true", help="automatic mixed precision")
+    parser.add_argument(
+        "--amp-dtype",
+        choices=["float16", "bfloat16"],
+        help="number type of --amp (which this implies; default float16, with loss scaling)",
+    )
     _runner.add_common_arguments(parser)
 
 
@@ -27,9 +32,9 @@ def run(args: argparse.Namespace) -> int:
     from mmengine.logging import print_log
 
     cfg = _runner.load_config(args)
-    if args.amp:
+    if args.amp or args.amp_dtype:
         require_accelerator()
-        enable_amp(cfg)
+        enable_amp(cfg, dtype=args.amp_dtype)
     note = decide_start(cfg, resume=args.resume)
     _runner.verify_readable(cfg.get("load_from"))
     runner = _runner.build_runner(cfg)
@@ -53,13 +58,19 @@ def require_accelerator() -> None:
         )
 
 
-def enable_amp(cfg: Config) -> None:
-    """Switch the optimizer wrapper to mixed precision.
+def enable_amp(cfg: Config, *, dtype: str | None = None) -> None:
+    """Switch the optimizer wrapper to mixed precision; the outlier losses stay in float32.
+
+    Args:
+        cfg: the config.
+        dtype: `float16` or `bfloat16`; None leaves what the config says, else float16.
 
     Raises:
         ValueError: the config has a wrapper of its own.
     """
     kind = cfg.optim_wrapper.get("type", "OptimWrapper")
+    if dtype is not None:
+        cfg.optim_wrapper.dtype = dtype
     if kind == "AmpOptimWrapper":
         return
     if kind != "OptimWrapper":

@@ -75,6 +75,13 @@ def test_amp_switches_the_wrapper_once():
         enable_amp(Config({"optim_wrapper": {"type": "MyWrapper"}}))
 
 
+def test_amp_in_bfloat16():
+    cfg = Config({"optim_wrapper": {"type": "OptimWrapper", "optimizer": {"type": "SGD"}}})
+    enable_amp(cfg, dtype="bfloat16")
+    assert cfg.optim_wrapper.type == "AmpOptimWrapper"
+    assert cfg.optim_wrapper.dtype == "bfloat16"
+
+
 def test_training_starts_at_load_from_and_resumes_at_its_own_checkpoint(job, tmp_path):
     start = f"load_from={job.weights}"
     options = ["--cfg-options", start, "train_cfg.max_iters=2", "optim_wrapper.optimizer.lr=0"]
