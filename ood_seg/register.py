@@ -54,6 +54,12 @@ for _module in (
     scores.DenseHybrid,
     losses.EnergyLoss,
     losses.BalancedEnergyLoss,
+    losses.OutlierExposureLoss,
+    losses.MetaOODLoss,
+    losses.AbstentionLoss,
+    losses.SmoothnessLoss,
+    losses.SparsityLoss,
+    losses.BalancedSparsityLoss,
     losses.ResidualPatternLoss,
 ):
     MODELS.register_module(module=_module, force=True)

@@ -1,23 +1,37 @@
 """Losses on logits `(N, C, *)` and labels `(N, *)`: functions first, thin classes for configs."""
 
-from ood_seg.losses.balanced_energy import (
-    BalancedEnergyLoss,
-    balanced_energy_loss,
-    checked_prior,
-    log_balance,
-)
+from ood_seg.losses._common import this_process_only
+from ood_seg.losses.abstention import AbstentionLoss, abstention_loss
+from ood_seg.losses.balance import checked_prior, log_balance
+from ood_seg.losses.balanced_energy import BalancedEnergyLoss, balanced_energy_loss
 from ood_seg.losses.distillation import distillation_loss
 from ood_seg.losses.energy import EnergyLoss, energy_loss
+from ood_seg.losses.meta_ood import MetaOODLoss, meta_ood_loss
+from ood_seg.losses.outlier_exposure import OutlierExposureLoss, outlier_exposure_loss
 from ood_seg.losses.residual_pattern import ResidualPatternLoss, residual_pattern_loss
+from ood_seg.losses.smoothness import SmoothnessLoss, smoothness
+from ood_seg.losses.sparsity import BalancedSparsityLoss, SparsityLoss, sparsity
 
 __all__ = [
+    "AbstentionLoss",
     "BalancedEnergyLoss",
+    "BalancedSparsityLoss",
     "EnergyLoss",
+    "MetaOODLoss",
+    "OutlierExposureLoss",
     "ResidualPatternLoss",
+    "SmoothnessLoss",
+    "SparsityLoss",
+    "abstention_loss",
     "balanced_energy_loss",
     "checked_prior",
     "distillation_loss",
     "energy_loss",
     "log_balance",
+    "meta_ood_loss",
+    "outlier_exposure_loss",
     "residual_pattern_loss",
+    "smoothness",
+    "sparsity",
+    "this_process_only",
 ]

@@ -1,11 +1,63 @@
-"""What the pixel losses share: input checks and the treatment of missing pixels."""
+"""What the pixel losses share: input checks, sums over ranks, the treatment of missing pixels.
+
+Under torch.distributed every loss is that of the global batch. Each is a function of sums over
+pixels, and `global_sum` adds these over the ranks. Its gradient is scaled so that the mean of the
+ranks' gradients, which is what data-parallel training takes, is the gradient of that loss. All
+ranks must therefore compute a loss together; `this_process_only` is for one that does so alone.
+"""
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+from contextvars import ContextVar
+
 import torch
+import torch.distributed as dist
 from torch import Tensor
 
 _HALF_TYPES = (torch.float16, torch.bfloat16)
+_ALONE = ContextVar("this_process_only", default=False)
+
+
+@contextlib.contextmanager
+def this_process_only() -> Iterator[None]:
+    """Losses within this context are those of this process's batch; see the module."""
+    token = _ALONE.set(True)
+    try:
+        yield
+    finally:
+        _ALONE.reset(token)
+
+
+def _is_distributed() -> bool:
+    return dist.is_available() and dist.is_initialized() and not _ALONE.get()
+
+
+def global_sum(*values: Tensor) -> Tensor:
+    """Scalars `(len(values),)`, each summed over the ranks; with a gradient, see the module."""
+    stacked = torch.stack(values)
+    return _GlobalSum.apply(stacked) if _is_distributed() else stacked
+
+
+def global_max(value: Tensor) -> Tensor:
+    """Maximum over the ranks, without a gradient."""
+    value = value.detach().clone()
+    if _is_distributed():
+        dist.all_reduce(value, op=dist.ReduceOp.MAX)
+    return value
+
+
+class _GlobalSum(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, values: Tensor) -> Tensor:
+        total = values.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> Tensor:
+        return gradient * dist.get_world_size()
 
 
 def checked_logits(logits: Tensor, labels: Tensor) -> Tensor:
@@ -27,12 +79,33 @@ def checked_logits(logits: Tensor, labels: Tensor) -> Tensor:
     return logits.float() if logits.dtype in _HALF_TYPES else logits
 
 
-def mean_of_present(terms: list[Tensor], logits: Tensor) -> Tensor:
-    """Mean of the loss terms that have pixels; zero with a graph when none has.
+def check_classes(labels: Tensor, known_mask: Tensor, num_classes: int) -> None:
+    """Raise ValueError if a known pixel's label is no class."""
+    known = labels[known_mask]
+    if known.numel() and not (known.min() >= 0 and known.max() < num_classes):
+        raise ValueError(
+            f"known labels must be 0..{num_classes - 1}, got {int(known.min())}..{int(known.max())}"
+        )
+
+
+def means(*pairs: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    """Means over the pixels of all ranks, from the `(sum, count)` of this one.
+
+    Returns:
+        The means, `(len(pairs),)`, and which of them have pixels on any rank, `(len(pairs),)`
+        bool. A mean without pixels is zero, with a gradient of zero.
+    """
+    values = [value.to(pairs[0][0]) for pair in pairs for value in pair]
+    sums, counts = global_sum(*values).view(-1, 2).unbind(dim=1)
+    present = counts > 0
+    return sums / counts.where(present, torch.ones_like(counts)), present
+
+
+def mean_of_present(*pairs: tuple[Tensor, Tensor]) -> Tensor:
+    """Mean of those `means` that have pixels; zero, with a gradient of zero, when none has.
 
     `0.5 * (L_in + L_out)` when both kinds of pixels occur, the one term alone otherwise, as the
     released balanced energy code does for batches without outliers.
     """
-    if not terms:
-        return logits[:, :0].sum()
-    return torch.stack(terms).mean()
+    values, present = means(*pairs)
+    return values.sum() / present.sum().clamp(min=1)

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ood_seg.labels import IGNORE, OUTLIER, split_labels
-from ood_seg.losses._common import checked_logits
+from ood_seg.losses._common import checked_logits, means
 
 
 def distillation_loss(
@@ -51,4 +51,5 @@ def distillation_loss(
     teacher = (teacher_logits.detach().to(logits) / temperature).log_softmax(dim=1)
     divergence = F.kl_div(student, teacher, reduction="none", log_target=True).sum(dim=1)
     # Indexing, not multiplying by the mask: 0 * NaN of an ignored pixel would be NaN.
-    return temperature**2 * divergence[known_mask].sum() / known_mask.sum().clamp(min=1)
+    values, _ = means((divergence[known_mask].sum(), known_mask.sum()))
+    return temperature**2 * values[0]

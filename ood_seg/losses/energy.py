@@ -54,13 +54,10 @@ def energy_loss(
         labels, outlier_index=outlier_index, ignore_index=ignore_index
     )
     scores = energy(logits, temperature)
-    known, outliers = scores[known_mask], scores[outlier_mask]
-    terms = []
-    if known.numel():
-        terms.append((known - margin_in).relu().square().mean())
-    if outliers.numel():
-        terms.append((margin_out - outliers).relu().square().mean())
-    return mean_of_present(terms, logits)
+    return mean_of_present(
+        ((scores[known_mask] - margin_in).relu().square().sum(), known_mask.sum()),
+        ((margin_out - scores[outlier_mask]).relu().square().sum(), outlier_mask.sum()),
+    )
 
 
 class EnergyLoss(nn.Module):

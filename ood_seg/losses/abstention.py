@@ -1,0 +1,129 @@
+"""Pixel-wise abstention learning of PEBAL."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from ood_seg.labels import IGNORE, OUTLIER, split_labels
+from ood_seg.losses._common import check_classes, checked_logits, means
+from ood_seg.scores import energy
+from ood_seg.smoothing import gaussian_smooth
+
+_LOG_FLOOR = math.log(1e-7)  # of the released code: probabilities of outlier pixels
+
+
+def abstention_loss(
+    logits: Tensor,
+    labels: Tensor,
+    *,
+    outlier_weight: float,
+    kernel_size: int = 7,
+    sigma: float = 1.0,
+    outlier_index: int = OUTLIER,
+    ignore_index: int = IGNORE,
+) -> Tensor:
+    r"""Cross entropy in which abstaining pays, the more the smaller a pixel's energy is in size.
+
+    With `p` the softmax over K classes and the abstention `r = p_K`, and `a` the squared energy
+    of the classes, smoothed over the picture (gradients pass through it),
+
+    .. math:: L = -\mathrm{mean}_{clean} \log(p_y + r / a)
+              - \mathrm{mean}_{known} \log(p_y + r / a)
+              - w \, \mathrm{mean}_{outlier, k < K} \log \max(p_k + r / a, 10^{-7})
+
+    where *clean* are the known pixels of images without outliers and *known* those of images
+    with some. A term without pixels is zero. Computed with logarithms throughout: finite at any
+    gap between the logits.
+
+    Source: Tian et al., "Pixel-wise Energy-biased Abstention Learning for Anomaly Segmentation on
+    Complex Urban Driving Scenes", ECCV 2022, and the code released with it, which averages
+    outlier pixels over all classes (the paper's eq. 3 does not) and is NaN where this is not.
+
+    Args:
+        logits: `(N, K + 1, H, W)`, the abstention last; half precision is computed in float32.
+        labels: `(N, H, W)`, integer: 0..K-1, `outlier_index` or `ignore_index`.
+        outlier_weight: `w` (0.1 in the released code).
+        kernel_size: taps of the Gaussian that smooths `a`.
+        sigma: its standard deviation in pixels.
+        outlier_index: label of outlier pixels.
+        ignore_index: label of ignored pixels.
+
+    Returns:
+        Scalar.
+
+    Raises:
+        TypeError, ValueError: for types, shapes or labels that do not fit, and maps that are too
+            small for the smoothing.
+    """
+    logits = checked_logits(logits, labels)
+    if logits.ndim != 4 or logits.shape[1] < 2:
+        raise ValueError(
+            "logits must be (N, K + 1, H, W), classes and abstention, "
+            f"got {tuple(logits.shape)}; give the decode head one channel more than classes"
+        )
+    known_mask, outlier_mask = split_labels(
+        labels, outlier_index=outlier_index, ignore_index=ignore_index
+    )
+    check_classes(labels, known_mask, logits.shape[1] - 1)
+    log_total = logits.logsumexp(dim=1)
+    reward = gaussian_smooth(energy(logits[:, :-1]).square(), kernel_size, sigma)
+    log_reward = reward.clamp(min=torch.finfo(reward.dtype).tiny).log()
+    log_abstention = logits[:, -1] - log_total - log_reward
+
+    classes = labels.where(known_mask, 0).long().unsqueeze(1)
+    log_known = logits.gather(1, classes).squeeze(1) - log_total
+    gains = torch.logaddexp(log_known, log_abstention)
+    log_outlier = logits[:, :-1].movedim(1, -1)[outlier_mask] - log_total[outlier_mask][:, None]
+    outlier_gains = torch.logaddexp(log_outlier, log_abstention[outlier_mask][:, None])
+    outlier_gains = outlier_gains.clamp(min=_LOG_FLOOR).mean(dim=1)
+
+    pasted = outlier_mask.flatten(1).any(dim=1)[:, None, None]
+    masks = (known_mask & ~pasted, known_mask & pasted)
+    pairs = [(gains[mask].sum(), mask.sum()) for mask in masks]
+    values, _ = means(*pairs, (outlier_gains.sum(), outlier_mask.sum()))
+    return -(values[0] + values[1] + outlier_weight * values[2])
+
+
+class AbstentionLoss(nn.Module):
+    """Module form of `abstention_loss`, weighted, for `EnergyHead(losses=[...])`.
+
+    It holds the closed-set term, so that the model is built with `closed_set_loss=False`.
+
+    Args:
+        outlier_weight, kernel_size, sigma, outlier_index, ignore_index: see `abstention_loss`.
+        loss_weight: factor of the loss.
+        loss_name: key in the training log; must start with `loss`.
+    """
+
+    channels = "all"
+
+    def __init__(
+        self,
+        *,
+        outlier_weight: float,
+        kernel_size: int = 7,
+        sigma: float = 1.0,
+        loss_weight: float = 1.0,
+        loss_name: str = "loss_abstention",
+        outlier_index: int = OUTLIER,
+        ignore_index: int = IGNORE,
+    ) -> None:
+        super().__init__()
+        self.loss_weight = loss_weight
+        self.loss_name = loss_name
+        self.options = {
+            "outlier_weight": outlier_weight,
+            "kernel_size": kernel_size,
+            "sigma": sigma,
+            "outlier_index": outlier_index,
+            "ignore_index": ignore_index,
+        }
+
+    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
+        return self.loss_weight * abstention_loss(logits, labels, **self.options)
+
+    def extra_repr(self) -> str:
+        return ", ".join(f"{name}={value}" for name, value in self.options.items())

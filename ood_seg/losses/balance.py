@@ -1,0 +1,106 @@
+"""The outlier prior of balanced losses, and the balance that it gives to a pixel."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+
+def checked_prior(prior: Tensor | Sequence[float], num_classes: int) -> Tensor:
+    """Check an outlier prior and normalise it to sum one.
+
+    Args:
+        prior: `P(j)`, one non-negative number a class; counts are fine.
+        num_classes: expected length.
+
+    Returns:
+        `(num_classes,)`; float64 unless a floating-point tensor was given.
+
+    Raises:
+        ValueError: for a wrong length, negative or non-finite entries, or all zeros.
+    """
+    if not isinstance(prior, Tensor) or not torch.is_floating_point(prior):
+        prior = torch.as_tensor(prior, dtype=torch.float64)
+    if prior.ndim != 1 or prior.numel() != num_classes:
+        raise ValueError(
+            f"prior must hold one number for each of the {num_classes} classes, "
+            f"got shape {tuple(prior.shape)}; measure it with the model that is fine-tuned"
+        )
+    if not torch.isfinite(prior).all() or (prior < 0).any():
+        raise ValueError(f"prior must be finite and non-negative, got {prior.tolist()}")
+    if prior.sum() == 0:
+        raise ValueError("prior is all zeros: no outlier pixel was counted")
+    return prior / prior.sum()
+
+
+def log_balance(logits: Tensor, prior: Tensor, gamma: float) -> Tensor:
+    r"""Logarithm of `Z = sum_j p(j|x) P_gamma(j)` with `P_gamma = P^gamma / sum P^gamma`.
+
+    Computed as `logsumexp(f + log P_gamma) - logsumexp(f)`, which neither underflows for
+    confident pixels nor breaks on classes whose prior is zero.
+
+    Source: Choi et al., "Balanced Energy Regularization Loss for Out-of-distribution Detection",
+    CVPR 2023, eq. 7-8.
+
+    Args:
+        logits: `f`, `(M, C)`.
+        prior: `P`, `(C,)`, sums to one.
+        gamma: `gamma >= 0`; 0 makes the prior uniform (`Z = 1/C` everywhere), 1 keeps it.
+
+    Returns:
+        `log Z`, `(M,)`.
+
+    Raises:
+        ValueError: if gamma is negative.
+    """
+    if gamma == 0:  # exactly uniform
+        return logits.new_full(logits.shape[:1], logits.shape[1]).log().neg()
+    log_prior = log_prior_power(prior.to(logits), gamma)
+    return (logits + log_prior).logsumexp(dim=1) - logits.logsumexp(dim=1)
+
+
+def log_prior_power(prior: Tensor, gamma: float) -> Tensor:
+    """Logarithm of `P_gamma = P^gamma / sum P^gamma`, `(C,)`; see `log_balance`."""
+    if gamma < 0:
+        raise ValueError(f"gamma must not be negative, got {gamma}")
+    if gamma == 0:  # 0^0 = 1: exactly uniform
+        return torch.full_like(prior, 1 / len(prior)).log()
+    log_power = gamma * prior.log()
+    return log_power - log_power.logsumexp(dim=0)
+
+
+class PriorModule(nn.Module):
+    """A loss that needs an outlier prior, given in the config, by hook or by `set_prior`.
+
+    Args:
+        prior: `P(j)`, one non-negative number a class; None if `OutlierPriorHook` or `set_prior`
+            gives it.
+    """
+
+    def __init__(self, prior: Sequence[float] | None = None) -> None:
+        super().__init__()
+        # Not in the state dict: a model's checkpoint keys stay those of the plain segmentor.
+        self.register_buffer("prior", None, persistent=False)
+        if prior is not None:
+            self.set_prior(prior)
+
+    def set_prior(self, prior: Tensor | Sequence[float]) -> None:
+        """Take a prior; its length is checked against the logits when the loss is computed."""
+        prior = torch.as_tensor(prior)
+        device = None if self.prior is None else self.prior.device
+        self.prior = checked_prior(prior, prior.numel()).float().to(device)
+
+    def prior_on(self, device: torch.device) -> Tensor:
+        """The prior on a device.
+
+        Raises:
+            ValueError: if there is none yet.
+        """
+        if self.prior is None:
+            raise ValueError(
+                f"{type(self).__name__} has no prior: give prior=[...] in the config, or add "
+                "dict(type='OutlierPriorHook') to custom_hooks to measure it before training"
+            )
+        return self.prior.to(device)

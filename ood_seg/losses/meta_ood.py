@@ -1,0 +1,94 @@
+"""Entropy maximisation of Meta-OoD: one sum for known and outlier pixels."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ood_seg.labels import IGNORE, OUTLIER, split_labels
+from ood_seg.losses._common import check_classes, checked_logits, means
+from ood_seg.losses.outlier_exposure import uniform_cross_entropy
+
+
+def meta_ood_loss(
+    logits: Tensor,
+    labels: Tensor,
+    *,
+    outlier_weight: float,
+    outlier_index: int = OUTLIER,
+    ignore_index: int = IGNORE,
+) -> Tensor:
+    r"""Cross entropy of known pixels and entropy of outlier pixels, mean over all logits.
+
+    .. math:: L = \frac{1}{N C H W} \Big( (1 - \lambda) \sum_{known} -\log p_y
+              - \frac{\lambda}{C} \sum_{outlier} \sum_j \log p_j \Big)
+
+    Source: Chan, Rottmann and Gottschalk, "Entropy Maximization and Meta Classification for
+    Out-of-distribution Detection in Semantic Segmentation", ICCV 2021, eq. 2-4, with the mean of
+    the code released with it, to which ignored pixels count too.
+
+    Args:
+        logits: `(N, C, *)`; half precision is computed in float32.
+        labels: `(N, *)`, integer: 0..C-1, `outlier_index` or `ignore_index`.
+        outlier_weight: `lambda` in `[0, 1]` (0.9 in the released code).
+        outlier_index: label of outlier pixels.
+        ignore_index: label of ignored pixels.
+
+    Returns:
+        Scalar.
+
+    Raises:
+        TypeError, ValueError: for types, shapes or labels that do not fit, or another weight.
+    """
+    if not 0 <= outlier_weight <= 1:
+        raise ValueError(f"outlier_weight must lie between 0 and 1, got {outlier_weight}")
+    logits = checked_logits(logits, labels)
+    known_mask, outlier_mask = split_labels(
+        labels, outlier_index=outlier_index, ignore_index=ignore_index
+    )
+    check_classes(labels, known_mask, logits.shape[1])
+    classes = labels.long().masked_fill(~known_mask, -1)
+    known = F.cross_entropy(logits, classes, ignore_index=-1, reduction="sum")
+    outliers = uniform_cross_entropy(logits, outlier_mask).sum()
+    total = (1 - outlier_weight) * known + outlier_weight * outliers
+    values, _ = means((total, total.new_tensor(logits.numel())))
+    return values[0]
+
+
+class MetaOODLoss(nn.Module):
+    """Module form of `meta_ood_loss`, weighted, for `EnergyHead(losses=[...])`.
+
+    It holds the closed-set term, so that the model is built with `closed_set_loss=False`.
+
+    Args:
+        outlier_weight: see `meta_ood_loss`.
+        loss_weight: factor of the loss.
+        loss_name: key in the training log; must start with `loss`.
+        outlier_index: label of outlier pixels.
+        ignore_index: label of ignored pixels.
+    """
+
+    def __init__(
+        self,
+        *,
+        outlier_weight: float,
+        loss_weight: float = 1.0,
+        loss_name: str = "loss_meta_ood",
+        outlier_index: int = OUTLIER,
+        ignore_index: int = IGNORE,
+    ) -> None:
+        super().__init__()
+        self.outlier_weight = outlier_weight
+        self.loss_weight = loss_weight
+        self.loss_name = loss_name
+        self.outlier_index = outlier_index
+        self.ignore_index = ignore_index
+
+    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
+        return self.loss_weight * meta_ood_loss(
+            logits,
+            labels,
+            outlier_weight=self.outlier_weight,
+            outlier_index=self.outlier_index,
+            ignore_index=self.ignore_index,
+        )

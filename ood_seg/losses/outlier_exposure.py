@@ -1,0 +1,73 @@
+"""Outlier exposure: outlier pixels are to look like every class at once."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from ood_seg.labels import IGNORE, OUTLIER, split_labels
+from ood_seg.losses._common import checked_logits, means
+
+
+def outlier_exposure_loss(
+    logits: Tensor, labels: Tensor, *, outlier_index: int = OUTLIER, ignore_index: int = IGNORE
+) -> Tensor:
+    r"""Cross entropy to the uniform distribution, mean over outlier pixels.
+
+    .. math:: L = \mathrm{mean}_{outlier} \big( \log \textstyle\sum_j e^{f_j}
+              - \tfrac1C \sum_j f_j \big)
+
+    Its smallest value is `log C`. Source: Hendrycks, Mazeika and Dietterich, "Deep Anomaly
+    Detection with Outlier Exposure", ICLR 2019, sec. 4.3; half of it goes beside a cross entropy.
+
+    Args:
+        logits: `(N, C, *)`; half precision is computed in float32.
+        labels: `(N, *)`, integer; only outlier pixels take part.
+        outlier_index: label of outlier pixels.
+        ignore_index: label of ignored pixels.
+
+    Returns:
+        Scalar; zero when no pixel is an outlier.
+
+    Raises:
+        TypeError, ValueError: for types or shapes that do not fit.
+    """
+    logits = checked_logits(logits, labels)
+    _, outlier_mask = split_labels(labels, outlier_index=outlier_index, ignore_index=ignore_index)
+    values, _ = means((uniform_cross_entropy(logits, outlier_mask).sum(), outlier_mask.sum()))
+    return values[0]
+
+
+def uniform_cross_entropy(logits: Tensor, mask: Tensor) -> Tensor:
+    """`logsumexp(f) - mean(f)` of the pixels of a mask, `(M,)`."""
+    chosen = logits.movedim(1, -1)[mask]
+    return chosen.logsumexp(dim=1) - chosen.mean(dim=1)
+
+
+class OutlierExposureLoss(nn.Module):
+    """Module form of `outlier_exposure_loss`, weighted, for `EnergyHead(losses=[...])`.
+
+    Args:
+        loss_weight: factor of the loss.
+        loss_name: key in the training log; must start with `loss`.
+        outlier_index: label of outlier pixels.
+        ignore_index: label of ignored pixels.
+    """
+
+    def __init__(
+        self,
+        *,
+        loss_weight: float = 1.0,
+        loss_name: str = "loss_outlier_exposure",
+        outlier_index: int = OUTLIER,
+        ignore_index: int = IGNORE,
+    ) -> None:
+        super().__init__()
+        self.loss_weight = loss_weight
+        self.loss_name = loss_name
+        self.outlier_index = outlier_index
+        self.ignore_index = ignore_index
+
+    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
+        return self.loss_weight * outlier_exposure_loss(
+            logits, labels, outlier_index=self.outlier_index, ignore_index=self.ignore_index
+        )
