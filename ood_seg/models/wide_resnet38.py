@@ -197,11 +197,12 @@ def _recomputed(block: nn.Module, features: Tensor) -> Tensor:
 @contextlib.contextmanager
 def _statistics_kept(block: nn.Module) -> Iterator[None]:
     """Leave running statistics as they are: the first run has updated them already."""
-    layers = [m for m in block.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
+    layers = [module for module in block.modules() if isinstance(module, _BatchNorm)]
+    before = [(layer.momentum, layer.num_batches_tracked) for layer in layers]
     for layer in layers:
-        layer.track_running_stats = False
+        layer.momentum, layer.num_batches_tracked = 0.0, None
     try:
         yield
     finally:
-        for layer in layers:
-            layer.track_running_stats = True
+        for layer, (momentum, count) in zip(layers, before, strict=True):
+            layer.momentum, layer.num_batches_tracked = momentum, count
