@@ -82,3 +82,59 @@ def distillation_loss(logits, teacher, labels, temperature=1.0) -> float:
             p, q = softmax(g / temperature), softmax(f / temperature)
             values.append(sum(p[j] * np.log(p[j] / q[j]) for j in range(len(f))))
     return float(temperature**2 * np.mean(values))
+
+
+def outlier_exposure_loss(logits, labels) -> float:
+    """Mean over outlier pixels of the cross entropy to the uniform distribution."""
+    values = [
+        np.mean([-np.log(p) for p in softmax(f)])
+        for f, label in pixels(logits, labels)
+        if label == OUTLIER
+    ]
+    return float(np.mean(values)) if values else 0.0
+
+
+def meta_ood_loss(logits, labels, outlier_weight) -> float:
+    """Mean of target * -log softmax over every element of the batch."""
+    values = []
+    for f, label in pixels(logits, labels):
+        target = np.zeros(len(f))
+        if label == OUTLIER:
+            target[:] = outlier_weight / len(f)
+        elif label != IGNORE:
+            target[label] = 1 - outlier_weight
+        values.extend(t * -np.log(p) for t, p in zip(target, softmax(f), strict=True))
+    return float(np.mean(values))
+
+
+def blurred(picture: np.ndarray, taps: int = 7, sigma: float = 1.0) -> np.ndarray:
+    """Gaussian blur of one picture, borders mirrored without repeating the edge."""
+    reach = taps // 2
+    weights = np.array([np.exp(-(k**2) / (2 * sigma**2)) for k in range(-reach, reach + 1)])
+    weights /= weights.sum()
+    padded = np.pad(picture, reach, mode="reflect")
+    out = np.zeros_like(picture)
+    for y, x in np.ndindex(picture.shape):
+        out[y, x] = weights @ padded[y : y + taps, x : x + taps] @ weights
+    return out
+
+
+def abstention_loss(logits, labels, outlier_weight) -> float:
+    """PEBAL's loss with plain probabilities, image by image, as the released code sums it up."""
+    clean, known, outlier = [], [], []
+    for scores, image_labels in zip(logits.astype(np.float64), labels, strict=True):
+        squared = np.zeros(image_labels.shape)
+        for y, x in np.ndindex(image_labels.shape):
+            squared[y, x] = energy(scores[:-1, y, x]) ** 2
+        reward = blurred(squared)
+        has_outlier = (image_labels == OUTLIER).any()
+        for y, x in np.ndindex(image_labels.shape):
+            p = softmax(scores[:, y, x])
+            abstained = p[-1] / reward[y, x]
+            label = int(image_labels[y, x])
+            if label == OUTLIER:
+                outlier += [np.log(max(p[k] + abstained, 1e-7)) for k in range(len(p) - 1)]
+            elif label != IGNORE:
+                (known if has_outlier else clean).append(np.log(p[label] + abstained))
+    parts = [np.mean(part) if part else 0.0 for part in (clean, known, outlier)]
+    return float(-(parts[0] + parts[1] + outlier_weight * parts[2]))
