@@ -61,5 +61,6 @@ for _module in (
     losses.SparsityLoss,
     losses.BalancedSparsityLoss,
     losses.ResidualPatternLoss,
+    losses.ContextRobustContrastiveLoss,
 ):
     MODELS.register_module(module=_module, force=True)

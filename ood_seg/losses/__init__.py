@@ -4,6 +4,10 @@ from ood_seg.losses._common import this_process_only
 from ood_seg.losses.abstention import AbstentionLoss, abstention_loss
 from ood_seg.losses.balance import checked_prior, log_balance
 from ood_seg.losses.balanced_energy import BalancedEnergyLoss, balanced_energy_loss
+from ood_seg.losses.contrastive import (
+    ContextRobustContrastiveLoss,
+    context_robust_contrastive_loss,
+)
 from ood_seg.losses.distillation import distillation_loss
 from ood_seg.losses.energy import EnergyLoss, energy_loss
 from ood_seg.losses.meta_ood import MetaOODLoss, meta_ood_loss
@@ -16,6 +20,7 @@ __all__ = [
     "AbstentionLoss",
     "BalancedEnergyLoss",
     "BalancedSparsityLoss",
+    "ContextRobustContrastiveLoss",
     "EnergyLoss",
     "MetaOODLoss",
     "OutlierExposureLoss",
@@ -25,6 +30,7 @@ __all__ = [
     "abstention_loss",
     "balanced_energy_loss",
     "checked_prior",
+    "context_robust_contrastive_loss",
     "distillation_loss",
     "energy_loss",
     "log_balance",

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ood_seg.labels import IGNORE, OUTLIER, split_labels
-from ood_seg.losses._common import checked_logits
+from ood_seg.losses._common import checked_logits, means
 from ood_seg.scores import entropy, split_corrected
 
 
@@ -59,14 +59,10 @@ def residual_pattern_loss(
     )
     consistency = F.cross_entropy(corrected, frozen.argmax(dim=1), reduction="none")
     change = (entropy(corrected) - entropy(frozen)).square()
-    known = consistency_weight * consistency + entropy_weight * change
-    outlier = outlier_weight * corrected.logsumexp(dim=1).relu()
-    return _mean(known, known_mask) + _mean(outlier, outlier_mask)
-
-
-def _mean(values: Tensor, mask: Tensor) -> Tensor:
-    """Mean over the mask; zero with a graph where it is empty."""
-    return values[mask].sum() / mask.sum().clamp(min=1)
+    known = (consistency_weight * consistency + entropy_weight * change)[known_mask]
+    outlier = outlier_weight * corrected.logsumexp(dim=1).relu()[outlier_mask]
+    terms, _ = means((known.sum(), known_mask.sum()), (outlier.sum(), outlier_mask.sum()))
+    return terms.sum()
 
 
 class ResidualPatternLoss(nn.Module):
