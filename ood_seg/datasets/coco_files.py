@@ -5,11 +5,8 @@
 
 from __future__ import annotations
 
-import difflib
 import json
-import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
@@ -87,57 +84,6 @@ def instances_by_image(content: dict[str, list[dict]], ann_file: Path) -> dict[i
                 )
         instances[entry["image_id"]].append(entry)
     return instances
-
-
-def checked_categories(
-    argument: str,
-    names: Iterable[str],
-    known: Sequence[str],
-    *,
-    default: tuple[str, ...],
-    ann_file: Path,
-) -> frozenset[str]:
-    """Check that category names are spelled as in the file.
-
-    Args:
-        argument: what the names were given as; named in errors.
-        names: the names.
-        known: the file's categories.
-        default: a list that may name categories that the file does not have, unless the file
-            holds them under a longer name, such as LVIS's `car_(automobile)` for `car`.
-        ann_file: named in errors.
-
-    Returns:
-        The names as a set.
-
-    Raises:
-        ValueError: an unknown name, with those of the file that are close to it.
-    """
-    if isinstance(names, str):
-        raise ValueError(f"{argument} must be a list of category names, got {names!r}")
-    names = tuple(names)
-    is_default = names == default
-    for name in names:
-        close = _lookalikes(name, known) if is_default else _close_matches(name, known)
-        if name in known or (is_default and not close):
-            continue
-        hint = f"close to it: {close}" if close else f"it has: {list(known)}"
-        raise ValueError(
-            f"{argument} names the category {name!r}, which {ann_file} does not have "
-            f"({hint}); give `{argument}` in the file's own spelling"
-        )
-    return frozenset(names)
-
-
-def _close_matches(name: str, known: Sequence[str]) -> list[str]:
-    by_lower_case = {entry.lower(): entry for entry in known}
-    close = difflib.get_close_matches(name.lower(), by_lower_case, n=3)
-    return [by_lower_case[entry] for entry in close]
-
-
-def _lookalikes(name: str, known: Sequence[str]) -> list[str]:
-    pattern = re.compile(rf"(?<![a-z]){re.escape(name)}(?![a-z])", re.IGNORECASE)
-    return [entry for entry in known if pattern.search(entry.replace("_", " "))]
 
 
 def image_path(img_dir: Path, file_name: str, ann_file: Path) -> Path:

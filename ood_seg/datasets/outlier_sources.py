@@ -12,7 +12,6 @@ import numpy as np
 from mmseg.registry import TRANSFORMS
 
 from ood_seg.datasets.coco_files import (
-    checked_categories,
     decode_mask,
     encode_mask,
     image_path,
@@ -20,21 +19,12 @@ from ood_seg.datasets.coco_files import (
     read_annotations,
     read_picture,
 )
-from ood_seg.pasting import OutlierObject, crop_object
-
-# Everything in COCO that Cityscapes labels as a class of its own. PEBAL and Meta-OoD leave out
-# "train" here, and so paste trains as outliers.
-CITYSCAPES_LIKE_CATEGORIES = (
-    "person",
-    "bicycle",
-    "car",
-    "motorcycle",
-    "bus",
-    "train",
-    "truck",
-    "traffic light",
-    "stop sign",
+from ood_seg.datasets.coco_rules import (
+    CITYSCAPES_LIKE_CATEGORIES,
+    checked_categories,
+    image_drop_reason,
 )
+from ood_seg.pasting import OutlierObject, crop_object
 
 
 class OutlierSource(Protocol):
@@ -205,12 +195,12 @@ class CocoObjects:
             is_held_back = position % self.holdout_every == self.holdout_every - 1
             if is_held_back != self.holdout:
                 return "in the other part of the split"
-        if self.min_image_size and min(image["height"], image["width"]) < self.min_image_size:
-            return f"picture below min_image_size={self.min_image_size}"
-        names = {self._category_names[entry["category_id"]] for entry in entries}
-        if names & self.exclude_images_with:
-            return "picture with an excluded category"
-        return None
+        return image_drop_reason(
+            image,
+            {self._category_names[entry["category_id"]] for entry in entries},
+            min_image_size=self.min_image_size,
+            exclude_images_with=self.exclude_images_with,
+        )
 
     def _records_of_image(self, image: dict, entries: list[dict]) -> list[ObjectRecord]:
         from pycocotools import mask as run_lengths

@@ -44,6 +44,7 @@ class FileRules:
             gigabyte, is the most that archives may declare.
         endings: a name that ends so and fits no route is misnamed.
         unlabelled: what becomes of images without a label.
+        instead_of_label: role that serves where there is no label.
         numbered: keys of labels are `NNNN_` and the key of the image.
         derive: what is made of the files: 'train_ids', 'overlays', 'outlier_lists' or nothing.
         version: of the set, where copies of another version could be mistaken for it.
@@ -54,6 +55,7 @@ class FileRules:
     gigabytes: float
     endings: tuple[str, ...] = ()
     unlabelled: str = MISSING_LABEL
+    instead_of_label: str = ""
     numbered: bool = False
     derive: str = ""
     version: str = ""
@@ -77,6 +79,7 @@ CITYSCAPES_FILES = FileRules(
     counts={"image": 2975 + 500, "label": 2975 + 500},
     gigabytes=13,
     endings=("_leftImg8bit.png", "_gtFine_labelIds.png"),
+    instead_of_label="trainIds",
     derive="train_ids",
 )
 
