@@ -1,21 +1,15 @@
-"""Exact pixel metrics: AUROC, average precision and FPR95, pooled over all valid pixels.
+"""Pixel metrics: AUROC, average precision, FPR at a TPR and best F1, pooled over all valid pixels.
 
-    scores, labels -> split_scores -> known scores, anomalous scores, number of ignored pixels
-    known, anomalous -> _rank_anomalous -> how many known scores lie below and at each distinct
-                                           anomalous score
-    these counts -> _metrics_from_counts -> {"auroc", "ap", "fpr95"}
-
-All three metrics change only at the anomalous scores. So the known pixels, nearly all of a road
-scene, are never sorted as a whole nor copied as a whole: they pass by in pieces, each is sorted
-alone, and the anomalous scores are looked up in it. That is exact, because such counts add up.
+scores, labels -> split_scores -> known scores, anomalous scores, number of ignored pixels
+exact:     known, anomalous -> ranking.rank_anomalous -> RankCounts
+streaming: known, anomalous -> streaming.ScoreTable   -> RankCounts
+RankCounts -> rank_metrics.metrics_from_counts -> {"auroc", "ap", "fpr95"}
 """
 
 from __future__ import annotations
 
 import warnings
-from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,14 +17,14 @@ import torch
 
 from ood_seg.labels import ANOMALY, IGNORE, KNOWN
 from ood_seg.metrics.checks import checked_arrays, checked_parts
+from ood_seg.metrics.rank_metrics import bounds_from_counts, metrics_from_counts
+from ood_seg.metrics.ranking import RankCounts, rank_anomalous, slices
+from ood_seg.metrics.streaming import ScoreTable
 
-MODES = ("exact",)
+MODES = ("exact", "streaming", "auto")
 
-# Pixels per piece. 2**18 float32 scores (1 MiB) are sorted within a core's own cache.
-_PIECE = 2**18
-
-# Beyond this the pieces are not selected fast enough to keep more threads busy.
-_MOST_THREADS = 8
+# An AUROC below this looks like a good score with the wrong sign.
+_INVERTED = 0.3
 
 
 class SplitScores(NamedTuple):
@@ -47,24 +41,15 @@ class SplitScores(NamedTuple):
     num_ignored: int
 
 
-class RankCounts(NamedTuple):
-    """Where the anomalous scores stand among the known ones.
-
-    Attributes:
-        anomalous: anomalous pixels at each distinct anomalous score, ascending, shape `(D,)`.
-        known_below: known pixels with a lower score, shape `(D,)`.
-        known_equal: known pixels with the same score, shape `(D,)`.
-        num_known: known pixels in total.
-    """
-
-    anomalous: np.ndarray
-    known_below: np.ndarray
-    known_equal: np.ndarray
-    num_known: int
-
-
-def pixel_metrics(scores: Any, labels: Any, *, ignore_index: int = IGNORE) -> dict[str, float]:
-    """AUROC, average precision and FPR95 over all valid pixels, anomaly positive.
+def pixel_metrics(
+    scores: Any,
+    labels: Any,
+    *,
+    ignore_index: int = IGNORE,
+    tprs: Sequence[float] = (0.95,),
+    best_f1: bool = False,
+) -> dict[str, float]:
+    """AUROC, average precision and FPR95 over all valid pixels, anomaly positive; exact.
 
     AUROC counts a tie between a known and an anomalous pixel as one half. Average precision is
     the step-wise sum `sum_k (R_k - R_{k-1}) P_k` over the distinct scores. FPR95 is the
@@ -72,18 +57,26 @@ def pixel_metrics(scores: Any, labels: Any, *, ignore_index: int = IGNORE) -> di
     95 %. Pixels with equal scores pass a threshold together. Every strictly rising change of the
     scores leaves all three as they are; they need not lie in [0, 1].
 
+    Memory: beside the input the anomalous scores and a few pieces of 2**18 pixels.
+
     Args:
         scores: anomaly scores of any shape, higher means more anomalous; tensor or array.
             float16 and bfloat16 are raised to float32, whole numbers to float64.
         labels: same shape: 0 known, 1 anomaly, `ignore_index` for pixels to leave out.
         ignore_index: label of the pixels to leave out.
+        tprs: true-positive rates at which the false-positive rate is taken; 0.995 gives
+            'fpr99.5'.
+        best_f1: also 'best_f1', the highest F1 of all thresholds, and 'best_f1_threshold', the
+            highest score that gives it (pixels with this score or more are called anomalous).
 
     Returns:
-        `{"auroc", "ap", "fpr95"}` as fractions of 1; all NaN, with a warning, where one of the
-        two classes has no pixel. The inputs are not changed.
+        `{"auroc", "ap", "fpr95"}` as fractions of 1, and what else was asked for; all NaN, with a
+        warning, where one of the two classes has no pixel. An AUROC below 0.3 gives a warning as
+        well: the sign of the scores may be wrong; it is never changed here.
 
     Raises:
-        ValueError: shapes differ, a score is NaN or infinite, or a label has another value.
+        ValueError: shapes differ, a score is NaN or infinite, a label has another value, or a
+            true-positive rate is not in (0, 1].
         TypeError: scores or labels are not real numbers.
 
     Example:
@@ -91,15 +84,19 @@ def pixel_metrics(scores: Any, labels: Any, *, ignore_index: int = IGNORE) -> di
         0.75
     """
     scores, labels = checked_arrays(scores, labels, ignore_index)
-    pieces = list(_slices(scores.size))
+    pieces = list(slices(scores.size))
     anomalous = np.concatenate([scores[s][labels[s] == ANOMALY] for s in pieces] or [scores])
     num_known = sum(np.count_nonzero(labels[s] == KNOWN) for s in pieces)
     known = (scores[s][labels[s] == KNOWN] for s in pieces)
-    return _metrics_from_counts(_rank_anomalous(known, anomalous, num_known))
+    return _metrics(rank_anomalous(known, anomalous, num_known), tprs, best_f1)
 
 
 def metrics_from_scores(
-    known: np.ndarray | Sequence[np.ndarray], anomalous: np.ndarray | Sequence[np.ndarray]
+    known: np.ndarray | Sequence[np.ndarray],
+    anomalous: np.ndarray | Sequence[np.ndarray],
+    *,
+    tprs: Sequence[float] = (0.95,),
+    best_f1: bool = False,
 ) -> dict[str, float]:
     """The same metrics from scores that are already apart by class.
 
@@ -107,6 +104,8 @@ def metrics_from_scores(
         known: scores of known pixels, an array of any shape or a sequence of such (for example
             one per image, which are then never joined into one).
         anomalous: scores of anomalous pixels, likewise.
+        tprs: as in `pixel_metrics`.
+        best_f1: as in `pixel_metrics`.
 
     Returns:
         As `pixel_metrics`. The inputs are not changed.
@@ -115,9 +114,8 @@ def metrics_from_scores(
         ValueError: a score is NaN or infinite.
         TypeError: scores are not real numbers.
     """
-    known, anomalous = checked_parts(known), checked_parts(anomalous)
-    joined = np.concatenate(anomalous) if anomalous else np.empty(0, np.float32)
-    return _metrics_from_counts(_rank_anomalous(known, joined, sum(part.size for part in known)))
+    counts = _rank_parts(checked_parts(known), checked_parts(anomalous))
+    return _metrics(counts, tprs, best_f1)
 
 
 def split_scores(scores: Any, labels: Any, *, ignore_index: int = IGNORE) -> SplitScores:
@@ -131,23 +129,36 @@ class PixelMetrics:
     """Collects scores image by image; `compute` gives the metrics over all pixels so far.
 
     The result depends neither on the order of the updates nor on how the pixels are divided among
-    updates and merged objects. Memory: the valid scores, 4 bytes per pixel for float32.
+    updates and merged objects. Objects can be pickled, and merged where they arrive.
 
     Args:
-        mode: 'exact', the only one so far.
+        mode: 'exact' keeps the valid scores, 4 bytes per pixel for float32. 'streaming' keeps
+            counts over fine bins (`ood_seg.metrics.streaming`): less than 64 MiB in all, whatever
+            the number of images and the range of the scores; `compute` then gives values close to
+            the exact ones (AP within 0.01 points), `bounds` ranges that surely contain them.
+            Float64 scores are rounded to float32 there. 'auto' is exact until the scores take
+            more than `memory`, then they are poured into the counts.
+        memory: bytes that 'auto' may collect.
 
     Raises:
         ValueError: another mode.
     """
 
-    def __init__(self, mode: str = "exact") -> None:
+    def __init__(self, mode: str = "exact", *, memory: int = 2 * 2**30) -> None:
         if mode not in MODES:
             known_modes = ", ".join(repr(name) for name in MODES)
             raise ValueError(f"PixelMetrics has no mode {mode!r}; available: {known_modes}")
         self.mode = mode
+        self.memory = memory
         self._known: list[np.ndarray] = []
         self._anomalous: list[np.ndarray] = []
         self._num_ignored = 0
+        self._table = ScoreTable() if mode == "streaming" else None
+
+    @property
+    def mode_used(self) -> str:
+        """'exact' or 'streaming': which the numbers come from; 'auto' may change over."""
+        return "exact" if self._table is None else "streaming"
 
     def update(self, scores: Any, labels: Any, *, ignore_index: int = IGNORE) -> None:
         """Add the pixels of one or more images; arguments and errors as in `pixel_metrics`."""
@@ -155,34 +166,88 @@ class PixelMetrics:
 
     def add(self, split: SplitScores) -> None:
         """Add scores that `split_scores` has checked and divided."""
+        self._num_ignored += split.num_ignored
+        if self._table is not None:
+            self._table.add(split.known, split.anomalous)
+            return
         self._known.append(split.known)
         self._anomalous.append(split.anomalous)
-        self._num_ignored += split.num_ignored
+        if self.mode == "auto" and self._collected_bytes() > self.memory:
+            self._start_streaming()
 
     def merge(self, other: PixelMetrics) -> None:
         """Add all pixels of `other`, which stays as it is.
 
         Raises:
             TypeError: `other` is no `PixelMetrics`.
+            ValueError: this one is exact, but `other` has counts only.
         """
         if not isinstance(other, PixelMetrics):
             raise TypeError(f"merge expects a PixelMetrics, got {type(other).__name__}")
-        self._known.extend(other._known)
-        self._anomalous.extend(other._anomalous)
+        if other._table is not None:
+            if self.mode == "exact":
+                raise ValueError(
+                    "a PixelMetrics of mode 'exact' cannot take in one that streams, whose scores "
+                    "are gone; merge into one of mode 'streaming' or 'auto'"
+                )
+            self._start_streaming()
+            self._table.merge(other._table)
+        for known, anomalous in list(zip(other._known, other._anomalous, strict=True)):
+            self.add(SplitScores(known, anomalous, 0))
         self._num_ignored += other._num_ignored
 
-    def compute(self) -> dict[str, float]:
+    def all_reduce(self, group: object = None, device: str | torch.device = "cpu") -> None:
+        """Give every process of `torch.distributed` the pixels of all; see `ScoreTable`.
+
+        The mode 'auto' streams from here on, whatever it held.
+
+        Raises:
+            ValueError: the mode is 'exact'.
+        """
+        if self.mode == "exact":
+            raise ValueError(
+                "all_reduce needs counts of a fixed size; use mode 'streaming', or gather the "
+                "objects of all processes and merge them"
+            )
+        self._start_streaming()
+        self._table.all_reduce(group, device)
+        ignored = torch.tensor(self._num_ignored, device=device)
+        torch.distributed.all_reduce(ignored, group=group)
+        self._num_ignored = int(ignored)
+
+    def compute(
+        self, *, tprs: Sequence[float] = (0.95,), best_f1: bool = False
+    ) -> dict[str, float]:
         """Metrics over all pixels so far, as `pixel_metrics` gives them; may be called again."""
-        return metrics_from_scores(self._known, self._anomalous)
+        return _metrics(self.rank_counts(), tprs, best_f1)
+
+    def bounds(
+        self, *, tprs: Sequence[float] = (0.95,), best_f1: bool = False
+    ) -> dict[str, tuple[float, float]]:
+        """For each metric a range that surely contains its exact value.
+
+        With float64 scores in streaming mode that is the value of the scores rounded to float32.
+        """
+        return bounds_from_counts(self.rank_counts(), tprs=tprs, best_f1=best_f1)
+
+    def rank_counts(self) -> RankCounts:
+        """What the metrics and curves (`ood_seg.metrics.curves`) are computed from."""
+        if self._table is not None:
+            return self._table.rank_counts()
+        return _rank_parts(self._known, self._anomalous)
 
     @property
     def num_known(self) -> int:
         """Known pixels so far."""
+        if self._table is not None:
+            return self._table.num_known
         return sum(part.size for part in self._known)
 
     @property
     def num_anomalous(self) -> int:
         """Anomalous pixels so far."""
+        if self._table is not None:
+            return self._table.num_anomalous
         return sum(part.size for part in self._anomalous)
 
     @property
@@ -190,68 +255,36 @@ class PixelMetrics:
         """Ignored pixels so far."""
         return self._num_ignored
 
+    def _collected_bytes(self) -> int:
+        return sum(part.nbytes for part in (*self._known, *self._anomalous))
 
-def _rank_anomalous(
-    known: Iterable[np.ndarray], anomalous: np.ndarray, num_known: int
-) -> RankCounts:
-    """Count the known scores below and at every distinct anomalous score.
-
-    `known` is read once, in order; at most one piece per thread and one in waiting are in memory.
-    Pieces hold several times as many scores as are looked up in each, so that looking up stays
-    cheaper than sorting even where half of all pixels are anomalous.
-    """
-    distinct, counts = np.unique(anomalous, return_counts=True)
-    below = np.zeros(distinct.size, np.int64)
-    equal = np.zeros(distinct.size, np.int64)
-    workers = min(torch.get_num_threads(), _MOST_THREADS)
-    pending: deque = deque()
-
-    def collect() -> None:
-        piece_below, tied, piece_equal = pending.popleft().result()
-        np.add(below, piece_below, out=below)
-        equal[tied] += piece_equal
-
-    # NumPy lets go of the interpreter lock while it sorts and searches, so threads do help.
-    with ThreadPoolExecutor(workers) as pool:
-        for piece in _regroup(known, max(_PIECE, 4 * distinct.size)):
-            pending.append(pool.submit(_rank_in_piece, piece, distinct))
-            if len(pending) > workers:
-                collect()
-        while pending:
-            collect()
-    return RankCounts(counts, below, equal, num_known)
+    def _start_streaming(self) -> None:
+        """Pour the collected scores into the table; nothing is lost but their exact values."""
+        if self._table is None:
+            self._table = ScoreTable()
+            while self._known:
+                self._table.add(self._known.pop(), self._anomalous.pop())
 
 
-def _rank_in_piece(
-    piece: np.ndarray, distinct: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Scores of `piece` below each of `distinct`; which of these are tied; how many tie there."""
-    ordered = np.sort(piece)
-    below = np.searchsorted(ordered, distinct, side="left")
-    # Most anomalous scores tie with no score of the piece: only the others need a second search.
-    tied = np.flatnonzero(ordered[np.minimum(below, ordered.size - 1)] == distinct)
-    equal = np.searchsorted(ordered, distinct[tied], side="right") - below[tied]
-    return below, tied, equal
+def _rank_parts(known: Sequence[np.ndarray], anomalous: Sequence[np.ndarray]) -> RankCounts:
+    joined = np.concatenate(anomalous) if anomalous else np.empty(0, np.float32)
+    return rank_anomalous(known, joined, sum(part.size for part in known))
 
 
-def _metrics_from_counts(counts: RankCounts) -> dict[str, float]:
-    """The three metrics; NaN with a warning where a class is absent."""
-    num_known, num_anomalous = counts.num_known, int(counts.anomalous.sum())
-    if not num_known or not num_anomalous:
-        _warn_absent_class(num_known, num_anomalous)
-        return {"auroc": float("nan"), "ap": float("nan"), "fpr95": float("nan")}
-    weights = counts.anomalous / num_anomalous
-    # At the threshold t everything with a score >= t is called anomalous.
-    true_positives = np.cumsum(counts.anomalous[::-1])[::-1]
-    false_positives = num_known - counts.known_below
-    precision = true_positives / (true_positives + false_positives)
-    # Whole numbers decide about "at least 95 %": 19 of 20 suffice, whatever 0.95 rounds to.
-    enough = np.flatnonzero(20 * true_positives >= 19 * num_anomalous)
-    return {
-        "auroc": float(weights @ ((counts.known_below + counts.known_equal / 2) / num_known)),
-        "ap": float(weights @ precision),
-        "fpr95": float(false_positives[enough[-1]] / num_known),
-    }
+def _metrics(counts: RankCounts, tprs: Sequence[float], best_f1: bool) -> dict[str, float]:
+    """`metrics_from_counts` with warnings where the numbers call for one."""
+    metrics = metrics_from_counts(counts, tprs=tprs, best_f1=best_f1)
+    num_anomalous = int(counts.anomalous.sum())
+    if not counts.num_known or not num_anomalous:
+        _warn_absent_class(counts.num_known, num_anomalous)
+    elif metrics["auroc"] < _INVERTED:
+        warnings.warn(
+            f"AUROC is {metrics['auroc']:.3f}, far below 0.5: known pixels score higher than "
+            "anomalous ones. Higher must mean more anomalous; if these are confidences or "
+            "negative energies, negate them. Nothing was changed here.",
+            stacklevel=3,
+        )
+    return metrics
 
 
 def _warn_absent_class(num_known: int, num_anomalous: int) -> None:
@@ -270,26 +303,3 @@ def _warn_absent_class(num_known: int, num_anomalous: int) -> None:
         "label mapping of the data set.",
         stacklevel=4,
     )
-
-
-def _slices(size: int) -> Iterator[slice]:
-    """Consecutive slices of one piece each that cover `size` items."""
-    return (slice(start, start + _PIECE) for start in range(0, size, _PIECE))
-
-
-def _regroup(arrays: Iterable[np.ndarray], length: int) -> Iterator[np.ndarray]:
-    """Cut long flat arrays and join short ones: pieces of 1/2 to 3/2 `length`, the last of less.
-
-    A whole array that fits is passed on as it is, without a copy.
-    """
-    waiting: list[np.ndarray] = []
-    size = 0
-    for array in arrays:
-        for start in range(0, array.size, length):
-            waiting.append(array[start : start + length])
-            size += waiting[-1].size
-            if 2 * size >= length:
-                yield waiting[0] if len(waiting) == 1 else np.concatenate(waiting)
-                waiting, size = [], 0
-    if waiting:
-        yield np.concatenate(waiting)

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
-from ood_seg.metrics import PixelMetrics, metrics_from_scores, pixel, pixel_metrics
+from ood_seg.metrics import PixelMetrics, metrics_from_scores, pixel, pixel_metrics, ranking
+from ood_seg.metrics.rank_metrics import metrics_from_counts
 
 NAMES = ("auroc", "ap", "fpr95")
 
@@ -57,7 +58,7 @@ class TestAgainstReferences:
     @pytest.mark.parametrize("kind", KINDS)
     def test_equals_sklearn_over_many_pieces(self, kind, monkeypatch):
         # 64 pixels to a piece: the image is cut in nearly a hundred, which two threads share.
-        monkeypatch.setattr(pixel, "_PIECE", 64)
+        monkeypatch.setattr(ranking, "PIECE", 64)
         monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
         scores, labels = random_pixels(kind)
         expected = sklearn_metrics(scores, labels)
@@ -76,7 +77,7 @@ class TestAgainstReferences:
         if not {0, 1} <= set(labels.tolist()):
             return
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(pixel, "_PIECE", piece)
+            patch.setattr(ranking, "PIECE", piece)
             result = pixel_metrics(scores, labels)
         assert result == pytest.approx(sklearn_metrics(scores, labels), abs=1e-9)
 
@@ -246,9 +247,9 @@ class TestPixelMetrics:
         assert metrics.compute()["auroc"] == 1
         assert pixel.split_scores(scores, [1, 0]).known.dtype == np.float32
 
-    @pytest.mark.parametrize("mode", ["streaming", "Exact", None])
+    @pytest.mark.parametrize("mode", ["stream", "Exact", None])
     def test_unknown_mode_lists_what_exists(self, mode):
-        with pytest.raises(ValueError, match="available: 'exact'"):
+        with pytest.raises(ValueError, match="available: 'exact', 'streaming', 'auto'"):
             PixelMetrics(mode)
 
     def test_merge_of_something_else(self):
@@ -331,7 +332,7 @@ class TestBadInput:
 
     @pytest.mark.parametrize("piece", [64, 2**18])
     def test_inputs_are_unchanged(self, piece, monkeypatch):
-        monkeypatch.setattr(pixel, "_PIECE", piece)
+        monkeypatch.setattr(ranking, "PIECE", piece)
         scores, labels = random_pixels("random")
         kept = scores.copy(), labels.copy()
         tensors = torch.from_numpy(scores), torch.from_numpy(labels)
@@ -354,7 +355,7 @@ class TestPieces:
     def test_regroup_keeps_every_item_in_order(self, sizes, length):
         items = np.arange(sum(sizes))
         arrays = np.split(items, np.cumsum(sizes)[:-1]) if sizes else []
-        pieces = list(pixel._regroup(arrays, length))
+        pieces = list(ranking._regroup(arrays, length))
         joined = np.concatenate(pieces) if pieces else items
         np.testing.assert_array_equal(joined, items)
         assert all(piece.size <= 1.5 * length for piece in pieces)
@@ -376,10 +377,14 @@ class TestPieces:
     def test_large_counts_do_not_overflow(self):
         # 10^10 known times 10^10 anomalous pixels: the product passes 2^63.
         many = 10**10
-        counts = pixel.RankCounts(
-            np.array([many // 2, many // 2]), np.array([many // 4, many]), np.zeros(2, int), many
+        counts = ranking.RankCounts(
+            np.array([many // 2, many // 2]),
+            np.array([many // 4, many]),
+            np.zeros(2, int),
+            many,
+            np.array([0, 1]),
         )
-        result = pixel._metrics_from_counts(counts)
+        result = metrics_from_counts(counts)
         # Below the lower half of the anomalies lies a quarter of the known, below the other all.
         expected = {"auroc": 0.625, "ap": (1 + 1 / 1.75) / 2, "fpr95": 0.75}
         assert result == pytest.approx(expected, abs=1e-12)

@@ -1,0 +1,111 @@
+"""Where the anomalous scores stand among the known ones: all that the pixel metrics depend on.
+
+All of them change only at the anomalous scores. So the known pixels, nearly all of a road scene,
+are never sorted as a whole nor copied as a whole: they pass by in pieces, each is sorted alone,
+and the anomalous scores are looked up in it. That is exact, because such counts add up.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+# Pixels per piece. 2**18 float32 scores (1 MiB) are sorted within a core's own cache.
+PIECE = 2**18
+
+# Beyond this the pieces are not selected fast enough to keep more threads busy.
+_MOST_THREADS = 8
+
+
+class RankCounts(NamedTuple):
+    """Where the anomalous scores stand among the known ones.
+
+    A group is a distinct anomalous score, or a bin of scores that holds anomalous pixels. The
+    order of the pixels within a bin is unknown: the metrics then are estimates, and have bounds.
+
+    Attributes:
+        anomalous: anomalous pixels of each group, by ascending score, int64 `(D,)`.
+        known_below: known pixels below the group, int64 `(D,)`.
+        known_equal: known pixels in the group, int64 `(D,)`.
+        num_known: known pixels in total.
+        scores: lowest score of each group, `(D,)`.
+        unresolved: whether pixels of a group may differ in score, bool `(D,)`; None if nowhere.
+    """
+
+    anomalous: np.ndarray
+    known_below: np.ndarray
+    known_equal: np.ndarray
+    num_known: int
+    scores: np.ndarray
+    unresolved: np.ndarray | None = None
+
+
+def rank_anomalous(
+    known: Iterable[np.ndarray], anomalous: np.ndarray, num_known: int
+) -> RankCounts:
+    """Count the known scores below and at every distinct anomalous score.
+
+    `known` is read once, in order; at most one piece per thread and one in waiting are in memory.
+    Pieces hold several times as many scores as are looked up in each, so that looking up stays
+    cheaper than sorting even where half of all pixels are anomalous.
+    """
+    distinct, counts = np.unique(anomalous, return_counts=True)
+    below = np.zeros(distinct.size, np.int64)
+    equal = np.zeros(distinct.size, np.int64)
+    workers = min(torch.get_num_threads(), _MOST_THREADS)
+    pending: deque = deque()
+
+    def collect() -> None:
+        piece_below, tied, piece_equal = pending.popleft().result()
+        np.add(below, piece_below, out=below)
+        equal[tied] += piece_equal
+
+    # NumPy lets go of the interpreter lock while it sorts and searches, so threads do help.
+    with ThreadPoolExecutor(workers) as pool:
+        for piece in _regroup(known, max(PIECE, 4 * distinct.size)):
+            pending.append(pool.submit(_rank_in_piece, piece, distinct))
+            if len(pending) > workers:
+                collect()
+        while pending:
+            collect()
+    return RankCounts(counts, below, equal, num_known, distinct)
+
+
+def slices(size: int) -> Iterator[slice]:
+    """Consecutive slices of one piece each that cover `size` items."""
+    return (slice(start, start + PIECE) for start in range(0, size, PIECE))
+
+
+def _rank_in_piece(
+    piece: np.ndarray, distinct: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Scores of `piece` below each of `distinct`; which of these are tied; how many tie there."""
+    ordered = np.sort(piece)
+    below = np.searchsorted(ordered, distinct, side="left")
+    # Most anomalous scores tie with no score of the piece: only the others need a second search.
+    tied = np.flatnonzero(ordered[np.minimum(below, ordered.size - 1)] == distinct)
+    equal = np.searchsorted(ordered, distinct[tied], side="right") - below[tied]
+    return below, tied, equal
+
+
+def _regroup(arrays: Iterable[np.ndarray], length: int) -> Iterator[np.ndarray]:
+    """Cut long flat arrays and join short ones: pieces of 1/2 to 3/2 `length`, the last of less.
+
+    A whole array that fits is passed on as it is, without a copy.
+    """
+    waiting: list[np.ndarray] = []
+    size = 0
+    for array in arrays:
+        for start in range(0, array.size, length):
+            waiting.append(array[start : start + length])
+            size += waiting[-1].size
+            if 2 * size >= length:
+                yield waiting[0] if len(waiting) == 1 else np.concatenate(waiting)
+                waiting, size = [], 0
+    if waiting:
+        yield np.concatenate(waiting)
