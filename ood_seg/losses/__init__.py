@@ -10,6 +10,12 @@ from ood_seg.losses.contrastive import (
 )
 from ood_seg.losses.distillation import distillation_loss
 from ood_seg.losses.energy import EnergyLoss, energy_loss
+from ood_seg.losses.joint import (
+    CrossEntropyBalancedEnergyLoss,
+    CrossEntropyEnergyLoss,
+    cross_entropy_balanced_energy_loss,
+    cross_entropy_energy_loss,
+)
 from ood_seg.losses.meta_ood import MetaOODLoss, meta_ood_loss
 from ood_seg.losses.outlier_exposure import OutlierExposureLoss, outlier_exposure_loss
 from ood_seg.losses.residual_pattern import ResidualPatternLoss, residual_pattern_loss
@@ -21,6 +27,8 @@ __all__ = [
     "BalancedEnergyLoss",
     "BalancedSparsityLoss",
     "ContextRobustContrastiveLoss",
+    "CrossEntropyBalancedEnergyLoss",
+    "CrossEntropyEnergyLoss",
     "EnergyLoss",
     "MetaOODLoss",
     "OutlierExposureLoss",
@@ -31,6 +39,8 @@ __all__ = [
     "balanced_energy_loss",
     "checked_prior",
     "context_robust_contrastive_loss",
+    "cross_entropy_balanced_energy_loss",
+    "cross_entropy_energy_loss",
     "distillation_loss",
     "energy_loss",
     "log_balance",

@@ -60,8 +60,8 @@ class _GlobalSum(torch.autograd.Function):
         return gradient * dist.get_world_size()
 
 
-def checked_logits(logits: Tensor, labels: Tensor) -> Tensor:
-    """Check that `logits (N, C, *)` and `labels (N, *)` fit; half precision becomes float32.
+def check_logits(logits: Tensor, labels: Tensor) -> None:
+    """Check that `logits (N, C, *)` and `labels (N, *)` fit.
 
     Raises:
         TypeError: if the logits are not floating point or the labels not integer.
@@ -76,16 +76,26 @@ def checked_logits(logits: Tensor, labels: Tensor) -> Tensor:
         raise ValueError(
             f"labels must be {expected} for logits {tuple(logits.shape)}, got {tuple(labels.shape)}"
         )
+
+
+def checked_logits(logits: Tensor, labels: Tensor) -> Tensor:
+    """The logits after `check_logits`; half precision becomes float32."""
+    check_logits(logits, labels)
     return logits.float() if logits.dtype in _HALF_TYPES else logits
 
 
-def check_classes(labels: Tensor, known_mask: Tensor, num_classes: int) -> None:
-    """Raise ValueError if a known pixel's label is no class."""
-    known = labels[known_mask]
-    if known.numel() and not (known.min() >= 0 and known.max() < num_classes):
-        raise ValueError(
-            f"known labels must be 0..{num_classes - 1}, got {int(known.min())}..{int(known.max())}"
-        )
+def class_labels(labels: Tensor, known_mask: Tensor, num_classes: int) -> Tensor:
+    """Labels of the known pixels as int64, zero elsewhere.
+
+    Raises:
+        ValueError: if a known pixel's label is no class.
+    """
+    classes = labels.where(known_mask, 0).long()
+    if classes.numel():
+        low, high = (int(value) for value in classes.aminmax())
+        if low < 0 or high >= num_classes:
+            raise ValueError(f"known labels must be 0..{num_classes - 1}, got {low}..{high}")
+    return classes
 
 
 def means(*pairs: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
@@ -99,13 +109,3 @@ def means(*pairs: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
     sums, counts = global_sum(*values).view(-1, 2).unbind(dim=1)
     present = counts > 0
     return sums / counts.where(present, torch.ones_like(counts)), present
-
-
-def mean_of_present(*pairs: tuple[Tensor, Tensor]) -> Tensor:
-    """Mean of those `means` that have pixels; zero, with a gradient of zero, when none has.
-
-    `0.5 * (L_in + L_out)` when both kinds of pixels occur, the one term alone otherwise, as the
-    released balanced energy code does for batches without outliers.
-    """
-    values, present = means(*pairs)
-    return values.sum() / present.sum().clamp(min=1)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ood_seg.labels import IGNORE, OUTLIER, split_labels
-from ood_seg.losses._common import check_classes, checked_logits, means
+from ood_seg.losses._common import checked_logits, class_labels, means
 from ood_seg.scores import energy
 from ood_seg.smoothing import gaussian_smooth
 
@@ -67,13 +67,12 @@ def abstention_loss(
     known_mask, outlier_mask = split_labels(
         labels, outlier_index=outlier_index, ignore_index=ignore_index
     )
-    check_classes(labels, known_mask, logits.shape[1] - 1)
+    classes = class_labels(labels, known_mask, logits.shape[1] - 1).unsqueeze(1)
     log_total = logits.logsumexp(dim=1)
     reward = gaussian_smooth(energy(logits[:, :-1]).square(), kernel_size, sigma)
     log_reward = reward.clamp(min=torch.finfo(reward.dtype).tiny).log()
     log_abstention = logits[:, -1] - log_total - log_reward
 
-    classes = labels.where(known_mask, 0).long().unsqueeze(1)
     log_known = logits.gather(1, classes).squeeze(1) - log_total
     gains = torch.logaddexp(log_known, log_abstention)
     log_outlier = logits[:, :-1].movedim(1, -1)[outlier_mask] - log_total[outlier_mask][:, None]

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
-from ood_seg.labels import IGNORE, OUTLIER, split_labels
-from ood_seg.losses._common import checked_logits, global_max, mean_of_present
-from ood_seg.losses.balance import PriorModule, checked_prior, log_balance
-from ood_seg.scores import energy
+from ood_seg.labels import IGNORE, OUTLIER
+from ood_seg.losses._energy_terms import Balance, energy_terms
+from ood_seg.losses.balance import PriorModule
 
 
 def balanced_energy_loss(
@@ -63,54 +61,24 @@ def balanced_energy_loss(
     Raises:
         TypeError, ValueError: for types, shapes or priors that do not fit.
     """
-    logits = checked_logits(logits, labels)
-    prior = checked_prior(prior, logits.shape[1])
-    known_mask, outlier_mask = split_labels(
-        labels, outlier_index=outlier_index, ignore_index=ignore_index
-    )
-    scores = energy(logits, temperature)
-    known = (scores[known_mask] - margin_in).relu().square()
-    hinges, weights = _balanced_hinge(
-        scores[outlier_mask],
-        logits.movedim(1, -1)[outlier_mask],  # Z is needed on these pixels alone
-        prior,
-        detach_balance=detach_balance,
-        margin_out=margin_out,
+    balance = Balance(
+        prior=prior,
         alpha=alpha,
         margin_gamma=gamma if margin_gamma is None else margin_gamma,
         weight_gamma=gamma if weight_gamma is None else weight_gamma,
+        detach=detach_balance,
     )
-    return mean_of_present(
-        (known.sum(), known_mask.sum()), ((hinges * weights).sum(), weights.sum())
+    loss, _ = energy_terms(
+        logits,
+        labels,
+        margin_in=margin_in,
+        margin_out=margin_out,
+        temperature=temperature,
+        outlier_index=outlier_index,
+        ignore_index=ignore_index,
+        balance=balance,
     )
-
-
-def _balanced_hinge(
-    energies: Tensor,
-    logits: Tensor,
-    prior: Tensor,
-    *,
-    detach_balance: bool,
-    margin_out: float,
-    alpha: float,
-    margin_gamma: float,
-    weight_gamma: float,
-) -> tuple[Tensor, Tensor]:
-    """Raised outlier hinges and their weights over M pixels; see `balanced_energy_loss`."""
-    if detach_balance:
-        logits = logits.detach()
-    log_z_margin = log_balance(logits, prior, margin_gamma) if alpha else None
-    margins = margin_out + alpha * log_z_margin.exp() if alpha else margin_out
-    hinges = (margins - energies).relu().square()
-    if weight_gamma == 0:  # equal weights
-        return hinges, torch.ones_like(hinges)
-    if alpha and weight_gamma == margin_gamma:
-        log_z_weight = log_z_margin
-    else:
-        log_z_weight = log_balance(logits, prior, weight_gamma)
-    # Weights matter up to a factor; relative to the largest their sum cannot underflow to zero.
-    largest = log_z_weight.detach().amax() if len(hinges) else hinges.new_tensor(-torch.inf)
-    return hinges, (log_z_weight - global_max(largest)).exp()
+    return loss
 
 
 class BalancedEnergyLoss(PriorModule):

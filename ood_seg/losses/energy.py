@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from ood_seg.labels import IGNORE, OUTLIER, split_labels
-from ood_seg.losses._common import checked_logits, mean_of_present
-from ood_seg.scores import energy
+from ood_seg.labels import IGNORE, OUTLIER
+from ood_seg.losses._energy_terms import energy_terms
 
 
 def energy_loss(
@@ -26,7 +25,8 @@ def energy_loss(
 
     Source: Liu et al., "Energy-based Out-of-distribution Detection", NeurIPS 2020, eq. 7-8, with
     the factor one half of the code released with Choi et al., CVPR 2023. A term without pixels
-    is left out of the mean; a batch with only ignored pixels gives zero.
+    is left out of the mean; a batch with only ignored pixels gives zero. The gradient is analytic
+    and can be taken once.
 
     Args:
         logits: `(N, C, *)`; half precision is computed in float32.
@@ -49,15 +49,16 @@ def energy_loss(
         >>> labels[:, 2:4, 2:4] = 254
         >>> energy_loss(logits, labels, margin_in=-12.0, margin_out=-6.0).backward()
     """
-    logits = checked_logits(logits, labels)
-    known_mask, outlier_mask = split_labels(
-        labels, outlier_index=outlier_index, ignore_index=ignore_index
+    loss, _ = energy_terms(
+        logits,
+        labels,
+        margin_in=margin_in,
+        margin_out=margin_out,
+        temperature=temperature,
+        outlier_index=outlier_index,
+        ignore_index=ignore_index,
     )
-    scores = energy(logits, temperature)
-    return mean_of_present(
-        ((scores[known_mask] - margin_in).relu().square().sum(), known_mask.sum()),
-        ((margin_out - scores[outlier_mask]).relu().square().sum(), outlier_mask.sum()),
-    )
+    return loss
 
 
 class EnergyLoss(nn.Module):
@@ -85,21 +86,18 @@ class EnergyLoss(nn.Module):
         ignore_index: int = IGNORE,
     ) -> None:
         super().__init__()
-        self.margin_in = margin_in
-        self.margin_out = margin_out
-        self.temperature = temperature
         self.loss_weight = loss_weight
         self.loss_name = loss_name
-        self.outlier_index = outlier_index
-        self.ignore_index = ignore_index
+        self.options = {
+            "margin_in": margin_in,
+            "margin_out": margin_out,
+            "temperature": temperature,
+            "outlier_index": outlier_index,
+            "ignore_index": ignore_index,
+        }
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
-        return self.loss_weight * energy_loss(
-            logits,
-            labels,
-            margin_in=self.margin_in,
-            margin_out=self.margin_out,
-            temperature=self.temperature,
-            outlier_index=self.outlier_index,
-            ignore_index=self.ignore_index,
-        )
+        return self.loss_weight * energy_loss(logits, labels, **self.options)
+
+    def extra_repr(self) -> str:
+        return ", ".join(f"{name}={value}" for name, value in self.options.items())

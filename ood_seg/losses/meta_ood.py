@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ood_seg.labels import IGNORE, OUTLIER, split_labels
-from ood_seg.losses._common import check_classes, checked_logits, means
+from ood_seg.losses._common import checked_logits, class_labels, means
 from ood_seg.losses.outlier_exposure import uniform_cross_entropy
 
 
@@ -46,8 +46,7 @@ def meta_ood_loss(
     known_mask, outlier_mask = split_labels(
         labels, outlier_index=outlier_index, ignore_index=ignore_index
     )
-    check_classes(labels, known_mask, logits.shape[1])
-    classes = labels.long().masked_fill(~known_mask, -1)
+    classes = class_labels(labels, known_mask, logits.shape[1]).masked_fill(~known_mask, -1)
     known = F.cross_entropy(logits, classes, ignore_index=-1, reduction="sum")
     outliers = uniform_cross_entropy(logits, outlier_mask).sum()
     total = (1 - outlier_weight) * known + outlier_weight * outliers

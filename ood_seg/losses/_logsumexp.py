@@ -1,0 +1,140 @@
+"""Log-sum-exps over classes, with an analytic gradient that is written in blocks.
+
+The energy losses are functions of a few numbers a pixel: the logsumexp over classes, the logit of
+the label and, for outliers, logsumexps with the prior added. `pixel_sums` gives these. Forward it
+reads the logits once; backward it reads them again and writes their gradient once, in their own
+type. Nothing else is as large as the logits, where autograd makes several such tensors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+# Pixels a block: on a CPU all classes of a block stay in the cache, on a GPU launches are few.
+_CPU_BLOCK, _GPU_BLOCK = 2**15, 2**20
+
+
+class PixelSums(NamedTuple):
+    """See `pixel_sums`."""
+
+    logsumexps: Tensor
+    picked: Tensor | None
+    shifted: Tensor | None
+
+
+def pixel_sums(
+    logits: Tensor,
+    temperature: float = 1.0,
+    *,
+    classes: Tensor | None = None,
+    mask: Tensor | None = None,
+    shifts: Tensor | None = None,
+) -> PixelSums:
+    """Log-sum-exps over the classes of every pixel, differentiable once.
+
+    Args:
+        logits: `f`, `(N, C, *)`; half precision is computed in float32.
+        temperature: `T`.
+        classes: `(N, *)`, 0..C-1: which logit to pick; or None.
+        mask: `(N, *)` bool: the M pixels for `shifts`; or None.
+        shifts: `s`, `(R, C)`, may hold `-inf`; or None. No gradient reaches it.
+
+    Returns:
+        `logsumexps`: `logsumexp(f / T)`, `(N, *)`. `picked`: `f` of `classes`, `(N, *)`, or None.
+        `shifted`: `logsumexp(f + s_r)` of the masked pixels in order, `(R, M)`, or None.
+
+    Raises:
+        ValueError: if the temperature is not positive.
+    """
+    if not temperature > 0:
+        raise ValueError(f"temperature must be positive, got {temperature}")
+    size = (logits.shape[0], *logits.shape[2:])
+    # (S, C, P): images and their pixels; the images of a classifier are the pixels of one.
+    flat = logits.t().unsqueeze(0) if logits.ndim == 2 else logits.flatten(2)
+    if classes is not None:
+        classes = classes.reshape(flat.shape[0], 1, -1)
+    positions = []
+    if shifts is not None:
+        positions = [row.nonzero().squeeze(1) for row in mask.reshape(flat.shape[0], -1)]
+    sums, picked, shifted = _PixelSums.apply(flat, temperature, classes, shifts, *positions)
+    return PixelSums(sums.view(size), None if picked is None else picked.view(size), shifted)
+
+
+class _PixelSums(torch.autograd.Function):
+    """`pixel_sums` of `(S, C, P)`; positions `(M_s,)` of the masked pixels of each image."""
+
+    @staticmethod
+    def forward(ctx, logits, temperature, classes, shifts, *positions):
+        dtype = torch.promote_types(logits.dtype, torch.float32)
+        sums = logits.new_empty((logits.shape[0], logits.shape[2]), dtype=dtype)
+        for image, part in _blocks(logits):
+            block = _scaled(logits[image, :, part], temperature, dtype)
+            torch.logsumexp(block, dim=0, out=sums[image, part])
+        picked = None if classes is None else logits.gather(1, classes).squeeze(1).to(dtype)
+        shifted = None
+        if shifts is not None:
+            shifts = shifts.to(dtype)
+            values = [
+                (logits[image].index_select(1, chosen).to(dtype) + shift[:, None]).logsumexp(dim=0)
+                for shift in shifts
+                for image, chosen in _chosen_blocks(positions)
+            ]
+            shifted = torch.cat(values).view(len(shifts), -1)
+        ctx.temperature = temperature
+        ctx.save_for_backward(logits, sums, classes, shifts, shifted, *positions)
+        ctx.set_materialize_grads(False)
+        return sums, picked, shifted
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, of_sums, of_picked, of_shifted):
+        logits, sums, classes, shifts, shifted, *positions = ctx.saved_tensors
+        gradient = torch.empty_like(logits, memory_format=torch.contiguous_format)
+        weights = torch.zeros_like(sums) if of_sums is None else of_sums / ctx.temperature
+        for image, part in _blocks(logits):
+            block = _scaled(logits[image, :, part], ctx.temperature, sums.dtype)
+            block = (block - sums[image, part]).exp_().mul_(weights[image, part])
+            if of_picked is not None:
+                block.scatter_add_(0, classes[image, :, part], of_picked[image, part][None])
+            gradient[image, :, part] = block
+        if of_shifted is None:
+            return gradient, *[None] * (3 + len(positions))
+        start = 0
+        for image, chosen in _chosen_blocks(positions):
+            span = slice(start, start := start + len(chosen))
+            rows = logits[image].index_select(1, chosen).to(sums.dtype)
+            total = torch.zeros_like(rows)
+            for shift, value, weight in zip(shifts, shifted, of_shifted, strict=True):
+                softmax = (rows + shift[:, None]).sub_(value[span]).exp_()
+                total.addcmul_(softmax, weight[span].expand_as(rows))
+            gradient[image, :, chosen] += total.to(gradient.dtype)
+        return gradient, *[None] * (3 + len(positions))
+
+
+def _scaled(block: Tensor, temperature: float, dtype: torch.dtype) -> Tensor:
+    block = block.to(dtype)
+    return block if temperature == 1 else block / temperature
+
+
+def _block_size(device: torch.device) -> int:
+    return _CPU_BLOCK if device.type == "cpu" else _GPU_BLOCK
+
+
+def _blocks(logits: Tensor) -> Iterator[tuple[int, slice]]:
+    """Every image of `(S, C, P)` with slices of its pixels."""
+    size = _block_size(logits.device)
+    for image in range(logits.shape[0]):
+        for start in range(0, logits.shape[2], size):
+            yield image, slice(start, start + size)
+
+
+def _chosen_blocks(positions: tuple[Tensor, ...]) -> Iterator[tuple[int, Tensor]]:
+    """Every image with parts of its chosen positions."""
+    for image, chosen in enumerate(positions):
+        for part in chosen.split(_block_size(chosen.device)):
+            yield image, part

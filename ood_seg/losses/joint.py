@@ -1,0 +1,144 @@
+"""Cross entropy and an energy loss in one, from one logsumexp."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from ood_seg.labels import IGNORE, OUTLIER
+from ood_seg.losses._energy_terms import Balance, energy_terms
+from ood_seg.losses.balanced_energy import BalancedEnergyLoss
+from ood_seg.losses.energy import EnergyLoss
+
+
+def cross_entropy_energy_loss(
+    logits: Tensor,
+    labels: Tensor,
+    *,
+    energy_weight: float,
+    margin_in: float,
+    margin_out: float,
+    temperature: float = 1.0,
+    outlier_index: int = OUTLIER,
+    ignore_index: int = IGNORE,
+) -> Tensor:
+    """Mean cross entropy of known pixels plus `energy_weight * energy_loss(...)`.
+
+    The same value and gradient as the two losses apart, for the cost of one: at temperature 1
+    both come from one logsumexp, and one gradient is written.
+
+    Args:
+        logits: `(N, C, *)`; half precision is computed in float32.
+        labels: `(N, *)`, integer: 0..C-1, `outlier_index` or `ignore_index`.
+        energy_weight: factor of the energy loss.
+        others: see `energy_loss`.
+
+    Returns:
+        Scalar.
+
+    Raises:
+        TypeError, ValueError: for types, shapes or labels that do not fit.
+    """
+    energy_loss, cross_entropy = energy_terms(
+        logits,
+        labels,
+        margin_in=margin_in,
+        margin_out=margin_out,
+        temperature=temperature,
+        outlier_index=outlier_index,
+        ignore_index=ignore_index,
+        cross_entropy=True,
+    )
+    return cross_entropy + energy_weight * energy_loss
+
+
+def cross_entropy_balanced_energy_loss(
+    logits: Tensor,
+    labels: Tensor,
+    prior: Tensor | Sequence[float],
+    *,
+    energy_weight: float,
+    margin_in: float,
+    margin_out: float,
+    alpha: float,
+    gamma: float,
+    margin_gamma: float | None = None,
+    weight_gamma: float | None = None,
+    temperature: float = 1.0,
+    detach_balance: bool = False,
+    outlier_index: int = OUTLIER,
+    ignore_index: int = IGNORE,
+) -> Tensor:
+    """Mean cross entropy of known pixels plus `energy_weight * balanced_energy_loss(...)`.
+
+    As `cross_entropy_energy_loss`; the other arguments are those of `balanced_energy_loss`.
+    """
+    energy_loss, cross_entropy = energy_terms(
+        logits,
+        labels,
+        margin_in=margin_in,
+        margin_out=margin_out,
+        temperature=temperature,
+        outlier_index=outlier_index,
+        ignore_index=ignore_index,
+        balance=Balance(
+            prior=prior,
+            alpha=alpha,
+            margin_gamma=gamma if margin_gamma is None else margin_gamma,
+            weight_gamma=gamma if weight_gamma is None else weight_gamma,
+            detach=detach_balance,
+        ),
+        cross_entropy=True,
+    )
+    return cross_entropy + energy_weight * energy_loss
+
+
+class CrossEntropyEnergyLoss(EnergyLoss):
+    """Module form of `cross_entropy_energy_loss`, weighted, for `EnergyHead(losses=[...])`.
+
+    It holds the closed-set term, so that the model is built with `closed_set_loss=False`.
+
+    Args:
+        energy_weight: see `cross_entropy_energy_loss`.
+        loss_weight: factor of the whole.
+        others: see `EnergyLoss`.
+    """
+
+    def __init__(
+        self, *, energy_weight: float, loss_name: str = "loss_cross_entropy_energy", **options
+    ) -> None:
+        super().__init__(loss_name=loss_name, **options)
+        self.options["energy_weight"] = energy_weight
+
+    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
+        return self.loss_weight * cross_entropy_energy_loss(logits, labels, **self.options)
+
+
+class CrossEntropyBalancedEnergyLoss(BalancedEnergyLoss):
+    """Module form of `cross_entropy_balanced_energy_loss`, for `EnergyHead(losses=[...])`.
+
+    It holds the closed-set term, so that the model is built with `closed_set_loss=False`.
+
+    Args:
+        prior: see `PriorModule`.
+        energy_weight: see `cross_entropy_energy_loss`.
+        loss_weight: factor of the whole.
+        others: see `BalancedEnergyLoss`.
+    """
+
+    def __init__(
+        self,
+        prior: Sequence[float] | None = None,
+        *,
+        energy_weight: float,
+        loss_name: str = "loss_cross_entropy_balanced_energy",
+        **options,
+    ) -> None:
+        super().__init__(prior, loss_name=loss_name, **options)
+        self.options["energy_weight"] = energy_weight
+
+    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
+        prior = self.prior_on(logits.device)
+        loss = cross_entropy_balanced_energy_loss(logits, labels, prior, **self.options)
+        return self.loss_weight * loss
