@@ -76,18 +76,18 @@ class Source:
         try:
             for name, size, fault in self._entries():
                 where = f"{self.path}: {name!r}"
+                total += size
                 if not stays_inside(name) or "\0" in name:
                     found.problems.append(f"{where} leads out of the folder; refused")
                 elif fault:
                     found.problems.append(f"{where} is {fault}; refused")
-                elif self.is_bounded and total + size > limit:
+                elif self.is_bounded and total > limit:
                     found.problems.append(
                         f"{self.path} declares more than {limit / 1e9:.1f} GB up to {name!r}, "
                         "more than this set can have; refused"
                     )
                     break
                 elif not _is_litter(name):
-                    total += size
                     clean = PurePosixPath(name).as_posix()
                     found.members.append(Member(clean, size, self, len(found.members)))
         except (*ARCHIVE_ERRORS, OSError) as error:
@@ -199,12 +199,15 @@ def open_source(path: str | Path) -> Source:
     try:
         if zipfile.is_zipfile(path):
             return _Zip(path)
-        return _Tar(path)
+        if tarfile.is_tarfile(path):
+            return _Tar(path)
+        reason = "it has no directory of its files"
     except (*ARCHIVE_ERRORS, OSError) as error:
-        raise ValueError(
-            f"source {path} is no folder and no whole zip or tar archive ({error}); "
-            "if its name says that it is one, it is cut off: fetch it again"
-        ) from error
+        reason = str(error)
+    raise ValueError(
+        f"source {path} is no folder and no whole zip or tar archive ({reason}); "
+        "if its name says that it is one, it is cut off: fetch it again"
+    )
 
 
 @contextmanager

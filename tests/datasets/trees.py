@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import tarfile
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -88,3 +90,84 @@ def cityscapes(root: Path, values: object = (0, 18, 255)) -> Path:
     image(root / "leftImg8bit" / "train" / "aachen" / f"{stem}_leftImg8bit.png")
     mask(root / "gtFine" / "train" / "aachen" / f"{stem}_gtFine_labelTrainIds.png", values)
     return root
+
+
+def cityscapes_ids(root: Path, stems: tuple[str, ...] = ("aachen_000000_000019",)) -> Path:
+    """Write pairs as Cityscapes publishes them: label ids, colours and polygons, no trainIds."""
+    for stem in stems:
+        city = stem.partition("_")[0]
+        folder = root / "gtFine" / "train" / city
+        image(root / "leftImg8bit" / "train" / city / f"{stem}_leftImg8bit.png")
+        mask(folder / f"{stem}_gtFine_labelIds.png", (0, 7, 8, 33, 26, 3))
+        image(folder / f"{stem}_gtFine_color.png")
+        (folder / f"{stem}_gtFine_polygons.json").write_text("{}")
+    return root
+
+
+def static_overlays(root: Path, count: int = 30) -> Path:
+    """Write labels and npz overlays of Fishyscapes Static, flat as in its archive."""
+    root.mkdir(parents=True, exist_ok=True)
+    for number in range(count):
+        stem = f"{number:04d}_frankfurt_000001_{number:06d}"
+        mask(root / f"{stem}_labels.png")
+        overlay = np.random.default_rng(number).integers(-300, 301, (*SHAPE, 3), dtype=np.int16)
+        np.savez_compressed(root / f"{stem}_rgb.npz", rgb=overlay)
+    return root
+
+
+def static_images(root: Path, count: int = 30) -> Path:
+    """Write the Cityscapes val images below those overlays, and one that is not needed."""
+    for number in range(count + 1):
+        stem = f"frankfurt_000001_{number:06d}"
+        image(root / "leftImg8bit" / "val" / "frankfurt" / f"{stem}_leftImg8bit.png")
+    return root
+
+
+def lost_and_found_native(root: Path) -> Path:
+    """Write a frame of each split of Lost and Found with both kinds of labels."""
+    for split, city in (("train", "01_Hanns_Klemm_Str_45"), ("test", "02_Hanns_Klemm_Str_44")):
+        stem = f"{city}_000000_000080"
+        image(root / "leftImg8bit" / split / city / f"{stem}_leftImg8bit.png")
+        folder = root / "gtCoarse" / split / city
+        mask(folder / f"{stem}_gtCoarse_labelTrainIds.png", (0, 1, 2, 255))
+        mask(folder / f"{stem}_gtCoarse_labelIds.png", (0, 1, 2, 17))
+        mask(folder / f"{stem}_gtCoarse_instanceIds.png", (0, 1, 2, 17))
+        image(folder / f"{stem}_gtCoarse_color.png")
+    return root
+
+
+def smiyc(root: Path, labelled: int = 2, hidden: int = 3, suffix: str = ".jpg") -> Path:
+    """Write a SegmentMeIfYouCan track: validation frames with masks, test frames without."""
+    for number in range(labelled):
+        image(root / "images" / f"validation{number:04d}{suffix}")
+        name = root / "labels_masks" / f"validation{number:04d}_labels_semantic"
+        mask(name.with_suffix(".png"))
+        image(name.with_name(name.name + "_color.png"))
+    for number in range(hidden):
+        image(root / "images" / f"road_{number}{suffix}")
+    return root
+
+
+def street_hazards(root: Path, count: int = 2) -> Path:
+    """Write test frames of StreetHazards as its archive unpacks."""
+    for number in range(count):
+        image(root / "test" / "images" / "test" / "t5" / f"{number}.png")
+        mask(root / "test" / "annotations" / "test" / "t5" / f"{number}.png", (1, 4, 13, 14))
+    return root
+
+
+def zipped(path: Path, *folders: Path, prefix: str = "") -> Path:
+    """Pack folders into a zip archive, names relative to each folder, behind a prefix."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for folder in folders:
+            for file in sorted(folder.rglob("*")):
+                archive.write(file, prefix + file.relative_to(folder).as_posix())
+    return path
+
+
+def tarred(path: Path, folder: Path) -> Path:
+    """Pack a folder into a tar archive, compressed if the name says so."""
+    with tarfile.open(path, "w:gz" if path.suffix == ".gz" else "w") as archive:
+        archive.add(folder, arcname=".")
+    return path
