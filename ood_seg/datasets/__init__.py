@@ -21,6 +21,7 @@ _CLASSES = {
     "LoadCheckedLabels": "transforms.loading",
     "OutlierMix": "outlier_mix",
     "LostAndFoundDataset": "lost_and_found",
+    "PackOutlierPicture": "transforms.pack_outlier_picture",
     "PasteOutliers": "transforms.paste_outliers",
     "RawLabelDataset": "raw_labels",
     "RoadAnomalyDataset": "road_anomaly",

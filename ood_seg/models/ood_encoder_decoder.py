@@ -33,6 +33,7 @@ class OODEncoderDecoder(EncoderDecoder):
                                             |- decode_head.loss_by_feat(), outliers hidden
                                             |- auxiliary heads, outliers hidden
                                             |- energy_head.loss()
+                                            |- decode_head.feature_losses(), if it has any
                                             `- teacher.loss() (optional distillation)
     inference: predict() -> inference() -> postprocess_result() -> seg_logits, pred_sem_seg
                                             `- energy_head.predict() -> pred_anomaly (1,H,W)
@@ -156,6 +157,8 @@ class OODEncoderDecoder(EncoderDecoder):
             logits, size=labels.shape[-2:], mode="bilinear", align_corners=self.align_corners
         )
         losses.update(add_prefix(self.energy_head.loss(resized, labels), "anomaly"))
+        if hasattr(self.decode_head, "feature_losses"):
+            losses.update(add_prefix(self.decode_head.feature_losses(data_samples), "anomaly"))
         for teacher in self._teacher:
             class_logits = self.energy_head.class_logits(logits)
             losses["loss_distillation"] = teacher.loss(inputs, class_logits, labels)

@@ -7,19 +7,22 @@ import functools
 from collections.abc import Sequence
 
 import torch
-from mmengine.model import BaseModule, kaiming_init
+import torch.nn.functional as F
 from mmseg.models.decode_heads import DepthwiseSeparableASPPHead
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.models.utils import resize
 from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
 from ood_seg.models.deep_wv3_plus_head import DeepWV3PlusHead, ImagePoolingASPP
-from ood_seg.models.freezing import fix_norm_statistics
+from ood_seg.models.residual_block import CopiedASPP, ResidualPatternBlock
 
 
 @MODELS.register_module(name="ResidualPatternHead")
-def residual_pattern_head(wraps: str, block: dict | None = None, **head) -> BaseDecodeHead:
+def residual_pattern_head(
+    wraps: str, block: dict | None = None, contrast: dict | None = None, **head
+) -> BaseDecodeHead:
     """Build a decode head of a given type, frozen, with a residual block beside it.
 
     In a config, an inherited decode head is wrapped by
@@ -28,7 +31,7 @@ def residual_pattern_head(wraps: str, block: dict | None = None, **head) -> Base
 
     Args:
         wraps: type of the decode head, such as `FCNHead`, `DepthwiseSeparableASPPHead`.
-        block: keyword arguments of the block; see `ResidualPatternMixin`.
+        block, contrast: see `ResidualPatternMixin`.
         **head: arguments of the wrapped head.
 
     Raises:
@@ -40,7 +43,7 @@ def residual_pattern_head(wraps: str, block: dict | None = None, **head) -> Base
             f"ResidualPatternHead wraps a decode head of mmseg, got wraps={wraps!r}; give the "
             "type that the pre-trained model's config has, such as 'FCNHead'"
         )
-    return _with_residual(wrapped)(block=block or {}, **head)
+    return _with_residual(wrapped)(block=block or {}, contrast=contrast, **head)
 
 
 @functools.cache
@@ -72,7 +75,8 @@ class ResidualPatternMixin:
     `residual_block.atten_aspp.*` -> `residual_block.aspp.*` (inside, the names of the wrapped
     head's own pyramid), `residual_block.bot_atten_aspp.weight` -> `residual_block.bot_aspp.weight`,
     `residual_block.atten_aspp_final.weight` -> `residual_block.output.weight`,
-    `residual_block.proj_head.proj.0.{weight,bias}` -> `residual_block.projection.{weight,bias}`.
+    `residual_block.proj_head.proj.0.{weight,bias}` -> `residual_block.projection.{weight,bias}`
+    (for training alone; a converted checkpoint leaves it out).
     A pre-trained checkpoint has none of them: `allowed_key_mismatch =
     [r"^decode_head\\.residual_block\\."]`. From a checkpoint without the block, its pyramid starts
     as a copy of the wrapped head's pyramid, where that has one, as in the released code.
@@ -85,16 +89,21 @@ class ResidualPatternMixin:
             or 'kaiming', the released code's, which also keeps this layer untrained;
             `norm_statistics`: 'updated' (the default, as released) or 'fixed', of the block's
             batch norms in training;
-            `projection_channels`: of the features that a contrastive loss compares; 0 for none.
+            `projection_channels`: of the features that `contrast` compares; 0 for none.
+        contrast: None, or config of a loss on the projected features of the batch, such as
+            `ContextRobustContrastiveLoss`.
         **kwargs: arguments of the wrapped head.
     """
 
-    def __init__(self, *, block: dict, **kwargs) -> None:
+    def __init__(self, *, block: dict, contrast: dict | None = None, **kwargs) -> None:
         super().__init__(**kwargs)
         self.requires_grad_(False)
         self._tail = _tail_of(self)
         self.residual_block = _build_block(self, **block)
-        self.projected: Tensor | None = None
+        if contrast is not None and self.residual_block.projection is None:
+            raise ValueError("contrast compares projected features: set block.projection_channels")
+        self.contrast = None if contrast is None else MODELS.build(contrast)
+        self._projected: Tensor | None = None
         # Of the output, which sliding windows are collected in; num_classes stays.
         self.out_channels = 2 * self.num_classes
         self._register_load_state_dict_pre_hook(self._copy_pyramid)
@@ -107,10 +116,7 @@ class ResidualPatternMixin:
         return self
 
     def forward(self, inputs: Sequence[Tensor]) -> Tensor:
-        """Class logits and corrected logits, `(N, 2K, h, w)`.
-
-        In training, the projected features `(N, P, h, w)` stay in `self.projected`.
-        """
+        """Class logits and corrected logits, `(N, 2K, h, w)`."""
         class_logits, features = self._frozen_forward(inputs)
         context = self._transform_inputs(inputs)
         context = context if isinstance(context, Tensor) else context[-1]
@@ -120,8 +126,8 @@ class ResidualPatternMixin:
         corrected = features + self._resize(block.output(hidden), size)
         for name in self._tail:
             corrected = getattr(self, name)(corrected)
-        if self.training and block.projection is not None:
-            self.projected = self._resize(block.projection(hidden), size)
+        compare = self.training and self.contrast is not None
+        self._projected = self._resize(block.projection(hidden), size) if compare else None
         return torch.cat([class_logits, corrected], dim=1)
 
     @torch.no_grad()
@@ -139,6 +145,27 @@ class ResidualPatternMixin:
     def _resize(self, maps: Tensor, size: torch.Size) -> Tensor:
         """Upsample after the 1x1 convolutions: they commute, and there are fewer pixels before."""
         return resize(maps, size=size, mode="bilinear", align_corners=self.align_corners)
+
+    def feature_losses(self, data_samples: list[SegDataSample]) -> dict[str, Tensor]:
+        """The contrastive loss of the features of the last training forward, if there is one.
+
+        Args:
+            data_samples: with `gt_sem_seg`; whole pictures of outliers also have `gt_context`,
+                see `PackOutlierPicture`.
+        """
+        if self._projected is None:
+            return {}
+        features, self._projected = self._projected, None
+        labels = self._stack_batch_gt(data_samples)
+        none = torch.full_like(labels[0], self.ignore_index)
+        context = torch.stack(
+            [s.gt_context.data if "gt_context" in s else none for s in data_samples]
+        )
+        small = (
+            F.interpolate(maps.float(), features.shape[-2:], mode="nearest").long().squeeze(1)
+            for maps in (labels, context)
+        )
+        return {self.contrast.loss_name: self.contrast(features, *small)}
 
     def loss_by_feat(self, seg_logits: Tensor, batch_data_samples: list) -> dict[str, Tensor]:
         """Refuse the closed-set loss: there is nothing that it could teach a frozen head."""
@@ -196,83 +223,3 @@ def _build_block(
         aspp = ImagePoolingASPP(in_channels, channels, dilations, norm_cfg)
     first = next(m for m in getattr(head, _tail_of(head)[0]).modules() if isinstance(m, nn.Conv2d))
     return ResidualPatternBlock(aspp.requires_grad_(), channels, first.in_channels, **options)
-
-
-class CopiedASPP(nn.Module):
-    """Pyramid with the layers of an mmseg `ASPPHead`, or of a head derived from it."""
-
-    def __init__(self, head: BaseDecodeHead) -> None:
-        super().__init__()
-        self.image_pool = copy.deepcopy(head.image_pool)
-        self.aspp_modules = copy.deepcopy(head.aspp_modules)
-        self.out_channels = head.channels * (1 + len(self.aspp_modules))
-
-    def forward(self, features: Tensor) -> Tensor:
-        """`(N, in_channels, h, w) -> (N, out_channels, h, w)`, pooled image first."""
-        image = self.image_pool(features).expand(-1, -1, *features.shape[-2:])
-        return torch.cat([image, *self.aspp_modules(features)], dim=1)
-
-
-class ResidualPatternBlock(BaseModule):
-    """Pyramid, 1x1 bottleneck, and from there the residual and the projection, both 1x1.
-
-    Args:
-        aspp: pyramid with an attribute `out_channels`.
-        channels: of the bottleneck.
-        out_channels: of the features that the residual is added to.
-        initial_output, norm_statistics, projection_channels: see `ResidualPatternMixin`.
-
-    Raises:
-        ValueError: for an option that is none of those listed.
-    """
-
-    def __init__(
-        self,
-        aspp: nn.Module,
-        channels: int,
-        out_channels: int,
-        *,
-        initial_output: str = "zeros",
-        norm_statistics: str = "updated",
-        projection_channels: int = 0,
-    ) -> None:
-        super().__init__()
-        if initial_output not in ("zeros", "kaiming") or norm_statistics not in (
-            "updated",
-            "fixed",
-        ):
-            raise ValueError(
-                "block expects initial_output 'zeros' or 'kaiming' and norm_statistics 'updated' "
-                f"or 'fixed', got {initial_output!r} and {norm_statistics!r}"
-            )
-        self.initial_output = initial_output
-        # Read by `fix_norm_statistics`.
-        self.keeps_norm_mode = norm_statistics == "updated"
-        self.aspp = aspp
-        self.bot_aspp = nn.Conv2d(aspp.out_channels, channels, 1, bias=False)
-        self.output = nn.Conv2d(channels, out_channels, 1, bias=False)
-        self.projection = (
-            nn.Conv2d(channels, projection_channels, 1) if projection_channels else None
-        )
-        self.init_weights()
-
-    def init_weights(self) -> None:
-        """Kaiming initialisation of every convolution, and what `initial_output` says."""
-        for layer in self.modules():
-            if isinstance(layer, nn.Conv2d):
-                kaiming_init(layer, mode="fan_in")
-        if self.initial_output == "zeros":
-            nn.init.zeros_(self.output.weight)
-        else:
-            self.output.requires_grad_(False)
-
-    def train(self, mode: bool = True) -> ResidualPatternBlock:
-        """Set the mode; fixed batch-norm statistics stay in use."""
-        super().train(mode)
-        if mode and not self.keeps_norm_mode:
-            fix_norm_statistics(self)
-        return self
-
-    def forward(self, features: Tensor) -> Tensor:
-        """`(N, in_channels, h, w) -> (N, channels, h, w)`, what both 1x1 convolutions read."""
-        return self.bot_aspp(self.aspp(features))

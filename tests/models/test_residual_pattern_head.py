@@ -10,11 +10,12 @@ pytest.importorskip("mmseg")
 import tiny
 from mmengine.config import ConfigDict
 from mmengine.registry import init_default_scope
-from mmseg.registry import MODELS
+from mmseg.registry import MODELS, TRANSFORMS
 
 import ood_seg.register  # noqa: F401
 from ood_seg import scores
 from ood_seg.apis.checkpoints import check_matches
+from ood_seg.losses import context_robust_contrastive_loss
 from ood_seg.smoothing import gaussian_smooth
 
 init_default_scope("mmseg")
@@ -329,3 +330,94 @@ def test_wrapping_something_else_raises(kind):
 def test_unknown_options_raise(option):
     with pytest.raises(ValueError, match="block expects"):
         wrapped("FCNHead", option)
+
+
+def contrast_model():
+    """The tiny network whose block also learns from the contrastive loss."""
+    head = tiny.head_config(
+        type="ResidualPatternHead",
+        wraps="FCNHead",
+        block={"channels": 8, "projection_channels": 6},
+        contrast={"type": "ContextRobustContrastiveLoss", "samples": 10_000},
+    )
+    return tiny.build(
+        decode_head=head,
+        freeze={"trained": ["decode_head.residual_block.*"]},
+        closed_set_loss=False,
+        energy_head={
+            "type": "EnergyHead",
+            "num_classes": 5,
+            "score": {"type": "ResidualEnergy"},
+            "losses": [{"type": "ResidualPatternLoss"}],
+        },
+    )
+
+
+def scenes_and_a_picture():
+    """Two driving scenes and a whole picture with void around an object, as loaders give them."""
+    data = tiny.batch(2)
+    image = torch.randint(0, 256, (32, 48, 3), dtype=torch.uint8).numpy()
+    labels = torch.zeros(32, 48, dtype=torch.uint8).numpy()
+    labels[4:20, 8:30] = 254
+    labels[:, 40:] = 255
+    packed = TRANSFORMS.build({"type": "PackOutlierPicture", "meta_keys": ()})(
+        {"img": image, "gt_seg_map": labels}
+    )
+    for name, value in packed.items():
+        data[name].append(value)
+    return data
+
+
+def test_a_whole_picture_is_void_to_all_but_the_contrastive_loss():
+    data = scenes_and_a_picture()
+    picture = data["data_samples"][2]
+    assert (picture.gt_sem_seg.data == 255).all()
+    assert picture.gt_context.data.shape == (1, 32, 48)
+    assert picture.gt_context.data.unique().tolist() == [0, 254, 255]
+
+
+def test_contrastive_loss_compares_the_projections_at_the_features_size():
+    model = contrast_model().train()
+    found = []
+    block = model.decode_head.residual_block
+    block.projection.register_forward_hook(lambda *arguments: found.append(arguments[2]))
+    data = model.data_preprocessor(scenes_and_a_picture(), True)
+    losses = model(**data, mode="loss")
+    samples = data["data_samples"]
+    labels = torch.stack([s.gt_sem_seg.data[0] for s in samples])[:, ::2, ::2]
+    context = torch.full_like(labels, 255)
+    context[2] = samples[2].gt_context.data[0, ::2, ::2]
+    assert found[0].shape == (3, 6, 16, 24)
+    counts = [(labels == 254).sum(), (labels < 254).sum(), (context == 254).sum()]
+    count = int(min(*counts, (context == 0).sum()))
+    assert count == counts[0] > 0  # so all outliers of the scenes are drawn
+    torch.manual_seed(0)
+    expected = context_robust_contrastive_loss(found[0], labels, context, samples=10_000)
+    torch.manual_seed(0)
+    value = model(**data, mode="loss")["anomaly.loss_contrast"]
+    torch.testing.assert_close(value, expected)
+    assert "anomaly.loss_residual_pattern" in losses
+
+
+def test_contrastive_loss_trains_pyramid_and_projection():
+    model = contrast_model().train()
+    data = model.data_preprocessor(scenes_and_a_picture(), True)
+    model(**data, mode="loss")["anomaly.loss_contrast"].backward()
+    block = model.decode_head.residual_block
+    for part in (block.projection, block.bot_aspp, block.aspp):
+        assert all(p.grad.abs().sum() > 0 for name, p in part.named_parameters() if "0.w" in name)
+    assert block.output.weight.grad is None
+    assert model.decode_head._projected is None  # no graph is kept
+
+
+def test_no_projection_is_computed_at_inference():
+    model = contrast_model()
+    with torch.no_grad():
+        model(torch.randn(1, 3, 32, 48), mode="tensor")
+    assert model.decode_head.feature_losses([]) == {}
+
+
+def test_a_contrast_without_projection_raises():
+    head = {**HEADS["FCNHead"], "contrast": {"type": "ContextRobustContrastiveLoss"}}
+    with pytest.raises(ValueError, match=r"set block\.projection_channels"):
+        MODELS.build({"type": "ResidualPatternHead", "wraps": "FCNHead", **head})
