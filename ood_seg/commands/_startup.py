@@ -37,6 +37,8 @@ _WARNINGS = (
     r"`broadcast_buffers` is deprecated",
     # Says that `--show` was not given.
     r"The draw is False, it means that the hook for visualization will not take effect",
+    # Advises sizes that no picture has; the published networks use them as they come.
+    r"When align_corners=True, the output would more aligned",
 )
 
 

@@ -1,5 +1,8 @@
 """Conversion of published layouts: same weights, same logits; anything unknown is refused."""
 
+import subprocess
+import sys
+
 import published_networks as published
 import published_small_networks as small
 import pytest
@@ -38,9 +41,16 @@ def checkpoints() -> dict[str, tuple[dict, dict]]:
 
 
 CHECKPOINTS = checkpoints()
+# What a decode head needs beside the small widths.
+HEADS = {
+    "nvidia": {},
+    "pebal": {"num_classes": 20},
+    "rpl": {"type": "ResidualPatternHead", "wraps": "DeepWV3PlusHead"},
+    "densehybrid": {"type": "DenseHybridHead"},
+}
 
 
-def build(**head):
+def build(head: dict, energy_head: dict | None = None):
     """A small `OODEncoderDecoder` of our WideResNet38 parts."""
     pytest.importorskip("mmseg")
     from mmengine.config import ConfigDict
@@ -62,22 +72,31 @@ def build(**head):
         "type": "OODEncoderDecoder",
         "backbone": {"type": "WideResNet38", "num_blocks": WIDTHS["blocks"], **backbone},
         "decode_head": decode_head | head,
+        "energy_head": energy_head,
         "test_cfg": {"mode": "whole"},
     }
     return MODELS.build(ConfigDict(config))
 
 
-def build_shipped(name: str):
-    """The model of a shipped config."""
+def shipped_config(name: str):
     pytest.importorskip("mmseg")
     from mmengine.config import Config
-    from mmseg.registry import MODELS
 
     from ood_seg.commands._startup import prepare
     from ood_seg.commands.configs import resolve_config
 
     prepare()
-    return MODELS.build(Config.fromfile(resolve_config(name)).model)
+    return Config.fromfile(resolve_config(name))
+
+
+def build_shipped(name: str):
+    """The model of a shipped config."""
+    config = shipped_config(name)
+    from mmengine.registry import init_default_scope
+    from mmseg.registry import MODELS
+
+    init_default_scope("mmseg")
+    return MODELS.build(config.model)
 
 
 def logits_of(model, checkpoint: dict, images: torch.Tensor) -> torch.Tensor:
@@ -97,15 +116,10 @@ def assert_equal_logits(ours: torch.Tensor, theirs: torch.Tensor) -> None:
     assert (ours - theirs).abs().max() <= 1e-4 * theirs.abs().max()
 
 
-@pytest.mark.parametrize("name", ["nvidia", "pebal", "rpl", "densehybrid"])
+@pytest.mark.parametrize("name", HEADS)
 def test_wide_resnet_gives_the_published_logits_at_an_odd_size(name):
-    head = {
-        "pebal": {"num_classes": 20},
-        "rpl": {"type": "ResidualPatternHead", "wraps": "DeepWV3PlusHead"},
-        "densehybrid": {"type": "DenseHybridHead"},
-    }
     weights, checkpoint = CHECKPOINTS[name]
-    ours = logits_of(build(**head.get(name, {})), checkpoint, IMAGE)
+    ours = logits_of(build(HEADS[name]), checkpoint, IMAGE)
     with torch.no_grad():
         theirs = torch.cat(published.deep_wv3_plus(weights, IMAGE), dim=1)
     assert theirs.shape[1] == {"pebal": 20, "rpl": 38, "densehybrid": 21}.get(name, 19)
@@ -134,6 +148,31 @@ def test_erfnet_gives_the_published_logits_where_the_original_runs():
         (result,) = model.predict(data["inputs"], data["data_samples"])
         padded = small.erfnet(weights, data["inputs"])[:, :19, :65, :97]
     assert_equal_logits(result.seg_logits.data, padded[0])
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_shipped_configs_give_the_published_score(name):
+    weights, checkpoint = CHECKPOINTS[name]
+    conversion = convert_checkpoint(checkpoint)
+    config = shipped_config(conversion.layout.configs[conversion.num_channels])
+    model = build(HEADS[name], config.model.energy_head)
+    model.load_state_dict(conversion.state_dict, strict=True)
+    images = IMAGE[:1]
+    with torch.no_grad():
+        (result,) = model.eval().predict(images)
+        maps = published.deep_wv3_plus(weights, images)
+    if name == "densehybrid":
+        score = maps[1].softmax(dim=1)[:, 1].log() - maps[0].logsumexp(dim=1)
+    else:
+        score = -maps[-1][:, :19].logsumexp(dim=1)
+        # The released 7-tap kernel, as it prints its weights.
+        half = torch.tensor([0.00443305, 0.05400558, 0.24203622])
+        kernel = torch.cat([half, torch.tensor([0.39905027]), half.flip(0)])
+        padded = torch.nn.functional.pad(score[:, None], (3, 3, 3, 3), mode="reflect")
+        score = torch.nn.functional.conv2d(padded, torch.outer(kernel, kernel)[None, None])[:, 0]
+    assert (result.pred_anomaly.data - score).abs().max() <= 1e-4 * score.abs().max()
+    labels = maps[0][:, :19].argmax(dim=1)
+    assert (result.pred_sem_seg.data == labels).float().mean() > 0.999
 
 
 def sample_of(image: torch.Tensor):
@@ -202,6 +241,16 @@ def test_keys_without_a_place_are_listed(name):
     assert message.startswith(f"x.pth looks like {convert_checkpoint(checkpoint).layout.title}")
     assert "7 of its" in message
     assert message.endswith(", ".join(list(extra)[:5]) + ", ...")
+
+
+def test_layouts_need_torch_alone():
+    program = (
+        "import sys\n"
+        "for name in ('mmseg', 'mmengine', 'mmcv', 'rich'): sys.modules[name] = None\n"
+        "import ood_seg.checkpoint_layouts"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_foreign_weights_are_refused_with_their_first_keys():
