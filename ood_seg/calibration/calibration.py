@@ -1,0 +1,299 @@
+"""`Calibration`: what turns a score into a probability and into a decision.
+
+histograms of held-back images -> calibrate -> Calibration -> save / load (JSON)
+                                                   |- probability(scores)
+                                                   `- point(name).threshold
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ood_seg.calibration.curves import (
+    IsotonicCurve,
+    LogisticCurve,
+    ScoreCounts,
+    fit_isotonic,
+    fit_logistic,
+    score_counts,
+)
+from ood_seg.calibration.operating_points import (
+    OperatingPoint,
+    count_false_alarms,
+    operating_point,
+    smallest_conformal_set,
+)
+from ood_seg.calibration.reliability import Reliability, expected_calibration_error, reliability
+from ood_seg.metrics.histogram import ScoreHistogram
+
+METHODS = ("platt", "temperature", "isotonic")
+DEFAULT_POINTS = ("fpr 1%", "fpr 5%", "tpr 95%", "best f1", "conformal fpr 5%")
+MIN_AREA = 50
+
+
+class PixelCounts(NamedTuple):
+    """Pixels of the calibration images."""
+
+    known: int
+    anomalous: int
+    ignored: int
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """A fitted calibration; made by `calibrate` or `Calibration.load`.
+
+    Attributes:
+        method: `platt`, `temperature` or `isotonic`.
+        curve: its fit, with the assumed prior worked in.
+        score: name of the score that it is for.
+        data_set: name of the calibration images.
+        num_images: how many these were.
+        pixels: and of how many pixels.
+        assumed_prior: share of anomalous pixels that the probabilities suppose; that of the
+            calibration images unless another was given.
+        score_range: lowest and highest score of the calibration images.
+        ece_before: expected calibration error of the bare score: as it is where all scores lie
+            in [0, 1], else scaled linearly from their range to it.
+        ece_after: the error after calibration, without a changed prior.
+        ece_held_out: whether `ece_after` is from images not used in the fit (two halves, each
+            judged by the fit on the other).
+        diagram: the reliability diagram of `ece_after`.
+        operating_points: by name.
+        min_area: smallest false alarm that counts, in pixels; None where none were counted.
+        seed: of the division into halves.
+        model: name of the model, if given.
+        checkpoint_sha256: hash of its checkpoint file, if given.
+    """
+
+    method: str
+    curve: LogisticCurve | IsotonicCurve
+    score: str
+    data_set: str
+    num_images: int
+    pixels: PixelCounts
+    assumed_prior: float
+    score_range: tuple[float, float]
+    ece_before: float
+    ece_after: float
+    ece_held_out: bool
+    diagram: Reliability
+    operating_points: dict[str, OperatingPoint]
+    min_area: int | None = None
+    seed: int = 0
+    model: str | None = None
+    checkpoint_sha256: str | None = None
+
+    def probability(self, scores: Any) -> Any:
+        """Anomaly probabilities in [0, 1], never falling with the score.
+
+        Beyond the fitted range a logistic curve goes on towards 0 and 1, an isotonic one keeps its
+        outermost values.
+
+        Args:
+            scores: any shape; a tensor (any device) gives a tensor, all else an array.
+
+        Returns:
+            The same shape; float64 stays float64, all else becomes float32. NaN stays NaN.
+        """
+        if isinstance(scores, Tensor):
+            return self.curve(scores if scores.dtype == torch.float64 else scores.float())
+        array = np.asarray(scores)
+        array = array if array.dtype == np.float64 else array.astype(np.float32)
+        return self.curve(torch.from_numpy(np.ascontiguousarray(array))).numpy()
+
+    def point(self, name: str | None = None) -> OperatingPoint:
+        """The operating point of that name; without a name the first one.
+
+        Raises:
+            ValueError: there is none of that name; those that exist are listed.
+        """
+        if not self.operating_points:
+            raise ValueError("this calibration holds no operating point")
+        name = next(iter(self.operating_points)) if name is None else name
+        if name not in self.operating_points:
+            known = ", ".join(map(repr, self.operating_points))
+            raise ValueError(f"no operating point {name!r} in this calibration; it has {known}")
+        return self.operating_points[name]
+
+    def save(self, path: str | Path) -> None:
+        """Write the JSON file; it appears complete or not at all."""
+        from ood_seg.calibration.files import write
+
+        write(self, Path(path))
+
+    @classmethod
+    def load(cls, path: str | Path, *, score: str | None = None) -> Calibration:
+        """Read a file that `save` wrote.
+
+        Args:
+            path: the file.
+            score: where given, the calibration must be for the score of this name.
+
+        Raises:
+            FileNotFoundError: no such file.
+            ValueError: a field is missing or wrong, or the file is for another score.
+        """
+        from ood_seg.calibration.files import read
+
+        calibration = read(Path(path))
+        if score is not None and calibration.score != score:
+            raise ValueError(
+                f"{path} calibrates the score {calibration.score!r}, but the scores are "
+                f"{score!r}; calibrate these (`ood-seg calibrate`)"
+            )
+        return calibration
+
+
+def calibrate(
+    histograms: Sequence[ScoreHistogram],
+    *,
+    score: str,
+    data_set: str,
+    method: str = "platt",
+    points: Sequence[str] | None = None,
+    assumed_prior: float | None = None,
+    seed: int = 0,
+    model: str | None = None,
+    checkpoint_sha256: str | None = None,
+) -> Calibration:
+    """Fit the anomaly probability and choose operating points on held-back images.
+
+    Args:
+        histograms: one per image, of images that no part of the model was chosen or trained on.
+        score: name of the score.
+        data_set: name of the images.
+        method: `platt`, `temperature` or `isotonic`, see `ood_seg.calibration.curves`.
+        points: names as in `ood_seg.calibration.operating_points`; None: `DEFAULT_POINTS`, of
+            which conformal ones are left out, with a warning, where there are too few images.
+        assumed_prior: share of anomalous pixels to be expected in use. The odds are multiplied by
+            the ratio of the prior odds, which is right where only that share differs.
+        seed: of the division into halves for `ece_after`.
+        model: name of the model.
+        checkpoint_sha256: hash of its checkpoint file.
+
+    Raises:
+        ValueError: no histograms; a class without pixels; equal or inverted scores; an unknown
+            method or point; a prior outside 0..1; or too few images for a point that was asked for.
+    """
+    if not len(histograms):
+        raise ValueError("calibration needs a histogram for each image, got none")
+    if method not in METHODS:
+        raise ValueError(f"method: expected one of {', '.join(METHODS)}, got {method!r}")
+    counts = score_counts(histograms)
+    curve = _fit(counts, method)
+    pixels = PixelCounts(
+        *(int(part.sum()) for part in counts[1:]), sum(part.num_ignored for part in histograms)
+    )
+    prior = pixels.anomalous / (pixels.known + pixels.anomalous)
+    if assumed_prior is not None:
+        if not 0 < assumed_prior < 1:
+            raise ValueError(f"assumed_prior must lie between 0 and 1, got {assumed_prior}")
+        curve = curve.with_odds_times(assumed_prior / (1 - assumed_prior) / (prior / (1 - prior)))
+    diagram, held_out = _held_out_reliability(histograms, method, np.random.default_rng(seed))
+    merged = ScoreHistogram.merged(histograms)
+    names = _feasible_points(histograms) if points is None else points
+    return Calibration(
+        method=method,
+        curve=curve,
+        score=score,
+        data_set=data_set,
+        num_images=len(histograms),
+        pixels=pixels,
+        assumed_prior=prior if assumed_prior is None else assumed_prior,
+        score_range=(float(merged.lower()[0]), float(merged.upper()[-1])),
+        ece_before=expected_calibration_error(reliability(_as_they_are(counts), *counts[1:])),
+        ece_after=expected_calibration_error(diagram),
+        ece_held_out=held_out,
+        diagram=diagram,
+        operating_points={name: operating_point(name, histograms) for name in names},
+        seed=seed,
+        model=model,
+        checkpoint_sha256=checkpoint_sha256,
+    )
+
+
+def with_false_alarms(
+    calibration: Calibration,
+    maps: Iterable[tuple[np.ndarray, np.ndarray]],
+    *,
+    min_area: int = MIN_AREA,
+) -> Calibration:
+    """Add to each operating point its mean number of false alarms in an image.
+
+    Args:
+        calibration: of `calibrate`.
+        maps: scores `(H, W)` and labels `(H, W)` (0 known, 1 anomaly, 255 ignore) of each image,
+            read once; see `count_false_alarms`.
+        min_area: flagged components of fewer pixels do not count.
+
+    Raises:
+        ValueError: there are no maps.
+    """
+    totals, images = dict.fromkeys(calibration.operating_points, 0), 0
+    for scores, labels in maps:
+        images += 1
+        for name, point in calibration.operating_points.items():
+            totals[name] += count_false_alarms(scores, labels, point.threshold, min_area=min_area)
+    if not images:
+        raise ValueError("false alarms need at least one score map, got none")
+    points = {
+        name: replace(point, false_alarms_per_image=totals[name] / images)
+        for name, point in calibration.operating_points.items()
+    }
+    return replace(calibration, operating_points=points, min_area=min_area)
+
+
+def _fit(counts: ScoreCounts, method: str) -> LogisticCurve | IsotonicCurve:
+    if method == "isotonic":
+        return fit_isotonic(counts)
+    return fit_logistic(counts, offset=method == "platt")
+
+
+def _as_they_are(counts: ScoreCounts) -> np.ndarray:
+    """The scores as if they were probabilities: scaled linearly unless they lie in [0, 1]."""
+    low, high = counts.scores[0], counts.scores[-1]
+    if low >= 0 and high <= 1:
+        return counts.scores
+    return (counts.scores - low) / (high - low)
+
+
+def _held_out_reliability(
+    histograms: Sequence[ScoreHistogram], method: str, rng: np.random.Generator
+) -> tuple[Reliability, bool]:
+    """Each half of the images judged by the fit on the other; on all where that cannot be."""
+    shuffled = [histograms[index] for index in rng.permutation(len(histograms))]
+    # Those with anomalies first, so that both halves get their share.
+    shuffled.sort(key=lambda part: part.num_anomalous == 0)
+    halves = [shuffled[::2], shuffled[1::2]]
+    both = all(sum(part.num_anomalous for part in half) for half in halves)
+    held_out = both and all(sum(part.num_known for part in half) for half in halves)
+    pairs = [halves, halves[::-1]] if held_out else [[histograms, histograms]]
+    judged = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # separated halves; the fit on all has its own warning
+        for fitted, tested in pairs:
+            curve, counts = _fit(score_counts(fitted), method), score_counts(tested)
+            judged.append((curve(torch.from_numpy(counts.scores)).numpy(), *counts[1:]))
+    return reliability(*(np.concatenate(part) for part in zip(*judged, strict=True))), held_out
+
+
+def _feasible_points(histograms: Sequence[ScoreHistogram]) -> list[str]:
+    """The default points for which there are enough images."""
+    images = sum(part.num_known > 0 for part in histograms)
+    feasible = [name for name in DEFAULT_POINTS if smallest_conformal_set(name) <= images]
+    for name in sorted(set(DEFAULT_POINTS) - set(feasible)):
+        warnings.warn(
+            f"no operating point {name!r}: {images} images can give no such guarantee, it takes "
+            f"{smallest_conformal_set(name)}",
+            stacklevel=3,
+        )
+    return feasible

@@ -1,0 +1,155 @@
+"""Thresholds for a target rate, and what they cost. A pixel is flagged if `score >= threshold`.
+
+Names say what is asked for, and are the same in files and on the command line:
+
+    fpr 5%             lowest threshold with at most 5 % of all known pixels flagged
+    tpr 95%            highest threshold with at least 95 % of all anomalous pixels flagged
+    best f1            threshold of the best F1 over all pixels
+    conformal fpr 5%   lowest threshold whose expected share of flagged known pixels in a new
+                       image is at most 5 %
+    conformal tpr 95%  highest threshold whose expected share of found anomalous pixels in a new
+                       image (that has some) is at least 95 %
+
+The first three hold on the calibration images; the conformal ones carry over to new images. Their
+unit is the image, because pixels of one image are not exchangeable with those of another.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ood_seg.calibration.conformal import (
+    bin_thresholds,
+    conformal_fpr,
+    conformal_tpr,
+    images_needed,
+    miss_rate,
+)
+from ood_seg.labels import IGNORE
+from ood_seg.metrics.histogram import ScoreHistogram
+from ood_seg.metrics.overlaps import MinimumSizes, match_components
+
+_NAME = re.compile(r"best f1|(?P<conformal>conformal )?(?P<kind>fpr|tpr) (?P<percent>\d+(\.\d+)?)%")
+
+
+@dataclass(frozen=True)
+class OperatingPoint:
+    """A threshold and its rates over all pixels of the calibration images.
+
+    Attributes:
+        name: as above.
+        threshold: pixels with `score >= threshold` are flagged; exact in float32.
+        tpr: share of the anomalous pixels that are flagged.
+        fpr: share of the known pixels that are flagged.
+        false_alarms_per_image: mean of `count_false_alarms`; None where no maps were given.
+        guarantee: what surely holds for new images, in words; None: nothing.
+    """
+
+    name: str
+    threshold: float
+    tpr: float
+    fpr: float
+    false_alarms_per_image: float | None = None
+    guarantee: str | None = None
+
+
+def operating_point(name: str, histograms: Sequence[ScoreHistogram]) -> OperatingPoint:
+    """The threshold that `name` asks for.
+
+    Args:
+        name: as above.
+        histograms: one per image; together they hold both classes.
+
+    Raises:
+        ValueError: unknown name, a percentage outside 0..100, a class without pixels, or too few
+            images for a conformal guarantee (the message says how many it takes).
+    """
+    match = _parsed(name)
+    merged = ScoreHistogram.merged(histograms)
+    if not merged.num_known or not merged.num_anomalous:
+        raise ValueError(
+            f"operating points need pixels of both classes, got {merged.num_known} known and "
+            f"{merged.num_anomalous} anomalous"
+        )
+    if match["conformal"]:
+        conformal = conformal_fpr if match["kind"] == "fpr" else conformal_tpr
+        threshold, guarantee = conformal(histograms, _share(match))
+    else:
+        threshold, guarantee = _pooled_threshold(match, merged), None
+    flagged = merged.lower() >= threshold
+    return OperatingPoint(
+        name,
+        threshold,
+        tpr=float(merged.anomalous[flagged].sum() / merged.num_anomalous),
+        fpr=float(merged.known[flagged].sum() / merged.num_known),
+        guarantee=guarantee,
+    )
+
+
+def count_false_alarms(
+    scores: np.ndarray,
+    labels: np.ndarray,
+    threshold: float,
+    *,
+    min_area: int,
+    ignore_index: int = IGNORE,
+) -> int:
+    """Number of flagged 8-connected components that hold no anomalous pixel.
+
+    Args:
+        scores: `(H, W)`.
+        labels: `(H, W)`: 0 known, 1 anomaly, `ignore_index`, whose pixels are never flagged.
+        threshold: pixels with `score >= threshold` are flagged.
+        min_area: smaller components do not count.
+        ignore_index: label of the pixels to leave out.
+    """
+    components = match_components(
+        scores >= np.float32(threshold),
+        labels,
+        MinimumSizes(predicted=min_area, truth=1),
+        ignore_index=ignore_index,
+    )
+    return int(np.count_nonzero(components.ppv == 0))
+
+
+def smallest_conformal_set(name: str) -> int:
+    """Images that a conformal point takes at least; 0 for any other point."""
+    match = _parsed(name)
+    if match["conformal"] is None:
+        return 0
+    share = _share(match)
+    return images_needed(share if match["kind"] == "fpr" else miss_rate(share))
+
+
+def _parsed(name: str) -> re.Match:
+    match = _NAME.fullmatch(name)
+    if match is None or not 0 <= float(match["percent"] or 0) <= 100:
+        raise ValueError(
+            f"operating point {name!r}: expected 'best f1', or 'fpr', 'tpr', 'conformal fpr' or "
+            "'conformal tpr' with a percentage from 0 to 100, such as 'fpr 5%'"
+        )
+    return match
+
+
+def _share(match: re.Match) -> float:
+    return float(match["percent"]) / 100
+
+
+def _pooled_threshold(match: re.Match, merged: ScoreHistogram) -> float:
+    """Threshold by the rates over all pixels."""
+    # Entry k: the k highest bins are flagged.
+    true_positives, false_positives = (
+        np.concatenate([[0], np.cumsum(count[::-1])]) for count in (merged.anomalous, merged.known)
+    )
+    if match["kind"] == "fpr":
+        chosen = np.flatnonzero(false_positives / merged.num_known <= _share(match))[-1]
+    elif match["kind"] == "tpr":
+        chosen = np.flatnonzero(true_positives / merged.num_anomalous >= _share(match))[0]
+    else:
+        passed = true_positives + false_positives
+        chosen = np.argmax(2 * true_positives / (passed + merged.num_anomalous))
+    return float(bin_thresholds(merged)[chosen])
