@@ -25,6 +25,7 @@ LOSSES = {
     "exposure": losses.OutlierExposureLoss(),
     "meta": losses.MetaOODLoss(outlier_weight=0.9),
     "abstention": losses.AbstentionLoss(outlier_weight=0.1, kernel_size=3),
+    "residual pattern": losses.ResidualPatternLoss(),
     "smoothness": losses.SmoothnessLoss(loss_weight=1.0),
     "mean smoothness": losses.SmoothnessLoss(loss_weight=1.0, normalise=True),
     "sparsity": losses.SparsityLoss(loss_weight=1.0),
