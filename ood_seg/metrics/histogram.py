@@ -11,6 +11,7 @@ import numpy as np
 from ood_seg.labels import ANOMALY, IGNORE, KNOWN
 from ood_seg.metrics.checks import checked_arrays
 from ood_seg.metrics.keys import KEY_BITS, bin_edges, score_keys
+from ood_seg.metrics.ranking import RankCounts
 
 FEWEST_BITS = 9
 
@@ -106,6 +107,19 @@ class ScoreHistogram:
     def num_anomalous(self) -> int:
         """Anomalous pixels."""
         return int(self.anomalous.sum())
+
+    def rank_counts(self) -> RankCounts:
+        """What metrics, their bounds and curves are computed from (`metrics_from_counts`)."""
+        groups = np.flatnonzero(self.anomalous)
+        known_equal = self.known[groups]
+        return RankCounts(
+            anomalous=self.anomalous[groups],
+            known_below=np.cumsum(self.known)[groups] - known_equal,
+            known_equal=known_equal,
+            num_known=self.num_known,
+            scores=self.lower()[groups],
+            unresolved=np.ones(groups.size, bool) if self.bits < KEY_BITS else None,
+        )
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """Arrays for `np.savez`; `from_arrays` reads them back."""

@@ -289,14 +289,8 @@ def _metrics(counts: RankCounts, tprs: Sequence[float], best_f1: bool) -> dict[s
 
 def _warn_absent_class(num_known: int, num_anomalous: int) -> None:
     """Warn that the metrics are NaN, name the class without pixels and what to look at."""
-    absent = [
-        f"{name} pixel (label {value})"
-        for name, value, count in (
-            ("known", KNOWN, num_known),
-            ("anomalous", ANOMALY, num_anomalous),
-        )
-        if not count
-    ]
+    classes = (("known", KNOWN, num_known), ("anomalous", ANOMALY, num_anomalous))
+    absent = [f"{name} pixel (label {value})" for name, value, count in classes if not count]
     warnings.warn(
         f"no {' and no '.join(absent)} in the ground truth ({num_known} known, {num_anomalous} "
         "anomalous): AUROC, AP and FPR95 are NaN. Check the values in the label files and the "

@@ -9,8 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ood_seg.metrics import histogram as module
+from ood_seg.metrics import pixel_metrics
 from ood_seg.metrics.histogram import ScoreHistogram
 from ood_seg.metrics.keys import bin_edges, key_scores, score_keys
+from ood_seg.metrics.rank_metrics import bounds_from_counts, metrics_from_counts
 
 LARGEST = np.finfo(np.float32).max
 SMALLEST = np.float32(1e-45)
@@ -124,6 +126,17 @@ class TestScoreHistogram:
             read = ScoreHistogram.from_arrays(arrays)
         assert as_dict(read) == as_dict(histogram)
         assert (read.bits, read.num_ignored) == (20, 0)
+
+    @pytest.mark.parametrize("bits", [9, 20, 32])
+    def test_metrics_of_its_counts(self, bits):
+        labels = torch.randint(0, 2, (40, 50), generator=torch.Generator().manual_seed(0))
+        scores = torch.randn(40, 50, generator=torch.Generator().manual_seed(1)) + labels
+        exact = pixel_metrics(scores, labels)
+        counts = ScoreHistogram.from_scores(scores, labels, bits=bits).rank_counts()
+        for name, (low, high) in bounds_from_counts(counts).items():
+            assert low <= exact[name] <= high
+        tolerance = {9: 0.1, 20: 1e-3, 32: 1e-12}[bits]
+        assert metrics_from_counts(counts) == pytest.approx(exact, abs=tolerance)
 
     @pytest.mark.parametrize("bits", [8, 33])
     def test_bits_out_of_range(self, bits):
