@@ -95,9 +95,12 @@ def _check_config(name: str, *, quick: bool) -> list[Report]:
 
 
 def with_progress(
-    jobs: Sequence[tuple[str, Callable[[Callable[[], None]], Report]]], total: int
+    jobs: Sequence[tuple[str, Callable[[Callable[[], None]], Report]]], total: int | None
 ) -> list[Report]:
-    """Run named jobs one after the other under one bar; each calls `advance` per pair."""
+    """Run named jobs one after the other under one bar; each calls `advance` per pair.
+
+    `total` is the number of pairs, None where it is not known before.
+    """
     from rich.console import Console
     from rich.progress import (
         BarColumn,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -70,12 +71,12 @@ def run(args: argparse.Namespace) -> int:
         for source in sources:
             stack.callback(source.close)
         plan = make_plan(known_set, sources, folder, pebal=args.pebal)
-        if not _is_accepted(plan, known_set, partial=args.partial):
+        if not _is_accepted(plan, known_set, accept_part=args.partial):
             return 1
         if args.dry_run:
             return 0
         failures = _write(plan)
-    report = _check(known_set, folder, quick=args.quick, partial=args.partial)
+    report = _check(known_set, folder, quick=args.quick, accept_part=args.partial)
     report.problems = failures + report.problems
     from ood_seg.commands.check_data import print_reports
 
@@ -100,7 +101,7 @@ def _folder(out: str | None, known_set: KnownSet) -> Path:
     return root / known_set.folders[0]
 
 
-def _is_accepted(plan: Plan, known_set: KnownSet, *, partial: bool) -> bool:
+def _is_accepted(plan: Plan, known_set: KnownSet, *, accept_part: bool) -> bool:
     """Print what the plan says; False where something must be repaired before."""
     from rich.console import Console
     from rich.markup import escape
@@ -114,8 +115,8 @@ def _is_accepted(plan: Plan, known_set: KnownSet, *, partial: bool) -> bool:
         soft_wrap=True,
         highlight=False,
     )
-    wrong = plan.problems + ([] if partial else plan.gaps)
-    accepted = plan.gaps if partial else []
+    wrong = plan.problems + ([] if accept_part else plan.gaps)
+    accepted = plan.gaps if accept_part else []
     for colour, kind, texts in (
         ("red", "problem", wrong),
         ("yellow", "accepted", accepted),
@@ -125,7 +126,7 @@ def _is_accepted(plan: Plan, known_set: KnownSet, *, partial: bool) -> bool:
             line = f"  [{colour}]{kind}[/]: {escape(text)}"
             console.print(line, soft_wrap=True, highlight=False)
     if wrong:
-        hint = "" if partial or plan.problems else " (--partial accepts a part of the set)"
+        hint = "" if accept_part or plan.problems else " (--partial accepts a part of the set)"
         console.print(f"nothing was written{hint}", highlight=False)
         for line in _expected(known_set):
             console.print(f"  expected: {escape(line)}", soft_wrap=True, highlight=False)
@@ -150,7 +151,7 @@ def _write(plan: Plan) -> list[str]:
     return failures
 
 
-def _check(known_set: KnownSet, folder: Path, *, quick: bool, partial: bool) -> Report:
+def _check(known_set: KnownSet, folder: Path, *, quick: bool, accept_part: bool) -> Report:
     """Check the result as `ood-seg check-data` does."""
     from ood_seg.commands.check_data import with_progress
     from ood_seg.datasets.known_sets import COCO, COCO_ANNOTATIONS, COCO_IMAGES
@@ -158,11 +159,13 @@ def _check(known_set: KnownSet, folder: Path, *, quick: bool, partial: bool) -> 
 
     if known_set is COCO:
         annotations, images = folder / COCO_ANNOTATIONS, folder / COCO_IMAGES
-        jobs = [("coco", lambda advance: check_coco(annotations, images, quick=quick))]
-        return with_progress(jobs, total=None)[0]
-    on_disk = set_in(known_set, folder, partial=partial)
-    job = lambda advance: check_set(on_disk, quick=quick, advance=advance)  # noqa: E731
-    return with_progress([(known_set.name, job)], on_disk.num_pairs)[0]
+        job, total = partial(check_coco, annotations, images, quick=quick), None
+    else:
+        on_disk = set_in(known_set, folder, partial=accept_part)
+        job, total = partial(check_set, on_disk, quick=quick), on_disk.num_pairs
+    # The bar hands the function that moves it on to the job.
+    jobs = [(known_set.name, lambda advance: job(advance=advance))]
+    return with_progress(jobs, total)[0]
 
 
 def _expected(known_set: KnownSet) -> list[str]:

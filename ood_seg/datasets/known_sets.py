@@ -46,7 +46,7 @@ class KnownSet:
     layout: str
     archives: tuple[Archive, ...] = ()
     files: FileRules | None = None
-    licence: str = "research only, no redistribution"
+    licence: str = "see the owner's page"
 
     @property
     def remedy(self) -> str:
@@ -57,6 +57,7 @@ class KnownSet:
         return f"{self.source}{named}: {self.layout}{command}"
 
 
+_UNCONFIRMED = "size not confirmed"
 _FISHYSCAPES = "https://fishyscapes.com/dataset"
 _CITYSCAPES_IMAGES = Archive("leftImg8bit_trainvaltest.zip", "5000 images", "11 GB")
 _LOST_AND_FOUND_IMAGES = Archive("leftImg8bit.zip", "2239 images", "5.8 GB")
@@ -70,12 +71,12 @@ _STATIC_VERSIONS = tuple(
         f"fs_val_v{version}/NNNN_CITY_NNNNNN_NNNNNN_labels.png and _rgb.png, made from the "
         "overlays and Cityscapes val images",
         (
-            Archive(f"fs_val_v{version}.zip", "30 labels and 30 overlays (.npz)", "about 5 MB"),
+            Archive(f"fs_val_v{version}.zip", "30 labels and 30 overlays (.npz)", size),
             _CITYSCAPES_IMAGES,
         ),
         set_files.static_files(version),
     )
-    for version in "123"
+    for version, size in (("1", "4.4 MB"), ("2", _UNCONFIRMED), ("3", _UNCONFIRMED))
 )
 
 COCO = KnownSet(
@@ -221,7 +222,7 @@ KNOWN_SETS = (
         set_parts.street_hazards,
         "https://github.com/hendrycks/anomaly-seg",
         "test/images/test/TOWN/N.png and test/annotations/test/TOWN/N.png",
-        (Archive("streethazards_test.tar", "1500 images, 1500 labels", "a few GB"),),
+        (Archive("streethazards_test.tar", "1500 images, 1500 labels", _UNCONFIRMED),),
         set_files.STREET_HAZARDS_FILES,
         "not stated by the owner",
     ),

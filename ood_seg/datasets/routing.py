@@ -132,9 +132,12 @@ def _pair(routed: Routed, rules: FileRules) -> None:
     # What was composed before needs no image below it any more.
     composed = routed.role("composed")
     alone = [k for k in labels if k not in composed and image_key(rules, k) not in images]
-    if alone:
-        named = shorten(labels[key] for key in alone)
-        routed.gaps.append(f"{len(alone)} labels without an image: {named}")
+    bare = [k for k in labels if k not in composed and k not in routed.role("overlay")]
+    bare = bare if rules.derive == "overlays" else []
+    for keys, what in ((alone, "an image"), (bare, "an overlay")):
+        if keys:
+            named = shorten(labels[key] for key in keys)
+            routed.gaps.append(f"{len(keys)} labels without {what}: {named}")
     wanted = {image_key(rules, key) for key in labels}
     spare = [key for key in images if key not in wanted]
     if spare and rules.unlabelled == MISSING_LABEL:
@@ -145,9 +148,9 @@ def _pair(routed: Routed, rules: FileRules) -> None:
         routed.notes.append(f"{len(spare)} images without a label are {'not ' * left}taken")
     for key in spare if rules.unlabelled != KEEP else ():
         routed.targets.pop(images.pop(key), None)
-    for role in routed.files if alone else ():
-        for key in alone if role != "image" else ():
-            routed.targets.pop(routed.files[role].pop(key, None), None)
+    for role in (routed.files[name] for name in routed.files if name != "image"):
+        for key in (*alone, *bare):
+            routed.targets.pop(role.pop(key, None), None)
 
 
 def _labels(routed: Routed, rules: FileRules) -> dict[str, Member]:

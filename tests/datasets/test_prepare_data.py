@@ -5,6 +5,7 @@ import json
 import shutil
 import zipfile
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from ood_seg.datasets.preparing import make_plan, run_plan
 
 BY_NAME = {known_set.name: known_set for known_set in (*KNOWN_SETS, COCO)}
 PREPARABLE = [name for name, known_set in BY_NAME.items() if known_set.files]
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 # Written out by hand from the published table: label id -> trainId.
 TRAIN_ID = {7: 0, 8: 1, 11: 2, 12: 3, 13: 4, 17: 5, 19: 6, 20: 7, 21: 8, 22: 9, 23: 10, 24: 11}
 TRAIN_ID |= {25: 12, 26: 13, 27: 14, 28: 15, 31: 16, 32: 17, 33: 18}
@@ -148,6 +150,36 @@ def test_default_place_is_that_of_check_data(tmp_path, monkeypatch):
     tree = trees.road_anomaly(tmp_path / "tree")
     assert main(["prepare-data", "road_anomaly", str(tree), "--partial"]) == 0
     assert (tmp_path / "data" / "road_anomaly" / "RoadAnomaly_jpg" / "frame_list.json").is_file()
+
+
+def test_the_native_evaluation_config_reads_what_was_prepared(tmp_path, monkeypatch):
+    pytest.importorskip("mmseg")
+    from mmengine.config import Config
+    from mmengine.registry import init_default_scope
+    from mmseg.registry import DATASETS
+
+    import ood_seg.datasets.transforms.loading  # noqa: F401
+    from ood_seg.datasets import FishyscapesDataset, RoadAnomalyDataset, SMIYCDataset  # noqa: F401
+
+    init_default_scope("mmseg")
+    monkeypatch.setenv("OOD_SEG_DATA", str(tmp_path / "data"))
+    config = Config.fromfile(CONFIGS / "_base_" / "datasets" / "evaluation_native.py")
+    assert set(config.test_dataloader) == set(config.test_evaluator)
+    for key, loader in config.test_dataloader.items():
+        name = {"fs_static": "fs_static_v3", "cityscapes_val": "cityscapes"}.get(key, key)
+        sources, _ = sources_of(name, tmp_path / key)
+        assert main(["prepare-data", name, *map(str, sources), "--partial"]) == 0
+        if name == "cityscapes":
+            assert loader.dataset.data_root == str(tmp_path / "data" / "cityscapes")
+            continue
+        dataset = DATASETS.build({**loader.dataset, "expected_count": None})
+        labels = {
+            int(v) for sample in dataset for v in sample["data_samples"].gt_sem_seg.data.unique()
+        }
+        assert {0, 1} <= labels <= {0, 1, 255}, name
+        assert len(dataset) == 2, name
+        with pytest.raises(ValueError, match="image and mask pairs, found 2"):
+            DATASETS.build(loader.dataset)
 
 
 # What is made --------------------------------------------------------------------------------
@@ -329,12 +361,15 @@ def test_missing_spare_and_misnamed_files_come_together(tmp_path, capsys):
         "fs_val_v3.zip:frankfurt_5_labels.png",
         "1 labels without an image: ",
         f"fs_val_v3.zip:{stem.format(7)}_labels.png",
-        f"2 labels without an overlay: {stem.format(3)}_rgb.npz, {stem.format(4)}_rgb.npz",
+        f"2 labels without an overlay: {packed}:{stem.format(3)}_labels.png, {packed}:",
         "expected: fs_val_v3.zip: 30 labels and 30 overlays",
         "from https://fishyscapes.com",
     ):
         assert text in output
     assert not out.exists()
+    # A part is accepted with all that belongs together: 31 labels less three.
+    assert prepare("fs_static_v3", packed, city, out=out) == 0
+    assert len(files(out)) == 2 * 28
 
 
 def test_images_and_labels_without_partner_are_not_taken(tmp_path, capsys):
