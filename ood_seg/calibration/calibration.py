@@ -18,11 +18,11 @@ import torch
 from torch import Tensor
 
 from ood_seg.calibration.curves import (
+    METHODS,
     IsotonicCurve,
     LogisticCurve,
     ScoreCounts,
-    fit_isotonic,
-    fit_logistic,
+    fit_curve,
     score_counts,
 )
 from ood_seg.calibration.operating_points import (
@@ -34,7 +34,6 @@ from ood_seg.calibration.operating_points import (
 from ood_seg.calibration.reliability import Reliability, expected_calibration_error, reliability
 from ood_seg.metrics.histogram import ScoreHistogram
 
-METHODS = ("platt", "temperature", "isotonic")
 DEFAULT_POINTS = ("fpr 1%", "fpr 5%", "tpr 95%", "best f1", "conformal fpr 5%")
 MIN_AREA = 50
 
@@ -189,7 +188,7 @@ def calibrate(
     if method not in METHODS:
         raise ValueError(f"method: expected one of {', '.join(METHODS)}, got {method!r}")
     counts = score_counts(histograms)
-    curve = _fit(counts, method)
+    curve = fit_curve(counts, method)
     pixels = PixelCounts(
         *(int(part.sum()) for part in counts[1:]), sum(part.num_ignored for part in histograms)
     )
@@ -252,12 +251,6 @@ def with_false_alarms(
     return replace(calibration, operating_points=points, min_area=min_area)
 
 
-def _fit(counts: ScoreCounts, method: str) -> LogisticCurve | IsotonicCurve:
-    if method == "isotonic":
-        return fit_isotonic(counts)
-    return fit_logistic(counts, offset=method == "platt")
-
-
 def _as_they_are(counts: ScoreCounts) -> np.ndarray:
     """The scores as if they were probabilities: scaled linearly unless they lie in [0, 1]."""
     low, high = counts.scores[0], counts.scores[-1]
@@ -274,16 +267,21 @@ def _held_out_reliability(
     # Those with anomalies first, so that both halves get their share.
     shuffled.sort(key=lambda part: part.num_anomalous == 0)
     halves = [shuffled[::2], shuffled[1::2]]
-    both = all(sum(part.num_anomalous for part in half) for half in halves)
-    held_out = both and all(sum(part.num_known for part in half) for half in halves)
-    pairs = [halves, halves[::-1]] if held_out else [[histograms, histograms]]
-    judged = []
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # separated halves; the fit on all has its own warning
-        for fitted, tested in pairs:
-            curve, counts = _fit(score_counts(fitted), method), score_counts(tested)
-            judged.append((curve(torch.from_numpy(counts.scores)).numpy(), *counts[1:]))
-    return reliability(*(np.concatenate(part) for part in zip(*judged, strict=True))), held_out
+        warnings.simplefilter("ignore")  # on separated scores; the fit on all warns as well
+        try:
+            judged = [_judged(*halves, method), _judged(*halves[::-1], method)]
+            return reliability(*map(np.concatenate, zip(*judged, strict=True))), True
+        except ValueError:  # a half that no curve fits: a class is absent, scores are equal
+            return reliability(*_judged(histograms, histograms, method)), False
+
+
+def _judged(
+    fitted: Sequence[ScoreHistogram], tested: Sequence[ScoreHistogram], method: str
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Probabilities of the one part by the fit on the other, with the counts at each."""
+    curve, counts = fit_curve(score_counts(fitted), method), score_counts(tested)
+    return curve(torch.from_numpy(counts.scores)).numpy(), counts.known, counts.anomalous
 
 
 def _feasible_points(histograms: Sequence[ScoreHistogram]) -> list[str]:

@@ -18,6 +18,8 @@ from torch import Tensor
 
 from ood_seg.metrics.histogram import ScoreHistogram
 
+METHODS = ("platt", "temperature", "isotonic")
+
 _STEPS = 500
 _DAMPING = 1e-3
 
@@ -89,6 +91,13 @@ def score_counts(histograms: Sequence[ScoreHistogram]) -> ScoreCounts:
     merged = ScoreHistogram.merged(histograms)
     middle = (merged.lower().astype(np.float64) + merged.upper()) / 2
     return ScoreCounts(middle, merged.known, merged.anomalous)
+
+
+def fit_curve(counts: ScoreCounts, method: str) -> LogisticCurve | IsotonicCurve:
+    """The fit of a method in `METHODS`; raises as the fits do."""
+    if method == "isotonic":
+        return fit_isotonic(counts)
+    return fit_logistic(counts, offset=method == "platt")
 
 
 def fit_logistic(counts: ScoreCounts, *, offset: bool = True) -> LogisticCurve:

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from ood_seg import __version__
-from ood_seg.calibration.calibration import METHODS, Calibration, PixelCounts
-from ood_seg.calibration.curves import IsotonicCurve, LogisticCurve
+from ood_seg.calibration.calibration import Calibration, PixelCounts
+from ood_seg.calibration.curves import METHODS, IsotonicCurve, LogisticCurve
 from ood_seg.calibration.operating_points import OperatingPoint
 from ood_seg.calibration.reliability import Reliability
 
