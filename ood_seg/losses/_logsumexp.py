@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 # Pixels a block: on a CPU all classes of a block stay in the cache, on a GPU launches are few.
-_CPU_BLOCK, _GPU_BLOCK = 2**15, 2**20
+_CPU_BLOCK, _GPU_BLOCK = 2**14, 2**20
 
 
 class PixelSums(NamedTuple):
@@ -112,7 +112,7 @@ class _PixelSums(torch.autograd.Function):
             for shift, value, weight in zip(shifts, shifted, of_shifted, strict=True):
                 softmax = (rows + shift[:, None]).sub_(value[span]).exp_()
                 total.addcmul_(softmax, weight[span].expand_as(rows))
-            gradient[image, :, chosen] += total.to(gradient.dtype)
+            gradient[image].index_add_(1, chosen, total.to(gradient.dtype))
         return gradient, *[None] * (3 + len(positions))
 
 

@@ -10,7 +10,7 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from ood_seg.labels import split_labels
-from ood_seg.scores import energy
+from ood_seg.losses._logsumexp import pixel_sums
 from ood_seg.smoothing import GaussianSmoothing
 
 
@@ -91,7 +91,7 @@ class EnergyHead(BaseModule):
             loss.loss_name: loss(self._channels_for(loss, logits), labels) for loss in self.losses
         }
         with torch.no_grad():
-            energies = energy(self.class_logits(logits))
+            energies = -pixel_sums(self.class_logits(logits)).logsumexps
             masks = split_labels(labels)
         for name, mask in zip(("energy_known", "energy_outlier"), masks, strict=True):
             if mask.any():

@@ -98,6 +98,15 @@ def test_zero_energy_everywhere_is_finite():
     assert torch.isfinite(logits.grad).all()
 
 
+def test_mixed_precision_computes_in_float32(scene):
+    logits, labels = (20 * scene[0]).bfloat16(), scene[1]
+    expected = abstention_loss(logits.float(), labels, outlier_weight=0.1)
+    with torch.autocast("cpu", torch.bfloat16):
+        value = abstention_loss(logits, labels, outlier_weight=0.1)
+    assert value.dtype == torch.float32
+    assert value.item() == expected.item()
+
+
 def test_inputs_stay_as_they_are(scene):
     before = [part.clone() for part in scene]
     abstention_loss(*scene, outlier_weight=0.1)

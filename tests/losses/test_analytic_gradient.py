@@ -178,6 +178,19 @@ def test_half_precision_is_computed_in_float32_and_scaled_before_rounding(scene,
     torch.testing.assert_close(tiny.float(), expected[1] / 3 * 2**16 * 1e-9, rtol=0.02, atol=1e-7)
 
 
+def test_mixed_precision_computes_in_float32(scene):
+    logits, labels = scene[0].bfloat16(), scene[1]
+
+    def loss(f):
+        options = {"alpha": 2.0, "gamma": 1.0, "energy_weight": 0.3} | MARGINS
+        return cross_entropy_balanced_energy_loss(f, labels, PRIOR, **options)
+
+    expected = value_and_gradient(loss, logits)
+    with torch.autocast("cpu", torch.bfloat16):
+        result = value_and_gradient(loss, logits)
+    assert all(torch.equal(*pair) for pair in zip(result, expected, strict=True))
+
+
 def test_sums_equal_torchs(scene):
     logits, labels = scene
     mask, shifts = labels == 254, torch.randn(2, 5, dtype=torch.float64)
