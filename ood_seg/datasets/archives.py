@@ -20,7 +20,9 @@ from pathlib import Path, PurePosixPath
 from typing import IO, ClassVar
 
 from ood_seg.datasets.layouts import stays_inside
+from ood_seg.datasets.listing import shorten
 
+_NO_FILE = "no regular files"
 # What reading a damaged archive raises.
 ARCHIVE_ERRORS = (
     zipfile.BadZipFile,
@@ -73,25 +75,31 @@ class Source:
             limit: the most bytes that the files of an archive may declare together.
         """
         found, total = Contents(), 0
+        refused: dict[str, list[str]] = {}
         try:
             for name, size, fault in self._entries():
-                where = f"{self.path}: {name!r}"
                 total += size
                 if not stays_inside(name) or "\0" in name:
-                    found.problems.append(f"{where} leads out of the folder; refused")
+                    refused.setdefault("paths out of the folder", []).append(name)
+                elif _is_litter(name):
+                    continue
                 elif fault:
-                    found.problems.append(f"{where} is {fault}; refused")
+                    refused.setdefault(fault, []).append(name)
                 elif self.is_bounded and total > limit:
                     found.problems.append(
                         f"{self.path} declares more than {limit / 1e9:.1f} GB up to {name!r}, "
                         "more than this set can have; refused"
                     )
                     break
-                elif not _is_litter(name):
+                else:
                     clean = PurePosixPath(name).as_posix()
                     found.members.append(Member(clean, size, self, len(found.members)))
         except (*ARCHIVE_ERRORS, OSError) as error:
             found.problems.append(f"{self.path} is damaged ({error}); fetch it again")
+        found.problems += [
+            f"{self.path}: {len(names)} entries refused, {fault}: {shorten(map(repr, names))}"
+            for fault, names in refused.items()
+        ]
         return found
 
     def _entries(self) -> Iterator[tuple[str, int, str]]:
@@ -118,13 +126,17 @@ class _Folder(Source):
                 path = Path(folder) / name
                 shown = path.relative_to(root).as_posix()
                 if path.is_symlink() and root not in path.resolve().parents:
-                    yield shown, 0, "a link that leads out; give the folder it points to"
+                    yield shown, 0, "links that lead out (give the folder behind them)"
                     continue
                 # A link to a folder inside: that folder is walked in its own place.
                 status = path.stat() if path.exists() else None
                 if status is None or not stat.S_ISDIR(status.st_mode):
                     is_file = status is not None and stat.S_ISREG(status.st_mode)
-                    yield shown, status.st_size if is_file else 0, "" if is_file else "no file"
+                    yield (
+                        shown,
+                        status.st_size if is_file else 0,
+                        "" if is_file else "no regular files",
+                    )
 
     def open(self, member: Member) -> IO[bytes]:
         return (self.path / member.name).open("rb")
@@ -141,9 +153,9 @@ class _Zip(Source):
             mode = stat.S_IFMT(info.external_attr >> 16)
             fault = ""
             if mode == stat.S_IFLNK:
-                fault = "a link"
+                fault = "links"
             elif mode not in (0, stat.S_IFREG, stat.S_IFDIR):
-                fault = "a device or the like"
+                fault = "devices or the like"
             elif info.flag_bits & 1:
                 fault = "encrypted"
             if info.is_dir() and not fault and stays_inside(info.filename):
@@ -169,9 +181,9 @@ class _Tar(Source):
         for info in self._archive:
             fault = ""
             if info.issym() or info.islnk():
-                fault = "a link"
+                fault = "links"
             elif not (info.isreg() or info.isdir()):
-                fault = "a device or the like"
+                fault = "devices or the like"
             if info.isdir() and stays_inside(info.name):
                 continue
             self._infos[PurePosixPath(info.name).as_posix()] = info
