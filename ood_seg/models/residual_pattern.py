@@ -35,13 +35,19 @@ def residual_pattern_head(
         **head: arguments of the wrapped head.
 
     Raises:
-        ValueError: if there is no such decode head, or it is one with its own training loss.
+        ValueError: if there is no such decode head, it computes its own training loss, or an
+            option does not fit it.
     """
     wrapped = MODELS.get(wraps)
     if not isinstance(wrapped, type) or not issubclass(wrapped, BaseDecodeHead):
         raise ValueError(
             f"ResidualPatternHead wraps a decode head of mmseg, got wraps={wraps!r}; give the "
             "type that the pre-trained model's config has, such as 'FCNHead'"
+        )
+    if wrapped.loss is not BaseDecodeHead.loss:
+        raise ValueError(
+            f"{wraps} computes its own training loss and gives no logits that a residual could "
+            "correct; wrap a head that ends in a pixel classifier, such as 'ASPPHead'"
         )
     return _with_residual(wrapped)(block=block or {}, contrast=contrast, **head)
 
@@ -84,7 +90,7 @@ class ResidualPatternMixin:
     Args:
         block: a dict with, all optional,
             `channels`: of the block's bottleneck (the wrapped head's `channels`);
-            `dilations` and `norm_cfg`: of its pyramid, for wrapped heads that have none;
+            `dilations` (2, 4, 8) and `norm_cfg`: of its pyramid, for wrapped heads without one;
             `initial_output`: 'zeros' (the default: training starts from the pre-trained energies)
             or 'kaiming', the released code's, which also keeps this layer untrained;
             `norm_statistics`: 'updated' (the default, as released) or 'fixed', of the block's
@@ -140,6 +146,11 @@ class ResidualPatternMixin:
             logits = super().forward(inputs)
         finally:
             handle.remove()
+        if not found:
+            raise ValueError(
+                f"{type(self).__name__} makes its logits without its {self._tail[0]}, which the "
+                "residual has to enter; wrap a head that ends in conv_seg, such as 'ASPPHead'"
+            )
         return logits, found[0]
 
     def _resize(self, maps: Tensor, size: torch.Size) -> Tensor:
@@ -179,10 +190,12 @@ class ResidualPatternMixin:
         inside = f"{prefix}residual_block."
         if any(key.startswith(inside) for key in state_dict):
             return
+        block = self.residual_block.state_dict()
         for own, copied in _PYRAMID_COPIES.items():
-            old, new = f"{prefix}{own}.", f"{inside}{copied}."
-            for key in [key for key in state_dict if key.startswith(old)]:
-                state_dict[new + key.removeprefix(old)] = state_dict[key].clone()
+            for key in [key for key in state_dict if key.startswith(f"{prefix}{own}.")]:
+                name = key.replace(f"{prefix}{own}", copied, 1)
+                if name in block and block[name].shape == state_dict[key].shape:
+                    state_dict[inside + name] = state_dict[key].clone()
 
 
 # Where the parts of a wrapped head's pyramid go in the block.
@@ -207,19 +220,26 @@ def _build_block(
     head: BaseDecodeHead,
     *,
     channels: int | None = None,
-    dilations: Sequence[int] = (2, 4, 8),
+    dilations: Sequence[int] | None = None,
     norm_cfg: dict | None = None,
     **options,
 ) -> ResidualPatternBlock:
     """The block that fits a decode head; its pyramid is like the head's own, if it has one."""
     in_channels = head.in_channels if isinstance(head.in_channels, int) else head.in_channels[-1]
     channels = channels or head.channels
-    if isinstance(getattr(head, "aspp", None), ImagePoolingASPP):
+    has_own = isinstance(getattr(head, "aspp", None), ImagePoolingASPP)
+    has_parts = hasattr(head, "image_pool") and hasattr(head, "aspp_modules")
+    if (has_own or has_parts) and (dilations or norm_cfg):
+        raise ValueError(
+            f"the block's pyramid is a copy of that of {type(head).__name__}; leave out "
+            "block.dilations and block.norm_cfg"
+        )
+    if has_own:
         aspp = copy.deepcopy(head.aspp)
-    elif hasattr(head, "image_pool") and hasattr(head, "aspp_modules"):
+    elif has_parts:
         aspp = CopiedASPP(head)
     else:
         norm_cfg = norm_cfg or head.norm_cfg or {"type": "BN"}
-        aspp = ImagePoolingASPP(in_channels, channels, dilations, norm_cfg)
+        aspp = ImagePoolingASPP(in_channels, channels, dilations or (2, 4, 8), norm_cfg)
     first = next(m for m in getattr(head, _tail_of(head)[0]).modules() if isinstance(m, nn.Conv2d))
     return ResidualPatternBlock(aspp.requires_grad_(), channels, first.in_channels, **options)

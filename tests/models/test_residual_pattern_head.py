@@ -10,6 +10,7 @@ pytest.importorskip("mmseg")
 import tiny
 from mmengine.config import ConfigDict
 from mmengine.registry import init_default_scope
+from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.registry import MODELS, TRANSFORMS
 
 import ood_seg.register  # noqa: F401
@@ -324,6 +325,37 @@ def test_closed_set_loss_is_refused():
 def test_wrapping_something_else_raises(kind):
     with pytest.raises(ValueError, match=f"wraps='{kind}'"):
         MODELS.build({"type": "ResidualPatternHead", "wraps": kind, **SMALL})
+
+
+def test_heads_with_their_own_training_loss_are_refused():
+    with pytest.raises(ValueError, match="PointHead computes its own training loss"):
+        MODELS.build({"type": "ResidualPatternHead", "wraps": "PointHead"})
+
+
+class OwnClassifier(BaseDecodeHead):
+    """A head that never calls `conv_seg`."""
+
+    def forward(self, inputs):
+        return inputs[-1][:, : self.num_classes]
+
+
+def test_heads_without_a_classifier_are_refused():
+    MODELS.register_module(module=OwnClassifier, force=True)
+    head = MODELS.build({"type": "ResidualPatternHead", "wraps": "OwnClassifier", **SMALL})
+    with pytest.raises(ValueError, match="without its conv_seg"):
+        head(features())
+
+
+@pytest.mark.parametrize("option", [{"dilations": (2, 4)}, {"norm_cfg": {"type": "BN"}}])
+def test_options_of_a_new_pyramid_are_refused_where_one_is_copied(option):
+    with pytest.raises(ValueError, match=r"leave out block\.dilations"):
+        wrapped("DeepWV3PlusHead", option)
+
+
+def test_a_block_of_other_width_copies_what_fits():
+    head, own = wrapped("DeepWV3PlusHead", {"channels": 12}), plain("DeepWV3PlusHead")
+    assert head.residual_block.bot_aspp.weight.shape[0] == 12
+    assert torch.equal(head.residual_block.aspp.img_conv[0].weight, own.aspp.img_conv[0].weight)
 
 
 @pytest.mark.parametrize("option", [{"initial_output": "ones"}, {"norm_statistics": "batch"}])
