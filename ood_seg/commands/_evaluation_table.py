@@ -1,0 +1,125 @@
+"""Prints the content of `evaluation.json` for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+_TITLES = {"auroc": "AUROC", "ap": "AP", "best_f1": "best F1"}
+
+
+def print_evaluation(content: Mapping[str, Any], *, note: str = "") -> None:
+    """One table: metrics in percent with intervals and bounds, and what they rest on."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    for line in content["notes"]:
+        console.print(f"note: {line}", markup=False, highlight=False)
+    table = Table(title=f"{content['method']} on {content['data_set']} (%)", caption=note or None)
+    table.add_column("metric")
+    table.add_column("value", justify="right")
+    level = (content["interval"] or {}).get("level")
+    table.add_column(f"{100 * level:g} % interval" if level else "interval", justify="right")
+    table.add_column("surely within", justify="right")
+    for row in _rows(content):
+        table.add_row(*row)
+    console.print(table)
+    if content.get("comparison"):
+        console.print(_comparison_table(content))
+    for line in basis(content):
+        console.print(line, markup=False, highlight=False)
+
+
+def basis(content: Mapping[str, Any]) -> list[str]:
+    """Lines that say what the numbers rest on."""
+    pixels, interval = content["pixels"], content["interval"]
+    lines = [
+        f"{content['num_images']} images: {pixels['known']} known, {pixels['anomalous']} "
+        f"anomalous, {pixels['ignored']} ignored pixels",
+        f"protocol {content['protocol']['name']}: {content['protocol']['description']}",
+        f"mode {content['mode']}"
+        + (": values within the bounds shown" if content["mode"] == "streaming" else ""),
+    ]
+    if interval:
+        lines.append(f"intervals: bootstrap of {interval['samples']} resamples over images")
+    calibration = content["calibration"]
+    if calibration:
+        lines.append(
+            f"calibration ({calibration['method']}): fitted on {calibration['select_images']} "
+            f"images, reported on {calibration['report_images']}"
+        )
+    lines.append(
+        f"seed {content['seed']}, ood_seg {content['version']}, commit {content['commit'] or '-'}"
+    )
+    return lines
+
+
+def _rows(content: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    rows = [
+        (
+            _title(name),
+            _percent(entry["value"]),
+            _range(entry["interval"], 2),
+            _range(entry["bounds"], 4),
+        )
+        for name, entry in content["metrics"].items()
+    ]
+    components = content["components"]
+    if components:
+        rows += [
+            (f"{title} ({components['track']})", _percent(components[key]), "", "")
+            for key, title in (
+                ("mean_f1", "component F1"),
+                ("siou", "component sIoU"),
+                ("ppv", "component PPV"),
+            )
+        ]
+    if content["calibration"]:
+        rows += [
+            (f"calibration error {when}", _percent(content["calibration"][f"ece_{when}"]), "", "")
+            for when in ("before", "after")
+        ]
+    if content["closed_set"]:
+        rows += [
+            (title, _percent(content["closed_set"][key]), "", "")
+            for key, title in (("miou", "mIoU"), ("open_iou", "open-set mIoU"))
+        ]
+    return rows
+
+
+def _comparison_table(content: Mapping[str, Any]) -> Any:
+    from rich.table import Table
+
+    compared = content["comparison"]
+    table = Table(
+        "metric",
+        content["method"],
+        compared["method"],
+        "difference",
+        f"{100 * compared['level']:g} % interval",
+        "p",
+        title=f"{compared['method']} minus {content['method']} (points)",
+    )
+    for name, part in compared["metrics"].items():
+        table.add_row(
+            _title(name),
+            _percent(part["first"]),
+            _percent(part["second"]),
+            f"{100 * part['difference']:+.2f}",
+            _range(part["interval"], 2),
+            f"{part['p_value']:.3g}",
+        )
+    return table
+
+
+def _title(name: str) -> str:
+    return _TITLES.get(name, name.replace("fpr", "FPR"))
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.2f}"
+
+
+def _range(ends: list[float] | None, digits: int) -> str:
+    return "" if ends is None else " to ".join(f"{100 * end:.{digits}f}" for end in ends)

@@ -1,0 +1,54 @@
+"""Work on the images of a data set in threads, with bounded memory and every bad file named."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+from ood_seg.datasets.listing import shorten
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def for_each(
+    task: Callable[[Item], Result], items: Iterable[Item], *, workers: int = 1
+) -> Iterator[Result]:
+    """Yield `task(item)` in the order of the items; at most `2 * workers` are under way.
+
+    A bad file does not stop the others: ValueErrors are collected and raised together at the end.
+    Any other error is raised at once; what was finished before is kept by whoever stored it.
+
+    Raises:
+        ValueError: one or more tasks raised one; all messages.
+    """
+    if workers < 1:
+        raise ValueError(f"workers must be at least 1, got {workers}")
+    problems: list[ValueError] = []
+    waiting: deque[Future[Result]] = deque()
+
+    def finished() -> Iterator[Result]:
+        try:
+            yield waiting.popleft().result()
+        except ValueError as error:
+            problems.append(error)
+
+    pool = ThreadPoolExecutor(workers)
+    try:
+        for item in items:
+            waiting.append(pool.submit(task, item))
+            if len(waiting) >= 2 * workers:
+                yield from finished()
+        while waiting:
+            yield from finished()
+    finally:
+        pool.shutdown(cancel_futures=True)
+    if len(problems) == 1:
+        raise ValueError(str(problems[0])) from problems[0]
+    if problems:
+        raise ValueError(
+            f"{len(problems)} images cannot be evaluated:\n  - "
+            + shorten(problems, separator="\n  - ")
+        ) from problems[0]

@@ -1,0 +1,155 @@
+"""Pairs saved maps with their ground truth by name, and names everything without a partner."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from ood_seg.datasets.listing import (
+    IMAGE_SUFFIXES,
+    Listing,
+    files_by_stem,
+    require_no_problems,
+    shorten,
+)
+from ood_seg.evaluation.saved_maps import SCORE_SUFFIXES
+
+# Ends of published file names that say what a file holds, not of which image.
+_ENDINGS = re.compile(
+    r"(_labels?_semantic|_labels?|_labels?_?masks?|_gt(Fine|Coarse)(_label(Train)?Ids)?"
+    r"|_label(Train)?Ids|_leftImg8bit|_scores?|_anomaly(_scores?)?|_rgb|_prediction)$"
+)
+# Pictures of labels for the eye lie beside the labels.
+_COLOURED = re.compile(r"(_color|_colou?red|_color_labels)$")
+
+
+class MapPair(NamedTuple):
+    """One image: its name, and the files of its scores and ground truth."""
+
+    name: str
+    scores: Path
+    truth: Path
+
+
+class Matches(NamedTuple):
+    """What `match_maps` found; `notes` are sentences on what was left out."""
+
+    pairs: list[MapPair]
+    notes: list[str]
+
+
+def match_maps(
+    scores: Path, truth: Path, *, strip: Sequence[str] = (), allow_missing: bool = False
+) -> Matches:
+    """Pair score maps with ground truth.
+
+    The name of an image is its file name without suffix and without endings such as `_labels`,
+    `_labels_semantic`, `_scores` or `_leftImg8bit`; for `NAME.labels/labels_semantic.png` it is
+    NAME. Subfolders are searched, and belong to the name only where names repeat without them.
+
+    Args:
+        scores: folder of score maps, or one file.
+        truth: folder of ground truth (`.png`), or one file.
+        strip: regular expressions whose matches are taken off the names as well.
+        allow_missing: leave out what has no partner, and say so, instead of an error.
+
+    Raises:
+        FileNotFoundError: a folder or file does not exist.
+        ValueError: no pair, a file without a partner, or two files of one name; all are listed.
+    """
+    if scores.is_file() and truth.is_file():
+        return Matches([MapPair(image_name(scores.stem, strip), scores, truth)], [])
+    found = [named_files(scores, SCORE_SUFFIXES, strip), named_files(truth, (".png",), strip)]
+    if any(len(files) > 1 for names in found for files in names.values()):
+        found = [_with_folders(scores, found[0]), _with_folders(truth, found[1])]
+    score_of, truth_of = found
+    problems = [
+        f"more than one {what} named {name}: {shorten(files)}"
+        for what, names in (("score map", score_of), ("ground truth file", truth_of))
+        for name, files in names.items()
+        if len(files) > 1
+    ]
+    alone = [
+        f"{len(missing)} {what} without {partner} in {folder}: {shorten(missing)}"
+        for what, own, partner, other, folder in (
+            ("score maps", score_of, "ground truth", truth_of, truth),
+            ("ground truth files", truth_of, "a score map", score_of, scores),
+        )
+        if (missing := [str(own[name][0]) for name in own if name not in other])
+    ]
+    pairs = [
+        MapPair(name, score_of[name][0], truth_of[name][0])
+        for name in sorted(score_of)
+        if name in truth_of
+    ]
+    require_no_problems(
+        Listing(pairs, problems + ([] if allow_missing else alone)),
+        name=f"{scores} and {truth}",
+        remedy="Files pair by name; --strip PATTERN takes more off the names, --allow-missing "
+        "leaves out what has no partner.",
+    )
+    return Matches(pairs, [f"left out: {text}" for text in alone])
+
+
+def match_others(
+    folder: Path, names: Sequence[str], *, suffixes: Sequence[str] = (".png",), strip=()
+) -> dict[str, Path]:
+    """Files of `folder` for the images `names`; those that have one.
+
+    Raises:
+        FileNotFoundError: no such folder.
+        ValueError: two files of one name.
+    """
+    found = named_files(folder, suffixes, strip)
+    if any(len(files) > 1 for files in found.values()):
+        found = _with_folders(folder, found)
+    twice = [str(path) for name in names for path in found.get(name, [])[1:]]
+    if twice:
+        raise ValueError(f"{folder}: more than one file for an image: {shorten(twice)}")
+    return {name: found[name][0] for name in names if name in found}
+
+
+def match_images(folder: Path, names: Sequence[str], *, strip=()) -> dict[str, Path]:
+    """The pictures of the images `names`, as `match_others`."""
+    return match_others(folder, names, suffixes=IMAGE_SUFFIXES, strip=strip)
+
+
+def image_name(stem: str, strip: Sequence[str] = ()) -> str:
+    """A file's stem without what does not name the image."""
+    for pattern in strip:
+        stem = re.sub(pattern, "", stem)
+    while (shorter := _ENDINGS.sub("", stem)) not in (stem, ""):
+        stem = shorter
+    return stem
+
+
+def named_files(root: Path, suffixes: Sequence[str], strip: Sequence[str]) -> dict[str, list[Path]]:
+    """Files below `root`, or `root` itself, by image name."""
+    if root.is_file():
+        return {image_name(root.stem, strip): [root]}
+    if not root.is_dir():
+        raise FileNotFoundError(f"folder {root} does not exist")
+    named: dict[str, list[Path]] = {}
+    for files in files_by_stem(root, suffixes, recursive=True).values():
+        for path in files:
+            if not _COLOURED.search(path.stem):
+                named.setdefault(image_name(_own_stem(path), strip), []).append(path)
+    return named
+
+
+def _own_stem(path: Path) -> str:
+    """The stem, or for the layout `NAME.labels/labels_semantic.png` the NAME."""
+    return path.parent.stem if path.parent.suffix == ".labels" else path.stem
+
+
+def _with_folders(root: Path, named: dict[str, list[Path]]) -> dict[str, list[Path]]:
+    """The same files, with the folders below `root` in their names."""
+    longer: dict[str, list[Path]] = {}
+    for name, files in named.items():
+        for path in files:
+            folder = path.parent if path.parent.suffix != ".labels" else path.parent.parent
+            below = folder.relative_to(root).as_posix() if root.is_dir() else "."
+            longer.setdefault(name if below == "." else f"{below}/{name}", []).append(path)
+    return longer

@@ -1,0 +1,268 @@
+"""Evaluation of saved score maps, from files to the content of `evaluation.json`.
+
+pairs -> read_pixels  -> a histogram per image, ranks of all -> metrics, curves, intervals
+                      -> images to select on -> calibration, thresholds
+      -> read_regions -> components, false alarms, confusions -> on the images to report on
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from ood_seg import __version__
+from ood_seg.calibration import Calibration
+from ood_seg.evaluation import summary
+from ood_seg.evaluation.image_tasks import for_each
+from ood_seg.evaluation.matching import MapPair
+from ood_seg.evaluation.partial_results import PartialResults
+from ood_seg.evaluation.pixel_pass import PixelPass, read_pixels
+from ood_seg.evaluation.region_pass import ImageRegions, RegionPlan, read_regions
+from ood_seg.evaluation.saved_maps import MapReader
+from ood_seg.evaluation.selection import Parts, fit_calibration, plan_regions, split_images
+from ood_seg.evaluation.settings import Settings
+from ood_seg.metrics.bootstrap import bootstrap_metrics, compare_methods
+from ood_seg.metrics.histogram import ScoreHistogram
+from ood_seg.metrics.protocols import get_protocol
+
+SCHEMA = "ood_seg.evaluation/1"
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What `evaluate_maps` gives.
+
+    Attributes:
+        content: of `evaluation.json`.
+        histograms: of each image, by name.
+        calibration: fitted on the images to select on; None where there is none.
+        reused: images that an earlier run had finished.
+    """
+
+    content: dict[str, Any]
+    histograms: dict[str, ScoreHistogram]
+    calibration: Calibration | None
+    reused: int
+
+
+def evaluate_maps(
+    pairs: Sequence[MapPair],
+    reader: MapReader,
+    settings: Settings,
+    *,
+    folder: Path | None = None,
+    class_files: Mapping[str, tuple[Path, Path]] | None = None,
+    images: Mapping[str, Path] | None = None,
+    workers: int = 1,
+    on_image: Callable[[], object] = lambda: None,
+) -> Evaluation:
+    """Evaluate saved score maps.
+
+    Args:
+        pairs: score map and ground truth of each image.
+        reader: of these files.
+        settings: what to compute.
+        folder: for partial results, from which a later run goes on; None keeps none.
+        class_files: predicted and true training labels by image, for the closed set.
+        images: the pictures by image, for overlays in the report.
+        workers: threads that read and count.
+        on_image: called after each image of each of the two readings.
+
+    Raises:
+        ValueError: there is no image, or as `MapReader.read`, for all bad files at once.
+    """
+    with _warnings_as_notes() as notes:
+        pixels = measure_pixels(pairs, reader, settings, folder, workers, on_image)
+        merged = ScoreHistogram.merged(pixels.histograms.values())
+        content = _header(settings, pixels, merged)
+        content.update(_pixel_content(pairs, reader, settings, pixels, workers))
+        parts = split_images(pixels.histograms, settings.select_fraction, settings.seed)
+        calibration = fit_calibration(settings, pixels.histograms, parts)
+        plan = plan_regions(
+            settings,
+            pixels.histograms,
+            parts,
+            content["best_f1_threshold"],
+            calibration,
+            closed_set=bool(class_files),
+        )
+        regions = {}
+        if not plan.is_empty:
+            regions = read_regions(
+                pairs,
+                reader,
+                plan,
+                None if folder is None else folder / "regions",
+                class_files=class_files,
+                workers=workers,
+                on_image=on_image,
+            )
+        content.update(_region_content(settings, pixels, parts, calibration, plan, regions))
+        content["images"] = _rows(pairs, pixels, images or {})
+    auroc = content["metrics"]["auroc"]["value"]
+    found = summary.hints(merged, auroc)
+    # A protocol warns of some of these as well, in other words.
+    begun = {hint.split(":")[0].split(",")[0] for hint in found}
+    notes = [note for note in notes if not note.startswith(tuple(begun))]
+    content["notes"] = list(dict.fromkeys([*found, *notes]))
+    return Evaluation(content, pixels.histograms, calibration, pixels.reused)
+
+
+def measure_pixels(
+    pairs: Sequence[MapPair],
+    reader: MapReader,
+    settings: Settings,
+    folder: Path | None,
+    workers: int,
+    on_image: Callable[[], object] = lambda: None,
+) -> PixelPass:
+    """`read_pixels` with partial results in `folder`."""
+    stored = PartialResults(
+        None if folder is None else folder / "pixels", {"reader": asdict(reader)}
+    )
+    return read_pixels(
+        pairs,
+        reader,
+        stored,
+        mode=settings.mode,
+        memory=settings.memory,
+        workers=workers,
+        on_image=on_image,
+    )
+
+
+def _header(settings: Settings, pixels: PixelPass, merged: ScoreHistogram) -> dict[str, Any]:
+    protocol = get_protocol(settings.protocol)
+    return {
+        "schema": SCHEMA,
+        "method": settings.method,
+        "data_set": settings.data_set,
+        "num_images": len(pixels.histograms),
+        "pixels": summary.pixel_counts(merged),
+        "protocol": {"name": protocol.name, "description": protocol.description},
+        "mode": pixels.mode,
+        "seed": settings.seed,
+        "version": __version__,
+        "commit": settings.commit,
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "histogram": summary.display_histogram(merged),
+    }
+
+
+def _pixel_content(
+    pairs: Sequence[MapPair],
+    reader: MapReader,
+    settings: Settings,
+    pixels: PixelPass,
+    workers: int,
+) -> dict[str, Any]:
+    """Metrics by the protocol; intervals are those of pooled metrics, so others have none."""
+    values, intervals = {}, None
+    if settings.protocol != "pooled":
+        maps = for_each(lambda pair: reader.read(pair.scores, pair.truth), pairs, workers=workers)
+        values = get_protocol(settings.protocol).evaluate(maps)
+    elif settings.samples:
+        intervals = bootstrap_metrics(
+            list(pixels.histograms.values()),
+            samples=settings.samples,
+            level=settings.level,
+            seed=settings.seed,
+        )
+    return summary.pixel_section(
+        pixels.counts,
+        {name: values[name] for name in ("auroc", "ap", "fpr95") if name in values},
+        intervals,
+        streaming=pixels.mode == "streaming",
+        tprs=sorted({0.95, *settings.tprs}),
+    )
+
+
+def _region_content(
+    settings: Settings,
+    pixels: PixelPass,
+    parts: Parts,
+    calibration: Calibration | None,
+    plan: RegionPlan,
+    regions: Mapping[str, ImageRegions],
+) -> dict[str, Any]:
+    """What was chosen on one part of the images, on the other."""
+    reported = [regions[name] for name in parts.report if name in regions]
+    content: dict[str, Any] = {"calibration": None, "components": None, "closed_set": None}
+    if calibration is not None:
+        histograms = [pixels.histograms[name] for name in parts.report]
+        content["calibration"] = summary.calibration_section(calibration, histograms, reported)
+    if plan.track is not None:
+        counted = reported if settings.threshold_on == "select" else list(regions.values())
+        content["components"] = summary.component_section(
+            counted, threshold=plan.component_threshold, track=plan.track
+        )
+        content["components"]["num_images"] = len(counted)
+    if plan.rejection_threshold is not None:
+        content["closed_set"] = summary.closed_set_section(
+            reported, threshold=plan.rejection_threshold
+        )
+    return content
+
+
+def _rows(
+    pairs: Sequence[MapPair], pixels: PixelPass, images: Mapping[str, Path]
+) -> list[dict[str, Any]]:
+    """The table by image, with its files."""
+    rows = summary.image_rows(pixels.histograms)
+    for row, pair in zip(rows, pairs, strict=True):
+        row["scores"], row["ground_truth"] = str(pair.scores), str(pair.truth)
+        row["image"] = str(images[pair.name]) if pair.name in images else None
+    return rows
+
+
+@contextmanager
+def _warnings_as_notes() -> Iterator[list[str]]:
+    """Collect the warnings of the block as sentences for the reader of the result."""
+    notes: list[str] = []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        yield notes
+        notes += [str(item.message) for item in caught if item.category is UserWarning]
+
+
+def compare_with(
+    evaluation: Evaluation,
+    pairs: Sequence[MapPair],
+    reader: MapReader,
+    settings: Settings,
+    *,
+    name: str,
+    folder: Path | None = None,
+    workers: int = 1,
+    on_image: Callable[[], object] = lambda: None,
+) -> dict[str, Any]:
+    """The section `comparison`: another method on the same images, paired bootstrap.
+
+    Args:
+        evaluation: of the first method.
+        pairs: maps of the second method.
+        reader: of these maps.
+        settings: samples, level and seed.
+        name: of the second method.
+        folder: for its partial results.
+        workers: threads.
+        on_image: called after each image.
+
+    Raises:
+        ValueError: the images differ, or as `MapReader.read`.
+    """
+    streaming = replace(settings, mode="streaming")  # histograms are all that is compared
+    pixels = measure_pixels(pairs, reader, streaming, folder, workers, on_image)
+    comparison = compare_methods(
+        evaluation.histograms,
+        pixels.histograms,
+        samples=max(settings.samples, 1),
+        level=settings.level,
+        seed=settings.seed,
+    )
+    return summary.comparison_section(name, comparison)

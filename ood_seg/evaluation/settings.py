@@ -1,0 +1,64 @@
+"""What an evaluation of saved maps is asked to compute."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ood_seg.metrics.component import TRACKS
+from ood_seg.metrics.protocols import get_protocol
+
+THRESHOLD_SOURCES = ("all", "select")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What to compute.
+
+    Attributes:
+        method: name of what made the scores.
+        data_set: name of the images.
+        protocol: see `ood_seg.metrics.protocols`.
+        mode: 'exact', 'streaming' or 'auto', see `read_pixels`.
+        memory: bytes of scores up to which 'auto' is exact.
+        tprs: true-positive rates at which the FPR is given, beside 0.95.
+        samples: resamples for the intervals; 0: none.
+        level: of the intervals.
+        seed: of resamples and of the division of the images.
+        calibration: method of `calibrate`; None: none.
+        select_fraction: share of the images that calibration and thresholds are chosen on; they
+            are reported on the others. 0: chosen and reported on all.
+        track: of the component metrics; None: none.
+        threshold_on: images whose best F1 gives the component threshold: 'all', as published, or
+            'select'; the components are then those of the other images.
+        commit: of the code, for the record.
+    """
+
+    method: str = "scores"
+    data_set: str = "images"
+    protocol: str = "pooled"
+    mode: str = "auto"
+    memory: int = 2 * 2**30
+    tprs: tuple[float, ...] = (0.95,)
+    samples: int = 1000
+    level: float = 0.95
+    seed: int = 0
+    calibration: str | None = "platt"
+    select_fraction: float = 0.5
+    track: str | None = "anomaly"
+    threshold_on: str = "all"
+    commit: str | None = None
+
+    def __post_init__(self) -> None:
+        get_protocol(self.protocol)
+        if self.mode == "streaming" and self.protocol != "pooled":
+            raise ValueError(
+                f"the protocol {self.protocol!r} needs all scores; mode 'streaming' goes with the "
+                "protocol 'pooled'"
+            )
+        if self.track is not None and self.track not in TRACKS:
+            raise ValueError(f"track: expected one of {', '.join(TRACKS)}; got {self.track!r}")
+        if self.threshold_on not in THRESHOLD_SOURCES:
+            raise ValueError(
+                f"threshold_on: expected one of {', '.join(THRESHOLD_SOURCES)}; "
+                f"got {self.threshold_on!r}"
+            )
