@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,17 @@ from mmengine.registry import init_default_scope
 from torch import nn
 
 from ood_seg import compat
-from ood_seg.apis.checkpoints import check_matches, load_checkpoint, secure_loading, weights_of
+from ood_seg.apis.checkpoints import (
+    check_matches,
+    file_sha256,
+    load_checkpoint,
+    secure_loading,
+    weights_of,
+)
 from ood_seg.apis.classes import class_names_and_colours
 from ood_seg.apis.pipelines import split_test_pipeline
+from ood_seg.calibration import Calibration
+from ood_seg.labels import ANOMALY, KNOWN
 
 
 class AnomalyInferencer:
@@ -24,6 +33,7 @@ class AnomalyInferencer:
 
     ```
     image or path -> the config's test pipeline -> model -> labels (H,W), anomaly (H,W)
+                             anomaly -> calibration, if any -> probability (H,W), mask (H,W)
     ```
 
     Args:
@@ -31,15 +41,22 @@ class AnomalyInferencer:
             and is executed.
         weights: checkpoint file; by default the config's `load_from`.
         device: `cuda`, `cuda:1`, `cpu`, ...; by default `cuda` where there is one, else `cpu`.
+        calibration: a calibration of this model's score, or its file. A warning tells where it
+            was made with another checkpoint.
+        operating_point: name of the calibration's point at which pixels are flagged; by default
+            its first one.
 
     Attributes:
         classes: name of each class.
         palette: RGB colour of each class.
+        calibration: the `Calibration`, or None.
+        operating_point: the `OperatingPoint` in use, or None.
 
     Raises:
         FileNotFoundError: config or checkpoint does not exist.
         ValueError: no checkpoint given, one that is unsafe, damaged or of another model; a model
-            without anomaly scores; a device that is not there.
+            without anomaly scores; a device that is not there; a calibration that is damaged, of
+            another score, or without the operating point.
     """
 
     def __init__(
@@ -47,7 +64,11 @@ class AnomalyInferencer:
         model: str | Path | Config,
         weights: str | Path | None = None,
         device: str | torch.device | None = None,
+        calibration: str | Path | Calibration | None = None,
+        operating_point: str | None = None,
     ) -> None:
+        if operating_point is not None and calibration is None:
+            raise ValueError(f"operating point {operating_point!r} needs a calibration file")
         secure_loading()
         compat.apply()
         cfg = model if isinstance(model, Config) else _config_from_file(model)
@@ -65,6 +86,8 @@ class AnomalyInferencer:
         )
         self._load, rest = split_test_pipeline(cfg)
         self._prepare = Compose(rest)
+        self.calibration = _checked_calibration(calibration, self.model, weights)
+        self.operating_point = self.calibration and self.calibration.point(operating_point)
 
     def read_image(self, path: str | Path) -> np.ndarray:
         """Read an image as the model's pipeline would, `(H, W, 3)` uint8 BGR.
@@ -83,7 +106,8 @@ class AnomalyInferencer:
 
         Returns:
             `labels` `(H, W)` uint8, the most likely known class; `anomaly` `(H, W)` float32,
-            higher means more anomalous.
+            higher means more anomalous. With a calibration also `probability` `(H, W)` float32
+            of an anomaly, and `mask` `(H, W)` uint8, 1 where the operating point flags one.
 
         Raises:
             ValueError: an array of another kind, or a score that is not finite.
@@ -101,7 +125,17 @@ class AnomalyInferencer:
             count = int((~np.isfinite(anomaly)).sum())
             raise ValueError(f"{path or 'image'}: {count} anomaly scores are NaN or infinite")
         labels = sample.pred_sem_seg.data[0].to(torch.uint8).cpu().numpy()
-        return {"labels": labels, "anomaly": anomaly}
+        return {"labels": labels, "anomaly": anomaly, **self._judge(anomaly)}
+
+    def _judge(self, anomaly: np.ndarray) -> dict[str, np.ndarray]:
+        """What the calibration makes of the scores; nothing without one."""
+        if self.calibration is None:
+            return {}
+        flagged = anomaly >= np.float32(self.operating_point.threshold)
+        return {
+            "probability": self.calibration.probability(anomaly),
+            "mask": np.where(flagged, ANOMALY, KNOWN).astype(np.uint8),
+        }
 
 
 def choose_device(device: str | torch.device | None) -> torch.device:
@@ -149,6 +183,25 @@ def _build(cfg: Config, checkpoint: dict[str, Any], *, origin: str) -> nn.Module
     fitting = {k: v for k, v in weights.items() if k in own and own[k].shape == v.shape}
     model.load_state_dict(fitting, strict=False)
     return model
+
+
+def _checked_calibration(
+    calibration: str | Path | Calibration | None, model: nn.Module, weights: str | Path
+) -> Calibration | None:
+    """The calibration, loaded, of this model's score."""
+    if calibration is None:
+        return None
+    if not isinstance(calibration, Calibration):
+        calibration = Calibration.load(calibration)
+    calibration.check_score(type(model.energy_head.score).__name__)
+    expected = calibration.checkpoint_sha256
+    if expected is not None and file_sha256(Path(weights).expanduser()) != expected:
+        warnings.warn(
+            f"the calibration was made with another checkpoint than {weights} (SHA-256 "
+            f"{expected[:12]}...): its probabilities and thresholds may not hold",
+            stacklevel=3,
+        )
+    return calibration
 
 
 def _check_pixels(pixels: np.ndarray) -> None:

@@ -131,11 +131,7 @@ class Calibration:
 
     @classmethod
     def load(cls, path: str | Path, *, score: str | None = None) -> Calibration:
-        """Read a file that `save` wrote.
-
-        Args:
-            path: the file.
-            score: where given, the calibration must be for the score of this name.
+        """Read a file that `save` wrote; with `score`, it must be for the score of that name.
 
         Raises:
             FileNotFoundError: no such file.
@@ -144,12 +140,17 @@ class Calibration:
         from ood_seg.calibration.files import read
 
         calibration = read(Path(path))
-        if score is not None and calibration.score != score:
-            raise ValueError(
-                f"{path} calibrates the score {calibration.score!r}, but the scores are "
-                f"{score!r}; calibrate these (`ood-seg calibrate`)"
-            )
+        if score is not None:
+            calibration.check_score(score)
         return calibration
+
+    def check_score(self, name: str) -> None:
+        """Raise a ValueError unless this calibration is for the score of that name."""
+        if self.score != name:
+            raise ValueError(
+                f"the calibration is for the score {self.score!r}, but the scores are {name!r}; "
+                "calibrate these (`ood-seg calibrate`)"
+            )
 
 
 def calibrate(

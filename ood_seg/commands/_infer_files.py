@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -15,20 +18,29 @@ _LISTED = 5
 
 @dataclass(frozen=True)
 class Job:
-    """One image and the files that are made of it; `scores` is None unless asked for."""
+    """One image and the files that are made of it; those not asked for are None."""
 
     image: Path
     picture: Path
     scores: Path | None
+    probability: Path | None = None
+    mask: Path | None = None
 
     @property
     def outputs(self) -> list[Path]:
         """All files that the job writes."""
-        return [path for path in (self.picture, self.scores) if path is not None]
+        files = (self.picture, self.scores, self.probability, self.mask)
+        return [path for path in files if path is not None]
 
 
-def plan(source: Path, out: Path, *, save_scores: bool) -> list[Job]:
+def plan(source: Path, out: Path, *, save_scores: bool, calibrated: bool = False) -> list[Job]:
     """Return a job for each image; folders below `source` are kept below `out`.
+
+    Args:
+        source: an image, or a folder of images.
+        out: folder of the files to be written.
+        save_scores: whether scores are written.
+        calibrated: whether probabilities and masks are written.
 
     Raises:
         FileNotFoundError: `source` does not exist.
@@ -36,15 +48,16 @@ def plan(source: Path, out: Path, *, save_scores: bool) -> list[Job]:
     """
     if not source.exists():
         raise FileNotFoundError(f"{source} does not exist; give an image or a folder of images")
+    arrays = ["scores"] * save_scores + ["probability"] * calibrated
     if source.is_file():
-        return _jobs([source], source.parent, out, save_scores=save_scores)
+        return _jobs([source], source.parent, out, arrays, masks=calibrated)
     if out.resolve() == source.resolve():
         raise ValueError(f"--out {out} is the folder of the images; give another folder")
     images = [path for path in sorted(source.rglob("*")) if _is_input(path, source, out)]
     if not images:
         known = " ".join(sorted(_SUFFIXES))
         raise ValueError(f"no images in {source}; expected files that end in {known}")
-    return _jobs(images, source, out, save_scores=save_scores)
+    return _jobs(images, source, out, arrays, masks=calibrated)
 
 
 def _is_input(path: Path, source: Path, out: Path) -> bool:
@@ -53,7 +66,9 @@ def _is_input(path: Path, source: Path, out: Path) -> bool:
     return path.suffix.lower() in _SUFFIXES and path.is_file() and not hidden and not inside_out
 
 
-def _jobs(images: list[Path], root: Path, out: Path, *, save_scores: bool) -> list[Job]:
+def _jobs(
+    images: list[Path], root: Path, out: Path, arrays: list[str], *, masks: bool
+) -> list[Job]:
     stems = {image: image.relative_to(root).with_suffix("") for image in images}
     shared = Counter(stems.values())
     jobs = []
@@ -62,8 +77,9 @@ def _jobs(images: list[Path], root: Path, out: Path, *, save_scores: bool) -> li
         name = stem.name if shared[stem] == 1 else image.name
         target = out / stem.parent / name
         picture = target.with_name(f"{name}_anomaly.png")
-        scores = target.with_name(f"{name}_scores.npy") if save_scores else None
-        jobs.append(Job(image, picture, scores))
+        files = {kind: target.with_name(f"{name}_{kind}.npy") for kind in arrays}
+        mask = target.with_name(f"{name}_mask.png") if masks else None
+        jobs.append(Job(image, picture, files.get("scores"), files.get("probability"), mask))
     return jobs
 
 
@@ -89,11 +105,27 @@ def without_done(jobs: list[Job], *, overwrite: bool, skip: bool) -> list[Job]:
 
 def save_array(path: Path, values: np.ndarray) -> None:
     """Write a `.npy` file; it appears complete or not at all."""
+    with _whole(path) as stream:
+        np.save(stream, values.astype(np.float32, copy=False))
+
+
+def save_mask(path: Path, mask: np.ndarray) -> None:
+    """Write a mask of 0 and 1 as a grey PNG of 0 and 255, whole or not at all."""
+    import cv2
+
+    encoded = cv2.imencode(".png", mask * np.uint8(255))[1]
+    with _whole(path) as stream:
+        stream.write(encoded.tobytes())
+
+
+@contextlib.contextmanager
+def _whole(path: Path) -> Iterator[BinaryIO]:
+    """Open a file that takes its place only when all is written."""
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.part")
     try:
         with unfinished.open("wb") as stream:
-            np.save(stream, values.astype(np.float32, copy=False))
+            yield stream
         os.replace(unfinished, path)
     finally:
         unfinished.unlink(missing_ok=True)

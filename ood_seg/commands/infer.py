@@ -32,6 +32,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--save-scores", action="store_true", help="also write the scores as float32 .npy"
     )
+    parser.add_argument(
+        "--calibration",
+        metavar="FILE",
+        help="also write the anomaly probability as float32 .npy and a mask as .png (255 where an "
+        "anomaly is flagged), by this file of `ood-seg calibrate`",
+    )
+    parser.add_argument(
+        "--operating-point",
+        metavar="NAME",
+        help="threshold of the mask, such as 'fpr 5%%'; by default the calibration's first",
+    )
     parser.add_argument("--device", help="by default cuda where there is one, else cpu")
     again = parser.add_mutually_exclusive_group()
     again.add_argument("--overwrite", action="store_true", help="replace existing files")
@@ -41,7 +52,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Predict as the arguments say; 1 if any image could not be read."""
     limits = parse_range(args.score_range)
-    jobs = _infer_files.plan(Path(args.images), Path(args.out), save_scores=args.save_scores)
+    jobs = _infer_files.plan(
+        Path(args.images),
+        Path(args.out),
+        save_scores=args.save_scores,
+        calibrated=args.calibration is not None,
+    )
     jobs = _infer_files.without_done(jobs, overwrite=args.overwrite, skip=args.skip_existing)
     if not jobs:
         print("nothing to do: every picture exists")
@@ -51,7 +67,16 @@ def run(args: argparse.Namespace) -> int:
     prepare()
     from ood_seg.apis.inferencer import AnomalyInferencer
 
-    inferencer = AnomalyInferencer(args.config, args.checkpoint, args.device)
+    inferencer = AnomalyInferencer(
+        args.config,
+        args.checkpoint,
+        args.device,
+        calibration=args.calibration,
+        operating_point=args.operating_point,
+    )
+    point = inferencer.operating_point
+    if point is not None:
+        print(f"flagged at {point.name!r}: scores from {point.threshold:.6g} on")
     failures = predict_all(inferencer, jobs, limits)
     print(f"{len(jobs) - len(failures)} of {len(jobs)} images written to {args.out}")
     for message in failures:
@@ -116,5 +141,8 @@ def _predict(
     )
     if job.scores is not None:
         _infer_files.save_array(job.scores, result["anomaly"])
+    if job.probability is not None:
+        _infer_files.save_array(job.probability, result["probability"])
+        _infer_files.save_mask(job.mask, result["mask"])
     # Last, because its existence says that the image is done.
     save_figure(figure, job.picture)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import cv2
 import numpy as np
 import pytest
@@ -11,9 +13,12 @@ from mmengine.config import Config
 from tiny_job import HEIGHT, WIDTH
 
 from ood_seg.apis import AnomalyInferencer
+from ood_seg.apis.checkpoints import file_sha256
+from ood_seg.calibration import calibrate
 from ood_seg.commands import main
 from ood_seg.commands._infer_files import plan
 from ood_seg.commands.infer import parse_range
+from ood_seg.metrics import ScoreHistogram
 
 
 def infer(job, source, out, *extra) -> int:
@@ -141,3 +146,84 @@ def test_score_range():
     for wrong in (["1"], ["3", "1"], ["a", "b"], ["0", "nan"], ["1", "2", "3"]):
         with pytest.raises(ValueError, match="--score-range"):
             parse_range(wrong)
+
+
+@pytest.fixture(scope="module")
+def calibration(inferencer, job, tmp_path_factory):
+    """Calibration of the tiny model, on its own scores and a made-up truth; saved."""
+    histograms = []
+    for path in sorted((job.folder / "images").iterdir()):
+        scores = inferencer(path)["anomaly"]
+        noise = np.random.default_rng(0).normal(size=scores.shape) * scores.std()
+        histograms.append(ScoreHistogram.from_scores(scores, scores + noise > scores.mean()))
+    made = calibrate(
+        histograms,
+        score="Energy",
+        data_set="tiny",
+        points=["fpr 10%", "tpr 80%"],
+        checkpoint_sha256=file_sha256(job.weights),
+    )
+    path = tmp_path_factory.mktemp("calibration") / "energy.json"
+    made.save(path)
+    return made, path
+
+
+def test_inferencer_reads_a_calibration(calibration, inferencer, job):
+    made, path = calibration
+    image = job.folder / "images" / "0.png"
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="the calibration")
+        calibrated = AnomalyInferencer(job.config, job.weights, "cpu", path, "tpr 80%")
+    result, plain = calibrated(image), inferencer(image)
+    assert set(plain) == {"labels", "anomaly"}
+    np.testing.assert_array_equal(result["anomaly"], plain["anomaly"])
+    expected = 1 / (1 + np.exp(-made.curve.slope * plain["anomaly"] - made.curve.offset))
+    np.testing.assert_allclose(result["probability"], expected, atol=1e-5)
+    assert (result["probability"].dtype, result["mask"].dtype) == (np.float32, np.uint8)
+    flagged = plain["anomaly"] >= np.float32(made.point("tpr 80%").threshold)
+    np.testing.assert_array_equal(result["mask"], flagged.astype(np.uint8))
+    assert 0 < flagged.mean() < 1
+    first = AnomalyInferencer(job.config, job.weights, "cpu", calibration=made)
+    assert first.operating_point.name == "fpr 10%"
+
+
+def test_calibration_of_something_else_is_told(calibration, job, tmp_path):
+    from dataclasses import replace
+
+    made, _ = calibration
+    other = replace(made, score="Entropy")
+    with pytest.raises(ValueError, match="for the score 'Entropy', but the scores are 'Energy'"):
+        AnomalyInferencer(job.config, job.weights, "cpu", other)
+    with pytest.raises(ValueError, match="no operating point 'best f1'"):
+        AnomalyInferencer(job.config, job.weights, "cpu", made, "best f1")
+    with pytest.raises(ValueError, match="operating point 'best f1' needs a calibration file"):
+        AnomalyInferencer(job.config, job.weights, "cpu", operating_point="best f1")
+    with pytest.warns(UserWarning, match="another checkpoint than"):
+        AnomalyInferencer(job.config, job.weights, "cpu", replace(made, checkpoint_sha256="0" * 64))
+
+
+def test_calibrated_run_writes_probability_and_mask(calibration, job, tmp_path, capsys):
+    made, path = calibration
+    options = ["--calibration", path, "--operating-point", "tpr 80%", "--save-scores"]
+    assert infer(job, job.folder / "images" / "1.png", tmp_path, *options) == 0
+    assert f"flagged at 'tpr 80%': scores from {made.point('tpr 80%').threshold:.6g} on" in (
+        capsys.readouterr().out
+    )
+    names = sorted(file.name for file in tmp_path.iterdir())
+    assert names == ["1_anomaly.png", "1_mask.png", "1_probability.npy", "1_scores.npy"]
+    scores = np.load(tmp_path / "1_scores.npy")
+    probability = np.load(tmp_path / "1_probability.npy")
+    np.testing.assert_array_equal(probability, made.probability(scores))
+    mask = cv2.imread(str(tmp_path / "1_mask.png"), cv2.IMREAD_UNCHANGED)
+    flagged = scores >= np.float32(made.point("tpr 80%").threshold)
+    np.testing.assert_array_equal(mask, np.where(flagged, 255, 0))
+    assert mask.dtype == np.uint8
+
+
+def test_a_missing_mask_is_made_again(calibration, job, tmp_path):
+    options = ["--calibration", calibration[1]]
+    source = job.folder / "images" / "1.png"
+    assert infer(job, source, tmp_path, *options) == 0
+    (tmp_path / "1_mask.png").unlink()
+    assert infer(job, source, tmp_path, "--skip-existing", *options) == 0
+    assert (tmp_path / "1_mask.png").exists()
