@@ -127,6 +127,10 @@ def test_each_known_set_in_miniature(tmp_path):
         ("fs_static", trees.static, "fs_static"),
         ("fs_lost_and_found", trees.lost_and_found, "fs_lost_and_found"),
         ("fs_lost_and_found", trees.processed, "fishyscapes/LostAndFound"),
+        ("fs_static_v3", trees.static, "fs_static_v3"),
+        ("smiyc_road_anomaly21", trees.smiyc, "smiyc/dataset_AnomalyTrack"),
+        ("smiyc_road_obstacle21", trees.smiyc, "smiyc/dataset_ObstacleTrack"),
+        ("street_hazards", trees.street_hazards, "street_hazards"),
     ],
 )
 def test_evaluation_sets_lack_only_their_number(tmp_path, name, tree, place):
@@ -134,6 +138,26 @@ def test_evaluation_sets_lack_only_their_number(tmp_path, name, tree, place):
     problems = report(name, tmp_path).problems
     assert len(problems) == 1
     assert problems[0].endswith("image and mask pairs, found 2")
+
+
+def test_splits_and_labels_of_lost_and_found_are_told_apart(tmp_path):
+    trees.lost_and_found_native(tmp_path / "lost_and_found")
+    trees.mask(next((tmp_path / "lost_and_found" / "gtCoarse").rglob("*labelIds.png")), (0, 1))
+    found = report("lost_and_found", tmp_path)
+    assert [line.partition(":")[0] for line in found.found] == [
+        "train trainIds",
+        "train ids",
+        "test trainIds",
+        "test ids",
+    ]
+    assert sum("expected 1203" in problem for problem in found.problems) == 2
+    assert sum("no mask has a pixel of label 1" in problem for problem in found.problems) == 1
+
+
+def test_what_is_left_out_is_told(tmp_path):
+    trees.smiyc(tmp_path / "smiyc" / "dataset_AnomalyTrack", hidden=100)
+    found = report("smiyc_road_anomaly21", tmp_path).found
+    assert found[1] == "100 images without a published mask are left out"
 
 
 def test_cityscapes_without_train_ids_says_how_to_make_them(tmp_path):
