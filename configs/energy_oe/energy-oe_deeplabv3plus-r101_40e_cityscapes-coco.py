@@ -1,4 +1,4 @@
-"""EnergyOE on DeepLabV3+ ResNet-101: cross entropy + 0.1 x energy loss on the published data mix."""
+"""EnergyOE on DeepLabV3+ ResNet-101: cross entropy + 0.1 x energy loss."""
 
 _base_ = [
     "../_base_/models/deeplabv3plus-r101_cityscapes.py",
@@ -8,9 +8,12 @@ _base_ = [
     "../_base_/default_runtime.py",
 ]
 # Of mmsegmentation's model zoo.
-load_from = "{{$OOD_SEG_DATA:data}}/weights/deeplabv3plus_r101-d8_512x1024_80k_cityscapes_20200606_114143-068fcfe9.pth"
-# The auxiliary head hangs on frozen layers: its loss would train nothing.
-allowed_key_mismatch = [r"auxiliary_head\."]
+load_from = (
+    "{{$OOD_SEG_DATA:data}}/weights/"
+    "deeplabv3plus_r101-d8_512x1024_80k_cityscapes_20200606_114143-068fcfe9.pth"
+)
+# The auxiliary head of the checkpoint has no part in the method.
+allowed_key_mismatch = [r"^auxiliary_head\."]
 model = dict(
     auxiliary_head=None,
     freeze=dict(

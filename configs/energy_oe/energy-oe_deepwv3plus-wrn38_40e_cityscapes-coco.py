@@ -1,4 +1,4 @@
-"""EnergyOE on DeepLabV3+ WideResNet38: cross entropy + 0.1 x energy loss on the published data mix."""
+"""EnergyOE on DeepLabV3+ WideResNet38: cross entropy + 0.1 x energy loss."""
 
 _base_ = [
     "../_base_/models/deepwv3plus-wrn38_cityscapes.py",

@@ -1,4 +1,4 @@
-"""EnergyOE on ERFNet: cross entropy + 0.1 x energy loss on the published data mix."""
+"""EnergyOE on ERFNet: cross entropy + 0.1 x energy loss."""
 
 _base_ = [
     "../_base_/models/erfnet_cityscapes.py",

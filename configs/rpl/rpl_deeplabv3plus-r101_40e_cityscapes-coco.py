@@ -8,8 +8,11 @@ _base_ = [
     "../_base_/default_runtime.py",
 ]
 # Of mmsegmentation's model zoo.
-load_from = "{{$OOD_SEG_DATA:data}}/weights/deeplabv3plus_r101-d8_512x1024_80k_cityscapes_20200606_114143-068fcfe9.pth"
-# The checkpoint has no block; the auxiliary head would train nothing.
+load_from = (
+    "{{$OOD_SEG_DATA:data}}/weights/"
+    "deeplabv3plus_r101-d8_512x1024_80k_cityscapes_20200606_114143-068fcfe9.pth"
+)
+# The checkpoint has no block; its auxiliary head has no part in the method.
 allowed_key_mismatch = [r"^decode_head\.residual_block\.", r"^auxiliary_head\."]
 model = dict(
     auxiliary_head=None,

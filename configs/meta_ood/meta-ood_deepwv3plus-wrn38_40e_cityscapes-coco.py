@@ -1,0 +1,24 @@
+"""Meta-OoD's entropy loss on DeepLabV3+ WideResNet38, all parameters trained."""
+
+_base_ = [
+    "../_base_/models/deepwv3plus-wrn38_cityscapes.py",
+    "../_base_/datasets/cityscapes-coco_900x900.py",
+    "../_base_/datasets/evaluation_native.py",
+    "../_base_/schedules/adam-1e-5_40e.py",
+    "../_base_/default_runtime.py",
+]
+# NVIDIA's cityscapes_best.pth after `ood-seg convert-checkpoint`.
+load_from = "{{$OOD_SEG_DATA:data}}/weights/deepwv3plus-wrn38_cityscapes.pth"
+model = dict(
+    data_preprocessor=dict(size=(900, 900)),
+    closed_set_loss=False,  # the outlier loss holds it
+    freeze=dict(norm_statistics="fixed", dropout="off"),  # all parameters are trained
+    energy_head=dict(
+        score=dict(type="Energy", temperature=1.0),
+        smoothing=dict(kernel_size=7, sigma=1.0),
+        losses=[
+            dict(type="MetaOODLoss", outlier_weight=0.9, loss_weight=1.0),
+        ],
+    ),
+)
+default_hooks = dict(checkpoint=dict(interval=409))

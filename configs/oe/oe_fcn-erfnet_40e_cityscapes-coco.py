@@ -1,0 +1,26 @@
+"""Outlier exposure on ERFNet: cross entropy + 0.5 x uniform-target loss."""
+
+_base_ = [
+    "../_base_/models/erfnet_cityscapes.py",
+    "../_base_/datasets/cityscapes-coco_900x900.py",
+    "../_base_/datasets/evaluation_1024x512.py",
+    "../_base_/schedules/adam-1e-5_40e.py",
+    "../_base_/default_runtime.py",
+]
+load_from = "{{$OOD_SEG_DATA:data}}/weights/erfnet_cityscapes_mmseg.pth"
+model = dict(
+    freeze=dict(
+        # Its decoder; the classifier alone is one 1x1 convolution.
+        trained=["backbone.decoder.*", "decode_head.*"],
+        norm_statistics="fixed",
+        dropout="off",
+    ),
+    energy_head=dict(
+        score=dict(type="Energy", temperature=1.0),
+        smoothing=dict(kernel_size=7, sigma=1.0),
+        losses=[
+            dict(type="OutlierExposureLoss", loss_weight=0.5),
+        ],
+    ),
+)
+default_hooks = dict(checkpoint=dict(interval=409))
