@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -203,7 +205,7 @@ class TestFile:
 
     def test_another_score_is_refused(self, histograms, tmp_path):
         fitted(histograms).save(tmp_path / "c.json")
-        with pytest.raises(ValueError, match="for the score 'Energy', but .* 'Entropy'"):
+        with pytest.raises(ValueError, match=r"for the score 'Energy', but .* 'Entropy'"):
             Calibration.load(tmp_path / "c.json", score="Entropy")
 
     def test_what_is_no_calibration_file(self, tmp_path):
@@ -282,3 +284,14 @@ class TestFile:
         path.write_text(json.dumps(content))
         with pytest.raises(ValueError, match=message):
             Calibration.load(path)
+
+
+def test_calibration_needs_neither_mmseg_nor_scipy():
+    program = (
+        "import sys\n"
+        "for name in ('mmseg', 'mmengine', 'mmcv', 'scipy', 'sklearn', 'rich', 'matplotlib'):\n"
+        "    sys.modules[name] = None\n"
+        "import ood_seg.calibration, ood_seg.calibration.files, ood_seg.metrics.bootstrap\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

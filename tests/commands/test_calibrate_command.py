@@ -1,0 +1,100 @@
+"""`ood-seg calibrate` on saved maps."""
+
+from __future__ import annotations
+
+import hashlib
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip("rich")
+pytest.importorskip("PIL")
+
+from ood_seg.calibration import Calibration, calibrate, with_false_alarms
+from ood_seg.calibration.files import to_content
+from ood_seg.commands import main
+from ood_seg.metrics import ScoreHistogram
+
+
+@pytest.fixture(scope="module")
+def maps(tmp_path_factory):
+    """Twenty saved maps with ground truth, and the folder of both."""
+    folder = tmp_path_factory.mktemp("maps")
+    rng = np.random.default_rng(0)
+    images = []
+    for name in ("scores", "truth"):
+        (folder / name).mkdir()
+    for index in range(20):
+        labels = np.zeros((20, 30), np.uint8)
+        labels[4:9, 5:14] = 1
+        labels[-2:] = 255
+        scores = (rng.normal(size=labels.shape) - 9 + 3 * (labels == 1)).astype(np.float32)
+        np.save(folder / "scores" / f"{index:02d}.npy", scores)
+        cv2.imwrite(str(folder / "truth" / f"{index:02d}.png"), labels)
+        images.append((scores, labels))
+    return folder, images
+
+
+def run(folder, out, *options) -> int:
+    paths = [folder / "scores", folder / "truth", "--out", out, "--score", "Energy"]
+    return main(["calibrate", *map(str, paths), *map(str, options)])
+
+
+def test_the_file_is_what_the_library_makes(maps, tmp_path, capsys):
+    folder, images = maps
+    weights = tmp_path / "net.pth"
+    weights.write_bytes(b"weights")
+    options = ["--checkpoint", weights, "--data-set", "made up", "--min-area", "2"]
+    assert run(folder, tmp_path / "c.json", *options, "--method", "net") == 0
+    expected = calibrate(
+        [ScoreHistogram.from_scores(*one) for one in images],
+        score="Energy",
+        data_set="made up",
+        model="net",
+        checkpoint_sha256=hashlib.sha256(b"weights").hexdigest(),
+    )
+    expected = with_false_alarms(expected, images, min_area=2)
+    made = Calibration.load(tmp_path / "c.json", score="Energy")
+    assert to_content(made) == to_content(expected)
+    assert made.point("fpr 5%").false_alarms_per_image > 0
+    printed = " ".join(capsys.readouterr().out.split())
+    for part in ("fpr 1%", "conformal fpr 5%", "20 images", "held-out halves", "written:"):
+        assert part in printed
+
+
+def test_options_reach_the_fit(maps, tmp_path):
+    options = ["--fit", "isotonic", "--prior", "0.01", "--points", "tpr 90%", "best f1"]
+    assert run(maps[0], tmp_path / "c.json", *options) == 0
+    made = Calibration.load(tmp_path / "c.json")
+    assert (made.method, made.assumed_prior) == ("isotonic", 0.01)
+    assert list(made.operating_points) == ["tpr 90%", "best f1"]
+
+
+def test_bad_maps_are_named(maps, tmp_path, capsys):
+    (tmp_path / "scores").mkdir()
+    (tmp_path / "truth").mkdir()
+    for name, scores in (("a", [[1.0, np.nan]]), ("b", [[1.0, 2.0, 3.0]])):
+        np.save(tmp_path / "scores" / f"{name}.npy", np.float32(scores))
+        cv2.imwrite(str(tmp_path / "truth" / f"{name}.png"), np.uint8([[0, 1]]))
+    assert run(tmp_path, tmp_path / "c.json") == 2
+    message = capsys.readouterr().err
+    for part in ("a.npy", "1 NaN", "b.npy", "1x3"):
+        assert part in message
+
+
+def test_what_cannot_be_is_one_message(maps, tmp_path, capsys):
+    folder, _ = maps
+    out = tmp_path / "c.json"
+    assert run(folder, out, "--points", "conformal fpr 1%") == 2
+    assert "it takes at least 99" in capsys.readouterr().err
+    assert run(folder, out, "--negate") == 2
+    assert "are the scores inverted" in capsys.readouterr().err
+    assert run(folder, out, "--checkpoint", tmp_path / "none.pth") == 2
+    assert "none.pth does not exist" in capsys.readouterr().err
+    assert not out.exists()
+    out.write_text("kept")
+    assert run(folder, out) == 2
+    assert "use --overwrite" in capsys.readouterr().err
+    assert out.read_text() == "kept"
+    assert run(folder, out, "--overwrite") == 0
