@@ -67,9 +67,10 @@ def run(args: argparse.Namespace) -> int:
             f"{known_set.remedy}"
         )
     with ExitStack() as stack:
-        sources = [open_source(path) for path in args.sources or [folder]]
-        for source in sources:
-            stack.callback(source.close)
+        sources = []
+        for path in args.sources or [folder]:
+            sources.append(open_source(path))
+            stack.callback(sources[-1].close)
         plan = make_plan(known_set, sources, folder, pebal=args.pebal)
         if not _is_accepted(plan, known_set, accept_part=args.partial):
             return 1
