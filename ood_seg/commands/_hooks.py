@@ -20,16 +20,22 @@ class QuietRunner(Runner):
 
 
 class ImageCounter(Hook):
-    """Counts the images of each test set while the loop has it open.
+    """Notes what each test set's numbers rest on while the loop has it open.
 
     Attributes:
         counts: images by set name; a nameless single set is `test`.
+        modes: 'exact' or 'streaming' by set name, where anomaly metrics were computed.
     """
 
     def __init__(self) -> None:
         self.counts: dict[str, int] = {}
+        self.modes: dict[str, str] = {}
 
     def after_test_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
-        """Read the size of the set that was just tested."""
+        """Read the size of the set that was just tested, and how it was evaluated."""
         loop = runner.test_loop
-        self.counts[getattr(loop, "current_set", "test")] = len(loop.dataloader.dataset)
+        name = getattr(loop, "current_set", "test")
+        self.counts[name] = len(loop.dataloader.dataset)
+        for metric in loop.evaluator.metrics:
+            if getattr(metric, "mode_used", None):
+                self.modes[name] = metric.mode_used

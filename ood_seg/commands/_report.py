@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import math
+import os
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -88,7 +89,9 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write JSON that every parser reads: NaN and infinity become null."""
     path.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps(_finite(_runner.plain(content)), indent=2, ensure_ascii=False)
-    path.write_text(text + "\n", encoding="utf-8")
+    unfinished = path.with_name(f".{path.name}.part")
+    unfinished.write_text(text + "\n", encoding="utf-8")
+    os.replace(unfinished, path)
 
 
 def _finite(value: Any) -> Any:
@@ -100,7 +103,13 @@ def _finite(value: Any) -> Any:
 
 
 def describe(
-    cfg: Config, runner: Runner, rows: Rows, *, counts: Mapping[str, int], tta: bool
+    cfg: Config,
+    runner: Runner,
+    rows: Rows,
+    *,
+    counts: Mapping[str, int],
+    modes: Mapping[str, str],
+    tta: bool,
 ) -> dict[str, Any]:
     """Collect the results and all that is needed to get them again."""
     sets = {}
@@ -113,6 +122,7 @@ def describe(
             "data_root": dataset.get("data_root"),
             "evaluator": evaluator,
             "protocol": protocol_of(evaluator),
+            "mode": modes.get(name),
         }
     checkpoint = str(cfg.load_from)
     local = _runner.is_local(checkpoint) and Path(checkpoint).is_file()
@@ -128,12 +138,25 @@ def describe(
     }
 
 
+def rules(content: Mapping[str, Any]) -> str:
+    """Say by which protocol and in which mode the anomaly metrics of all sets were computed."""
+    found = {
+        f"protocol {entry['protocol']}; mode {entry['mode']}"
+        for entry in content["sets"].values()
+        if entry["protocol"]
+    }
+    return "\n".join(sorted(found))
+
+
 def protocol_of(evaluator: Any) -> str | None:
     """Return by which rules the anomaly metrics of an evaluator count; None without any."""
-    from ood_seg.evaluation.anomaly_metric import PROTOCOL
+    from ood_seg.metrics.protocols import get_protocol
 
-    kinds = [metric.get("type") for metric in _test_sets.metrics_of(evaluator)]
-    return PROTOCOL if "AnomalyMetric" in kinds else None
+    for metric in _test_sets.metrics_of(evaluator):
+        if metric.get("type") == "AnomalyMetric":
+            protocol = get_protocol(metric.get("protocol", "pooled"))
+            return f"{protocol.name}: {protocol.description}"
+    return None
 
 
 def versions() -> dict[str, str]:

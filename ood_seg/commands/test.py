@@ -51,9 +51,11 @@ def run(args: argparse.Namespace) -> int:
     if _runner.is_main_process():
         rows = _report.by_set(results, list(_test_sets.named_sets(cfg)))
         path = Path(runner.work_dir) / "metrics.json"
-        content = _report.describe(cfg, runner, rows, counts=counter.counts, tta=args.tta)
+        content = _report.describe(
+            cfg, runner, rows, counts=counter.counts, modes=counter.modes, tta=args.tta
+        )
         _report.write_json(path, content)
-        _report.print_table(rows, note=f"written to {path}")
+        _report.print_table(rows, note=f"{_report.rules(content)}\nwritten to {path}".lstrip())
     return 0
 
 

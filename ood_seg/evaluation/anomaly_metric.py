@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,41 +13,43 @@ from mmengine.logging import print_log
 from mmseg.registry import METRICS
 
 from ood_seg.evaluation.score_maps import ScoreMapWriter
+from ood_seg.evaluation.streamed_images import ImageScores, StreamedImages, sum_over_processes
 from ood_seg.labels import ANOMALY, IGNORE, KNOWN, OUTLIER
-from ood_seg.metrics.pixel import PixelMetrics, SplitScores, split_scores
+from ood_seg.metrics.component import ComponentMetrics
+from ood_seg.metrics.overlaps import match_components
+from ood_seg.metrics.pixel import MODES, PixelMetrics, SplitScores, split_scores
+from ood_seg.metrics.protocols import get_protocol
 
 LABEL_SPACES = ("evaluation", "training")
-PROTOCOL = "pooled over pixels, FPR95 at the first threshold with TPR >= 95 %"
-
-
-@dataclass(frozen=True)
-class ImageScores:
-    """What is kept of one image, and sent to the main process when there are several.
-
-    No named tuple, because mmengine turns tuples among the results into plain ones.
-    """
-
-    image: str
-    scores: SplitScores
+_COMPONENT_METRICS = {"mean_f1": "component_f1", "siou": "siou", "ppv": "ppv"}
 
 
 @METRICS.register_module()
 class AnomalyMetric(BaseMetric):
-    """AUROC, AP and FPR95 in percent, exact, pooled over the valid pixels of all images.
+    """AUROC, AP and FPR95 in percent over the valid pixels of all images.
 
     Reads from each data sample `pred_anomaly` (data `(1, H, W)`, higher means more anomalous) and
     `gt_sem_seg` (data `(1, H, W)`). Gives `anomaly/auroc`, `anomaly/ap` and `anomaly/fpr95`; NaN
-    with a warning where a class has no pixel.
+    with a warning where a class has no pixel. With `components` also `anomaly/component_f1`,
+    `anomaly/siou` and `anomaly/ppv`.
 
-    Memory: 4 bytes per valid pixel until the evaluation ends (about 1 GB for 100 images of
-    2048x1024). With several processes the main one also receives the scores of the others, by
-    files in `collect_dir`; mmengine drops what it had padded, for which one result per image is
-    needed. Nothing is kept on the accelerator.
+    Memory: exact metrics keep 4 bytes per valid pixel until the evaluation ends (about 1 GB for
+    100 images of 2048x1024), and the main process also receives the scores of the others, by
+    files in `collect_dir`. Streaming takes 8 MiB and the last image, whatever the number of
+    images and processes. Images that the sampler repeated to fill the processes are not counted
+    twice, for which one result per image is needed. Nothing is kept on the accelerator.
 
     Args:
         label_space: 'evaluation' for ground truth with 0 known, 1 anomaly, 255 ignored;
             'training' for 0..C-1 known, 254 anomaly, 255 ignored. C comes from the data set's
             `classes`; where it has none, every value up to 253 counts as known.
+        mode: 'exact', 'streaming' (see `ood_seg.metrics.PixelMetrics`), or 'auto': exact as long
+            as the scores of all processes together take at most `memory` bytes. Which one was
+            used is logged, and then stands in `mode_used`.
+        memory: see `mode`.
+        protocol: see `ood_seg.metrics.protocols`; all but 'pooled' need all scores, are exact.
+        components: `dict(threshold=t, track='anomaly')` for component metrics of the pixels that
+            score above t, such as the threshold of the best F1 on other images.
         output_dir: folder for the score maps, `NAME.npy`, float32, `(H, W)`; one for each data
             set. None writes nothing.
         image_root: folder of the images. Where given, score maps keep the subfolders below it.
@@ -58,7 +59,8 @@ class AnomalyMetric(BaseMetric):
         prefix: replaces 'anomaly' in the names of the metrics.
 
     Raises:
-        ValueError: `label_space` is none of the two, or `image_root` stands without `output_dir`.
+        ValueError: an unknown `label_space`, `mode`, `protocol` or track, a protocol that cannot
+            stream, or `image_root` without `output_dir`.
     """
 
     default_prefix = "anomaly"
@@ -67,6 +69,10 @@ class AnomalyMetric(BaseMetric):
         self,
         *,
         label_space: str = "evaluation",
+        mode: str = "auto",
+        memory: int = 2 * 2**30,
+        protocol: str = "pooled",
+        components: dict | None = None,
         output_dir: str | Path | None = None,
         image_root: str | Path | None = None,
         dataset_name: str | None = None,
@@ -79,7 +85,19 @@ class AnomalyMetric(BaseMetric):
             raise ValueError(f"label_space must be one of {LABEL_SPACES}, got {label_space!r}")
         if image_root is not None and output_dir is None:
             raise ValueError("image_root names written score maps; give output_dir as well")
+        if mode not in MODES:
+            raise ValueError(f"mode must be one of {MODES}, got {mode!r}")
+        if mode == "streaming" and protocol != "pooled":
+            raise ValueError(f"the protocol {protocol!r} needs all scores, it cannot stream")
         self.label_space = label_space
+        self.protocol = get_protocol(protocol)
+        self.mode = mode if protocol == "pooled" else "exact"
+        self.memory = memory
+        self.mode_used: str | None = None
+        self.components = components
+        self._start_components()  # checks the options
+        self._streamed: StreamedImages | None = None
+        self._collected_bytes = 0
         self.dataset_name = dataset_name
         self.writer = None if output_dir is None else ScoreMapWriter(output_dir, image_root)
 
@@ -103,12 +121,32 @@ class AnomalyMetric(BaseMetric):
                     "test pipeline, so that both have the image's own size"
                 )
             try:
-                split = split_scores(scores, self._to_evaluation_space(labels))
+                self._keep(image, scores, self._to_evaluation_space(labels))
             except ValueError as error:
                 raise ValueError(f"{image}: {error}") from error
-            self.results.append(ImageScores(image, split))
             if self.writer is not None:
                 self.writer.write(image, scores.cpu().numpy())
+
+    def evaluate(self, size: int) -> dict[str, float]:
+        """Metrics over all images of all processes, named with the prefix.
+
+        Args:
+            size: images of the data set, without those that fill up the processes.
+        """
+        self.mode_used = "exact"
+        if self.mode != "exact":
+            collected = sum_over_processes(self._collected_bytes)
+            self.mode_used = (
+                "streaming" if self.mode == "streaming" or collected > self.memory else "exact"
+            )
+        self._collected_bytes = 0
+        if self.mode_used == "exact":
+            return super().evaluate(size)
+        self._stream()
+        streamed, self._streamed = self._streamed, None
+        streamed.join(size)
+        metrics = self._described(streamed.images, streamed.pixels, streamed.components)
+        return {f"{self.prefix}/{k}" if self.prefix else k: v for k, v in metrics.items()}
 
     def compute_metrics(self, results: list[ImageScores]) -> dict[str, float]:
         """Metrics in percent over all images; logs one line with what they rest on.
@@ -116,23 +154,68 @@ class AnomalyMetric(BaseMetric):
         Raises:
             ValueError: there is no image, or two ranks wrote different images to one file.
         """
-        if not results:
+        pixels, components = PixelMetrics(), self._start_components()
+        for result in results:
+            pixels.add(result.scores)
+            if components is not None:
+                components.add(result.components)
+        if self.protocol.name == "pooled" or not results:
+            return self._described([result.image for result in results], pixels, components)
+        values = self.protocol.evaluate(_joined(result.scores) for result in results)
+        return self._described([r.image for r in results], pixels, components, values)
+
+    def _keep(self, image: str, scores: torch.Tensor, labels: torch.Tensor) -> None:
+        """Keep what the metrics need of one image."""
+        split, components = split_scores(scores, labels), None
+        if self.components is not None:
+            reference = self._start_components()
+            mask = scores.cpu().numpy().astype(np.float64) > reference.threshold
+            components = match_components(mask, labels.cpu().numpy(), reference.sizes)
+        self.results.append(ImageScores(image, split, components))
+        self._collected_bytes += split.known.nbytes + split.anomalous.nbytes
+        too_much = self.mode == "auto" and self._collected_bytes > self.memory
+        if self.mode == "streaming" or too_much:
+            self._stream()
+
+    def _stream(self) -> None:
+        """Pour the results into sums."""
+        if self._streamed is None:
+            self._streamed = StreamedImages(self._start_components())
+        self._streamed.add(self.results)
+        self.results.clear()
+
+    def _start_components(self) -> ComponentMetrics | None:
+        return None if self.components is None else ComponentMetrics(**self.components)
+
+    def _described(
+        self,
+        images: Sequence[str],
+        pixels: PixelMetrics,
+        components: ComponentMetrics | None,
+        values: Mapping[str, float] | None = None,
+    ) -> dict[str, float]:
+        """Metrics in percent; checks the written maps, and logs what the numbers rest on."""
+        if not images:
             raise ValueError(
                 f"AnomalyMetric got no image{self._of_data_set()}; check that the data set of this "
                 "evaluator is not empty"
             )
-        pixels = PixelMetrics()
-        for result in results:
-            pixels.add(result.scores)
-            if self.writer is not None:
-                self.writer.claim(result.image)
+        if self.writer is not None:
+            for image in images:
+                self.writer.claim(image)
         print_log(
-            f"Anomaly metrics{self._of_data_set()}: {len(results)} images, "
+            f"Anomaly metrics{self._of_data_set()}: {len(images)} images, "
             f"{pixels.num_known} known, {pixels.num_anomalous} anomalous and "
-            f"{pixels.num_ignored} ignored pixels; {PROTOCOL}.",
+            f"{pixels.num_ignored} ignored pixels; protocol {self.protocol.name} "
+            f"({self.protocol.description}); mode {self.mode_used}.",
             logger="current",
         )
-        return {name: 100 * value for name, value in pixels.compute().items()}
+        values = pixels.compute() if values is None else values
+        metrics = {name: 100 * values[name] for name in ("auroc", "ap", "fpr95")}
+        if components is not None:
+            of_components = components.compute()
+            metrics |= {name: 100 * of_components[key] for key, name in _COMPONENT_METRICS.items()}
+        return metrics
 
     def _name_of(self, sample: dict) -> str:
         """Path of a sample's image, or its number where only the error messages need a name."""
@@ -143,7 +226,8 @@ class AnomalyMetric(BaseMetric):
                 "the data sample has no 'img_path' to name its score map by; let the test "
                 "pipeline pack it (PackSegInputs does by default) or drop output_dir"
             )
-        return f"image number {len(self.results)} of this process"
+        seen = len(self.results) + (0 if self._streamed is None else self._streamed.num_images)
+        return f"image number {seen} of this process"
 
     def _of_data_set(self) -> str:
         """The data set's name for messages, empty if it has none."""
@@ -181,6 +265,12 @@ def _read_map(sample: dict, key: str, image: str) -> torch.Tensor:
     if data.ndim != 2:
         raise ValueError(f"{image}: {key} must have shape (1, H, W), got {tuple(data.shape)}")
     return data
+
+
+def _joined(split: SplitScores) -> tuple[np.ndarray, np.ndarray]:
+    """Scores and labels of the valid pixels, in another order than in the image."""
+    sizes = split.known.size, split.anomalous.size
+    return np.concatenate([split.known, split.anomalous]), np.repeat([KNOWN, ANOMALY], sizes)
 
 
 def _size(array: torch.Tensor | np.ndarray) -> str:

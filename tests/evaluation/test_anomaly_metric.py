@@ -105,7 +105,8 @@ class TestResults:
         of_set = "" if name is None else " of Road Anomaly"
         assert lines == [
             f"Anomaly metrics{of_set}: 2 images, 3 known, 2 anomalous and 2 ignored pixels; "
-            "pooled over pixels, FPR95 at the first threshold with TPR >= 95 %."
+            "protocol pooled (all pixels of all images together; FPR95 at the first threshold "
+            "with TPR >= 95 %); mode exact."
         ]
 
 
