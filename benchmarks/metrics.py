@@ -1,16 +1,19 @@
-"""Time and memory of the exact pixel metrics beside scikit-learn's three calls.
+"""Time, memory and error of the pixel metrics beside those of other libraries, as Markdown.
 
-    python benchmarks/metrics.py [--pixels 20000000] [--anomalous 0.0025] [--repeats 3]
+    python benchmarks/metrics.py [--pixels 42000000 210000000] [--repeat 3] [--only sklearn ...]
 
 Every method runs in a process of its own, on the same seeded scores. Time is the median over the
 repeats. Memory is how far the process's peak (`ru_maxrss`) rises above its peak after the data
-were made and the method was called once on a few pixels, so imports do not count. Needs
-scikit-learn.
+were made and the method was called once on a few pixels, so neither imports nor data count.
+Ratios and errors are against scikit-learn's three calls in the same run, which takes some 80
+bytes a pixel and a second for each million pixels. torchmetrics is left out where it is not
+installed.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import resource
 import statistics
@@ -23,70 +26,82 @@ from collections.abc import Callable
 # peak memory of a child starts at what its parent occupied.
 METHODS = {
     "sklearn": "scikit-learn, three calls",
-    "function": "ood_seg pixel_metrics",
-    "class": "ood_seg PixelMetrics, 20 updates",
+    "numpy": "NumPy, one sort",
+    "torchmetrics": "torchmetrics, exact",
+    "binned": "torchmetrics, 1000 bins of the sigmoid",
+    "function": "ood_seg `pixel_metrics`",
+    "exact": "ood_seg `PixelMetrics`, exact",
+    "streaming": "ood_seg `PixelMetrics`, streaming",
 }
 CHUNK = 2**18
 
+# Pixels per update: an image of 2048x1024.
+IMAGE = 2**21
+
 
 def main() -> None:
-    """Measure every method and print the table."""
+    """Measure every method and print a table for each number of pixels."""
     args = parse_arguments()
     if args.method is not None:
-        print(json.dumps(measure(args)))
+        print(json.dumps(measure(args, args.pixels[0])))
         return
-    results = {name: run_in_own_process(name, args) for name in METHODS}
-    print(
-        f"{args.pixels:,} pixels, {args.anomalous:.2%} anomalous, scores "
-        f"{'float32' if args.decimals is None else f'rounded to {args.decimals} digits'}, "
-        f"{results['function']['threads']} threads, median of {args.repeats}"
-    )
-    print_table(results)
+    methods = [name for name in METHODS if name in args.only or name == "sklearn"]
+    if importlib.util.find_spec("torchmetrics") is None:
+        methods = [name for name in methods if name not in ("torchmetrics", "binned")]
+        print("torchmetrics is not installed and therefore left out.\n")
+    for pixels in args.pixels:
+        results = {name: run_in_own_process(name, args, pixels) for name in methods}
+        kind = "float32" if args.decimals is None else f"rounded to {args.decimals} digits"
+        print(
+            f"{pixels:,} pixels, {args.anomalous:.2%} anomalous, scores {kind}, "
+            f"{results['sklearn']['threads']} threads, median of {args.repeat}\n"
+        )
+        print_table(results, pixels)
 
 
 def parse_arguments() -> argparse.Namespace:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--pixels", type=int, default=20_000_000)
+    parser.add_argument("--pixels", type=int, nargs="+", default=[42_000_000])
     parser.add_argument("--anomalous", type=float, default=0.0025, help="fraction of the pixels")
     parser.add_argument("--decimals", type=int, help="round the scores, so that many are tied")
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument("--method", choices=METHODS, help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
-def run_in_own_process(name: str, args: argparse.Namespace) -> dict:
+def run_in_own_process(name: str, args: argparse.Namespace, pixels: int) -> dict:
     """Measure one method in a fresh interpreter."""
-    print(f"measuring {METHODS[name]} ...", file=sys.stderr, flush=True)
-    command = [sys.executable, __file__, "--method", name]
-    for option in ("pixels", "anomalous", "decimals", "repeats", "seed"):
+    print(f"measuring {METHODS[name]} on {pixels:,} pixels ...", file=sys.stderr, flush=True)
+    command = [sys.executable, __file__, "--method", name, "--pixels", str(pixels)]
+    for option in ("anomalous", "decimals", "repeat", "seed"):
         value = getattr(args, option)
         command += [] if value is None else [f"--{option}", str(value)]
     output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     return json.loads(output)
 
 
-def measure(args: argparse.Namespace) -> dict:
-    """Median seconds, peak extra memory and the metrics of one method."""
+def measure(args: argparse.Namespace, pixels: int) -> dict:
+    """Median seconds, peak extra memory, the metrics and their bounds by one method."""
     import torch
 
-    method = {"sklearn": with_sklearn, "function": with_function, "class": with_class}[
-        args.method
-    ]()
-    scores, labels = make_data(args)
+    method = globals()[f"with_{args.method}"]()
+    scores, labels = make_data(args, pixels)
     method(scores[:100], (labels[:100] * 0) + (scores[:100] > scores[0]))
     baseline = peak_memory()
     seconds = []
-    for _ in range(args.repeats):
+    for _ in range(args.repeat):
         start = time.perf_counter()
-        metrics = method(scores, labels)
+        metrics, *bounds = method(scores, labels)
         seconds.append(time.perf_counter() - start)
     return {
         "seconds": statistics.median(seconds),
-        "megabytes": (peak_memory() - baseline) / 2**20,
+        "bytes": peak_memory() - baseline,
         "threads": torch.get_num_threads(),
         "metrics": metrics,
+        "bounds": bounds[0] if bounds else None,
     }
 
 
@@ -96,15 +111,15 @@ def peak_memory() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-def make_data(args: argparse.Namespace) -> tuple:
+def make_data(args: argparse.Namespace, pixels: int) -> tuple:
     """Energies of overlapping classes, float32, and uint8 labels, without large temporaries."""
     import numpy as np
 
     rng = np.random.default_rng(args.seed)
-    scores = np.empty(args.pixels, np.float32)
-    labels = np.empty(args.pixels, np.uint8)
-    for start in range(0, args.pixels, CHUNK):
-        part = slice(start, min(start + CHUNK, args.pixels))
+    scores = np.empty(pixels, np.float32)
+    labels = np.empty(pixels, np.uint8)
+    for start in range(0, pixels, CHUNK):
+        part = slice(start, min(start + CHUNK, pixels))
         labels[part] = rng.random(part.stop - start) < args.anomalous
         noise = rng.standard_normal(part.stop - start, dtype=np.float32)
         scores[part] = 1.5 * noise - 8 + 3 * labels[part]
@@ -117,65 +132,119 @@ def with_sklearn() -> Callable:
     """scikit-learn's calls; FPR95 from the unthinned curve, since thinning may drop its point."""
     from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
-    def metrics(scores, labels) -> dict:
+    def metrics(scores, labels) -> tuple:
         auroc = roc_auc_score(labels, scores)
         ap = average_precision_score(labels, scores)
         fpr, tpr, _ = roc_curve(labels, scores, drop_intermediate=False)
-        return {"auroc": float(auroc), "ap": float(ap), "fpr95": float(fpr[(tpr >= 0.95).argmax()])}
+        return named(auroc, ap, fpr[(tpr >= 0.95).argmax()])
 
     return metrics
+
+
+def with_numpy() -> Callable:
+    """All three metrics from one sort of all pixels."""
+    import numpy as np
+
+    def metrics(scores, labels) -> tuple:
+        order = np.argsort(scores)[::-1]
+        ordered, hits = scores[order], labels[order]
+        last = np.append(np.flatnonzero(np.diff(ordered)), ordered.size - 1)
+        tp = np.cumsum(hits, dtype=np.int64)[last]
+        fp = last + 1 - tp
+        tpr, fpr = tp / tp[-1], fp / fp[-1]
+        auroc = np.diff(fpr, prepend=0) @ (tpr + np.append(0, tpr[:-1])) / 2
+        ap = np.diff(tpr, prepend=0) @ (tp / (tp + fp))
+        return named(auroc, ap, fpr[(tpr >= 0.95).argmax()])
+
+    return metrics
+
+
+def with_torchmetrics(thresholds: int | None = None) -> Callable:
+    """torchmetrics' functions; they put a sigmoid over scores outside [0, 1]."""
+    import torch
+    from torchmetrics.functional.classification import (
+        binary_auroc,
+        binary_average_precision,
+        binary_roc,
+    )
+
+    def metrics(scores, labels) -> tuple:
+        scores, labels = torch.from_numpy(scores), torch.from_numpy(labels).long()
+        auroc = binary_auroc(scores, labels, thresholds=thresholds)
+        ap = binary_average_precision(scores, labels, thresholds=thresholds)
+        fpr, tpr, _ = binary_roc(scores, labels, thresholds=thresholds)
+        return named(auroc, ap, fpr[(tpr >= 0.95).int().argmax()])
+
+    return metrics
+
+
+def with_binned() -> Callable:
+    """The same with a fixed grid of thresholds."""
+    return with_torchmetrics(1000)
 
 
 def with_function() -> Callable:
     """Our function on the whole array."""
     from ood_seg.metrics import pixel_metrics
 
-    return pixel_metrics
+    return lambda scores, labels: (pixel_metrics(scores, labels),)
 
 
-def with_class() -> Callable:
-    """Our class, as if the pixels came from 20 images."""
-    import numpy as np
-
+def with_exact(mode: str = "exact") -> Callable:
+    """Our class, fed image by image."""
     from ood_seg.metrics import PixelMetrics
 
-    def metrics(scores, labels) -> dict:
-        collected = PixelMetrics()
-        for part, part_labels in zip(
-            np.array_split(scores, 20), np.array_split(labels, 20), strict=True
-        ):
-            collected.update(part, part_labels)
-        return collected.compute()
+    def metrics(scores, labels) -> tuple:
+        collected = PixelMetrics(mode)
+        for start in range(0, scores.size, IMAGE):
+            collected.update(scores[start : start + IMAGE], labels[start : start + IMAGE])
+        return collected.compute(), collected.bounds() if mode == "streaming" else None
 
     return metrics
 
 
-def print_table(results: dict[str, dict]) -> None:
-    """One row per method; ratios and errors are against scikit-learn."""
+def with_streaming() -> Callable:
+    """The same with counts instead of scores; the time includes the bounds."""
+    return with_exact("streaming")
+
+
+def named(auroc: float, ap: float, fpr95: float) -> tuple[dict[str, float]]:
+    """The form in which every method gives its result."""
+    return ({"auroc": float(auroc), "ap": float(ap), "fpr95": float(fpr95)},)
+
+
+def print_table(results: dict[str, dict], pixels: int) -> None:
+    """One Markdown row per method; errors are absolute, in fractions of 1."""
     reference = results["sklearn"]
-    head = ("method", "seconds", "faster", "peak MiB", "of peak", "largest |error|")
-    rows = [head]
+    rows = [("method", "seconds", "faster", "peak MiB", "bytes/pixel", "error AUROC", "error AP",
+             "error FPR95", "bounds hold")]  # fmt: skip
+    rows.append(tuple("---" if not column else "---:" for column in range(len(rows[0]))))
     for name, result in results.items():
-        error = max(
-            abs(result["metrics"][key] - value) for key, value in reference["metrics"].items()
-        )
+        expected = reference["metrics"]
+        errors = [f"{abs(result['metrics'][key] - expected[key]):.1e}" for key in expected]
         rows.append(
             (
                 METHODS[name],
                 f"{result['seconds']:.2f}",
                 f"{reference['seconds'] / result['seconds']:.1f}x",
-                f"{result['megabytes']:.0f}",
-                f"1/{reference['megabytes'] / max(result['megabytes'], 1e-3):.1f}",
-                f"{error:.1e}",
+                f"{result['bytes'] / 2**20:.0f}",
+                f"{result['bytes'] / pixels:.2f}",
+                *errors,
+                bounds_hold(result["bounds"], expected),
             )
         )
-    widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
     for row in rows:
-        cells = [row[0].ljust(widths[0])]
-        cells += [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
-        print("  ".join(cells))
-    metrics = "  ".join(f"{key} {value:.6f}" for key, value in reference["metrics"].items())
-    print(f"scikit-learn: {metrics}")
+        print("| " + " | ".join(row) + " |")
+    metrics = ", ".join(f"{key} {value:.6f}" for key, value in reference["metrics"].items())
+    print(f"\nscikit-learn: {metrics}\n")
+
+
+def bounds_hold(bounds: dict | None, expected: dict[str, float]) -> str:
+    """Whether the bounds contain scikit-learn's values, and the width of those of AP."""
+    if bounds is None:
+        return ""
+    hold = all(low <= expected[name] <= high for name, (low, high) in bounds.items())
+    return f"{'yes' if hold else 'NO'}, AP within {bounds['ap'][1] - bounds['ap'][0]:.1e}"
 
 
 if __name__ == "__main__":

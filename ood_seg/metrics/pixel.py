@@ -1,4 +1,4 @@
-"""Pixel metrics: AUROC, average precision, FPR at a TPR and best F1, pooled over all valid pixels.
+"""Pixel metrics: AUROC, average precision, FPR at a TPR, best F1; pooled over all valid pixels.
 
 scores, labels -> split_scores -> known scores, anomalous scores, number of ignored pixels
 exact:     known, anomalous -> ranking.rank_anomalous -> RankCounts
@@ -8,7 +8,6 @@ RankCounts -> rank_metrics.metrics_from_counts -> {"auroc", "ap", "fpr95"}
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -16,15 +15,13 @@ import numpy as np
 import torch
 
 from ood_seg.labels import ANOMALY, IGNORE, KNOWN
+from ood_seg.metrics import streaming
 from ood_seg.metrics.checks import checked_arrays, checked_parts
-from ood_seg.metrics.rank_metrics import bounds_from_counts, metrics_from_counts
+from ood_seg.metrics.rank_metrics import bounds_from_counts, metrics_with_hints
 from ood_seg.metrics.ranking import RankCounts, rank_anomalous, slices
 from ood_seg.metrics.streaming import ScoreTable
 
 MODES = ("exact", "streaming", "auto")
-
-# An AUROC below this looks like a good score with the wrong sign.
-_INVERTED = 0.3
 
 
 class SplitScores(NamedTuple):
@@ -88,7 +85,7 @@ def pixel_metrics(
     anomalous = np.concatenate([scores[s][labels[s] == ANOMALY] for s in pieces] or [scores])
     num_known = sum(np.count_nonzero(labels[s] == KNOWN) for s in pieces)
     known = (scores[s][labels[s] == KNOWN] for s in pieces)
-    return _metrics(rank_anomalous(known, anomalous, num_known), tprs, best_f1)
+    return metrics_with_hints(rank_anomalous(known, anomalous, num_known), tprs, best_f1)
 
 
 def metrics_from_scores(
@@ -115,7 +112,7 @@ def metrics_from_scores(
         TypeError: scores are not real numbers.
     """
     counts = _rank_parts(checked_parts(known), checked_parts(anomalous))
-    return _metrics(counts, tprs, best_f1)
+    return metrics_with_hints(counts, tprs, best_f1)
 
 
 def split_scores(scores: Any, labels: Any, *, ignore_index: int = IGNORE) -> SplitScores:
@@ -162,7 +159,14 @@ class PixelMetrics:
 
     def update(self, scores: Any, labels: Any, *, ignore_index: int = IGNORE) -> None:
         """Add the pixels of one or more images; arguments and errors as in `pixel_metrics`."""
-        self.add(split_scores(scores, labels, ignore_index=ignore_index))
+        if self._table is None:
+            self.add(split_scores(scores, labels, ignore_index=ignore_index))
+            return
+        scores, labels = checked_arrays(scores, labels, ignore_index)
+        for s in slices(scores.size, streaming.PIECE):  # without a copy of the image
+            known, anomalous = scores[s][labels[s] == KNOWN], scores[s][labels[s] == ANOMALY]
+            ignored = labels[s].size - known.size - anomalous.size
+            self.add(SplitScores(known, anomalous, ignored))
 
     def add(self, split: SplitScores) -> None:
         """Add scores that `split_scores` has checked and divided."""
@@ -219,7 +223,7 @@ class PixelMetrics:
         self, *, tprs: Sequence[float] = (0.95,), best_f1: bool = False
     ) -> dict[str, float]:
         """Metrics over all pixels so far, as `pixel_metrics` gives them; may be called again."""
-        return _metrics(self.rank_counts(), tprs, best_f1)
+        return metrics_with_hints(self.rank_counts(), tprs, best_f1)
 
     def bounds(
         self, *, tprs: Sequence[float] = (0.95,), best_f1: bool = False
@@ -269,31 +273,3 @@ class PixelMetrics:
 def _rank_parts(known: Sequence[np.ndarray], anomalous: Sequence[np.ndarray]) -> RankCounts:
     joined = np.concatenate(anomalous) if anomalous else np.empty(0, np.float32)
     return rank_anomalous(known, joined, sum(part.size for part in known))
-
-
-def _metrics(counts: RankCounts, tprs: Sequence[float], best_f1: bool) -> dict[str, float]:
-    """`metrics_from_counts` with warnings where the numbers call for one."""
-    metrics = metrics_from_counts(counts, tprs=tprs, best_f1=best_f1)
-    num_anomalous = int(counts.anomalous.sum())
-    if not counts.num_known or not num_anomalous:
-        _warn_absent_class(counts.num_known, num_anomalous)
-    elif metrics["auroc"] < _INVERTED:
-        warnings.warn(
-            f"AUROC is {metrics['auroc']:.3f}, far below 0.5: known pixels score higher than "
-            "anomalous ones. Higher must mean more anomalous; if these are confidences or "
-            "negative energies, negate them. Nothing was changed here.",
-            stacklevel=3,
-        )
-    return metrics
-
-
-def _warn_absent_class(num_known: int, num_anomalous: int) -> None:
-    """Warn that the metrics are NaN, name the class without pixels and what to look at."""
-    classes = (("known", KNOWN, num_known), ("anomalous", ANOMALY, num_anomalous))
-    absent = [f"{name} pixel (label {value})" for name, value, count in classes if not count]
-    warnings.warn(
-        f"no {' and no '.join(absent)} in the ground truth ({num_known} known, {num_anomalous} "
-        "anomalous): AUROC, AP and FPR95 are NaN. Check the values in the label files and the "
-        "label mapping of the data set.",
-        stacklevel=4,
-    )

@@ -15,16 +15,21 @@ the bounds the worst and the best order that there can be; see `_ap_bounds`.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from fractions import Fraction
 from typing import NamedTuple
 
 import numpy as np
 
+from ood_seg.labels import ANOMALY, KNOWN
 from ood_seg.metrics.ranking import RankCounts
 
 # More than the rounding of any sum here, so that bounds hold in floating point as well.
 _ROUNDING = 1e-12
+
+# An AUROC below this looks like a good score with the wrong sign.
+_INVERTED = 0.3
 
 
 class _Cumulative(NamedTuple):
@@ -73,6 +78,24 @@ def metrics_from_counts(
         best = f1.size - 1 - int(np.argmax(f1[::-1]))
         values += [float(f1[best]), float(counts.scores[best])]
     return dict(zip(names, values, strict=True))
+
+
+def metrics_with_hints(
+    counts: RankCounts, tprs: Sequence[float], best_f1: bool
+) -> dict[str, float]:
+    """`metrics_from_counts` with warnings where the numbers call for one."""
+    metrics = metrics_from_counts(counts, tprs=tprs, best_f1=best_f1)
+    num_anomalous = int(counts.anomalous.sum())
+    if not counts.num_known or not num_anomalous:
+        _warn_absent_class(counts.num_known, num_anomalous)
+    elif metrics["auroc"] < _INVERTED:
+        warnings.warn(
+            f"AUROC is {metrics['auroc']:.3f}, far below 0.5: known pixels score higher than "
+            "anomalous ones. Higher must mean more anomalous; if these are confidences or "
+            "negative energies, negate them. Nothing was changed here.",
+            stacklevel=3,
+        )
+    return metrics
 
 
 def bounds_from_counts(
@@ -167,3 +190,15 @@ def _is_unresolved(counts: RankCounts, group: int) -> bool:
 
 def _where_unresolved(counts: RankCounts, inside: np.ndarray, outside: np.ndarray) -> np.ndarray:
     return outside if counts.unresolved is None else np.where(counts.unresolved, inside, outside)
+
+
+def _warn_absent_class(num_known: int, num_anomalous: int) -> None:
+    """Warn that the metrics are NaN, name the class without pixels and what to look at."""
+    classes = (("known", KNOWN, num_known), ("anomalous", ANOMALY, num_anomalous))
+    absent = [f"{name} pixel (label {value})" for name, value, count in classes if not count]
+    warnings.warn(
+        f"no {' and no '.join(absent)} in the ground truth ({num_known} known, {num_anomalous} "
+        "anomalous): AUROC, AP and FPR95 are NaN. Check the values in the label files and the "
+        "label mapping of the data set.",
+        stacklevel=4,
+    )

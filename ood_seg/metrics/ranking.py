@@ -76,9 +76,10 @@ def rank_anomalous(
     return RankCounts(counts, below, equal, num_known, distinct)
 
 
-def slices(size: int) -> Iterator[slice]:
-    """Consecutive slices of one piece each that cover `size` items."""
-    return (slice(start, start + PIECE) for start in range(0, size, PIECE))
+def slices(size: int, length: int | None = None) -> Iterator[slice]:
+    """Consecutive slices of `length` items, by default a piece, that cover `size` items."""
+    length = PIECE if length is None else length
+    return (slice(start, start + length) for start in range(0, size, length))
 
 
 def _rank_in_piece(

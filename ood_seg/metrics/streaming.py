@@ -29,6 +29,9 @@ _PAGE_BITS = 16
 _NUM_PAGES = 2**_PAGE_BITS
 _SIZE = 2**18
 
+# Pixels counted at once: the work arrays then stay in a core's own cache.
+PIECE = 2**16
+
 # Of a page without a score. Below every place, see `_set_places`.
 _NOWHERE = -(2**40)
 
@@ -55,7 +58,7 @@ class ScoreTable:
     def add(self, known: np.ndarray, anomalous: np.ndarray) -> None:
         """Count flat finite scores, float32 or float64 (rounded to float32, see `score_keys`)."""
         for label, scores in enumerate((known, anomalous)):
-            for piece in slices(scores.size):
+            for piece in slices(scores.size, PIECE):
                 self._add_keys(score_keys(scores[piece]), self._counts[label])
 
     def merge(self, other: ScoreTable) -> None:
@@ -152,11 +155,11 @@ class ScoreTable:
 
     def _add_keys(self, keys: np.ndarray, counts: np.ndarray) -> None:
         """Count uint32 keys."""
-        pages = keys >> np.uint32(KEY_BITS - _PAGE_BITS)
-        places = self._place[pages]
+        pages = (keys >> np.uint32(KEY_BITS - _PAGE_BITS)).astype(np.int64)
+        places = self._place.take(pages)
         if places.min() == _NOWHERE:
             self._make_room(np.flatnonzero(np.bincount(pages)))
-            places = self._place[pages]
+            places = self._place.take(pages)
         shift = KEY_BITS - self.bits
         places += keys >> np.uint32(shift)
         # With 32 bits a bin has but one score, of which nothing is left to remember.
@@ -166,7 +169,7 @@ class ScoreTable:
 
     def _mark(self, places: np.ndarray, lows: np.ndarray) -> None:
         """Remember the low key bits of the only score of each bin, or that there are several."""
-        seen = self._only[places]
+        seen = self._only.take(places)
         if (seen == _EMPTY).any():
             fresh = np.flatnonzero(seen == _EMPTY)
             self._only[places[fresh]] = lows[fresh]  # one of them wins where a bin repeats

@@ -24,17 +24,35 @@ def benchmark():
 
 
 def test_methods_agree_and_fill_the_table(benchmark, capsys):
-    options = {"pixels": 20_000, "anomalous": 0.01, "decimals": 1, "repeats": 1, "seed": 0}
+    options = {"anomalous": 0.01, "decimals": 1, "repeat": 1, "seed": 0}
+    names = [name for name in benchmark.METHODS if name not in ("torchmetrics", "binned")]
     results = {
-        name: benchmark.measure(argparse.Namespace(method=name, **options))
-        for name in benchmark.METHODS
+        name: benchmark.measure(argparse.Namespace(method=name, **options), 20_000)
+        for name in names
     }
     for result in results.values():
         assert result["metrics"] == pytest.approx(results["sklearn"]["metrics"], abs=1e-9)
         assert result["seconds"] > 0
-    benchmark.print_table(results)
+    benchmark.print_table(results, 20_000)
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split("  ")[0] for line in lines[1:4]] == list(benchmark.METHODS.values())
+    rows = [line.split(" | ") for line in lines if line.startswith("| ")][2:]
+    assert [row[0].removeprefix("| ") for row in rows] == [benchmark.METHODS[n] for n in names]
+    assert "yes" in rows[-1][-1]
+    assert len({len(row) for row in rows}) == 1
+
+
+def test_torchmetrics_agrees_where_it_is_installed(benchmark):
+    pytest.importorskip("torchmetrics")
+    options = {"anomalous": 0.01, "decimals": None, "repeat": 1, "seed": 0}
+    metrics, expected = (
+        benchmark.measure(argparse.Namespace(method=name, **options), 20_000)["metrics"]
+        for name in ("torchmetrics", "sklearn")
+    )
+    assert metrics == pytest.approx(expected, abs=1e-3)
+
+
+def test_violated_bounds_would_show(benchmark):
+    assert benchmark.bounds_hold({"ap": (0.1, 0.2)}, {"ap": 0.3}).startswith("NO")
 
 
 def test_example_of_the_documentation():
