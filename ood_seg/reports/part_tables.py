@@ -1,0 +1,172 @@
+"""The tables of what an evaluation may also hold: comparison, components, calibration, classes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ood_seg.reports.tables import Table
+from ood_seg.reports.wording import (
+    UNDEFINED,
+    Evaluations,
+    heading_of,
+    is_number,
+    number,
+    percent,
+    percent_range,
+)
+
+
+def _parts(evaluations: Evaluations, name: str) -> list[tuple[str, Mapping[str, Any]]]:
+    """The evaluations that have this part."""
+    return [(label, one[name]) for label, one in evaluations.items() if one.get(name)]
+
+
+def comparison_tables(evaluations: Evaluations) -> list[Table]:
+    """Differences to another method, with intervals and p-values."""
+    return [_comparison(label, part) for label, part in _parts(evaluations, "comparison")]
+
+
+def _comparison(label: str, part: Mapping[str, Any]) -> Table:
+    rows = [
+        (
+            heading_of(name),
+            *(percent(entry[key]) for key in ("first", "second", "difference")),
+            percent_range(entry["interval"]),
+            f"{entry['p_value']:.3g}" if is_number(entry["p_value"]) else UNDEFINED,
+        )
+        for name, entry in part["metrics"].items()
+    ]
+    note = (
+        f"Difference: {part['method']} minus {label}, in points. Both see the same "
+        f"{number(part['samples'])} resamples of the images; an interval without 0 means that the "
+        "difference is more than the choice of images."
+    )
+    header = ("metric", label, part["method"], "difference", f"{100 * part['level']:g} % interval")
+    caption = "Paired comparison, in percent"
+    return Table(caption, (*header, "p-value"), rows, note=note)
+
+
+def component_tables(evaluations: Evaluations) -> list[Table]:
+    """Means, then for each method the tables by sIoU threshold and by size."""
+    parts = _parts(evaluations, "components")
+    if not parts:
+        return []
+    means = [
+        (label, part["track"], *(percent(part[name]) for name in ("mean_f1", "siou", "ppv")))
+        for label, part in parts
+    ]
+    header = ("method", "track", "mean F1 ↑", "mean sIoU ↑", "mean PPV ↑")
+    note = (
+        "sIoU: overlap of each true component with what was predicted on it. PPV: share of each "
+        "predicted component that is anomalous. Pixels above the best-F1 threshold are predicted."
+    )
+    tables = [Table("Components, in percent", header, means, texts=("track",), note=note)]
+    for label, part in parts:
+        suffix = f", {label}" if len(evaluations) > 1 else ""
+        tables += [_by_threshold(part, suffix), _by_size(part, suffix)]
+    return [table for table in tables if table.rows]
+
+
+def _by_threshold(part: Mapping[str, Any], suffix: str) -> Table:
+    rows = [
+        (
+            f"{row['threshold']:.2f}",
+            *(number(row[k]) for k in ("tp", "fn", "fp")),
+            percent(row["f1"]),
+        )
+        for row in part["by_threshold"]
+    ]
+    header = ("sIoU threshold", "found", "missed", "false alarms", "F1 (%)")
+    return Table(f"Components by sIoU threshold{suffix}", header, rows)
+
+
+def _by_size(part: Mapping[str, Any], suffix: str) -> Table:
+    rows = []
+    for row in part["by_size"]:
+        low, high, count = row["min_area"], row["max_area"], row["count"]
+        area = f"{number(low)} and more" if high is None else f"{number(low)} to {number(high - 1)}"
+        siou = percent(row["siou"]) if count else "-"
+        rows.append((area, number(count), number(row["found"]), siou))
+    header = ("area (pixels)", "true components", "found at sIoU 0.25", "mean sIoU (%)")
+    return Table(f"True components by size{suffix}", header, rows)
+
+
+def calibration_tables(evaluations: Evaluations) -> list[Table]:
+    """Calibration errors of all methods, then the operating points of each."""
+    parts = _parts(evaluations, "calibration")
+    if not parts:
+        return []
+    rows = [
+        (label, part["method"], percent(part["ece_before"]), percent(part["ece_after"]))
+        for label, part in parts
+    ]
+    header = ("method", "calibration", "ECE before ↓", "ECE after ↓")
+    note = "ECE: mean distance between the anomaly probability and the observed frequency."
+    note += _divisions(parts)
+    tables = [
+        Table("Calibration error, in percent", header, rows, texts=("calibration",), note=note)
+    ]
+    for label, part in parts:
+        suffix = f", {label}" if len(evaluations) > 1 else ""
+        tables.append(_operating_points(part["operating_points"], suffix))
+    return [table for table in tables if table.rows]
+
+
+def _divisions(parts: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
+    """On which images it was fitted and reported, where that is known."""
+    sizes = {
+        (part["select_images"], part["report_images"])
+        for _, part in parts
+        if "select_images" in part
+    }
+    if len(sizes) != 1:
+        return ""
+    ((selected, reported),) = sizes
+    return f" Fitted on {number(selected)} images, reported on {number(reported)}."
+
+
+def _operating_points(points: Sequence[Mapping[str, Any]], suffix: str) -> Table:
+    rows = []
+    for point in points:
+        alarms = point.get("false_alarms_per_image")
+        rows.append(
+            (
+                point["name"],
+                number(float(point["threshold"])) if is_number(point["threshold"]) else UNDEFINED,
+                percent(point["tpr"]),
+                percent(point["fpr"]),
+                "-" if alarms is None else f"{alarms:.2f}",
+                point.get("guarantee") or "-",
+            )
+        )
+    header = ("operating point", "threshold", "TPR (%)", "FPR (%)", "false alarms / image")
+    return Table(
+        f"Operating points{suffix}",
+        (*header, "guarantee for new images"),
+        rows,
+        texts=("guarantee for new images",),
+        note="Flagged: pixels whose score is at least the threshold.",
+    )
+
+
+def closed_set_table(evaluations: Evaluations) -> Table | None:
+    """mIoU of the known classes, and with anomalies rejected; None where nobody has it."""
+    rows = [
+        (label, percent(part["miou"]), percent(part["open_iou"]), _cost(part))
+        for label, part in _parts(evaluations, "closed_set")
+    ]
+    if not rows:
+        return None
+    header = ("method", "mIoU ↑", "open-set mIoU ↑", "difference")
+    note = (
+        "Open-set mIoU: pixels above the rejection threshold count as rejected, anomalies that "
+        "were accepted as wrong. The difference is the price of the open world."
+    )
+    return Table("Known classes, in percent", header, rows, note=note)
+
+
+def _cost(part: Mapping[str, Any]) -> str:
+    if not (is_number(part["miou"]) and is_number(part["open_iou"])):
+        return UNDEFINED
+    return percent(part["open_iou"] - part["miou"])

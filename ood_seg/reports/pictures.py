@@ -1,0 +1,190 @@
+"""Pictures of the worst and best images, small enough to be embedded in a page."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Mapping, Sequence
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+
+from ood_seg.labels import ANOMALY, IGNORE, KNOWN
+from ood_seg.reports.wording import Evaluations, is_number, ranked_images
+from ood_seg.visualization import ground_truth_overlay, heat_map, label_overlay, score_range
+
+# Reads the files of scores and ground truth, as `ood_seg.evaluation.saved_maps.MapReader.read`.
+ReadMaps = Callable[[Path, Path], tuple[np.ndarray, np.ndarray]]
+
+PANEL_WIDTH = 480
+# All pictures together, as they stand in the page.
+MAX_BYTES = 4_000_000
+_QUALITY = 82
+_KNOWN_GREY = 128
+# Found, missed, false alarm: their lightness differs too, for colour-blind eyes and for print.
+FOUND, MISSED, FALSE_ALARM = (86, 180, 233), (213, 94, 0), (240, 228, 66)
+
+
+class Panel(NamedTuple):
+    """A picture: its title, the alternative text, and the file as a data URI."""
+
+    title: str
+    alt: str
+    uri: str
+
+
+class Picture(NamedTuple):
+    """One image with its panels; `place` says whether it is among the worst or the best."""
+
+    name: str
+    place: str
+    panels: list[Panel]
+
+
+class Gallery(NamedTuple):
+    """What `gallery` gives: pictures, ranges of the heat maps by method, and problems."""
+
+    pictures: list[Picture]
+    ranges: dict[str, tuple[float, float]]
+    problems: list[str]
+
+
+class _Maps(NamedTuple):
+    """An image reduced to the width of a panel."""
+
+    image: np.ndarray
+    truth: np.ndarray
+    scores: dict[str, np.ndarray]
+    flagged: dict[str, np.ndarray]
+    has_image: bool
+
+
+def chosen_images(evaluation: Mapping[str, Any], count: int) -> list[tuple[str, Mapping[str, Any]]]:
+    """The worst and the best images by AP, each with its place; worst and best in turns."""
+    ranked = [image for image in ranked_images(evaluation) if is_number(image["ap"])]
+    count = min(count, len(ranked))
+    worst = [("worst", image) for image in ranked[: count - count // 2]]
+    best = [("best", image) for image in ranked[::-1][: count // 2]]
+    return [one for turn in zip_longest(worst, best) for one in turn if one]
+
+
+def gallery(
+    evaluations: Evaluations, readers: Sequence[ReadMaps], count: int, max_bytes: int = MAX_BYTES
+) -> Gallery:
+    """Draw the worst and best images of the first evaluation, with the scores of all.
+
+    Images whose files cannot be read are left out and named among the problems, as are those that
+    would exceed `max_bytes`: a report must not fail on a file that was moved since.
+    """
+    shown, problems = [], []
+    for place, image in chosen_images(next(iter(evaluations.values())), count):
+        try:
+            shown.append((place, image, _small_maps(image["name"], evaluations, readers)))
+        except (OSError, ValueError) as error:
+            problems.append(f"{image['name']}: no picture: {error}")
+    ranges = {
+        label: score_range(maps.scores[label] for *_, maps in shown if label in maps.scores)
+        for label in (evaluations if shown else ())
+    }
+    pictures, size = [], 0
+    for done, (place, image, maps) in enumerate(shown):
+        picture = Picture(image["name"], place, _panels(image["name"], maps, evaluations, ranges))
+        size += sum(len(panel.uri) for panel in picture.panels)
+        if size > max_bytes:
+            problems.append(
+                f"{len(shown) - done} more images are not shown, to keep this page small"
+            )
+            break
+        pictures.append(picture)
+    pictures.sort(key=lambda picture: picture.place == "best")
+    return Gallery(pictures, ranges, problems)
+
+
+def _small_maps(name: str, evaluations: Evaluations, readers: Sequence[ReadMaps]) -> _Maps:
+    """Read an image, its mask and its scores of every method that has it, and reduce them."""
+    scores, flagged, truth, image_path = {}, {}, None, None
+    for (label, one), read in zip(evaluations.items(), readers, strict=True):
+        entry = next((image for image in one["images"] if image["name"] == name), None)
+        if entry is None:
+            continue
+        score_map, labels = read(Path(entry["scores"]), Path(entry["ground_truth"]))
+        truth = labels if truth is None else truth
+        image_path = image_path or entry.get("image")
+        size = _small_size(truth.shape)
+        scores[label] = cv2.resize(score_map, size, interpolation=cv2.INTER_AREA)
+        threshold = one.get("best_f1_threshold")
+        if is_number(threshold):
+            flagged[label] = _mostly(score_map >= threshold, size)
+    size = _small_size(truth.shape)
+    small = _small_mask(np.asarray(truth, np.uint8), size)
+    if image_path is None:
+        grey = np.full((*small.shape, 3), _KNOWN_GREY, np.uint8)
+        return _Maps(grey, small, scores, flagged, False)
+    image = cv2.imdecode(np.fromfile(image_path, np.uint8), cv2.IMREAD_COLOR)
+    if image is None:
+        raise ValueError(f"{image_path} is no picture that OpenCV can read")
+    image = cv2.cvtColor(cv2.resize(image, size, interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2RGB)
+    return _Maps(image, small, scores, flagged, True)
+
+
+def _small_size(shape: Sequence[int]) -> tuple[int, int]:
+    """Width and height of a panel; small maps keep their size."""
+    scale = min(1.0, PANEL_WIDTH / shape[1])
+    return max(1, round(shape[1] * scale)), max(1, round(shape[0] * scale))
+
+
+def _small_mask(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    small = cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST)
+    small[_mostly(mask == ANOMALY, size)] = ANOMALY
+    return small
+
+
+def _mostly(flags: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Flags reduced so that thin shapes neither break nor vanish: a third of a place suffices."""
+    return cv2.resize(flags.astype(np.float32), size, interpolation=cv2.INTER_AREA) >= 1 / 3
+
+
+def _panels(
+    name: str,
+    maps: _Maps,
+    evaluations: Evaluations,
+    ranges: Mapping[str, tuple[float, float]],
+) -> list[Panel]:
+    truth = ground_truth_overlay(maps.image, maps.truth)
+    panels = [_panel("image", f"{name}: the image", maps.image)] if maps.has_image else []
+    panels.append(_panel("ground truth", f"{name}: anomalies orange, ignored pixels dark", truth))
+    for label, scores in maps.scores.items():
+        method = f", {label}" if len(evaluations) > 1 else ""
+        heat = heat_map(scores, *ranges[label])
+        panels.append(_panel(f"score{method}", f"{name}: anomaly score of {label}", heat))
+        if label in maps.flagged:
+            decided = decision_overlay(maps.image, maps.truth, maps.flagged[label])
+            alt = f"{name}: pixels of {label} that are found, missed, and false alarms"
+            panels.append(_panel(f"decision{method}", alt, decided))
+    return panels
+
+
+def decision_overlay(image: np.ndarray, mask: np.ndarray, flagged: np.ndarray) -> np.ndarray:
+    """Show which anomalous pixels were found and missed, and false alarms, on a grey image."""
+    grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+    dimmed = (grey * 0.6 + 50).astype(np.uint8)
+    kinds = np.full(mask.shape, -1, np.int16)
+    kinds[(mask == ANOMALY) & flagged] = 0
+    kinds[(mask == ANOMALY) & ~flagged] = 1
+    kinds[(mask == KNOWN) & flagged] = 2
+    dimmed[mask == IGNORE] //= 3
+    return label_overlay(dimmed, kinds, (FOUND, MISSED, FALSE_ALARM), 0.85)
+
+
+def colour_bar() -> str:
+    """The colours of the heat map from low to high, as a data URI."""
+    return _panel("", "", heat_map(np.linspace(0, 1, 256)[None].repeat(8, 0), 0.0, 1.0)).uri
+
+
+def _panel(title: str, alt: str, picture: np.ndarray) -> Panel:
+    options = [cv2.IMWRITE_JPEG_QUALITY, _QUALITY]
+    _, encoded = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), options)
+    uri = f"data:image/jpeg;base64,{base64.b64encode(encoded.tobytes()).decode('ascii')}"
+    return Panel(title, alt, uri)
