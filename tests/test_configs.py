@@ -80,7 +80,17 @@ def test_config_states_where_it_comes_from(name):
     assert first_line.endswith('"""')
 
 
-@pytest.mark.parametrize("name", LIGHT_TRAINED)
+@pytest.mark.parametrize(
+    "name",
+    [
+        *LIGHT_TRAINED,
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in RECIPES
+            if any(word in name for word in HEAVY)
+        ),
+    ],
+)
 def test_training_losses_are_finite_and_reach_the_trained_parameters(name):
     config = load(name)
     torch.manual_seed(0)
@@ -101,7 +111,8 @@ def test_training_losses_are_finite_and_reach_the_trained_parameters(name):
     assert all(torch.isfinite(value).all() for value in values.values())
     sum(value.sum() for value in values.values()).backward()
     trained = [p for p in model.parameters() if p.requires_grad]
-    assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in trained)
+    assert all(p.grad is not None for p in trained)
+    assert any(p.grad.abs().sum() > 0 for p in trained)
     assert all(p.grad is None for p in model.parameters() if not p.requires_grad)
 
 
