@@ -140,7 +140,9 @@ def _curves(evaluations: Evaluations) -> str:
         )
         both = "".join(charts.figure_html(figures[scale], scale) for scale in ("linear", "log"))
         drawn += f'<div class="toggle">{switches}{both}</div>'
-    return _columns(drawn)
+    protocols = {one["protocol"]["name"] for one in evaluations.values()}
+    pooled = "The curves are those of all pixels together, whatever the protocol of the metrics."
+    return (charts.note_html(pooled) if drawn and protocols != {"pooled"} else "") + _columns(drawn)
 
 
 def _components(evaluations: Evaluations) -> str:
@@ -148,7 +150,8 @@ def _components(evaluations: Evaluations) -> str:
     chart = charts.component_f1(evaluations)
     drawn = charts.figure_html(chart) if chart else ""
     blocks = [others] if len(evaluations) == 1 else [[table] for table in others]
-    return _tables([means]) + _columns(drawn, *(f"<div>{_tables(block)}</div>" for block in blocks))
+    shown = [f"<div>{_tables(block)}</div>" for block in blocks if block]
+    return _tables([means]) + _columns(drawn, *shown)
 
 
 def _calibration(evaluations: Evaluations) -> str:

@@ -184,7 +184,9 @@ def colour_bar() -> str:
 
 
 def _panel(title: str, alt: str, picture: np.ndarray) -> Panel:
-    options = [cv2.IMWRITE_JPEG_QUALITY, _QUALITY]
+    # Colours at full resolution: an anomaly may be two pixels wide here.
+    sampling = (cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444)
+    options = [cv2.IMWRITE_JPEG_QUALITY, _QUALITY, *sampling]
     _, encoded = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), options)
     uri = f"data:image/jpeg;base64,{base64.b64encode(encoded.tobytes()).decode('ascii')}"
     return Panel(title, alt, uri)

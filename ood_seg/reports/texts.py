@@ -21,6 +21,9 @@ _LATEX = {
     "^": r"\textasciicircum{}",
     "<": r"\textless{}",
     ">": r"\textgreater{}",
+    # A bracket after the end of a row would be its optional argument.
+    "[": "{[}",
+    "]": "{]}",
     "↑": r"$\uparrow$",
     "↓": r"$\downarrow$",
 }

@@ -1,0 +1,227 @@
+"""The HTML report: complete, self-contained, escaped, and silent about what is absent."""
+
+import re
+import xml.etree.ElementTree as ET
+
+import pytest
+from report_html import Page
+from report_samples import bare, evaluation, write_maps
+
+from ood_seg.reports import write_reports
+
+SECTIONS = [
+    "metrics",
+    "curves",
+    "scores",
+    "components",
+    "calibration",
+    "known-classes",
+    "pictures",
+    "images",
+]
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    return write_maps(tmp_path_factory.mktemp("maps"), 5)
+
+
+def html_of(content, folder, **options) -> str:
+    return write_reports(content, folder, ["html"], **options)["html"].read_text(encoding="utf-8")
+
+
+def charts_of(text: str) -> list[ET.Element]:
+    return [ET.fromstring(svg) for svg in re.findall(r'<svg class="chart".*?</svg>', text, re.S)]
+
+
+def test_every_section_and_only_those_that_were_measured(images, tmp_path):
+    assert Page(html_of(evaluation(images), tmp_path)).sections() == SECTIONS
+    for part, section in (
+        ("components", "components"),
+        ("calibration", "calibration"),
+        ("closed_set", "known-classes"),
+    ):
+        found = Page(html_of({**evaluation(images), part: None}, tmp_path)).sections()
+        assert found == [name for name in SECTIONS if name != section]
+
+
+def test_set_without_anomalies(images, tmp_path):
+    odd = [{**image, "ap": None, "auroc": None, "fpr95": None} for image in images]
+    page = Page(html_of(bare(odd), tmp_path))
+    assert page.sections() == ["metrics", "images"]
+    assert "undefined: the ground truth holds no anomalous pixel." in page.text
+    assert page.tables["Each image by itself, in percent"][1][3:] == ["undefined"] * 3
+
+
+def test_evaluation_of_nothing(tmp_path):
+    content = bare([])
+    content.update(num_images=0, pixels={"known": 0, "anomalous": 0, "ignored": 0})
+    page = Page(html_of(content, tmp_path))
+    assert page.sections() == ["metrics"]
+    assert "no known and no anomalous pixel" in page.text
+
+
+def test_head_says_how_the_numbers_were_obtained(images, tmp_path):
+    text = Page(html_of(evaluation(images), tmp_path)).text
+    for fact in (
+        "9,950,000 known, 50,000 anomalous (0.50 %), 123,456 ignored",
+        "pooled: all pixels of all images together",
+        "exact: every pixel is ranked by its own score",
+        "95 % bootstrap over images, 1,000 resamples",
+        "ood_seg 0.1.0, commit 0123abc",
+        "2026-01-02T03:04:05+00:00",
+    ):
+        assert fact in text
+
+
+def test_facts_that_differ_name_their_method(images, tmp_path):
+    two = [
+        evaluation(images),
+        {**evaluation(images, method="max softmax"), "commit": None},
+    ]
+    text = Page(html_of(two, tmp_path)).text
+    assert (
+        "energy: ood_seg 0.1.0, commit 0123abc; max softmax: ood_seg 0.1.0, commit unknown" in text
+    )
+    assert text.count("2026-01-02T03:04:05+00:00") == 1
+
+
+def test_notes_of_the_evaluation_are_shown(images, tmp_path):
+    content = {**evaluation(images), "notes": ["AUROC is <far> below 0.5"]}
+    page = Page(html_of(content, tmp_path))
+    assert "AUROC is <far> below 0.5" in page.text
+    assert ("p", {"class": "notice", "role": "note"}) in page.elements
+
+
+def test_methods_on_other_pixels_are_not_silently_compared(images, tmp_path):
+    other = evaluation(images, method="max softmax")
+    other["pixels"] = {**other["pixels"], "known": 7}
+    text = Page(html_of([evaluation(images), other], tmp_path)).text
+    assert "not evaluated on the same pixels; do not compare them" in text
+
+
+def test_tables_hold_the_values(images, tmp_path):
+    tables = Page(html_of(evaluation(images), tmp_path)).tables
+    assert [row[:3] for row in tables["Pixel metrics in percent"][1:]] == [
+        ["AUROC ↑", "90.00", "87.00 to 93.00"],
+        ["AP ↑", "16.00", "11.00 to 21.00"],
+        ["FPR95 ↓", "38.00", "32.00 to 44.00"],
+        ["best F1 ↑", "22.00", "18.00 to 26.00"],
+    ]
+    assert tables["Components by sIoU threshold"][1] == ["0.25", "1,021", "12", "33", "97.84"]
+    assert tables["Operating points"][1] == ["fpr 5%", "-5.5", "61.00", "5.00", "3.25", "-"]
+    names = [row[0] for row in tables["Each image by itself, in percent"][1:]]
+    assert names == [image["name"] for image in images]
+
+
+def test_image_table_of_a_large_set_keeps_the_worst_and_the_best(tmp_path):
+    entry = {"known": 9, "anomalous": 1, "auroc": 0.5, "fpr95": 0.5}
+    many = [{**entry, "name": f"n{k}", "ap": k / 1000} for k in range(1000)]
+    page = Page(html_of(evaluation(many), tmp_path, max_images=0))
+    names = [row[0] for row in page.tables["Each image by itself, in percent"][1:]]
+    assert names == [f"n{k}" for k in (*range(250), *range(750, 1000))]
+    assert "The worst and best 500 of 1000 images." in page.text
+
+
+def test_curves_and_their_marked_points(images, tmp_path):
+    content = evaluation(images)
+    content["curves"] = {
+        "roc": {"fpr": [0, 0.1, 0.25, 1], "tpr": [0, 0.5, 0.95, 1]},
+        "pr": {"recall": [0, 0.5, 1], "precision": [1, 0.5, 0.25]},
+    }
+    _, precision_recall, roc, logarithmic, *_ = charts_of(html_of(content, tmp_path))
+
+    def place(chart, tag):
+        element = chart.find(f"./{tag}[title]")
+        if tag == "circle":
+            return float(element.get("cx")), float(element.get("cy"))
+        corners = [pair.split(",") for pair in element.get("points").split()]
+        return tuple(sum(float(corner[k]) for corner in corners) / 4 for k in (0, 1))
+
+    def corners(chart):
+        (line,) = [e for e in chart.iter("polyline") if e.get("class") == "line s0"]
+        return [tuple(map(float, pair.split(","))) for pair in line.get("points").split()]
+
+    # The plots span 58..446 in x and 292..12 in y.
+    assert place(precision_recall, "polygon") == pytest.approx((58 + 388 / 2, 292 - 280 / 2))
+    assert place(roc, "circle") == pytest.approx((58 + 388 / 4, 292 - 280 * 0.95))
+    assert corners(roc) == [(58, 292), (96.8, 152), (155, 26), (446, 12)]
+    # The axis begins at the decade of the smallest rate above 0.
+    assert corners(logarithmic)[:2] == [(58, 292), (58, 152)]
+    (share,) = [e for e in precision_recall.iter("polyline") if e.get("class") == "chance"]
+    assert share.get("points") == "58,290.6 446,290.6"
+    titles = [e.text for chart in (precision_recall, roc) for e in chart.iter("title")]
+    assert titles == [
+        "energy, best F1 50.00 %: precision 50.00 %, recall 50.00 %",
+        "energy, 25.00 % of known pixels flagged at TPR 95.00 %",
+    ]
+
+
+def test_histogram_shows_shares_of_each_kind(images, tmp_path):
+    content = evaluation(images)
+    content["histogram"] = {"edges": [0.0, 1.0, 2.0], "known": [900, 100], "anomalous": [0, 7]}
+    content["best_f1_threshold"] = 1.0
+    chart = charts_of(html_of(content, tmp_path))[4]
+    areas = {e.get("class"): e.get("points").split(" ") for e in chart.iter("polygon")}
+    # One decade, 10 % to 100 %, over 280 pixels; 90 % lies 0.954 of it up.
+    tops = [float(pair.split(",")[1]) for pair in areas["area known"]]
+    assert tops == pytest.approx([292, 24.8, 24.8, 292, 292, 292], abs=0.06)
+    assert [float(p.split(",")[1]) for p in areas["area anomalous"]] == [292, 292, 292, 12, 12, 292]
+    (line,) = [e for e in chart.iter("line") if e.get("class") == "threshold"]
+    assert float(line.get("x1")) == pytest.approx((66 + 446) / 2)
+
+
+def test_names_cannot_break_out(images, tmp_path):
+    evil = "\"'><script>alert(1)</script>&amp; ü"
+    odd = [{**images[0], "name": evil}]
+    content = evaluation(odd, method=evil)
+    content.update(data_set=evil, protocol={"name": evil, "description": evil})
+    page = Page(html_of([content, {**content, "method": "b"}], tmp_path))
+    assert [tag for tag, _ in page.elements].count("script") == 1
+    assert page.tables["Each image by itself, in percent"][1][0] == evil
+    assert any(evil in attrs.get("alt", "") for tag, attrs in page.elements if tag == "img")
+    assert f"{evil}: {evil}" in page.text
+
+
+def test_nothing_is_loaded_from_elsewhere(images, tmp_path):
+    text = html_of([evaluation(images), evaluation(images, method="max softmax")], tmp_path)
+    page = Page(text)
+    for tag, attrs in page.elements:
+        for name in ("src", "href", "data", "srcset", "action", "poster"):
+            assert attrs.get(name, "#").startswith(("#", "data:")), (tag, name, attrs[name][:60])
+    without_pictures = re.sub(r"data:image/jpeg;base64,[^\"]*", "", text)
+    assert not re.search(r"https?:|url\(|@import|//[a-z]", without_pictures)
+    assert "default-src 'none'" in text
+
+
+def test_every_picture_chart_and_header_speaks(images, tmp_path):
+    page = Page(html_of(evaluation(images), tmp_path))
+    assert all(attrs.get("alt") for tag, attrs in page.elements if tag == "img")
+    for tag, attrs in page.elements:
+        if tag == "svg":
+            assert attrs.get("aria-label") or attrs.get("aria-hidden") == "true"
+        if tag == "th":
+            assert attrs["scope"] in ("col", "row")
+    ids = [attrs["id"] for _, attrs in page.elements if "id" in attrs]
+    assert len(ids) == len(set(ids))
+    links = [attrs["href"] for tag, attrs in page.elements if tag == "a"]
+    assert links == [f"#{section}" for section in page.sections()]
+
+
+def test_methods_side_by_side(images, tmp_path):
+    second = evaluation(images[:3], method="max softmax", shift=1.0)
+    second["components"] = None
+    tables = Page(html_of([evaluation(images), second], tmp_path)).tables
+    rows = tables["Pixel metrics in percent; in brackets the 95 % intervals"]
+    assert rows[2][:2] == ["max softmax", "70.00 [67.00, 73.00]"]
+    assert "Operating points, max softmax" in tables
+    assert "Components by sIoU threshold, energy" in tables
+    assert "Components by sIoU threshold, max softmax" not in tables
+    by_image = tables["Each image by itself, in percent"]
+    assert by_image[0][3:] == [
+        "AP ↑ energy",
+        "FPR95 ↓ energy",
+        "AP ↑ max softmax",
+        "FPR95 ↓ max softmax",
+    ]
+    assert by_image[4][5:] == ["-", "-"]
