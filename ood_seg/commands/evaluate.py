@@ -109,12 +109,12 @@ def run(args: argparse.Namespace) -> int:
     evaluation.content["notes"] += matches.notes
     path = folder / "evaluation.json"
     _report.write_json(path, evaluation.content)
-    written = [path, *_write_reports(path, folder)]
+    written = [path, *_write_reports(path, reader)]
     if evaluation.reused:
         evaluation.content["notes"].append(
             f"{evaluation.reused} of {len(matches.pairs)} images reused from an earlier run"
         )
-    print_evaluation(evaluation.content, note="written: " + ", ".join(map(str, written)))
+    print_evaluation(evaluation.content, note="\n".join(map(str, written)))
     return 0
 
 
@@ -228,13 +228,13 @@ def _class_files(args: argparse.Namespace, matches: Matches) -> dict[str, tuple[
     return {name: (predicted[name], known[name]) for name in predicted if name in known}
 
 
-def _write_reports(path: Path, folder: Path) -> list[Path]:
+def _write_reports(path: Path, reader: MapReader) -> list[Path]:
     """Reports for people beside the JSON file, read from it as any other program would."""
     import json
 
-    try:
-        from ood_seg.reports import write_reports
-    except ModuleNotFoundError:
-        return []
+    from ood_seg.reports import write_reports
+
     content = json.loads(path.read_text(encoding="utf-8"))
-    return list(write_reports(content, folder) or [])
+    formats = ("html", "md", "csv", "tex")
+    written = write_reports(content, path.parent, formats, read_maps=reader.read)
+    return list(written.values())

@@ -10,7 +10,8 @@ from mmengine.evaluator import Evaluator
 from mmseg.registry import METRICS
 
 from ood_seg.evaluation import AnomalyMetric, anomaly_metric
-from ood_seg.metrics import pixel_metrics
+from ood_seg.metrics import component_metrics, pixel_metrics
+from ood_seg.metrics.protocols import get_protocol
 
 
 def evaluate(samples, metric=None, classes=CLASSES, batch_size=2) -> dict:
@@ -225,3 +226,106 @@ class TestOutput:
         with pytest.raises(OSError, match="no space"):
             evaluate([self.sample("a.png")], AnomalyMetric(output_dir=tmp_path))
         assert list(tmp_path.iterdir()) == []
+
+
+class TestModes:
+    @pytest.mark.parametrize("batch_size", [1, 3])
+    def test_streaming_is_close_and_keeps_no_scores(self, batch_size):
+        samples = random_samples(5)
+        metric = AnomalyMetric(label_space="training", mode="streaming")
+        result = evaluate(samples, metric, batch_size=batch_size)
+        # One decimal of scores: each bin holds equal scores, so the counts are exact.
+        assert result == pytest.approx(pooled(samples), abs=1e-9)
+        assert metric.mode_used == "streaming"
+        metric.process(None, [sample.to_dict() for sample in samples])
+        assert metric.results == []
+
+    def test_auto_streams_beyond_the_memory(self):
+        samples = random_samples(5)
+        size = 4 * sum(int((sample.gt_sem_seg.data != 255).sum()) for sample in samples)
+        for memory, mode in ((size, "exact"), (size - 1, "streaming")):
+            metric = AnomalyMetric(label_space="training", memory=memory)
+            for _ in range(2):
+                result = evaluate(samples, metric)
+                assert metric.mode_used == mode
+                assert result == pytest.approx(pooled(samples), abs=1e-9)
+
+    def test_padded_images_are_dropped(self):
+        samples = random_samples(4)
+        for mode in ("exact", "streaming"):
+            metric = AnomalyMetric(label_space="training", mode=mode)
+            evaluator = Evaluator([metric])
+            evaluator.dataset_meta = {"classes": CLASSES}
+            evaluator.process(samples)
+            assert evaluator.evaluate(3) == pytest.approx(pooled(samples[:3]), abs=1e-9)
+
+    def test_streaming_names_images_without_a_path(self):
+        samples = [data_sample(np.float32([[1, s]]), [[0, 1]]) for s in (2, 3, np.nan)]
+        with pytest.raises(ValueError, match="image number 2 of this process"):
+            evaluate(samples, AnomalyMetric(mode="streaming"), batch_size=1)
+
+    def test_streaming_without_an_image(self):
+        with pytest.raises(ValueError, match="got no image"):
+            evaluate([], AnomalyMetric(mode="streaming"))
+
+    def test_streaming_checks_the_written_maps(self, tmp_path):
+        samples = [data_sample(np.float32([[1, 2]]), [[0, 1]], path=f"{n}/1.png") for n in "ab"]
+        with pytest.raises(ValueError, match="would both be written"):
+            evaluate(samples, AnomalyMetric(mode="streaming", output_dir=tmp_path))
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ({"mode": "fast"}, "'exact', 'streaming', 'auto'"),
+            ({"protocol": "best"}, "available: pooled"),
+            ({"protocol": "pebal", "mode": "streaming"}, "cannot stream"),
+            ({"components": {"threshold": 0, "track": "road"}}, "no track 'road'"),
+        ],
+    )
+    def test_options(self, options, message):
+        with pytest.raises(ValueError, match=message):
+            AnomalyMetric(**options)
+
+
+class TestProtocols:
+    @pytest.mark.parametrize("name", ["per-image", "pebal", "densehybrid", "smiyc"])
+    def test_named(self, name, monkeypatch):
+        lines = []
+        monkeypatch.setattr(
+            anomaly_metric, "print_log", lambda message, **kwargs: lines.append(message)
+        )
+        samples = random_samples(4)
+        images = [
+            (sample.pred_anomaly.data, evaluation_labels(sample.gt_sem_seg.data))
+            for sample in samples
+        ]
+        expected = get_protocol(name).evaluate(images)
+        result = evaluate(samples, AnomalyMetric(label_space="training", protocol=name))
+        assert result == pytest.approx(
+            {f"anomaly/{key}": 100 * expected[key] for key in ("auroc", "ap", "fpr95")}
+        )
+        assert f"protocol {name} (" in lines[0]
+
+
+class TestComponents:
+    @pytest.mark.parametrize("mode", ["exact", "streaming"])
+    def test_above_the_threshold(self, mode):
+        rng = np.random.default_rng(0)
+        samples, maps = [], []
+        for index in range(3):
+            labels = np.zeros((40, 50), np.uint8)
+            labels[5:20, 5 + index : 25] = 1
+            labels[30:] = 255
+            scores = (rng.normal(size=labels.shape) * 0.4 + labels % 255).astype(np.float32)
+            samples.append(data_sample(scores, labels, path=f"{index}.png"))
+            maps.append((scores, labels))
+        options = {"threshold": 0.6, "track": "obstacle"}
+        result = evaluate(samples, AnomalyMetric(mode=mode, components=options))
+        expected = component_metrics(*zip(*maps, strict=True), **options)
+        assert 0 < expected["siou"] < 1
+        assert result["anomaly/component_f1"] == pytest.approx(100 * expected["mean_f1"])
+        assert result["anomaly/siou"] == pytest.approx(100 * expected["siou"])
+        assert result["anomaly/ppv"] == pytest.approx(100 * expected["ppv"])
+        assert set(result) == {
+            f"anomaly/{name}" for name in ("auroc", "ap", "fpr95", "component_f1", "siou", "ppv")
+        }
