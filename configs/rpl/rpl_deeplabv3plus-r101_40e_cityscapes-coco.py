@@ -13,7 +13,8 @@ load_from = (
     "deeplabv3plus_r101-d8_512x1024_80k_cityscapes_20200606_114143-068fcfe9.pth"
 )
 # The checkpoint has no block; its auxiliary head has no part in the method.
-allowed_key_mismatch = [r"^decode_head\.residual_block\.", r"^auxiliary_head\."]
+new_weights = [r"^decode_head\.residual_block\."]
+allowed_key_mismatch = [r"^auxiliary_head\."]
 model = dict(
     auxiliary_head=None,
     decode_head=dict(

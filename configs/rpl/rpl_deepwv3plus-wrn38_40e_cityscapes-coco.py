@@ -10,7 +10,7 @@ _base_ = [
 # NVIDIA's cityscapes_best.pth after `ood-seg convert-checkpoint`.
 load_from = "{{$OOD_SEG_DATA:data}}/weights/deepwv3plus-wrn38_cityscapes.pth"
 # The checkpoint has no block.
-allowed_key_mismatch = [r"^decode_head\.residual_block\."]
+new_weights = [r"^decode_head\.residual_block\."]
 model = dict(
     data_preprocessor=dict(size=(700, 700)),
     decode_head=dict(

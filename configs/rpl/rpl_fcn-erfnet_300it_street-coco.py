@@ -30,5 +30,5 @@ model = dict(
     ),
 )
 # The pre-trained checkpoint has no block.
-allowed_key_mismatch = [r"^decode_head\.residual_block\."]
+new_weights = [r"^decode_head\.residual_block\."]
 optim_wrapper = dict(optimizer=dict(lr=5e-3))  # the block starts from nothing

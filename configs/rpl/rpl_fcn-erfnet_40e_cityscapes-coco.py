@@ -9,7 +9,7 @@ _base_ = [
 ]
 load_from = "{{$OOD_SEG_DATA:data}}/weights/erfnet_cityscapes_mmseg.pth"
 # The checkpoint has no block.
-allowed_key_mismatch = [r"^decode_head\.residual_block\."]
+new_weights = [r"^decode_head\.residual_block\."]
 model = dict(
     decode_head=dict(
         type="ResidualPatternHead",

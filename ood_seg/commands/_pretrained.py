@@ -47,6 +47,7 @@ def load(args: argparse.Namespace) -> tuple[Config, nn.Module, DataLoader, int]:
         )
     choose_checkpoint(cfg, args.checkpoint)
     cfg.model.pop("distillation", None)
+    _runner.allow_new_weights(cfg)
     _runner.verify_readable(cfg.load_from)
     runner = _runner.build_runner(cfg)
     runner.load_or_resume()

@@ -98,6 +98,14 @@ def verify_readable(source: str | None) -> None:
         load_weights(source)
 
 
+def allow_new_weights(cfg: Config) -> None:
+    """Let the checkpoint that a training starts from lack what the config calls `new_weights`.
+
+    A trained checkpoint must hold them, so `test` and inference do not call this.
+    """
+    cfg.allowed_key_mismatch = [*cfg.get("allowed_key_mismatch", ()), *cfg.get("new_weights", ())]
+
+
 def build_runner(cfg: Config, *hooks: Hook) -> Runner:
     """Build the runner of a config, with the hook that refuses another model's checkpoint.
 

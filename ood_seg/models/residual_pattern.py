@@ -83,9 +83,9 @@ class ResidualPatternMixin:
     `residual_block.atten_aspp_final.weight` -> `residual_block.output.weight`,
     `residual_block.proj_head.proj.0.{weight,bias}` -> `residual_block.projection.{weight,bias}`
     (for training alone; a converted checkpoint leaves it out).
-    A pre-trained checkpoint has none of them: `allowed_key_mismatch =
-    [r"^decode_head\\.residual_block\\."]`. From a checkpoint without the block, its pyramid starts
-    as a copy of the wrapped head's pyramid, where that has one, as in the released code.
+    A pre-trained checkpoint has none of them: the config's `new_weights =
+    [r"^decode_head\\.residual_block\\."]` lets training start from it. The block's pyramid then
+    starts as a copy of the wrapped head's, where that has one, as in the released code.
 
     Args:
         block: a dict with, all optional,

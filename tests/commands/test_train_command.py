@@ -170,3 +170,15 @@ def test_a_run_prints_no_noise_of_other_packages(job, tmp_path):
     log = next(tmp_path.glob("2*/*.log")).read_text()
     assert "System environment" in log
     assert "Hooks will be executed" in log
+
+
+def test_new_weights_may_be_missing_at_the_start_alone(job, tmp_path, capsys):
+    weights = torch.load(job.weights, weights_only=True)
+    weights["state_dict"].pop("decode_head.conv_seg.bias")
+    partial = tmp_path / "partial.pth"
+    torch.save(weights, partial)
+    options = ["--cfg-options", "new_weights=[^decode_head]", f"load_from={partial}"]
+    arguments = [str(job.config), "--work-dir", str(tmp_path / "run"), *options]
+    assert main(["train", *arguments, "train_cfg.max_iters=1"]) == 0
+    assert main(["test", str(job.config), str(partial), *arguments[1:]]) == 2
+    assert "decode_head.conv_seg.bias" in capsys.readouterr().err
