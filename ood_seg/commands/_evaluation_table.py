@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
 
 _TITLES = {"auroc": "AUROC", "ap": "AP", "best_f1": "best F1"}
 
 
-def print_evaluation(content: Mapping[str, Any], *, note: str = "") -> None:
+def print_evaluation(content: Mapping[str, Any], *, written: Sequence[Path] = ()) -> None:
     """One table: metrics in percent with intervals and bounds, and what they rest on."""
     from rich.console import Console
     from rich.table import Table
 
     console = Console()
     for line in content["notes"]:
-        console.print(f"note: {line}", markup=False, highlight=False)
-    table = Table(title=f"{content['method']} on {content['data_set']} (%)", caption=note or None)
+        _print_line(console, f"note: {line}")
+    table = Table(title=f"{content['method']} on {content['data_set']} (%)")
     table.add_column("metric")
     table.add_column("value", justify="right")
     level = (content["interval"] or {}).get("level")
@@ -28,7 +33,10 @@ def print_evaluation(content: Mapping[str, Any], *, note: str = "") -> None:
     if content.get("comparison"):
         console.print(_comparison_table(content))
     for line in basis(content):
-        console.print(line, markup=False, highlight=False)
+        _print_line(console, line)
+    if written:
+        names = ", ".join(path.name for path in written)
+        _print_line(console, f"written to {written[0].parent}: {names}")
 
 
 def basis(content: Mapping[str, Any]) -> list[str]:
@@ -53,6 +61,11 @@ def basis(content: Mapping[str, Any]) -> list[str]:
         f"seed {content['seed']}, ood_seg {content['version']}, commit {content['commit'] or '-'}"
     )
     return lines
+
+
+def _print_line(console: Console, text: str) -> None:
+    # Whole lines can be searched for, which those broken at the width of a terminal cannot.
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def _rows(content: Mapping[str, Any]) -> list[tuple[str, ...]]:
@@ -88,7 +101,7 @@ def _rows(content: Mapping[str, Any]) -> list[tuple[str, ...]]:
     return rows
 
 
-def _comparison_table(content: Mapping[str, Any]) -> Any:
+def _comparison_table(content: Mapping[str, Any]) -> Table:
     from rich.table import Table
 
     compared = content["comparison"]

@@ -114,7 +114,7 @@ def run(args: argparse.Namespace) -> int:
         evaluation.content["notes"].append(
             f"{evaluation.reused} of {len(matches.pairs)} images reused from an earlier run"
         )
-    print_evaluation(evaluation.content, note="\n".join(map(str, written)))
+    print_evaluation(evaluation.content, written=written)
     return 0
 
 

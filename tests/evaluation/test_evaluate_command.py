@@ -1,0 +1,208 @@
+"""`ood-seg evaluate`: from two folders to a table, evaluation.json and reports."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from map_folders import SHAPE, write_labels, write_maps
+from PIL import Image
+
+from ood_seg.commands import main
+from ood_seg.evaluation.saved_maps import MapReader
+from ood_seg.metrics import pixel_metrics
+
+
+@pytest.fixture
+def folders(tmp_path):
+    return write_maps(tmp_path)
+
+
+def run(folders, *options, scores=None):
+    arguments = [scores or folders.scores, folders.truth, "--out", folders.scores.parent / "out"]
+    return main(["evaluate", *map(str, [*arguments, *options])])
+
+
+def written(folders):
+    text = (folders.scores.parent / "out" / "evaluation.json").read_text()
+    return json.loads(text, parse_constant=pytest.fail)  # neither NaN nor Infinity
+
+
+def test_from_folders_to_reports(folders, capsys):
+    assert run(folders, "--method", "drawn", "--data-set", "Frames", "--samples", 20) == 0
+    content, output = written(folders), capsys.readouterr().out
+    expected = pixel_metrics(folders.all_scores(), folders.all_labels(), best_f1=True)
+    assert content["schema"] == "ood_seg.evaluation/1"
+    assert content["method"] == "drawn"
+    assert content["data_set"] == "Frames"
+    assert content["num_images"] == 6
+    assert content["best_f1_threshold"] == expected.pop("best_f1_threshold")
+    assert {n: e["value"] for n, e in content["metrics"].items()} == pytest.approx(expected)
+    assert f"{100 * expected['ap']:.2f}" in output
+    for text in ("drawn on Frames", "6 images", "protocol pooled", "mode exact", "seed 0"):
+        assert text in output
+    out = folders.scores.parent / "out"
+    assert {"report.html", "report.md", "metrics.csv"} <= {path.name for path in out.iterdir()}
+    assert f"written to {out}: evaluation.json, report.html" in output
+
+
+def test_default_names_and_folder(folders, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert main(["evaluate", "scores", "masks", "--samples", "0"]) == 0
+    assert (tmp_path / "work_dirs/evaluate/scores_masks/evaluation.json").is_file()
+
+
+def test_second_run_says_what_it_reused(folders, capsys):
+    run(folders, "--samples", 0)
+    assert "reused" not in capsys.readouterr().out
+    run(folders, "--samples", 0)
+    assert "6 of 6 images reused" in capsys.readouterr().out
+
+
+def test_interrupted_and_run_again(folders, monkeypatch, capsys):
+    read, calls = MapReader.read, []
+    monkeypatch.setattr("ood_seg.reports.write_reports", lambda *args, **options: {})
+
+    def interrupted(self, scores, truth):
+        calls.append(scores.stem)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return read(self, scores, truth)
+
+    options = ("--samples", 0, "--mode", "streaming", "--components", "none")
+    options = (*options, "--calibration", "none", "--workers", 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(MapReader, "read", interrupted)
+        assert run(folders, *options) == 130
+    assert "interrupted" in capsys.readouterr().err
+    calls.clear()
+    monkeypatch.setattr(
+        MapReader, "read", lambda self, *files: calls.append(files[0].stem) or read(self, *files)
+    )
+    assert run(folders, *options) == 0
+    assert 0 < len(calls) <= 3
+    assert written(folders)["num_images"] == 6
+
+
+def test_options_reach_the_evaluation(folders, capsys):
+    options = ["--protocol", "pebal", "--components", "obstacle", "--calibration", "isotonic"]
+    assert run(folders, *options, "--tpr", 0.9, "--negate", "--seed", 5) == 0
+    content = written(folders)
+    assert content["protocol"]["name"] == "pebal"
+    assert content["components"]["track"] == "obstacle"
+    assert content["seed"] == 5
+    assert content["metrics"]["auroc"]["value"] < 0.3
+    assert "fpr90" in content["metrics"]
+    assert "far below 0.5" in capsys.readouterr().out
+
+
+def test_memory_decides_about_the_mode(folders, capsys):
+    assert run(folders, "--memory", 1e-6, "--samples", 0) == 0
+    content = written(folders)
+    assert content["mode"] == "streaming"
+    low, high = content["metrics"]["ap"]["bounds"]
+    assert low <= pixel_metrics(folders.all_scores(), folders.all_labels())["ap"] <= high
+    assert "mode streaming" in capsys.readouterr().out
+
+
+def test_compare(folders, tmp_path, capsys):
+    for name, (scores, labels) in folders.maps.items():
+        (tmp_path / "other").mkdir(exist_ok=True)
+        np.save(tmp_path / "other" / f"{name}.npy", scores - (labels == 1))
+    options = ("--compare", tmp_path / "other", "--compare-method", "worse", "--samples", 50)
+    assert run(folders, *options) == 0
+    comparison = written(folders)["comparison"]
+    assert comparison["method"] == "worse"
+    assert comparison["metrics"]["auroc"]["difference"] < 0
+    assert "worse minus scores" in capsys.readouterr().out
+
+
+def test_ground_truth_of_other_values_and_scaled_png(folders, tmp_path):
+    scores = tmp_path / "png"
+    scores.mkdir()
+    for name, (values, labels) in folders.maps.items():
+        stored = np.round((values.astype(np.float64) + 10) * 1000).astype(np.uint16)
+        Image.fromarray(stored).save(scores / f"{name}.png")
+        training = np.select([labels == 1, labels == 255], [254, 255], 7)
+        write_labels(folders.truth / f"{name}_labels.png", training)
+    (scores / "scale.json").write_text('{"scale": 0.001, "offset": -10}')
+    assert run(folders, "--training-labels", 19, "--samples", 0, scores=scores) == 0
+    expected = pixel_metrics(folders.all_scores(), folders.all_labels(), best_f1=True)
+    content = written(folders)
+    assert content["metrics"]["ap"]["value"] == pytest.approx(expected["ap"])
+    assert content["best_f1_threshold"] == pytest.approx(expected["best_f1_threshold"])
+
+
+def test_closed_set(folders, tmp_path):
+    for kind in ("predicted", "known"):
+        (tmp_path / kind).mkdir()
+        for name in folders.maps:
+            write_labels(tmp_path / kind / f"{name}.png", np.full(SHAPE, 3))
+    options = ["--predicted-labels", tmp_path / "predicted", "--known-labels", tmp_path / "known"]
+    assert run(folders, *options, "--samples", 0) == 0
+    closed = written(folders)["closed_set"]
+    assert closed["miou"] == 1
+    assert 0 < closed["open_iou"] < 1
+
+
+class TestRefused:
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            (["--protocol", "nope"], "available: pooled, per-image"),
+            (["--label-map", "0=0"], "FROM:TO"),
+            (["--label-map", "0:0", "1:7"], "label_map"),
+            (["--scale", "-1"], "scale must be above 0"),
+            (["--select-fraction", "1"], "below 1"),
+            (["--known-labels", "x"], "both --predicted-labels"),
+            (["--workers", "0"], "workers"),
+        ],
+    )
+    def test_options(self, folders, capsys, options, message):
+        assert run(folders, *options) == 2
+        assert message in capsys.readouterr().err
+
+    def test_folder_that_is_not_there(self, folders, capsys, tmp_path):
+        assert run(folders, scores=tmp_path / "nowhere") == 2
+        assert "nowhere does not exist" in capsys.readouterr().err
+
+    def test_maps_without_partner(self, folders, capsys):
+        (folders.scores / "frame_00.npy").unlink()
+        assert run(folders) == 2
+        assert "frame_00_labels.png" in capsys.readouterr().err
+        assert run(folders, "--allow-missing", "--samples", 0) == 0
+        content = written(folders)
+        assert content["num_images"] == 5
+        assert any("left out: 1 ground truth" in note for note in content["notes"])
+
+    def test_bad_maps(self, folders, capsys):
+        np.save(folders.scores / "frame_01.npy", np.full(SHAPE, np.nan))
+        np.save(folders.scores / "frame_02.npy", np.zeros((3, 3)))
+        assert run(folders) == 2
+        error = capsys.readouterr().err
+        assert "2 images cannot be evaluated" in error
+        assert "frame_01.npy" in error
+        assert "frame_02.npy" in error
+
+
+def test_works_without_mmseg(folders):
+    program = """
+import sys
+
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {"mmseg", "mmengine", "mmcv", "sklearn"}:
+            raise ModuleNotFoundError(f"{name} is blocked", name=name)
+
+sys.meta_path.insert(0, Blocked())
+from ood_seg.commands import main
+sys.exit(main(["evaluate", *sys.argv[1:], "--samples", "5"]))
+"""
+    out = folders.scores.parent / "out"
+    arguments = [sys.executable, "-c", program, folders.scores, folders.truth, "--out", out]
+    finished = subprocess.run(list(map(str, arguments)), capture_output=True, text=True)
+    assert finished.returncode == 0, finished.stderr
+    assert (out / "evaluation.json").is_file()
