@@ -67,7 +67,9 @@ def curve_points(evaluation: Mapping[str, Any]) -> dict[str, tuple[float, float,
 
 def precision_recall(evaluations: Evaluations) -> Figure | None:
     """Precision over recall; None where no method has a curve."""
-    plot = svg.Plot(svg.percent_axis("recall (%)"), svg.percent_axis("precision (%)"))
+    curves = [one["curves"]["pr"]["precision"] for one in evaluations.values()]
+    highest = max((precision for curve in curves for precision in curve), default=1.0)
+    plot = svg.Plot(svg.percent_axis("recall (%)"), svg.percent_axis("precision (%)", highest))
     drawn, legend, said = [], [], []
     for index, (label, one) in enumerate(evaluations.items()):
         curve = one["curves"]["pr"]
@@ -150,7 +152,7 @@ def histogram(evaluation: Mapping[str, Any]) -> Figure | None:
     y = svg.log_percent_axis(
         "share of its pixels (%), logarithmic", max(min(positive), _LOWEST_SHARE), max(positive)
     )
-    plot = svg.Plot(svg.linear_axis("anomaly score", edges[0], edges[-1]), y, left=66)
+    plot = svg.Plot(svg.linear_axis("anomaly score", edges[0], edges[-1]), y, left=72)
     drawn, legend = [], []
     for kind, part in heights.items():
         drawn.append(svg.steps(plot, edges, part, f"area {kind}"))
@@ -172,8 +174,9 @@ def reliability(evaluation: Mapping[str, Any]) -> Figure | None:
     diagram = (evaluation.get("calibration") or {}).get("reliability")
     if not diagram or not diagram["confidence"]:
         return None
-    x = svg.percent_axis("predicted anomaly probability (%)")
-    plot = svg.Plot(x, svg.percent_axis("observed frequency (%)"))
+    highest = max(*diagram["confidence"], *diagram["frequency"])
+    x = svg.percent_axis("predicted anomaly probability (%)", highest)
+    plot = svg.Plot(x, svg.percent_axis("observed frequency (%)", highest))
     points = list(zip(*(diagram[k] for k in ("confidence", "frequency", "weight")), strict=True))
     drawn = [
         svg.line(plot, [0, 1], [0, 1], "chance"),
@@ -209,7 +212,8 @@ def component_f1(evaluations: Evaluations) -> Figure | None:
     low = min(min(thresholds) for _, thresholds, _ in lines.values())
     high = max(max(thresholds) for _, thresholds, _ in lines.values())
     x = svg.linear_axis("sIoU threshold", low, high)
-    plot = svg.Plot(x, svg.percent_axis("F1 of components (%)"))
+    highest = max(max(f1) for *_, f1 in lines.values())
+    plot = svg.Plot(x, svg.percent_axis("F1 of components (%)", highest))
     drawn = [svg.line(plot, x, y, f"line {style(k)}") for k, (_, x, y) in lines.items()]
     legend = [(style(k), label) for k, (label, *_) in lines.items()]
     said = ", ".join(

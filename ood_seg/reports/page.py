@@ -13,7 +13,7 @@ from ood_seg.reports.wording import Evaluations
 
 # More rows than that make a page slow; the CSV file holds all images.
 MAX_ROWS = 500
-_TALL_ROWS = 20
+_TALL_ROWS = 40
 # Nothing may be loaded, from wherever.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
 

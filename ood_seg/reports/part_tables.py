@@ -140,11 +140,13 @@ def _operating_points(points: Sequence[Mapping[str, Any]], suffix: str) -> Table
                 point.get("guarantee") or "-",
             )
         )
-    header = ("operating point", "threshold", "TPR (%)", "FPR (%)", "false alarms / image")
+    header = ["operating point", "threshold", "TPR (%)", "FPR (%)", "false alarms / image"]
+    if any(point.get("guarantee") for point in points):
+        header.append("guarantee for new images")
     return Table(
         f"Operating points{suffix}",
-        (*header, "guarantee for new images"),
-        rows,
+        tuple(header),
+        [row[: len(header)] for row in rows],
         texts=("guarantee for new images",),
         note="Flagged: pixels whose score is at least the threshold.",
     )

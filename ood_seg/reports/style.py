@@ -28,7 +28,8 @@ dd { margin: 0; }
 .notice { background: var(--warn); border-left: 4px solid var(--warn-rule); padding: .6rem .9rem;
   margin: .8rem 0; }
 .scroll { overflow-x: auto; margin: 0 0 1rem; }
-.scroll.tall { max-height: 34rem; overflow-y: auto; border: 1px solid var(--rule); }
+.scroll.tall { width: fit-content; max-width: 100%; max-height: 34rem; overflow-y: auto;
+  border: 1px solid var(--rule); }
 .scroll.tall th[scope=col] { position: sticky; top: 0; }
 :focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; overflow-wrap: normal; }
@@ -38,7 +39,7 @@ th, td { padding: .32rem .7rem; border-bottom: 1px solid var(--rule); text-align
   vertical-align: top; }
 th { font-weight: 600; }
 th[scope=col] { background: var(--panel); vertical-align: bottom; }
-tbody th { font-weight: 500; min-width: 6.5em; }
+tbody th { font-weight: 500; min-width: 8.5em; }
 th:first-child, .text { text-align: left; }
 td:not(.text) { white-space: nowrap; }
 td.text:last-child { min-width: 14rem; }
@@ -60,7 +61,7 @@ figcaption { font-weight: 600; margin: 0 0 .3rem; }
 .grid { stroke: var(--grid); }
 .axis { stroke: var(--muted); }
 .line, .chance { fill: none; stroke: var(--muted); stroke-width: 2; stroke-linejoin: round; }
-.bar { stroke-width: 5; opacity: .45; fill: none; }
+.bar { stroke-width: 11; opacity: .35; fill: none; }
 .s0 { stroke: var(--c0); } .line.s0 { stroke-dasharray: none; } .mark.s0 { fill: var(--c0); }
 .s1 { stroke: var(--c1); } .line.s1 { stroke-dasharray: 7 3; } .mark.s1 { fill: var(--c1); }
 .s2 { stroke: var(--c2); } .line.s2 { stroke-dasharray: 2 3; } .mark.s2 { fill: var(--c2); }

@@ -74,9 +74,12 @@ class Plot:
         return self.bottom - self.y.shares(values) * (self.bottom - _TOP)
 
 
-def percent_axis(label: str) -> Axis:
-    """0 to 1, written as percent."""
-    return Axis(label, 0.0, 1.0, tuple((k / 5, f"{20 * k}") for k in range(6)))
+def percent_axis(label: str, highest: float = 1.0) -> Axis:
+    """0 to 1 or, where `highest` is far below, to 0.5, 0.2, 0.1 and so on; written as percent."""
+    limit = 1.0
+    for fraction in (0.5, 0.2, 0.1, 0.05, 0.02, 0.01):
+        limit = fraction if highest <= fraction else limit
+    return Axis(label, 0.0, limit, tuple((limit * k / 5, f"{20 * limit * k:g}") for k in range(6)))
 
 
 def log_percent_axis(label: str, low: float, high: float = 1.0) -> Axis:

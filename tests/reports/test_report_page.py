@@ -168,7 +168,7 @@ def test_histogram_shows_shares_of_each_kind(images, tmp_path):
     assert tops == pytest.approx([292, 24.8, 24.8, 292, 292, 292], abs=0.06)
     assert [float(p.split(",")[1]) for p in areas["area anomalous"]] == [292, 292, 292, 12, 12, 292]
     (line,) = [e for e in chart.iter("line") if e.get("class") == "threshold"]
-    assert float(line.get("x1")) == pytest.approx((66 + 446) / 2)
+    assert float(line.get("x1")) == pytest.approx((72 + 446) / 2)
 
 
 def test_names_cannot_break_out(images, tmp_path):

@@ -89,6 +89,15 @@ def test_markdown_values_are_those_of_the_evaluation_in_percent(images, tmp_path
     ]
 
 
+def test_points_without_guarantees_have_no_column_for_them(images, tmp_path):
+    content = evaluation(images)
+    del content["calibration"]["operating_points"][1]
+    text = write_reports(content, tmp_path, ["md"])["md"].read_text(encoding="utf-8")
+    header, _, row = markdown_tables(text)[5]
+    assert header[-1] == "false alarms / image"
+    assert row == ["fpr 5%", "-5.5", "61.00", "5.00", "3.25"]
+
+
 def test_bounds_of_a_streamed_value_are_shown(images, tmp_path):
     content = evaluation(images)
     content["mode"] = "streaming"

@@ -90,6 +90,16 @@ def test_round_ticks(low, high, expected):
     assert ticks == pytest.approx(expected, rel=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("highest", "limit", "last"),
+    [(1.0, 1.0, "100"), (0.51, 1.0, "100"), (0.5, 0.5, "50"), (0.06, 0.1, "10"), (0.0, 0.01, "1")],
+)
+def test_percent_axis_ends_above_the_highest_value(highest, limit, last):
+    axis = svg.percent_axis("", highest)
+    assert (axis.high, axis.ticks[-1]) == (limit, (limit, last))
+    assert axis.ticks[0] == (0.0, "0")
+
+
 @pytest.mark.parametrize("value", [0.0, -7.0, 1e9])
 def test_axis_of_a_single_value_still_has_a_length(value):
     axis = svg.linear_axis("", value, value)
