@@ -193,7 +193,7 @@ def _pictures(evaluations: Evaluations, gallery: Gallery) -> str:
 
 def _picture(picture: Picture, evaluations: Evaluations) -> str:
     panels = "".join(
-        f'<figure><img src="{panel.uri}" alt="{escape(panel.alt)}" loading="lazy">'
+        f'<figure><img src="{panel.uri}" alt="{escape(panel.alt)}">'
         f"<figcaption>{escape(panel.title)}</figcaption></figure>"
         for panel in picture.panels
     )

@@ -97,6 +97,7 @@ figcaption { font-weight: 600; margin: 0 0 .3rem; }
 @media print { body { max-width: none; padding: 0; font-size: 10pt; } nav, .switch, .toggle > input
   { display: none; } .scroll, .scroll.tall { overflow: visible; max-height: none; border: 0; }
   .scroll.tall th[scope=col] { position: static; } .plot, .notice, tr { break-inside: avoid; }
+  .columns { grid-template-columns: repeat(auto-fit, minmax(300px, 1fr)); }
   h2, h3, caption { break-after: avoid; } .toggle > .log, .toggle > .linear
   { display: block !important; } .area, .mark, .key, .notice, th, img
   { print-color-adjust: exact; -webkit-print-color-adjust: exact; } }
