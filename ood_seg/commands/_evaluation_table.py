@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -131,7 +132,7 @@ def _title(name: str) -> str:
 
 
 def _percent(value: float) -> str:
-    return f"{100 * value:.2f}"
+    return "-" if math.isnan(value) else f"{100 * value:.2f}"
 
 
 def _range(ends: list[float] | None, digits: int) -> str:

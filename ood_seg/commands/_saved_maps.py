@@ -61,6 +61,13 @@ def add_map_arguments(parser: argparse.ArgumentParser) -> None:
         "common endings such as _labels",
     )
     reading.add_argument(
+        "--truth-suffix",
+        default=".png",
+        metavar="END",
+        help="end of the ground truth files, where their folder holds other pictures too: "
+        "_labelTrainIds.png",
+    )
+    reading.add_argument(
         "--allow-missing", action="store_true", help="leave out what has no partner, and say so"
     )
     reading.add_argument(
@@ -97,12 +104,21 @@ def map_reader(args: argparse.Namespace) -> MapReader:
     return MapReader(**options)
 
 
-def matched_maps(args: argparse.Namespace) -> Matches:
-    """The pairs of files; see `ood_seg.evaluation.matching.match_maps`."""
+def matched_maps(args: argparse.Namespace, scores: Path | None = None) -> Matches:
+    """The pairs of files; see `ood_seg.evaluation.matching.match_maps`.
+
+    Args:
+        args: of the command.
+        scores: folder of score maps; None: that of the command.
+    """
     from ood_seg.evaluation.matching import match_maps
 
     return match_maps(
-        args.scores, args.ground_truth, strip=args.strip, allow_missing=args.allow_missing
+        scores or args.scores,
+        args.ground_truth,
+        strip=args.strip,
+        truth_suffix=args.truth_suffix,
+        allow_missing=args.allow_missing,
     )
 
 

@@ -183,15 +183,11 @@ def _comparison(
     folder: Path,
     on_image: Any,
 ) -> dict[str, Any]:
-    from ood_seg.evaluation.matching import match_maps
     from ood_seg.evaluation.run import compare_with
 
-    matches = match_maps(
-        args.compare, args.ground_truth, strip=args.strip, allow_missing=args.allow_missing
-    )
     return compare_with(
         evaluation,
-        matches.pairs,
+        _saved_maps.matched_maps(args, args.compare).pairs,
         reader,
         settings,
         name=args.compare_method or args.compare.resolve().name,

@@ -41,7 +41,12 @@ class Matches(NamedTuple):
 
 
 def match_maps(
-    scores: Path, truth: Path, *, strip: Sequence[str] = (), allow_missing: bool = False
+    scores: Path,
+    truth: Path,
+    *,
+    strip: Sequence[str] = (),
+    truth_suffix: str = ".png",
+    allow_missing: bool = False,
 ) -> Matches:
     """Pair score maps with ground truth.
 
@@ -53,6 +58,8 @@ def match_maps(
         scores: folder of score maps, or one file.
         truth: folder of ground truth (`.png`), or one file.
         strip: regular expressions whose matches are taken off the names as well.
+        truth_suffix: end of the ground truth files, where their folder holds other pictures too,
+            such as `_labelTrainIds.png`.
         allow_missing: leave out what has no partner, and say so, instead of an error.
 
     Raises:
@@ -61,7 +68,10 @@ def match_maps(
     """
     if scores.is_file() and truth.is_file():
         return Matches([MapPair(image_name(scores.stem, strip), scores, truth)], [])
-    found = [named_files(scores, SCORE_SUFFIXES, strip), named_files(truth, (".png",), strip)]
+    found = [
+        named_files(scores, SCORE_SUFFIXES, strip),
+        named_files(truth, (truth_suffix,), strip),
+    ]
     if any(len(files) > 1 for names in found for files in names.values()):
         found = [_with_folders(scores, found[0]), _with_folders(truth, found[1])]
     score_of, truth_of = found
@@ -87,8 +97,8 @@ def match_maps(
     require_no_problems(
         Listing(pairs, problems + ([] if allow_missing else alone)),
         name=f"{scores} and {truth}",
-        remedy="Files pair by name; --strip PATTERN takes more off the names, --allow-missing "
-        "leaves out what has no partner.",
+        remedy="Files pair by name; --strip PATTERN takes more off the names, --truth-suffix says "
+        "which pictures are ground truth, --allow-missing leaves out what has no partner.",
     )
     return Matches(pairs, [f"left out: {text}" for text in alone])
 

@@ -166,6 +166,12 @@ def _pixel_content(
     if settings.protocol != "pooled":
         maps = for_each(lambda pair: reader.read(pair.scores, pair.truth), pairs, workers=workers)
         values = get_protocol(settings.protocol).evaluate(maps)
+        if values.get("num_left_out"):
+            warnings.warn(
+                f"protocol {settings.protocol}: {values['num_left_out']:.0f} images that hold one "
+                "class only are left out",
+                stacklevel=2,
+            )
     elif settings.samples:
         intervals = bootstrap_metrics(
             list(pixels.histograms.values()),

@@ -50,6 +50,8 @@ def pixel_section(
     values = metrics_from_counts(counts, tprs=tprs, best_f1=True)
     threshold = values.pop("best_f1_threshold")
     bounds = bounds_from_counts(counts, tprs=tprs, best_f1=True) if streaming else {}
+    if intervals and not intervals.samples:  # one image or one class alone
+        intervals = None
     known_intervals = intervals.intervals if intervals else {}
     metrics = {
         name: {

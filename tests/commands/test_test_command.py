@@ -29,6 +29,8 @@ def test_report_of_all_sets(job, tmp_path, capsys):
     assert strange["dataset"] == "AnomalyFolderDataset"
     assert 0 < strange["metrics"]["anomaly/auroc"] < 100
     assert "0.95" in strange["protocol"] or "95 %" in strange["protocol"]
+    assert strange["mode"] == "exact"
+    assert ordinary["mode"] is None
     assert 0 < ordinary["metrics"]["mIoU"] < 100
     assert ordinary["protocol"] is None
     assert report["checkpoint_sha256"] == file_sha256(job.weights)
@@ -36,7 +38,7 @@ def test_report_of_all_sets(job, tmp_path, capsys):
     assert report["config"] == str(job.config)
     assert report["versions"]["torch"]
     output = capsys.readouterr().out
-    for text in ("strange", "ordinary", "AUROC", "FPR95", "mIoU"):
+    for text in ("strange", "ordinary", "AUROC", "FPR95", "mIoU", "protocol pooled", "exact"):
         assert text in output
     assert f"{strange['metrics']['anomaly/ap']:.2f}" in output
 

@@ -165,6 +165,11 @@ class TestPixels:
         one, many = (evaluate(folders, EVERYTHING, workers=count) for count in (1, 3))
         assert as_text(one) == as_text(many)
 
+    def test_images_that_a_protocol_leaves_out_are_counted(self, folders):
+        write_labels(folders.truth / "frame_02_labels.png", np.zeros(SHAPE))
+        notes = evaluate(folders, replace(QUICK, protocol="per-image")).content["notes"]
+        assert "protocol per-image: 1 images that hold one class only are left out" in notes
+
 
 class TestChoices:
     def test_parts_share_no_image_and_both_have_anomalies(self):
@@ -429,6 +434,7 @@ class TestBadInput:
         assert content["metrics"]["auroc"]["value"] > 0.9
         assert content["calibration"] is None
         assert any("one image alone" in note for note in content["notes"])
+        assert content["interval"] is content["metrics"]["ap"]["interval"] is None
         json.dumps(content)
 
 

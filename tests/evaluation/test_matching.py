@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ood_seg.evaluation.matching import image_name, match_images, match_maps
+from ood_seg.evaluation.saved_maps import MapReader
 
 
 @pytest.fixture
@@ -78,6 +79,33 @@ def test_files_for_the_eye_and_others_are_passed_over(make, tmp_path):
         ["a.npy", "scale.json", "._a.npy", "a.jpg"], ["a.png", "a_labels_semantic_color.png"]
     )
     assert list(pairs(match_maps(*folders), tmp_path)) == ["a"]
+
+
+def test_truth_suffix(make, tmp_path):
+    truth = [f"x_gtCoarse_{kind}.png" for kind in ("labelIds", "labelTrainIds", "instanceIds")]
+    folders = make(["x_leftImg8bit.npy"], truth)
+    with pytest.raises(ValueError, match="--truth-suffix"):
+        match_maps(*folders)
+    matches = match_maps(*folders, truth_suffix="_labelTrainIds.png")
+    assert pairs(matches, tmp_path) == {"x": ("x_leftImg8bit.npy", "x_gtCoarse_labelTrainIds.png")}
+
+
+@pytest.mark.slow
+def test_real_layouts(real_data, make):
+    """Maps named as `ood-seg test --out` names them find the published ground truth."""
+    frames = real_data / "road_anomaly" / "RoadAnomaly_jpg" / "frames"
+    masks = real_data / "fs_static" / "labels_masks"
+    cases = (
+        (frames, sorted(frames.glob("*.jpg")), {0: 0, 2: 1}, 60),
+        (masks, sorted((real_data / "fs_static" / "images").iterdir()), {0: 0, 1: 1}, 30),
+    )
+    for truth, images, label_map, count in cases:
+        scores, _ = make([f"{truth.name}/{image.stem}.npy" for image in images], [])
+        matches = match_maps(scores / truth.name, truth)
+        assert [pair.name for pair in matches.pairs] == sorted(image.stem for image in images)
+        assert len(matches.pairs) == count
+        labels = MapReader(label_map=label_map).read_truth(matches.pairs[0].truth)
+        assert 0 < (labels == 1).sum() < (labels == 0).sum()
 
 
 def test_both_sides_are_listed(make, tmp_path):
