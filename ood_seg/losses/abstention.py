@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ood_seg.labels import IGNORE, OUTLIER, split_labels
 from ood_seg.losses._common import checked_logits, class_labels, means
+from ood_seg.losses._module import LossModule
 from ood_seg.scores import energy
 from ood_seg.smoothing import gaussian_smooth
 
@@ -87,43 +88,12 @@ def abstention_loss(
     return -(values[0] + values[1] + outlier_weight * values[2])
 
 
-class AbstentionLoss(nn.Module):
-    """Module form of `abstention_loss`, weighted, for `EnergyHead(losses=[...])`.
+class AbstentionLoss(LossModule):
+    """Module form of `abstention_loss`.
 
     It holds the closed-set term, so that the model is built with `closed_set_loss=False`.
-
-    Args:
-        outlier_weight, kernel_size, sigma, outlier_index, ignore_index: see `abstention_loss`.
-        loss_weight: factor of the loss.
-        loss_name: key in the training log; must start with `loss`.
     """
 
     channels = "all"
-
-    def __init__(
-        self,
-        *,
-        outlier_weight: float,
-        kernel_size: int = 7,
-        sigma: float = 1.0,
-        loss_weight: float = 1.0,
-        loss_name: str = "loss_abstention",
-        outlier_index: int = OUTLIER,
-        ignore_index: int = IGNORE,
-    ) -> None:
-        super().__init__()
-        self.loss_weight = loss_weight
-        self.loss_name = loss_name
-        self.options = {
-            "outlier_weight": outlier_weight,
-            "kernel_size": kernel_size,
-            "sigma": sigma,
-            "outlier_index": outlier_index,
-            "ignore_index": ignore_index,
-        }
-
-    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
-        return self.loss_weight * abstention_loss(logits, labels, **self.options)
-
-    def extra_repr(self) -> str:
-        return ", ".join(f"{name}={value}" for name, value in self.options.items())
+    function = abstention_loss
+    loss_name = "loss_abstention"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 
 def checked_prior(prior: Tensor | Sequence[float], num_classes: int) -> Tensor:
@@ -69,38 +69,3 @@ def log_prior_power(prior: Tensor, gamma: float) -> Tensor:
         return torch.full_like(prior, 1 / len(prior)).log()
     log_power = gamma * prior.log()
     return log_power - log_power.logsumexp(dim=0)
-
-
-class PriorModule(nn.Module):
-    """A loss that needs an outlier prior, given in the config, by hook or by `set_prior`.
-
-    Args:
-        prior: `P(j)`, one non-negative number a class; None if `OutlierPriorHook` or `set_prior`
-            gives it.
-    """
-
-    def __init__(self, prior: Sequence[float] | None = None) -> None:
-        super().__init__()
-        # Not in the state dict: a model's checkpoint keys stay those of the plain segmentor.
-        self.register_buffer("prior", None, persistent=False)
-        if prior is not None:
-            self.set_prior(prior)
-
-    def set_prior(self, prior: Tensor | Sequence[float]) -> None:
-        """Take a prior; its length is checked against the logits when the loss is computed."""
-        prior = torch.as_tensor(prior)
-        device = None if self.prior is None else self.prior.device
-        self.prior = checked_prior(prior, prior.numel()).float().to(device)
-
-    def prior_on(self, device: torch.device) -> Tensor:
-        """The prior on a device.
-
-        Raises:
-            ValueError: if there is none yet.
-        """
-        if self.prior is None:
-            raise ValueError(
-                f"{type(self).__name__} has no prior: give prior=[...] in the config, or add "
-                "dict(type='OutlierPriorHook') to custom_hooks to measure it before training"
-            )
-        return self.prior.to(device)

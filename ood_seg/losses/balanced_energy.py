@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ood_seg.labels import IGNORE, OUTLIER
 from ood_seg.losses._energy_terms import Balance, energy_terms
-from ood_seg.losses.balance import PriorModule
+from ood_seg.losses._module import PriorLossModule
 
 
 def balanced_energy_loss(
@@ -81,53 +81,8 @@ def balanced_energy_loss(
     return loss
 
 
-class BalancedEnergyLoss(PriorModule):
-    """Module form of `balanced_energy_loss`, weighted, for `EnergyHead(losses=[...])`.
+class BalancedEnergyLoss(PriorLossModule):
+    """Module form of `balanced_energy_loss`."""
 
-    Args:
-        prior: see `PriorModule`.
-        margin_in, margin_out, alpha, gamma, margin_gamma, weight_gamma, temperature,
-            detach_balance, outlier_index, ignore_index: see `balanced_energy_loss`.
-        loss_weight: factor of the loss.
-        loss_name: key in the training log; must start with `loss`.
-    """
-
-    def __init__(
-        self,
-        prior: Sequence[float] | None = None,
-        *,
-        margin_in: float,
-        margin_out: float,
-        alpha: float,
-        gamma: float,
-        margin_gamma: float | None = None,
-        weight_gamma: float | None = None,
-        temperature: float = 1.0,
-        detach_balance: bool = False,
-        loss_weight: float = 1.0,
-        loss_name: str = "loss_balanced_energy",
-        outlier_index: int = OUTLIER,
-        ignore_index: int = IGNORE,
-    ) -> None:
-        super().__init__(prior)
-        self.loss_weight = loss_weight
-        self.loss_name = loss_name
-        self.options = {
-            "margin_in": margin_in,
-            "margin_out": margin_out,
-            "alpha": alpha,
-            "gamma": gamma,
-            "margin_gamma": margin_gamma,
-            "weight_gamma": weight_gamma,
-            "temperature": temperature,
-            "detach_balance": detach_balance,
-            "outlier_index": outlier_index,
-            "ignore_index": ignore_index,
-        }
-
-    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
-        prior = self.prior_on(logits.device)
-        return self.loss_weight * balanced_energy_loss(logits, labels, prior, **self.options)
-
-    def extra_repr(self) -> str:
-        return ", ".join(f"{name}={value}" for name, value in self.options.items())
+    function = balanced_energy_loss
+    loss_name = "loss_balanced_energy"

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from ood_seg.labels import IGNORE, OUTLIER, split_labels
 from ood_seg.losses._common import checked_logits
+from ood_seg.losses._module import LossModule
 
 
 def context_robust_contrastive_loss(
@@ -90,38 +91,8 @@ def _info_nce(vectors: Tensor, sides: Tensor, num_anchors: int, temperature: flo
     return (terms.sum(dim=1) / positive.sum(dim=1)).mean()
 
 
-class ContextRobustContrastiveLoss(nn.Module):
-    """Module form of `context_robust_contrastive_loss`, for `ResidualPatternHead(contrast=...)`.
+class ContextRobustContrastiveLoss(LossModule):
+    """Module form of `context_robust_contrastive_loss`, for `ResidualPatternHead(contrast=...)`."""
 
-    Args:
-        temperature, samples, outlier_index, ignore_index: see `context_robust_contrastive_loss`.
-        loss_weight: factor of the loss.
-        loss_name: key in the training log; must start with `loss`.
-    """
-
-    def __init__(
-        self,
-        *,
-        temperature: float = 0.1,
-        samples: int = 512,
-        loss_weight: float = 1.0,
-        loss_name: str = "loss_contrast",
-        outlier_index: int = OUTLIER,
-        ignore_index: int = IGNORE,
-    ) -> None:
-        super().__init__()
-        self.loss_weight = loss_weight
-        self.loss_name = loss_name
-        self.options = {
-            "temperature": temperature,
-            "samples": samples,
-            "outlier_index": outlier_index,
-            "ignore_index": ignore_index,
-        }
-
-    def forward(self, features: Tensor, labels: Tensor, context_labels: Tensor) -> Tensor:
-        loss = context_robust_contrastive_loss(features, labels, context_labels, **self.options)
-        return self.loss_weight * loss
-
-    def extra_repr(self) -> str:
-        return ", ".join(f"{name}={value}" for name, value in self.options.items())
+    function = context_robust_contrastive_loss
+    loss_name = "loss_contrast"

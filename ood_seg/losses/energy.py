@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from ood_seg.labels import IGNORE, OUTLIER
 from ood_seg.losses._energy_terms import energy_terms
+from ood_seg.losses._module import LossModule
 
 
 def energy_loss(
@@ -61,43 +62,8 @@ def energy_loss(
     return loss
 
 
-class EnergyLoss(nn.Module):
-    """Module form of `energy_loss`, weighted, for `EnergyHead(losses=[...])`.
+class EnergyLoss(LossModule):
+    """Module form of `energy_loss`."""
 
-    Args:
-        margin_in: see `energy_loss`.
-        margin_out: see `energy_loss`.
-        temperature: see `energy_loss`.
-        loss_weight: factor of the loss.
-        loss_name: key in the training log; must start with `loss`.
-        outlier_index: label of outlier pixels.
-        ignore_index: label of ignored pixels.
-    """
-
-    def __init__(
-        self,
-        *,
-        margin_in: float,
-        margin_out: float,
-        temperature: float = 1.0,
-        loss_weight: float = 1.0,
-        loss_name: str = "loss_energy",
-        outlier_index: int = OUTLIER,
-        ignore_index: int = IGNORE,
-    ) -> None:
-        super().__init__()
-        self.loss_weight = loss_weight
-        self.loss_name = loss_name
-        self.options = {
-            "margin_in": margin_in,
-            "margin_out": margin_out,
-            "temperature": temperature,
-            "outlier_index": outlier_index,
-            "ignore_index": ignore_index,
-        }
-
-    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
-        return self.loss_weight * energy_loss(logits, labels, **self.options)
-
-    def extra_repr(self) -> str:
-        return ", ".join(f"{name}={value}" for name, value in self.options.items())
+    function = energy_loss
+    loss_name = "loss_energy"

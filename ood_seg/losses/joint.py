@@ -8,8 +8,7 @@ from torch import Tensor
 
 from ood_seg.labels import IGNORE, OUTLIER
 from ood_seg.losses._energy_terms import Balance, energy_terms
-from ood_seg.losses.balanced_energy import BalancedEnergyLoss
-from ood_seg.losses.energy import EnergyLoss
+from ood_seg.losses._module import LossModule, PriorLossModule
 
 
 def cross_entropy_energy_loss(
@@ -94,51 +93,21 @@ def cross_entropy_balanced_energy_loss(
     return cross_entropy + energy_weight * energy_loss
 
 
-class CrossEntropyEnergyLoss(EnergyLoss):
-    """Module form of `cross_entropy_energy_loss`, weighted, for `EnergyHead(losses=[...])`.
+class CrossEntropyEnergyLoss(LossModule):
+    """Module form of `cross_entropy_energy_loss`.
 
     It holds the closed-set term, so that the model is built with `closed_set_loss=False`.
-
-    Args:
-        energy_weight: see `cross_entropy_energy_loss`.
-        loss_weight: factor of the whole.
-        others: see `EnergyLoss`.
     """
 
-    def __init__(
-        self, *, energy_weight: float, loss_name: str = "loss_cross_entropy_energy", **options
-    ) -> None:
-        super().__init__(loss_name=loss_name, **options)
-        self.options["energy_weight"] = energy_weight
-
-    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
-        return self.loss_weight * cross_entropy_energy_loss(logits, labels, **self.options)
+    function = cross_entropy_energy_loss
+    loss_name = "loss_cross_entropy_energy"
 
 
-class CrossEntropyBalancedEnergyLoss(BalancedEnergyLoss):
-    """Module form of `cross_entropy_balanced_energy_loss`, for `EnergyHead(losses=[...])`.
+class CrossEntropyBalancedEnergyLoss(PriorLossModule):
+    """Module form of `cross_entropy_balanced_energy_loss`.
 
     It holds the closed-set term, so that the model is built with `closed_set_loss=False`.
-
-    Args:
-        prior: see `PriorModule`.
-        energy_weight: see `cross_entropy_energy_loss`.
-        loss_weight: factor of the whole.
-        others: see `BalancedEnergyLoss`.
     """
 
-    def __init__(
-        self,
-        prior: Sequence[float] | None = None,
-        *,
-        energy_weight: float,
-        loss_name: str = "loss_cross_entropy_balanced_energy",
-        **options,
-    ) -> None:
-        super().__init__(prior, loss_name=loss_name, **options)
-        self.options["energy_weight"] = energy_weight
-
-    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
-        prior = self.prior_on(logits.device)
-        loss = cross_entropy_balanced_energy_loss(logits, labels, prior, **self.options)
-        return self.loss_weight * loss
+    function = cross_entropy_balanced_energy_loss
+    loss_name = "loss_cross_entropy_balanced_energy"

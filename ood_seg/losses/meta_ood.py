@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from ood_seg.labels import IGNORE, OUTLIER, split_labels
 from ood_seg.losses._common import checked_logits, class_labels, means
+from ood_seg.losses._module import LossModule
 from ood_seg.losses.outlier_exposure import uniform_cross_entropy
 
 
@@ -54,40 +55,11 @@ def meta_ood_loss(
     return values[0]
 
 
-class MetaOODLoss(nn.Module):
-    """Module form of `meta_ood_loss`, weighted, for `EnergyHead(losses=[...])`.
+class MetaOODLoss(LossModule):
+    """Module form of `meta_ood_loss`.
 
     It holds the closed-set term, so that the model is built with `closed_set_loss=False`.
-
-    Args:
-        outlier_weight: see `meta_ood_loss`.
-        loss_weight: factor of the loss.
-        loss_name: key in the training log; must start with `loss`.
-        outlier_index: label of outlier pixels.
-        ignore_index: label of ignored pixels.
     """
 
-    def __init__(
-        self,
-        *,
-        outlier_weight: float,
-        loss_weight: float = 1.0,
-        loss_name: str = "loss_meta_ood",
-        outlier_index: int = OUTLIER,
-        ignore_index: int = IGNORE,
-    ) -> None:
-        super().__init__()
-        self.outlier_weight = outlier_weight
-        self.loss_weight = loss_weight
-        self.loss_name = loss_name
-        self.outlier_index = outlier_index
-        self.ignore_index = ignore_index
-
-    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
-        return self.loss_weight * meta_ood_loss(
-            logits,
-            labels,
-            outlier_weight=self.outlier_weight,
-            outlier_index=self.outlier_index,
-            ignore_index=self.ignore_index,
-        )
+    function = meta_ood_loss
+    loss_name = "loss_meta_ood"

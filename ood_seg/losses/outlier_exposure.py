@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from ood_seg.labels import IGNORE, OUTLIER, split_labels
 from ood_seg.losses._common import checked_logits, means
+from ood_seg.losses._module import LossModule
 
 
 def outlier_exposure_loss(
@@ -43,31 +44,8 @@ def uniform_cross_entropy(logits: Tensor, mask: Tensor) -> Tensor:
     return chosen.logsumexp(dim=1) - chosen.mean(dim=1)
 
 
-class OutlierExposureLoss(nn.Module):
-    """Module form of `outlier_exposure_loss`, weighted, for `EnergyHead(losses=[...])`.
+class OutlierExposureLoss(LossModule):
+    """Module form of `outlier_exposure_loss`."""
 
-    Args:
-        loss_weight: factor of the loss.
-        loss_name: key in the training log; must start with `loss`.
-        outlier_index: label of outlier pixels.
-        ignore_index: label of ignored pixels.
-    """
-
-    def __init__(
-        self,
-        *,
-        loss_weight: float = 1.0,
-        loss_name: str = "loss_outlier_exposure",
-        outlier_index: int = OUTLIER,
-        ignore_index: int = IGNORE,
-    ) -> None:
-        super().__init__()
-        self.loss_weight = loss_weight
-        self.loss_name = loss_name
-        self.outlier_index = outlier_index
-        self.ignore_index = ignore_index
-
-    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
-        return self.loss_weight * outlier_exposure_loss(
-            logits, labels, outlier_index=self.outlier_index, ignore_index=self.ignore_index
-        )
+    function = outlier_exposure_loss
+    loss_name = "loss_outlier_exposure"

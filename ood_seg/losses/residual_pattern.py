@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from ood_seg.labels import IGNORE, OUTLIER, split_labels
 from ood_seg.losses._common import checked_logits, means
+from ood_seg.losses._module import LossModule
 from ood_seg.scores import entropy, split_corrected
 
 
@@ -65,42 +66,9 @@ def residual_pattern_loss(
     return terms.sum()
 
 
-class ResidualPatternLoss(nn.Module):
-    """Module form of `residual_pattern_loss`, for `EnergyHead(losses=[...])`.
-
-    Args:
-        consistency_weight, entropy_weight, outlier_weight, outlier_index, ignore_index: see
-            `residual_pattern_loss`.
-        loss_weight: factor of the loss.
-        loss_name: key in the training log; must start with `loss`.
-    """
+class ResidualPatternLoss(LossModule):
+    """Module form of `residual_pattern_loss`."""
 
     channels = "all"
-
-    def __init__(
-        self,
-        *,
-        consistency_weight: float = 1.0,
-        entropy_weight: float = 1.0,
-        outlier_weight: float = 0.05,
-        loss_weight: float = 1.0,
-        loss_name: str = "loss_residual_pattern",
-        outlier_index: int = OUTLIER,
-        ignore_index: int = IGNORE,
-    ) -> None:
-        super().__init__()
-        self.loss_weight = loss_weight
-        self.loss_name = loss_name
-        self.options = {
-            "consistency_weight": consistency_weight,
-            "entropy_weight": entropy_weight,
-            "outlier_weight": outlier_weight,
-            "outlier_index": outlier_index,
-            "ignore_index": ignore_index,
-        }
-
-    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
-        return self.loss_weight * residual_pattern_loss(logits, labels, **self.options)
-
-    def extra_repr(self) -> str:
-        return ", ".join(f"{name}={value}" for name, value in self.options.items())
+    function = residual_pattern_loss
+    loss_name = "loss_residual_pattern"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from ood_seg.losses._common import checked_logits, global_sum
+from ood_seg.losses._module import LossModule
 from ood_seg.scores import energy
 
 
@@ -33,30 +34,15 @@ def smoothness(energies: Tensor, *, normalise: bool = False) -> Tensor:
     return total / count if normalise else total
 
 
-class SmoothnessLoss(nn.Module):
-    """`smoothness` of the energy of the classes, weighted, for `EnergyHead(losses=[...])`.
+def energy_smoothness(
+    logits: Tensor, labels: Tensor, *, normalise: bool = False, temperature: float = 1.0
+) -> Tensor:
+    """`smoothness` of the energy map of logits `(N, C, H, W)`; labels `(N, H, W)` are not used."""
+    return smoothness(energy(checked_logits(logits, labels), temperature), normalise=normalise)
 
-    Args:
-        normalise: see `smoothness`.
-        temperature: `T` of the energy.
-        loss_weight: factor of the loss.
-        loss_name: key in the training log; must start with `loss`.
-    """
 
-    def __init__(
-        self,
-        *,
-        loss_weight: float,
-        normalise: bool = False,
-        temperature: float = 1.0,
-        loss_name: str = "loss_smoothness",
-    ) -> None:
-        super().__init__()
-        self.loss_weight = loss_weight
-        self.normalise = normalise
-        self.temperature = temperature
-        self.loss_name = loss_name
+class SmoothnessLoss(LossModule):
+    """Module form of `energy_smoothness`; the released weight is 3e-6."""
 
-    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
-        energies = energy(checked_logits(logits, labels), self.temperature)
-        return self.loss_weight * smoothness(energies, normalise=self.normalise)
+    function = energy_smoothness
+    loss_name = "loss_smoothness"

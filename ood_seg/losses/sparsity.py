@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from ood_seg.labels import IGNORE, OUTLIER, split_labels
 from ood_seg.losses._common import checked_logits, global_sum
-from ood_seg.losses.balance import PriorModule, checked_prior, log_balance
+from ood_seg.losses._module import LossModule, PriorLossModule
+from ood_seg.losses.balance import checked_prior, log_balance
 from ood_seg.scores import energy
 
 
@@ -34,82 +35,39 @@ def sparsity(energies: Tensor, *, normalise: bool = False) -> Tensor:
     return squares.where(positive, squares.new_tensor(1.0)).sqrt().where(positive, squares)
 
 
-class SparsityLoss(nn.Module):
-    """`sparsity` of the outlier pixels' energy, weighted, for `EnergyHead(losses=[...])`.
+def energy_sparsity(
+    logits: Tensor,
+    labels: Tensor,
+    *,
+    normalise: bool = False,
+    temperature: float = 1.0,
+    outlier_index: int = OUTLIER,
+    ignore_index: int = IGNORE,
+) -> Tensor:
+    """`sparsity` of the outlier pixels' energy; logits `(N, C, *)`, labels `(N, *)`."""
+    outliers = _outlier_logits(logits, labels, outlier_index, ignore_index)
+    return sparsity(energy(outliers, temperature), normalise=normalise)
 
-    Args:
-        normalise: see `sparsity`.
-        temperature: `T` of the energy.
-        loss_weight: factor of the loss.
-        loss_name: key in the training log; must start with `loss`.
-        outlier_index: label of outlier pixels.
-        ignore_index: label of ignored pixels.
+
+def balanced_energy_sparsity(
+    logits: Tensor,
+    labels: Tensor,
+    prior: Tensor | Sequence[float],
+    *,
+    alpha: float,
+    gamma: float,
+    normalise: bool = False,
+    temperature: float = 1.0,
+    outlier_index: int = OUTLIER,
+    ignore_index: int = IGNORE,
+) -> Tensor:
+    """`sparsity` of `E - alpha Z`, the energies that `balanced_energy_loss` compares.
+
+    `prior`, `alpha` and `gamma` as there (`gamma` is that of the margin).
     """
-
-    def __init__(
-        self,
-        *,
-        loss_weight: float,
-        normalise: bool = False,
-        temperature: float = 1.0,
-        loss_name: str = "loss_sparsity",
-        outlier_index: int = OUTLIER,
-        ignore_index: int = IGNORE,
-    ) -> None:
-        super().__init__()
-        self.loss_weight = loss_weight
-        self.normalise = normalise
-        self.temperature = temperature
-        self.loss_name = loss_name
-        self.outlier_index = outlier_index
-        self.ignore_index = ignore_index
-
-    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
-        outliers = _outlier_logits(logits, labels, self.outlier_index, self.ignore_index)
-        energies = energy(outliers, self.temperature)
-        return self.loss_weight * sparsity(energies, normalise=self.normalise)
-
-
-class BalancedSparsityLoss(PriorModule):
-    """`sparsity` of `E - alpha Z`, the energies that the balanced energy loss compares.
-
-    Args:
-        prior: see `PriorModule`.
-        alpha: as for `balanced_energy_loss`.
-        gamma: as for `balanced_energy_loss`: exponent of the prior in the margin.
-        normalise, temperature, loss_weight, loss_name, outlier_index, ignore_index: see
-            `SparsityLoss`.
-    """
-
-    def __init__(
-        self,
-        prior: Sequence[float] | None = None,
-        *,
-        alpha: float,
-        gamma: float,
-        loss_weight: float,
-        normalise: bool = False,
-        temperature: float = 1.0,
-        loss_name: str = "loss_balanced_sparsity",
-        outlier_index: int = OUTLIER,
-        ignore_index: int = IGNORE,
-    ) -> None:
-        super().__init__(prior)
-        self.alpha = alpha
-        self.gamma = gamma
-        self.loss_weight = loss_weight
-        self.normalise = normalise
-        self.temperature = temperature
-        self.loss_name = loss_name
-        self.outlier_index = outlier_index
-        self.ignore_index = ignore_index
-
-    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
-        outliers = _outlier_logits(logits, labels, self.outlier_index, self.ignore_index)
-        prior = checked_prior(self.prior_on(logits.device), logits.shape[1])
-        shift = self.alpha * log_balance(outliers, prior, self.gamma).exp()
-        energies = energy(outliers, self.temperature) - shift
-        return self.loss_weight * sparsity(energies, normalise=self.normalise)
+    outliers = _outlier_logits(logits, labels, outlier_index, ignore_index)
+    shift = alpha * log_balance(outliers, checked_prior(prior, logits.shape[1]), gamma).exp()
+    return sparsity(energy(outliers, temperature) - shift, normalise=normalise)
 
 
 def _outlier_logits(logits: Tensor, labels: Tensor, outlier: int, ignore: int) -> Tensor:
@@ -117,3 +75,17 @@ def _outlier_logits(logits: Tensor, labels: Tensor, outlier: int, ignore: int) -
     logits = checked_logits(logits, labels)
     _, mask = split_labels(labels, outlier_index=outlier, ignore_index=ignore)
     return logits.movedim(1, -1)[mask]
+
+
+class SparsityLoss(LossModule):
+    """Module form of `energy_sparsity`; the released weight is 5e-4."""
+
+    function = energy_sparsity
+    loss_name = "loss_sparsity"
+
+
+class BalancedSparsityLoss(PriorLossModule):
+    """Module form of `balanced_energy_sparsity`; the released weight is 5e-4."""
+
+    function = balanced_energy_sparsity
+    loss_name = "loss_balanced_sparsity"
