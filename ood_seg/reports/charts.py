@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from html import escape
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 from ood_seg.reports import svg
@@ -132,22 +131,16 @@ def _with_value(label: str, evaluation: Mapping[str, Any], metric: str) -> str:
 
 
 def histogram(evaluation: Mapping[str, Any]) -> Figure | None:
-    """Shares of known and of anomalous pixels over their scores; None without pixels."""
+    """Shares of known and of anomalous pixels in bins of equal width; None without pixels."""
     bins = evaluation.get("histogram") or {"edges": []}
     edges = bins["edges"]
     if len(edges) < 2 or not (sum(bins["known"]) or sum(bins["anomalous"])):
         return None
-    widths = [high - low for low, high in pairwise(edges)]
-    usual = (edges[-1] - edges[0]) / len(widths)
     heights = {}
     for kind in ("known", "anomalous"):
         total = sum(bins[kind])
-        # In bins of one width these are shares; in others areas compare as shares do.
         if total:
-            heights[kind] = [
-                count / total * usual / width if width else 0.0
-                for count, width in zip(bins[kind], widths, strict=True)
-            ]
+            heights[kind] = [count / total for count in bins[kind]]
     positive = [height for part in heights.values() for height in part if height > 0]
     y = svg.log_percent_axis(
         "share of its pixels (%), logarithmic", max(min(positive), _LOWEST_SHARE), max(positive)

@@ -93,9 +93,7 @@ def gallery(
         picture = Picture(image["name"], place, _panels(image["name"], maps, evaluations, ranges))
         size += sum(len(panel.uri) for panel in picture.panels)
         if size > max_bytes:
-            problems.append(
-                f"{len(shown) - done} more images are not shown, to keep this page small"
-            )
+            problems.append(f"images not shown, to keep this page small: {len(shown) - done}")
             break
         pictures.append(picture)
     pictures.sort(key=lambda picture: picture.place == "best")

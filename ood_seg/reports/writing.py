@@ -42,13 +42,16 @@ def write_reports(
         The files by format; `csv` brings `images_csv` with it where there are images.
 
     Raises:
-        ValueError: an unknown format, no evaluation, one of another schema, or evaluations of
-            different data sets.
+        ValueError: an unknown format, no evaluation, one of another schema, evaluations of
+            different data sets, a negative `max_images`, or another number of readers than of
+            evaluations.
     """
     evaluations = labelled([evaluation] if isinstance(evaluation, Mapping) else list(evaluation))
     unknown = [name for name in formats if name not in FORMATS]
     if unknown:
         raise ValueError(f"there is no format {unknown[0]!r}; available: {', '.join(FORMATS)}")
+    if max_images < 0:
+        raise ValueError(f"max_images must not be negative, got {max_images}")
     folder = Path(folder)
     name = "evaluation.json" if len(evaluations) == 1 else "evaluations.json"
     makers: dict[str, tuple[str, str, Callable[[], str]]] = {
@@ -103,6 +106,11 @@ def _page(evaluations: Evaluations, read_maps: Any, max_images: int) -> str:
 
         read_maps = MapReader().read
     readers = [read_maps] * len(evaluations) if callable(read_maps) else list(read_maps)
+    if len(readers) != len(evaluations):
+        raise ValueError(
+            f"read_maps: expected one reader, or one for each of {len(evaluations)} evaluations, "
+            f"got {len(readers)}"
+        )
     return html_page(evaluations, gallery(evaluations, readers, max_images))
 
 

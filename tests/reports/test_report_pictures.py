@@ -138,9 +138,8 @@ def test_a_missing_file_is_named_and_the_others_are_shown(images, tmp_path):
 def test_the_page_stays_small(images, tmp_path):
     found = gallery(evaluation(images), max_bytes=50_000)
     assert 0 < len(found.pictures) < 6
-    assert found.problems == [
-        f"{6 - len(found.pictures)} more images are not shown, to keep this page small"
-    ]
+    missing = 6 - len(found.pictures)
+    assert found.problems == [f"images not shown, to keep this page small: {missing}"]
     assert sum(len(panel.uri) for one in found.pictures for panel in one.panels) <= 50_000
 
 
@@ -153,3 +152,16 @@ def test_own_reader(images, tmp_path):
 
     write_reports(evaluation(images), tmp_path, ["html"], max_images=2, read_maps=read)
     assert calls == [(images[k]["scores"], images[k]["ground_truth"]) for k in (0, 5)]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"max_images": -1}, "must not be negative, got -1"),
+        ({"read_maps": [READ, READ]}, "one for each of 1 evaluations, got 2"),
+    ],
+)
+def test_bad_options(images, tmp_path, options, message):
+    with pytest.raises(ValueError, match=message):
+        write_reports(evaluation(images), tmp_path, ["html"], **options)
+    assert not list(tmp_path.iterdir())
