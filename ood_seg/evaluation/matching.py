@@ -112,7 +112,11 @@ def match_others(
         FileNotFoundError: no such folder.
         ValueError: two files of one name.
     """
-    found = named_files(folder, suffixes, strip)
+    return _one_each(folder, named_files(folder, suffixes, strip), names)
+
+
+def _one_each(folder: Path, found: dict[str, list[Path]], names: Sequence[str]) -> dict[str, Path]:
+    """The file of each of `names`; two of one name are an error."""
     if any(len(files) > 1 for files in found.values()):
         found = _with_folders(folder, found)
     twice = [str(path) for name in names for path in found.get(name, [])[1:]]
@@ -122,8 +126,13 @@ def match_others(
 
 
 def match_images(folder: Path, names: Sequence[str], *, strip=()) -> dict[str, Path]:
-    """The pictures of the images `names`, as `match_others`."""
-    return match_others(folder, names, suffixes=IMAGE_SUFFIXES, strip=strip)
+    """The pictures of the images `names`, as `match_others`; labels in `NAME.labels` are none."""
+    found = named_files(folder, IMAGE_SUFFIXES, strip)
+    pictures = {
+        name: [path for path in files if path.parent.suffix != ".labels"]
+        for name, files in found.items()
+    }
+    return _one_each(folder, {name: files for name, files in pictures.items() if files}, names)
 
 
 def image_name(stem: str, strip: Sequence[str] = ()) -> str:

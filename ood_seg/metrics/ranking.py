@@ -1,8 +1,9 @@
 """Where the anomalous scores stand among the known ones: all that the pixel metrics depend on.
 
 All of them change only at the anomalous scores. So the known pixels, nearly all of a road scene,
-are never sorted as a whole nor copied as a whole: they pass by in pieces, each is sorted alone,
-and the anomalous scores are looked up in it. That is exact, because such counts add up.
+are never sorted as a whole nor copied as a whole: they pass by in pieces. Where the anomalous
+scores span few enough float32 numbers, each of these has a counter (`KeyTable`). Else a piece is
+sorted alone, and the anomalous scores are looked up in it. Both are exact: such counts add up.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+
+from ood_seg.metrics.key_table import KeyTable
 
 # Pixels per piece. 2**18 float32 scores (1 MiB) are sorted within a core's own cache.
 PIECE = 2**18
@@ -48,13 +51,26 @@ class RankCounts(NamedTuple):
 def rank_anomalous(
     known: Iterable[np.ndarray], anomalous: np.ndarray, num_known: int
 ) -> RankCounts:
-    """Count the known scores below and at every distinct anomalous score.
-
-    `known` is read once, in order; at most one piece per thread and one in waiting are in memory.
-    Pieces hold several times as many scores as are looked up in each, so that looking up stays
-    cheaper than sorting even where half of all pixels are anomalous.
-    """
+    """Count the known scores below and at every distinct anomalous score; reads `known` once."""
     distinct, counts = np.unique(anomalous, return_counts=True)
+    if not KeyTable.fits(distinct, num_known):
+        return RankCounts(counts, *_rank_by_sorting(known, distinct), num_known, distinct)
+    table = KeyTable(distinct)
+    # Sorted is what the table passes on: scores of another type.
+    below, equal = _rank_by_sorting(table.counted(known), distinct)
+    more_below, more_equal = table.ranks()
+    return RankCounts(counts, below + more_below, equal + more_equal, num_known, distinct)
+
+
+def _rank_by_sorting(
+    known: Iterable[np.ndarray], distinct: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Known scores below and at each of the ascending `distinct`, int64 `(D,)` each.
+
+    At most one piece per thread and one in waiting are in memory. Pieces hold several times as
+    many scores as are looked up in each, so that looking up stays cheaper than sorting even where
+    half of all pixels are anomalous.
+    """
     below = np.zeros(distinct.size, np.int64)
     equal = np.zeros(distinct.size, np.int64)
     workers = min(torch.get_num_threads(), _MOST_THREADS)
@@ -73,7 +89,7 @@ def rank_anomalous(
                 collect()
         while pending:
             collect()
-    return RankCounts(counts, below, equal, num_known, distinct)
+    return below, equal
 
 
 def slices(size: int, length: int | None = None) -> Iterator[slice]:

@@ -152,3 +152,11 @@ def test_images(make, tmp_path):
     scores, _ = make(["a_leftImg8bit.jpg", "b.webp", "c.txt"], [])
     found = match_images(scores, ["a", "b", "z"])
     assert found == {"a": scores / "a_leftImg8bit.jpg", "b": scores / "b.webp"}
+
+
+def test_images_of_a_tree_that_holds_the_labels_as_well(make):
+    frames, _ = make(["cow.jpg", "cow.labels/labels_semantic.png", "dog.jpg"], [])
+    assert match_images(frames, ["cow", "dog"]) == {
+        "cow": frames / "cow.jpg",
+        "dog": frames / "dog.jpg",
+    }
