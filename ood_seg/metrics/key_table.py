@@ -23,44 +23,65 @@ _ONE = np.uint32(1)  # of the table's own type: NumPy has a fast path for that a
 
 
 class KeyTable:
-    """Counts known scores between the lowest and the highest of some anomalous ones.
+    """Counts known scores from the lowest anomalous one on.
+
+    It takes 2 bytes a known pixel at most. Where the anomalous scores span more, it ends below
+    the highest of them, and known scores above its end are passed on, to be ranked by sorting.
 
     Args:
         distinct: distinct anomalous scores, ascending, float32 `(D,)`, at least one.
+        num_known: known pixels to come.
     """
 
-    def __init__(self, distinct: np.ndarray) -> None:
+    def __init__(self, distinct: np.ndarray, num_known: int) -> None:
         keys = score_keys(distinct)
         self._lowest = keys[0]
         self._places = (keys - keys[0]).astype(np.int64)
-        self._size = int(self._places[-1]) + 1
+        span = int(self._places[-1]) + 1
+        self._size = min(span, _room(num_known))
+        self._is_cut = self._size < span
         self._below = 0
         # The last counter takes what lies outside.
         self._counts = np.zeros(self._size + 1, np.uint32)
 
     @staticmethod
     def fits(distinct: np.ndarray, num_known: int) -> bool:
-        """Whether a table for these scores takes at most 2 bytes a known pixel, or is small."""
+        """Whether a table covers at least half of the numbers that the anomalous scores span."""
         if distinct.dtype != np.float32 or not distinct.size or num_known >= _MOST_COUNTS:
             return False
         first, last = score_keys(distinct[[0, -1]]).astype(np.int64)
-        return 4 * (last - first + 2) <= max(2 * num_known, _SMALL)
+        return last - first < 2 * _room(num_known)
 
     def counted(self, arrays: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        """Count the flat arrays of float32; pass on those of another type."""
+        """Count flat float32 arrays; pass on those of another type and scores above the table."""
         for array in arrays:
             if array.dtype != np.float32:
                 yield array
                 continue
             for start in range(0, array.size, _PIECE):
-                keys = score_keys(array[start : start + _PIECE])
+                piece = array[start : start + _PIECE]
+                keys = score_keys(piece)
+                if self._is_cut:
+                    above = keys >= self._lowest + np.uint32(self._size)
+                    if above.any():
+                        yield piece[above]
                 self._below += int(np.count_nonzero(keys < self._lowest))
                 keys -= self._lowest  # those below wrap round to numbers beyond the table
                 np.minimum(keys, np.uint32(self._size), out=keys)
                 np.add.at(self._counts, keys.astype(np.int64), _ONE)
 
     def ranks(self) -> tuple[np.ndarray, np.ndarray]:
-        """Known scores below and at each of the distinct anomalous scores, int64 `(D,)` each."""
-        sums = np.add.reduceat(self._counts[: self._size], self._places, dtype=np.int64)
-        below = self._below + np.concatenate([[0], np.cumsum(sums)[:-1]])
-        return below, self._counts[self._places].astype(np.int64)
+        """Counted scores below and at each of the distinct anomalous ones, int64 `(D,)` each."""
+        inside = self._places[self._places < self._size]
+        sums = np.add.reduceat(self._counts[: self._size], inside, dtype=np.int64)
+        up_to = self._below + np.cumsum(sums)
+        below = np.full(self._places.size, up_to[-1])
+        below[: inside.size] = up_to - sums
+        equal = np.zeros(self._places.size, np.int64)
+        equal[: inside.size] = self._counts[inside]
+        return below, equal
+
+
+def _room(num_known: int) -> int:
+    """Counters of 4 bytes that a table may have."""
+    return max(2 * num_known, _SMALL) // 4

@@ -55,8 +55,7 @@ def rank_anomalous(
     distinct, counts = np.unique(anomalous, return_counts=True)
     if not KeyTable.fits(distinct, num_known):
         return RankCounts(counts, *_rank_by_sorting(known, distinct), num_known, distinct)
-    table = KeyTable(distinct)
-    # Sorted is what the table passes on: scores of another type.
+    table = KeyTable(distinct, num_known)
     below, equal = _rank_by_sorting(table.counted(known), distinct)
     more_below, more_equal = table.ranks()
     return RankCounts(counts, below + more_below, equal + more_equal, num_known, distinct)

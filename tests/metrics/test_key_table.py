@@ -14,7 +14,7 @@ CLOSE = st.floats(-11.0, -10.0, width=32) | st.sampled_from([-10.5, -10.25])
 
 def assert_equal_ranks(known: list[np.ndarray], anomalous: np.ndarray) -> None:
     distinct = np.unique(anomalous)
-    table = KeyTable(distinct)
+    table = KeyTable(distinct, sum(part.size for part in known))
     rest = list(table.counted(known))
     below, equal = table.ranks()
     sorted_below, sorted_equal = ranking._rank_by_sorting(rest, distinct)
@@ -31,7 +31,7 @@ def test_equals_a_comparison_with_every_score(anomalous, data):
 
 
 def test_hand_worked():
-    table = KeyTable(np.array([-2.0, -1.0], np.float32))
+    table = KeyTable(np.array([-2.0, -1.0], np.float32), 20_000_000)
     known = np.array([-3, -2, -2, -1.5, -1, -0.5, 7], np.float32)
     assert list(table.counted([known])) == []
     below, equal = table.ranks()
@@ -50,15 +50,24 @@ def test_pieces_and_arrays_add_up(monkeypatch):
     assert_equal_ranks(known, rng.normal(-5, 0.05, 20).astype(np.float32))
 
 
+@given(arrays(np.float32, st.integers(1, 30), elements=CLOSE), st.data())
+def test_scores_above_a_table_that_is_cut_are_ranked_as_well(anomalous, data):
+    known = data.draw(arrays(np.float32, 40, elements=CLOSE | st.floats(-30, 5, width=32)))
+    for room in (1, 1000, 500_000):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(key_table, "_room", lambda _, room=room: room)
+            assert_equal_ranks([known], anomalous)
+
+
 def test_other_types_are_passed_on():
     known = [np.array([-5.0, -4.0], np.float32), np.array([-4.5, -4.4999999999])]
     assert_equal_ranks(known, np.array([-5, -4.5, -4], np.float32))
 
 
 def test_when_it_is_taken(monkeypatch):
-    near = np.array([-1.5, -1.0], np.float32)  # 4 million numbers apart: a table of 16 MiB
-    assert not KeyTable.fits(near, 8_000_000)
-    assert KeyTable.fits(near, 9_000_000)
+    near = np.array([-1.5, -1.0], np.float32)  # 4.19 million numbers apart: a table of 16 MiB
+    assert not KeyTable.fits(near, 4_100_000)  # less than half of it in 2 bytes a pixel
+    assert KeyTable.fits(near, 4_200_000)
     assert not KeyTable.fits(near.astype(np.float64), 9_000_000)
     assert not KeyTable.fits(np.array([-1.0, 1.0], np.float32), 10**9)
     assert KeyTable.fits(near[:1], 1)
