@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -81,17 +82,23 @@ def _check_root(root: Path, *, quick: bool) -> list[Report]:
 def _check_config(name: str, *, quick: bool) -> list[Report]:
     from ood_seg.commands._startup import prepare
     from ood_seg.commands.configs import resolve_config
-    from ood_seg.datasets.config_sets import ConfigSet, check_config_set, sets_of_config
-
-    def job(found: ConfigSet) -> Callable[[Callable[[], None]], Report]:
-        return lambda advance: check_config_set(found, quick=quick, advance=advance)
+    from ood_seg.datasets.config_sets import check_config_set, outlier_sources, sets_of_config
+    from ood_seg.datasets.set_checks import check_coco
 
     prepare()
-    sets = sets_of_config(resolve_config(name))
+    path = resolve_config(name)
+    sets = sets_of_config(path)
     if not sets:
         raise ValueError(f"config {name} names no data set in its train, val and test dataloaders")
-    total = sum(len(found.listing.pairs) for found in sets)
-    return with_progress([(found.name, job(found)) for found in sets], total)
+    jobs = [(found.name, partial(check_config_set, found, quick=quick)) for found in sets]
+    sources = outlier_sources(path)
+    for source, place in sources.items():
+        label = f"{place} outliers"
+        jobs.append((label, partial(check_coco, *source, quick=quick, name=label)))
+    total = None if sources else sum(len(found.listing.pairs) for found in sets)
+    # The bar hands the function that moves it on to the job.
+    calls = [(label, lambda advance, job=job: job(advance=advance)) for label, job in jobs]
+    return with_progress(calls, total)
 
 
 def with_progress(

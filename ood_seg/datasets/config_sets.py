@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from mmengine.config import Config
 
 _LOADERS = ("train_dataloader", "val_dataloader", "test_dataloader")
+_MIXED = ("clean", "pasted")  # the parts of an `OutlierMix`
 
 
 @dataclass
@@ -54,8 +55,21 @@ def dataset_configs(cfg: Config) -> Iterator[tuple[str, dict]]:
         yield from _walk(key.removesuffix("_dataloader"), cfg.get(key))
 
 
+def outlier_sources(path: str | Path) -> dict[tuple[Path, Path], str]:
+    """COCO annotations and pictures that a config pastes from, each with the first place of it."""
+    from mmengine.config import Config
+
+    found: dict[tuple[Path, Path], str] = {}
+    for name, dataset in dataset_configs(Config.fromfile(path)):
+        for step in dataset.get("pipeline") or ():
+            source = step.get("source") or {}
+            if isinstance(source, dict) and {"ann_file", "img_dir"} <= source.keys():
+                found.setdefault((Path(source["ann_file"]), Path(source["img_dir"])), name)
+    return found
+
+
 def _walk(name: str, node: Any) -> Iterator[tuple[str, dict]]:
-    """Descend through named loaders, and wrappers that hold `dataset` or `datasets`."""
+    """Descend through named loaders and wrappers of one data set, of a list, or of a mix."""
     if not isinstance(node, dict):
         return
     inner = node.get("dataset")
@@ -64,6 +78,9 @@ def _walk(name: str, node: Any) -> Iterator[tuple[str, dict]]:
     elif isinstance(node.get("datasets"), (list, tuple)):
         for index, part in enumerate(node["datasets"]):
             yield from _walk(f"{name}[{index}]", part)
+    elif any(part in node for part in _MIXED):
+        for part in _MIXED:
+            yield from _walk(f"{name}.{part}", node.get(part))
     elif "type" in node:
         yield name, node
     else:

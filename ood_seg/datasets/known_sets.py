@@ -88,6 +88,7 @@ COCO = KnownSet(
     (
         Archive("train2017.zip", "118287 images", "19.3 GB"),
         Archive("annotations_trainval2017.zip", "instances_train2017.json and others", "253 MB"),
+        Archive("val2017.zip", "5000 images, for the validation of the full recipes", "1 GB"),
     ),
     set_files.COCO_FILES,
     "annotations CC BY 4.0; images under the terms of their Flickr owners",

@@ -76,10 +76,11 @@ def check_coco(
     images: Path,
     *,
     quick: bool = False,
+    name: str = COCO.name,
     advance: Callable[[], None] = lambda: None,
 ) -> Report:
     """Check COCO's instance annotations and that the pictures they list are there."""
-    report = Report("coco", images.parent, remedy=COCO.remedy)
+    report = Report(name, images.parent, remedy=COCO.remedy)
     try:
         content = read_annotations(annotations)
     except (ValueError, OSError) as error:

@@ -91,10 +91,17 @@ COCO_FILES = FileRules(
             r"(?P<key>instances_train2017\.json)",
             r"annotations/\g<key>",
         ),
-        Route("unneeded", r"panoptic_train2017/(?P<key>[^/]+)", None),
+        # Objects for validation; training does without.
+        Route("validation image", r"(?P<path>val2017/(?P<key>\d{12}\.jpg))"),
+        Route(
+            "validation annotations",
+            r"(?P<key>instances_val2017\.json)",
+            r"annotations/\g<key>",
+        ),
+        Route("unneeded", r"panoptic_(?:train|val)2017/(?P<key>[^/]+)", None),
     ),
     counts={"image": 118287, "annotations": 1},
-    gigabytes=21,
+    gigabytes=22,
     unlabelled=KEEP,
     derive="outlier_lists",
 )

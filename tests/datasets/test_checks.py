@@ -246,55 +246,6 @@ def test_command_without_a_folder(tmp_path, monkeypatch, capsys):
     assert data_root(None).name == "data"
 
 
-CONFIG = """
-custom_imports = dict(imports=["ood_seg.datasets.anomaly_folder"])
-half = dict(type="AnomalyFolderDataset", data_root={root!r}, pipeline=[],
-            data_prefix=dict(img_path="images", seg_map_path="labels_masks"),
-            label_map={{0: 0, 1: 1, 255: 255}})
-plain = dict(type="CityscapesDataset", data_root={cityscapes!r}, pipeline=[],
-             data_prefix=dict(img_path="leftImg8bit/train", seg_map_path="gtFine/train"))
-train_dataloader = dict(dataset=dict(type="RepeatDataset", times=2, dataset=dict(
-    type="ConcatDataset", datasets=[plain])))
-val_dataloader = dict(dataset=plain)
-test_dataloader = dict(first=dict(dataset=half), second=dict(dataset={second}))
-"""
-
-
-def write_config(tmp_path, second="half"):
-    trees.cityscapes(tmp_path / "cityscapes")
-    path = tmp_path / "config.py"
-    root, cityscapes = str(tmp_path / "half"), str(tmp_path / "cityscapes")
-    path.write_text(CONFIG.format(root=root, cityscapes=cityscapes, second=second))
-    return path
-
-
-def test_command_on_a_config(tmp_path, capsys):
-    pytest.importorskip("mmseg")
-    trees.folder_pair(tmp_path / "half")
-    path = write_config(tmp_path)
-    assert main(["check-data", "--config", str(path)]) == 0
-    output = capsys.readouterr().out
-    # The set that val shares with train is listed once.
-    assert output.count("CityscapesDataset") == 1
-    assert output.count("AnomalyFolderDat") == 1
-    next((tmp_path / "cityscapes").rglob("*labelTrainIds.png")).unlink()
-    (tmp_path / "half" / "images" / "b.jpg").unlink()
-    assert main(["check-data", "--config", str(path)]) == 1
-    output = capsys.readouterr().out
-    assert "1 masks not found" in output
-    assert "1 masks without an image" in output
-
-
-def test_command_on_a_config_with_an_unknown_type(tmp_path, capsys):
-    pytest.importorskip("mmseg")
-    trees.folder_pair(tmp_path / "half")
-    path = write_config(tmp_path, second='dict(type="NoSuchDataset")')
-    assert main(["check-data", "--config", str(path)]) == 2
-    assert "'NoSuchDataset' is not registered" in capsys.readouterr().err
-    assert main(["check-data", str(tmp_path), "--config", str(path)]) == 2
-    assert "not both" in capsys.readouterr().err
-
-
 def test_real_data(real_data):
     states = {name: report(name, real_data) for name in BY_NAME}
     sound = ("cityscapes", "camvid", "bdd100k", "road_anomaly", "fs_static")

@@ -1,0 +1,81 @@
+"""`ood-seg check-data --config`: the sets that a config names, wherever they stand in it."""
+
+import shutil
+
+import prepared_sets
+import pytest
+import trees
+
+from ood_seg.commands import main
+
+CONFIG = """
+custom_imports = dict(imports=["ood_seg.datasets.anomaly_folder"])
+half = dict(type="AnomalyFolderDataset", data_root={root!r}, pipeline=[],
+            data_prefix=dict(img_path="images", seg_map_path="labels_masks"),
+            label_map={{0: 0, 1: 1, 255: 255}})
+plain = dict(type="CityscapesDataset", data_root={cityscapes!r}, pipeline=[],
+             data_prefix=dict(img_path="leftImg8bit/train", seg_map_path="gtFine/train"))
+train_dataloader = dict(dataset=dict(type="RepeatDataset", times=2, dataset=dict(
+    type="ConcatDataset", datasets=[plain])))
+val_dataloader = dict(dataset=plain)
+test_dataloader = dict(first=dict(dataset=half), second=dict(dataset={second}))
+"""
+
+
+def write_config(tmp_path, second="half"):
+    trees.cityscapes(tmp_path / "cityscapes")
+    path = tmp_path / "config.py"
+    root, cityscapes = str(tmp_path / "half"), str(tmp_path / "cityscapes")
+    path.write_text(CONFIG.format(root=root, cityscapes=cityscapes, second=second))
+    return path
+
+
+def test_command_on_a_config(tmp_path, capsys):
+    pytest.importorskip("mmseg")
+    trees.folder_pair(tmp_path / "half")
+    path = write_config(tmp_path)
+    assert main(["check-data", "--config", str(path)]) == 0
+    output = capsys.readouterr().out
+    # The set that val shares with train is listed once.
+    assert output.count("CityscapesDataset") == 1
+    assert output.count("AnomalyFolderDat") == 1
+    next((tmp_path / "cityscapes").rglob("*labelTrainIds.png")).unlink()
+    (tmp_path / "half" / "images" / "b.jpg").unlink()
+    assert main(["check-data", "--config", str(path)]) == 1
+    output = capsys.readouterr().out
+    assert "1 masks not found" in output
+    assert "1 masks without an image" in output
+
+
+def test_command_on_a_config_with_an_unknown_type(tmp_path, capsys):
+    pytest.importorskip("mmseg")
+    trees.folder_pair(tmp_path / "half")
+    path = write_config(tmp_path, second='dict(type="NoSuchDataset")')
+    assert main(["check-data", "--config", str(path)]) == 2
+    assert "'NoSuchDataset' is not registered" in capsys.readouterr().err
+    assert main(["check-data", str(tmp_path), "--config", str(path)]) == 2
+    assert "not both" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("pictures", [True, False])
+def test_command_on_a_shipped_recipe(pictures, tmp_path, monkeypatch, capsys):
+    """Clean and pasted scenes are one set; what is pasted, in training and validation, is told."""
+    pytest.importorskip("mmseg")
+    trees.cityscapes(tmp_path / "cityscapes")
+    coco = prepared_sets.coco(tmp_path / "coco")
+    if pictures:
+        annotations = coco / "annotations"
+        shutil.copytree(coco / "train2017", coco / "val2017")
+        shutil.copy(
+            annotations / "instances_train2017.json", annotations / "instances_val2017.json"
+        )
+    monkeypatch.setenv("OOD_SEG_DATA", str(tmp_path))
+    monkeypatch.setenv("COLUMNS", "200")
+    # Its validation and test sets are missing here in any case.
+    assert main(["check-data", "--config", "oe_fcn-erfnet_40e_cityscapes-coco"]) == 1
+    output = capsys.readouterr().out
+    assert output.count("train.clean CityscapesDataset") == 1
+    assert "train.pasted CityscapesDataset" not in output
+    assert "train.pasted outliers" in output
+    assert ("val outliers: " in output) is not pictures
+    assert ("instances_val2017.json not found" in output) is not pictures
