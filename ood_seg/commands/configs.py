@@ -21,14 +21,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the table of configs, or do what `--copy` or `--path` ask."""
+    """Print the list of configs, or do what `--copy` or `--path` ask."""
     if args.copy:
         print(f"copied to {copy_config(*args.copy)}")
         return 0
     if args.path:
         print(resolve_config(args.path))
         return 0
-    _print_table()
+    _print_list()
     return 0
 
 
@@ -144,13 +144,13 @@ def _moved_base(base: str, source: Path, target: Path) -> str:
     return Path(os.path.relpath((source / base).resolve(), target.resolve())).as_posix()
 
 
-def _print_table() -> None:
+def _print_list() -> None:
     from rich.console import Console
-    from rich.table import Column, Table
+    from rich.markup import escape
 
-    # A name that is cut short cannot be typed.
-    name_column = Column("config", overflow="fold")
-    table = Table(name_column, "what it does", title=f"configs in {config_root()}")
+    console = Console(highlight=False)
+    console.print(f"configs in {escape(str(config_root()))}", soft_wrap=True)
     for name, path in shipped_configs().items():
-        table.add_row(name, summary(path))
-    Console().print(table)
+        # A name that is broken over two lines cannot be copied.
+        console.print(f"[bold]{escape(name)}[/]", soft_wrap=True)
+        console.print(f"    {escape(summary(path))}", soft_wrap=True)

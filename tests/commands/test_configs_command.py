@@ -64,10 +64,14 @@ def test_copy_still_finds_its_bases(shipped, tmp_path):
     assert main(["configs", "--copy", "energy_net", str(target)]) == 2
 
 
-def test_the_real_configs_are_listed_with_what_they_do(capsys):
+def test_the_real_configs_are_listed_with_what_they_do(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
     shipped = configs.shipped_configs()
     assert shipped, "no configs found"
     for name, path in shipped.items():
         assert configs.summary(path), f"{name} has no docstring"
         assert configs.resolve_config(name) == path
     assert main(["configs"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    for name, path in shipped.items():  # each whole in a line, ready to be copied
+        assert lines[lines.index(name) + 1] == f"    {configs.summary(path)}"
