@@ -11,11 +11,11 @@ model = dict(
                 margin_out=2.0,
                 alpha=3.0,
                 gamma=1.0,
-                loss_weight=0.05,
+                loss_weight=0.5,
             ),
-            # 0.05 times the released 5e-4 and 3e-6: they are terms of the energy loss there.
-            dict(type="BalancedSparsityLoss", alpha=3.0, gamma=1.0, loss_weight=2.5e-5),
-            dict(type="SmoothnessLoss", loss_weight=1.5e-7),
+            # 0.5 times the released 5e-4 and 3e-6: they are terms of the energy loss there.
+            dict(type="BalancedSparsityLoss", alpha=3.0, gamma=1.0, loss_weight=2.5e-4),
+            dict(type="SmoothnessLoss", loss_weight=1.5e-6),
         ],
     ),
 )
