@@ -10,6 +10,7 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from ood_seg.labels import split_labels
+from ood_seg.losses._common import means
 from ood_seg.losses._logsumexp import pixel_sums
 from ood_seg.smoothing import GaussianSmoothing
 
@@ -83,6 +84,8 @@ class EnergyHead(BaseModule):
     def loss(self, logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Outlier losses by name, and the mean energies of both kinds of pixels for the log.
 
+        Under torch.distributed all are those of the global batch.
+
         Args:
             logits: `(N, C', H, W)`.
             labels: `(N, H, W)`: known classes, `OUTLIER` or `IGNORE`.
@@ -92,10 +95,11 @@ class EnergyHead(BaseModule):
         }
         with torch.no_grad():
             energies = -pixel_sums(self.class_logits(logits)).logsumexps
-            masks = split_labels(labels)
-        for name, mask in zip(("energy_known", "energy_outlier"), masks, strict=True):
-            if mask.any():
-                values[name] = energies[mask].mean()
+            pairs = ((energies[mask].sum(), mask.sum()) for mask in split_labels(labels))
+            found, present = means(*pairs)
+        for index, name in enumerate(("energy_known", "energy_outlier")):
+            if present[index]:
+                values[name] = found[index]
         return values
 
     def _channels_for(self, module: nn.Module, logits: Tensor) -> Tensor:

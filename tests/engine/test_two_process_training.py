@@ -98,13 +98,15 @@ def test_same_logged_losses(runs):
         lines = next((runs / run).glob("*/vis_data/scalars.json")).read_text().splitlines()
         return [json.loads(line) for line in lines]
 
-    name = "anomaly.loss_balanced_energy"
+    names = [
+        f"anomaly.{name}" for name in ("loss_balanced_energy", "energy_known", "energy_outlier")
+    ]
     one, two = losses("one"), losses("two")
     assert len(one) == len(two) == ITERATIONS
     for first, second in zip(one, two, strict=True):
         assert set(first) == set(second)
-        print(first[name], second[name])
-        assert second[name] == pytest.approx(first[name], rel=1e-4)
+        for name in names:
+            assert second[name] == pytest.approx(first[name], rel=1e-4), name
 
 
 def test_accumulated_steps_see_the_same_samples(runs, scenes):
