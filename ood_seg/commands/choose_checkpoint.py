@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
 
     cfg = _runner.load_config(args)
     cfg.model.pop("distillation", None)
-    if len(set(args.checkpoints)) < len(args.checkpoints):
+    if len({Path(path).resolve() for path in args.checkpoints}) < len(args.checkpoints):
         raise ValueError(f"each checkpoint once, got {', '.join(args.checkpoints)}")
     for checkpoint in args.checkpoints:
         _runner.verify_readable(checkpoint)

@@ -59,6 +59,13 @@ def test_what_is_refused(job, tmp_path, candidates, capsys, select, report, mess
     assert not (tmp_path / "selection.json").exists()
 
 
+def test_one_checkpoint_under_two_names_is_refused(job, tmp_path, candidates, capsys):
+    folder, _, name = candidates[0].rpartition("/")
+    twice = [candidates[0], f"{folder}/../{tmp_path.name}/{name}"]
+    assert choose(job, tmp_path, twice, ["strange:first-half"], ["ordinary:second-half"]) == 2
+    assert "each checkpoint once" in capsys.readouterr().err
+
+
 def test_direction_of_the_metric():
     values = {"a": 1.0, "b": 3.0, "c": 3.0}
     assert best_of(values, "anomaly/ap") == "b"
