@@ -78,8 +78,12 @@ def add_map_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def map_reader(args: argparse.Namespace) -> MapReader:
+def map_reader(args: argparse.Namespace, scores: Path | None = None) -> MapReader:
     """The reader that the options ask for.
+
+    Args:
+        args: of the command.
+        scores: folder of score maps with a side-car of its own; None: that of the command.
 
     Raises:
         ValueError: an option is out of range; names it.
@@ -93,7 +97,7 @@ def map_reader(args: argparse.Namespace) -> MapReader:
     )
 
     scaling = {"scale": args.scale, "offset": args.offset}
-    side_car = args.scores / SCALE_FILE
+    side_car = (scores or args.scores) / SCALE_FILE
     if args.scale is None and side_car.is_file():
         scaling = read_scale_file(side_car)
     options = {"format": MapFormat(key=args.key, negate=args.negate, **scaling)}

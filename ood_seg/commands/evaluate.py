@@ -109,7 +109,7 @@ def run(args: argparse.Namespace) -> int:
     evaluation.content["notes"] += matches.notes
     path = folder / "evaluation.json"
     _report.write_json(path, evaluation.content)
-    written = [path, *_write_reports(path, reader)]
+    written = [path, *_write_reports(path)]
     if evaluation.reused:
         evaluation.content["notes"].append(
             f"{evaluation.reused} of {len(matches.pairs)} images reused from an earlier run"
@@ -170,7 +170,7 @@ def _evaluate(
         )
         if args.compare:
             evaluation.content["comparison"] = _comparison(
-                args, settings, reader, evaluation, folder, lambda: progress.advance(task)
+                args, settings, evaluation, folder, lambda: progress.advance(task)
             )
     return evaluation
 
@@ -178,7 +178,6 @@ def _evaluate(
 def _comparison(
     args: argparse.Namespace,
     settings: Settings,
-    reader: MapReader,
     evaluation: Evaluation,
     folder: Path,
     on_image: Any,
@@ -188,7 +187,7 @@ def _comparison(
     return compare_with(
         evaluation,
         _saved_maps.matched_maps(args, args.compare).pairs,
-        reader,
+        _saved_maps.map_reader(args, args.compare),
         settings,
         name=args.compare_method or args.compare.resolve().name,
         folder=folder / "partial-compare",
@@ -224,13 +223,11 @@ def _class_files(args: argparse.Namespace, matches: Matches) -> dict[str, tuple[
     return {name: (predicted[name], known[name]) for name in predicted if name in known}
 
 
-def _write_reports(path: Path, reader: MapReader) -> list[Path]:
+def _write_reports(path: Path) -> list[Path]:
     """Reports for people beside the JSON file, read from it as any other program would."""
     import json
 
     from ood_seg.reports import write_reports
 
     content = json.loads(path.read_text(encoding="utf-8"))
-    formats = ("html", "md", "csv", "tex")
-    written = write_reports(content, path.parent, formats, read_maps=reader.read)
-    return list(written.values())
+    return list(write_reports(content, path.parent, ("html", "md", "csv", "tex")).values())

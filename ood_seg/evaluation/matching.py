@@ -138,7 +138,13 @@ def match_images(folder: Path, names: Sequence[str], *, strip=()) -> dict[str, P
 def image_name(stem: str, strip: Sequence[str] = ()) -> str:
     """A file's stem without what does not name the image."""
     for pattern in strip:
-        stem = re.sub(pattern, "", stem)
+        try:
+            stem = re.sub(pattern, "", stem)
+        except re.error as error:
+            raise ValueError(
+                f"strip: {pattern!r} is no regular expression ({error}); a backslash takes the "
+                "meaning off a character, as in \\("
+            ) from error
     while (shorter := _ENDINGS.sub("", stem)) not in (stem, ""):
         stem = shorter
     return stem

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +12,7 @@ from ood_seg.evaluation.matching import MapPair
 from ood_seg.evaluation.partial_results import PartialResults
 from ood_seg.evaluation.saved_maps import MapReader
 from ood_seg.metrics.histogram import ScoreHistogram, count_bins
-from ood_seg.metrics.pixel import MODES, PixelMetrics, SplitScores, split_scores
+from ood_seg.metrics.pixel import PixelMetrics, SplitScores, split_scores
 from ood_seg.metrics.ranking import RankCounts
 
 BITS = 20
@@ -24,7 +24,8 @@ class PixelPass:
 
     Attributes:
         histograms: of each image, by name.
-        counts: what metrics and curves of all images are computed from.
+        counts: what metrics and curves of all images are computed from; finer than the histograms
+            also where they stream.
         mode: 'exact' or 'streaming', the one that was used.
         reused: images whose histogram an earlier run had left.
     """
@@ -45,59 +46,51 @@ def read_pixels(
     workers: int = 1,
     on_image: Callable[[], object] = lambda: None,
 ) -> PixelPass:
-    """Read what is not stored yet.
+    """Histogram of each image, and the ranks of all by `PixelMetrics` of `mode` and `memory`.
 
-    'streaming' ranks by the histograms, whose bins hold scores within 0.05 % of each other; no
-    image is read twice, also not by a later run. 'exact' needs the scores themselves, so that it
-    reads again the images whose histograms were stored. 'auto' is exact as long as all valid
-    scores together take at most `memory` bytes. The result depends on neither what was stored nor
-    `workers`.
+    Ranks need the scores themselves, so that images whose histograms were stored are read as well,
+    after the others. The result depends neither on what was stored nor on `workers`.
 
     Raises:
         ValueError: there is no image, an unknown mode, or as `MapReader.read`, for all bad files.
     """
-    if mode not in MODES:
-        raise ValueError(f"mode must be one of {', '.join(MODES)}, got {mode!r}")
+    collected = PixelMetrics(mode, memory=memory)
+    histograms: dict[str, ScoreHistogram] = {}
+    again: list[MapPair] = []
+    for pair, histogram, split in read_histograms(pairs, reader, stored, workers=workers):
+        histograms[pair.name] = histogram
+        if split is None:
+            again.append(pair)
+        else:
+            collected.add(split)
+        on_image()
+    for split in for_each(lambda pair: _read_split(pair, reader), again, workers=workers):
+        collected.add(split)
+    return PixelPass(histograms, collected.rank_counts(), collected.mode_used, len(again))
+
+
+def read_histograms(
+    pairs: Sequence[MapPair], reader: MapReader, stored: PartialResults, *, workers: int = 1
+) -> Iterator[tuple[MapPair, ScoreHistogram, SplitScores | None]]:
+    """The histogram of each image, with its scores unless the histogram was stored.
+
+    Raises:
+        ValueError: there is no image, or as `MapReader.read`, for all bad files.
+    """
     if not pairs:
         raise ValueError("there is no image to evaluate")
-    histograms: dict[str, ScoreHistogram] = {}
-    splits: dict[str, SplitScores] = {}
-    size, reused = 0, 0
 
-    def fits() -> bool:
-        return mode == "exact" or (mode == "auto" and size <= memory)
-
-    def measure(pair: MapPair) -> tuple[MapPair, dict, SplitScores | None]:
+    def measure(pair: MapPair) -> tuple[MapPair, ScoreHistogram, SplitScores | None]:
         files = (pair.scores, pair.truth)
         arrays = stored.load(pair.name, files)
         if arrays is not None:
-            return pair, arrays, None
+            return pair, ScoreHistogram.from_arrays(arrays), None
         split = _read_split(pair, reader)
         histogram = histogram_of(split)
-        arrays = {**histogram.to_arrays(), "itemsize": np.int64(split.known.itemsize)}
-        stored.save(pair.name, files, arrays)
-        return pair, arrays, split
+        stored.save(pair.name, files, histogram.to_arrays())
+        return pair, histogram, split
 
-    for pair, arrays, split in for_each(measure, pairs, workers=workers):
-        histogram = ScoreHistogram.from_arrays(arrays)
-        histograms[pair.name] = histogram
-        size += int(arrays["itemsize"]) * (histogram.num_known + histogram.num_anomalous)
-        reused += split is None
-        if split is not None and fits():
-            splits[pair.name] = split
-        elif not fits():
-            splits.clear()
-        on_image()
-    if not fits():
-        merged = ScoreHistogram.merged(histograms.values())
-        return PixelPass(histograms, merged.rank_counts(), "streaming", reused)
-    missing = [pair for pair in pairs if pair.name not in splits]
-    again = for_each(lambda pair: _read_split(pair, reader), missing, workers=workers)
-    splits.update(zip([pair.name for pair in missing], again, strict=True))
-    collected = PixelMetrics("exact")
-    for pair in pairs:
-        collected.add(splits.pop(pair.name))
-    return PixelPass(histograms, collected.rank_counts(), "exact", reused)
+    yield from for_each(measure, pairs, workers=workers)
 
 
 def histogram_of(split: SplitScores) -> ScoreHistogram:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from ood_seg.evaluation import summary
 from ood_seg.evaluation.image_tasks import for_each
 from ood_seg.evaluation.matching import MapPair
 from ood_seg.evaluation.partial_results import PartialResults
-from ood_seg.evaluation.pixel_pass import PixelPass, read_pixels
+from ood_seg.evaluation.pixel_pass import PixelPass, read_histograms, read_pixels
 from ood_seg.evaluation.region_pass import ImageRegions, RegionPlan, read_regions
 from ood_seg.evaluation.saved_maps import MapReader
 from ood_seg.evaluation.selection import Parts, fit_calibration, plan_regions, split_images
@@ -77,9 +77,17 @@ def evaluate_maps(
         ValueError: there is no image, or as `MapReader.read`, for all bad files at once.
     """
     with _warnings_as_notes() as notes:
-        pixels = measure_pixels(pairs, reader, settings, folder, workers, on_image)
+        pixels = read_pixels(
+            pairs,
+            reader,
+            _stored_histograms(folder, reader),
+            mode=settings.mode,
+            memory=settings.memory,
+            workers=workers,
+            on_image=on_image,
+        )
         merged = ScoreHistogram.merged(pixels.histograms.values())
-        content = _header(settings, pixels, merged)
+        content = _header(settings, reader, pixels, merged)
         content.update(_pixel_content(pairs, reader, settings, pixels, workers))
         parts = split_images(pixels.histograms, settings.select_fraction, settings.seed)
         calibration = fit_calibration(settings, pixels.histograms, parts)
@@ -97,7 +105,7 @@ def evaluate_maps(
                 pairs,
                 reader,
                 plan,
-                None if folder is None else folder / "regions",
+                folder and folder / "regions",
                 class_files=class_files,
                 workers=workers,
                 on_image=on_image,
@@ -113,30 +121,13 @@ def evaluate_maps(
     return Evaluation(content, pixels.histograms, calibration, pixels.reused)
 
 
-def measure_pixels(
-    pairs: Sequence[MapPair],
-    reader: MapReader,
-    settings: Settings,
-    folder: Path | None,
-    workers: int,
-    on_image: Callable[[], object] = lambda: None,
-) -> PixelPass:
-    """`read_pixels` with partial results in `folder`."""
-    stored = PartialResults(
-        None if folder is None else folder / "pixels", {"reader": asdict(reader)}
-    )
-    return read_pixels(
-        pairs,
-        reader,
-        stored,
-        mode=settings.mode,
-        memory=settings.memory,
-        workers=workers,
-        on_image=on_image,
-    )
+def _stored_histograms(folder: Path | None, reader: MapReader) -> PartialResults:
+    return PartialResults(folder and folder / "pixels", {"reader": asdict(reader)})
 
 
-def _header(settings: Settings, pixels: PixelPass, merged: ScoreHistogram) -> dict[str, Any]:
+def _header(
+    settings: Settings, reader: MapReader, pixels: PixelPass, merged: ScoreHistogram
+) -> dict[str, Any]:
     protocol = get_protocol(settings.protocol)
     return {
         "schema": SCHEMA,
@@ -146,6 +137,7 @@ def _header(settings: Settings, pixels: PixelPass, merged: ScoreHistogram) -> di
         "pixels": summary.pixel_counts(merged),
         "protocol": {"name": protocol.name, "description": protocol.description},
         "mode": pixels.mode,
+        "reader": asdict(reader),
         "seed": settings.seed,
         "version": __version__,
         "commit": settings.commit,
@@ -166,6 +158,11 @@ def _pixel_content(
     if settings.protocol != "pooled":
         maps = for_each(lambda pair: reader.read(pair.scores, pair.truth), pairs, workers=workers)
         values = get_protocol(settings.protocol).evaluate(maps)
+        warnings.warn(
+            f"AUROC, AP and FPR95 are those of the protocol {settings.protocol}, from all scores; "
+            "best F1, curves and other metrics pool all pixels",
+            stacklevel=2,
+        )
         if values.get("num_left_out"):
             warnings.warn(
                 f"protocol {settings.protocol}: {values['num_left_out']:.0f} images that hold one "
@@ -262,11 +259,14 @@ def compare_with(
     Raises:
         ValueError: the images differ, or as `MapReader.read`.
     """
-    streaming = replace(settings, mode="streaming")  # histograms are all that is compared
-    pixels = measure_pixels(pairs, reader, streaming, folder, workers, on_image)
+    histograms = {}
+    stored = _stored_histograms(folder, reader)
+    for pair, histogram, _ in read_histograms(pairs, reader, stored, workers=workers):
+        histograms[pair.name] = histogram
+        on_image()
     comparison = compare_methods(
         evaluation.histograms,
-        pixels.histograms,
+        histograms,
         samples=max(settings.samples, 1),
         level=settings.level,
         seed=settings.seed,

@@ -17,6 +17,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -101,6 +102,14 @@ class MapReader:
         checked = checked_label_map(self.label_map, frozenset((KNOWN, ANOMALY, IGNORE)))
         object.__setattr__(self, "label_map", {IGNORE: IGNORE, **checked})
 
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> MapReader:
+        """The reader whose `dataclasses.asdict` stands under `reader` in `evaluation.json`."""
+        options = dict(record)
+        if "format" in options:
+            options["format"] = MapFormat(**options["format"])
+        return cls(**options)
+
     def read(self, scores: Path, truth: Path) -> tuple[np.ndarray, np.ndarray]:
         """Scores `(H, W)`, float32 or float64, and labels `(H, W)`, uint8: 0, 1, 255.
 
@@ -170,7 +179,9 @@ def _numpy_array(path: Path, key: str | None) -> np.ndarray:
         if isinstance(loaded, np.ndarray):
             return loaded
         with loaded:
-            return loaded[_chosen_key(loaded.files, key)]
+            return loaded[_chosen_key(path, loaded.files, key)]
+    except _KeyMissing:
+        raise
     except _ARRAY_ERRORS as error:
         text = str(error)
         if isinstance(error, FileNotFoundError):
@@ -186,13 +197,17 @@ def _numpy_array(path: Path, key: str | None) -> np.ndarray:
         ) from error
 
 
-def _chosen_key(keys: list[str], key: str | None) -> str:
+class _KeyMissing(ValueError):
+    """The file is sound, but which of its arrays holds the scores is not known."""
+
+
+def _chosen_key(path: Path, keys: list[str], key: str | None) -> str:
     """The key asked for, or the only one."""
     if key is None and len(keys) == 1:
         return keys[0]
     if key not in keys:
         wanted = "name the one with the scores (--key)" if key is None else f"got key {key!r}"
-        raise ValueError(f"it holds the arrays {', '.join(keys) or 'none'}; {wanted}")
+        raise _KeyMissing(f"{path}: holds the arrays {', '.join(keys) or 'none'}; {wanted}")
     return key
 
 

@@ -26,12 +26,7 @@ def split_images(histograms: Mapping[str, ScoreHistogram], fraction: float, seed
 
     Images with anomalies are divided apart from those without, so that both parts get their
     share. A fraction of 0 means no division: both parts are all images.
-
-    Raises:
-        ValueError: the fraction is not in [0, 1).
     """
-    if not 0 <= fraction < 1:
-        raise ValueError(f"the fraction to select on must be at least 0 and below 1: {fraction}")
     if fraction == 0:
         return Parts(list(histograms), list(histograms))
     rng = np.random.default_rng(seed)

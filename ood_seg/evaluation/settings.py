@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from ood_seg.metrics.component import TRACKS
 from ood_seg.metrics.protocols import get_protocol
+from ood_seg.metrics.rank_metrics import metric_names
 
 THRESHOLD_SOURCES = ("all", "select")
 
@@ -19,7 +20,7 @@ class Settings:
         data_set: name of the images.
         protocol: see `ood_seg.metrics.protocols`.
         mode: 'exact', 'streaming' or 'auto', see `read_pixels`.
-        memory: bytes of scores up to which 'auto' is exact.
+        memory: bytes of scores up to which 'auto' is exact, above 0.
         tprs: true-positive rates at which the FPR is given, beside 0.95.
         samples: resamples for the intervals; 0: none.
         level: of the intervals.
@@ -31,6 +32,9 @@ class Settings:
         threshold_on: images whose best F1 gives the component threshold: 'all', as published, or
             'select'; the components are then those of the other images.
         commit: of the code, for the record.
+
+    Raises:
+        ValueError: a value is unknown or out of range; before any image is read.
     """
 
     method: str = "scores"
@@ -50,6 +54,18 @@ class Settings:
 
     def __post_init__(self) -> None:
         get_protocol(self.protocol)
+        metric_names(self.tprs, best_f1=False)
+        if self.memory <= 0:
+            raise ValueError(f"memory must be above 0, got {self.memory} bytes")
+        if self.samples < 0:
+            raise ValueError(f"samples must be at least 0 (no intervals), got {self.samples}")
+        if not 0 < self.level < 1:
+            raise ValueError(f"level must lie between 0 and 1, such as 0.95; got {self.level}")
+        if not 0 <= self.select_fraction < 1:
+            raise ValueError(
+                "select_fraction, the share of the images to select on, must be at least 0 and "
+                f"below 1; got {self.select_fraction}"
+            )
         if self.mode == "streaming" and self.protocol != "pooled":
             raise ValueError(
                 f"the protocol {self.protocol!r} needs all scores; mode 'streaming' goes with the "

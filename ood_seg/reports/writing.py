@@ -35,8 +35,8 @@ def write_reports(
         formats: of `FORMATS`.
         max_images: pictures in the HTML page, half of the worst and half of the best images.
         read_maps: reads the files of scores and of ground truth into two arrays `(H, W)`, as
-            `MapReader.read`; one for all, or one for each evaluation. By default a `MapReader` for
-            plain maps and masks of 0, 1 and 255.
+            `MapReader.read`; one for all, or one for each evaluation. By default as each was read
+            when it was evaluated; one that does not say so, as plain maps and masks of 0, 1, 255.
 
     Returns:
         The files by format; `csv` brings `images_csv` with it where there are images.
@@ -104,7 +104,9 @@ def _page(evaluations: Evaluations, read_maps: Any, max_images: int) -> str:
         # It brings pillow along, which the other formats do not need.
         from ood_seg.evaluation.saved_maps import MapReader
 
-        read_maps = MapReader().read
+        read_maps = [
+            MapReader.from_record(one.get("reader", {})).read for one in evaluations.values()
+        ]
     readers = [read_maps] * len(evaluations) if callable(read_maps) else list(read_maps)
     if len(readers) != len(evaluations):
         raise ValueError(

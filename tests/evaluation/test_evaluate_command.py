@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 
@@ -83,7 +84,10 @@ def test_interrupted_and_run_again(folders, monkeypatch, capsys):
         MapReader, "read", lambda self, *files: calls.append(files[0].stem) or read(self, *files)
     )
     assert run(folders, *options) == 0
-    assert 0 < len(calls) <= 3
+    reused = int(re.search(r"(\d) of 6 images reused", capsys.readouterr().out)[1])
+    names = list(folders.maps)
+    assert reused >= 3
+    assert calls == names[reused:] + names[:reused], "those stored are read for their ranks, last"
     assert written(folders)["num_images"] == 6
 
 
@@ -118,6 +122,23 @@ def test_compare(folders, tmp_path, capsys):
     assert comparison["method"] == "worse"
     assert comparison["metrics"]["auroc"]["difference"] < 0
     assert "worse minus scores" in capsys.readouterr().out
+
+
+def test_each_of_two_methods_has_its_own_scale(folders, tmp_path):
+    # Both stored the same values, by another scale.
+    for kind, scale in (("first", 0.001), ("second", 0.0005)):
+        (tmp_path / kind).mkdir()
+        for name, (scores, _) in folders.maps.items():
+            stored = np.round((np.round(scores, 3).astype(np.float64) + 10) / scale)
+            Image.fromarray(stored.astype(np.uint16)).save(tmp_path / kind / f"{name}.png")
+        (tmp_path / kind / "scale.json").write_text(f'{{"scale": {scale}, "offset": -10}}')
+    options = ("--compare", tmp_path / "second", "--samples", 5)
+    assert run(folders, *options, scores=tmp_path / "first") == 0
+    histograms = [
+        np.load(folders.scores.parent / "out" / kind / "pixels" / "frame_00.npz")["bins"]
+        for kind in ("partial", "partial-compare")
+    ]
+    assert np.array_equal(*histograms)
 
 
 def test_ground_truth_of_other_values_and_scaled_png(folders, tmp_path):

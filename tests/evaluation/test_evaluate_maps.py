@@ -82,8 +82,8 @@ class TestPixels:
         for name, value in expected.items():
             low, high = content["metrics"][name]["bounds"]
             assert low <= value <= high
-            assert high - low < 0.01
-            assert content["metrics"][name]["value"] == pytest.approx(value, abs=1e-3)
+            assert high - low < 1e-6, "finer than the histograms of the images"
+            assert content["metrics"][name]["value"] == pytest.approx(value, abs=1e-6)
 
     def test_auto_streams_beyond_the_memory(self, folders, tmp_path):
         pixels = sum((labels != 255).sum() for _, labels in folders.maps.values())
@@ -169,6 +169,29 @@ class TestPixels:
         write_labels(folders.truth / "frame_02_labels.png", np.zeros(SHAPE))
         notes = evaluate(folders, replace(QUICK, protocol="per-image")).content["notes"]
         assert "protocol per-image: 1 images that hold one class only are left out" in notes
+        assert any(note.startswith("AUROC, AP and FPR95 are those of the prot") for note in notes)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"tprs": (95.0,)}, r"fractions of 1.*got 95\.0"),
+        ({"memory": -1}, "memory must be above 0, got -1"),
+        ({"samples": -1}, "at least 0.*got -1"),
+        ({"level": 95.0}, r"level.*such as 0\.95; got 95\.0"),
+        ({"select_fraction": 1.0}, r"below 1; got 1\.0"),
+    ],
+)
+def test_settings_are_checked_before_any_image_is_read(options, message):
+    with pytest.raises(ValueError, match=message):
+        Settings(**options)
+
+
+def test_content_says_how_the_maps_were_read(folders):
+    reader = MapReader(MapFormat(scale=0.5, offset=-3.0), {0: 0, 1: 1, 7: 255})
+    record = json.loads(json.dumps(evaluate(folders, reader=reader).content["reader"]))
+    assert MapReader.from_record(record) == reader
+    assert MapReader.from_record({}) == MapReader()
 
 
 class TestChoices:
@@ -182,8 +205,6 @@ class TestChoices:
         assert parts == split_images(histograms, 0.5, seed=1)
         assert parts != split_images(histograms, 0.5, seed=2)
         assert set(split_images(histograms, 0, seed=1).report) == set(histograms)
-        with pytest.raises(ValueError, match="below 1"):
-            split_images(histograms, 1.0, seed=1)
 
     def test_calibration_is_reported_on_the_other_images(self, folders):
         evaluation = evaluate(folders, EVERYTHING)
@@ -314,18 +335,21 @@ class TestGoingOn:
         reader = CountingReader()
         resumed = evaluate(folders, settings, reader=reader, folder=out)
         assert resumed.reused == len(kept)
-        again = 1 if mode == "exact" else 0  # scores that were not kept
-        for name in folders.maps:
-            first = again if name in kept else 1
-            assert reader.reads[name] == first + 1, "once more for the components"
+        assert set(reader.reads.values()) == {2}, "once for the ranks, once for the components"
         assert as_text(resumed) == as_text(evaluate(folders, settings))
 
-    def test_a_finished_streaming_run_reads_nothing(self, folders, tmp_path):
-        settings = replace(EVERYTHING, mode="streaming")
-        evaluate(folders, settings, folder=tmp_path)
+    def test_a_finished_run_reads_for_the_ranks_alone(self, folders, tmp_path):
+        evaluate(folders, EVERYTHING, folder=tmp_path)
         reader = CountingReader()
-        assert evaluate(folders, settings, reader=reader, folder=tmp_path).reused == 6
-        assert not reader.reads
+        assert evaluate(folders, EVERYTHING, reader=reader, folder=tmp_path).reused == 6
+        assert set(reader.reads.values()) == {1}
+
+    def test_a_second_method_is_compared_by_what_was_stored(self, folders, tmp_path):
+        evaluation, pairs = evaluate(folders), match_maps(folders.scores, folders.truth).pairs
+        for reads in ({1}, set()):
+            reader = CountingReader()
+            compare_with(evaluation, pairs, reader, QUICK, name="itself", folder=tmp_path)
+            assert set(reader.reads.values()) == reads
 
     def test_changed_maps_are_measured_again(self, folders, tmp_path):
         settings = replace(EVERYTHING, mode="streaming")
@@ -422,7 +446,7 @@ class TestBadInput:
             Settings(**options)
 
     def test_mode_and_workers(self, folders):
-        with pytest.raises(ValueError, match="exact, streaming, auto"):
+        with pytest.raises(ValueError, match="'exact', 'streaming', 'auto'"):
             evaluate(folders, replace(QUICK, mode="fast"))
         with pytest.raises(ValueError, match="workers"):
             evaluate(folders, workers=0)

@@ -65,6 +65,11 @@ def test_strip(make, tmp_path):
     assert list(pairs(match_maps(*folders, strip=[r"^\d{4}_"]), tmp_path)) == ["x_000030"]
 
 
+def test_strip_is_a_regular_expression():
+    with pytest.raises(ValueError, match=r"strip: '\(' is no regular expression.*backslash"):
+        image_name("scene_1", ["("])
+
+
 def test_folders_tell_equal_names_apart(make, tmp_path):
     folders = make(["a/0.npy", "b/0.npy", "b/1.npy"], ["a/0.png", "b/0.png", "b/1.png"])
     assert pairs(match_maps(*folders), tmp_path) == {

@@ -55,7 +55,7 @@ class TestFormats:
     @pytest.mark.parametrize("key", [None, "energy"])
     def test_npz_lists_its_arrays(self, tmp_path, key):
         np.savez(tmp_path / "two.npz", logits=SCORES, score=SCORES)
-        with pytest.raises(ValueError, match=r"two\.npz.*logits, score.*key"):
+        with pytest.raises(ValueError, match=r"two\.npz: holds the arrays logits, score; .*key"):
             read_scores(tmp_path / "two.npz", MapFormat(key=key))
 
     @pytest.mark.parametrize("suffix", [".tif", ".TIFF"])
