@@ -46,7 +46,7 @@ class OperatingPoint:
         tpr: share of the anomalous pixels that are flagged.
         fpr: share of the known pixels that are flagged.
         false_alarms_per_image: mean of `count_false_alarms`; None where no maps were given.
-        guarantee: what surely holds for new images, in words; None: nothing.
+        guarantee: what holds in expectation for new images, in words; None: nothing.
     """
 
     name: str

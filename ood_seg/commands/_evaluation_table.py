@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ood_seg.reports.wording import percent, percent_bounds, percent_range, title_of
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
-
-_TITLES = {"auroc": "AUROC", "ap": "AP", "best_f1": "best F1"}
 
 
 def print_evaluation(content: Mapping[str, Any], *, written: Sequence[Path] = ()) -> None:
@@ -72,17 +71,17 @@ def _print_line(console: Console, text: str) -> None:
 def _rows(content: Mapping[str, Any]) -> list[tuple[str, ...]]:
     rows = [
         (
-            _title(name),
-            _percent(entry["value"]),
-            _range(entry["interval"], 2),
-            _range(entry["bounds"], 4),
+            title_of(name),
+            percent(entry["value"]),
+            percent_range(entry["interval"]),
+            percent_bounds(entry["bounds"]),
         )
         for name, entry in content["metrics"].items()
     ]
     components = content["components"]
     if components:
         rows += [
-            (f"{title} ({components['track']})", _percent(components[key]), "", "")
+            (f"{title} ({components['track']})", percent(components[key]), "", "")
             for key, title in (
                 ("mean_f1", "component F1"),
                 ("siou", "component sIoU"),
@@ -91,12 +90,12 @@ def _rows(content: Mapping[str, Any]) -> list[tuple[str, ...]]:
         ]
     if content["calibration"]:
         rows += [
-            (f"calibration error {when}", _percent(content["calibration"][f"ece_{when}"]), "", "")
+            (f"calibration error {when}", percent(content["calibration"][f"ece_{when}"]), "", "")
             for when in ("before", "after")
         ]
     if content["closed_set"]:
         rows += [
-            (title, _percent(content["closed_set"][key]), "", "")
+            (title, percent(content["closed_set"][key]), "", "")
             for key, title in (("miou", "mIoU"), ("open_iou", "open-set mIoU"))
         ]
     return rows
@@ -117,23 +116,11 @@ def _comparison_table(content: Mapping[str, Any]) -> Table:
     )
     for name, part in compared["metrics"].items():
         table.add_row(
-            _title(name),
-            _percent(part["first"]),
-            _percent(part["second"]),
+            title_of(name),
+            percent(part["first"]),
+            percent(part["second"]),
             f"{100 * part['difference']:+.2f}",
-            _range(part["interval"], 2),
+            percent_range(part["interval"]),
             f"{part['p_value']:.3g}",
         )
     return table
-
-
-def _title(name: str) -> str:
-    return _TITLES.get(name, name.replace("fpr", "FPR"))
-
-
-def _percent(value: float) -> str:
-    return "-" if math.isnan(value) else f"{100 * value:.2f}"
-
-
-def _range(ends: list[float] | None, digits: int) -> str:
-    return "" if ends is None else " to ".join(f"{100 * end:.{digits}f}" for end in ends)

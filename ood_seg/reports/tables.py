@@ -17,6 +17,7 @@ from ood_seg.reports.wording import (
     metric_names,
     number,
     percent,
+    percent_bounds,
     percent_range,
     ranked_images,
     why_undefined,
@@ -64,7 +65,7 @@ def metrics_table(evaluations: Evaluations) -> Table:
         intervals = [percent_range(entry.get("interval")) for entry in metrics.values()]
         columns[f"{level(evaluation)} interval"] = intervals
     if any(entry.get("bounds") for entry in metrics.values()):
-        columns["surely within"] = [percent_range(m.get("bounds"), 4) for m in metrics.values()]
+        columns["surely within"] = [percent_bounds(m.get("bounds")) for m in metrics.values()]
     by_chance = [chance(evaluation, name) for name in metrics]
     if any(value is not None for value in by_chance):
         columns["chance"] = ["-" if value is None else percent(value) for value in by_chance]

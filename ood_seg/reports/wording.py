@@ -52,6 +52,16 @@ def percent_range(pair: Sequence[float | None] | None, digits: int = 2) -> str:
     return f"{percent(pair[0], digits)} to {percent(pair[1], digits)}"
 
 
+def percent_bounds(pair: Sequence[float | None] | None, digits: int = 4) -> str:
+    """As `percent_range`, rounded outwards: what surely lies within the pair does so in print."""
+    if pair is None or not all(map(is_number, pair)):
+        return percent_range(pair)
+    unit = 10 ** (digits + 2)
+    return percent_range(
+        (math.floor(pair[0] * unit) / unit, math.ceil(pair[1] * unit) / unit), digits
+    )
+
+
 def number(value: float | None) -> str:
     """A threshold or a mean with six digits; a count in full, in groups of three."""
     if not is_number(value):

@@ -101,11 +101,11 @@ def test_points_without_guarantees_have_no_column_for_them(images, tmp_path):
 def test_bounds_of_a_streamed_value_are_shown(images, tmp_path):
     content = evaluation(images)
     content["mode"] = "streaming"
-    content["metrics"]["ap"]["bounds"] = [0.15999, 0.16001]
+    content["metrics"]["ap"]["bounds"] = [0.15999009, 0.16001001]
     text = write_reports(content, tmp_path, ["md"])["md"].read_text(encoding="utf-8")
     header, _, auroc, ap, *_ = markdown_tables(text)[0]
     column = header.index("surely within")
-    assert (auroc[column], ap[column]) == ("-", "15.9990 to 16.0010")
+    assert (auroc[column], ap[column]) == ("-", "15.9990 to 16.0011")
 
 
 def test_comparison_of_two_methods(images, tmp_path):
