@@ -80,7 +80,7 @@ def _pooled(images: Images) -> dict[str, float]:
 
 
 def _fishyscapes(images: Images) -> dict[str, float]:
-    metrics = PixelMetrics("auto")
+    metrics = PixelMetrics("exact")
     for scores, labels in images:
         known, anomalous, num_ignored = split_scores(scores, labels)
         metrics.add(
@@ -201,7 +201,7 @@ def _meta_ood(images: Images) -> dict[str, float]:
 
 
 def _collected(images: Images) -> PixelMetrics:
-    metrics = PixelMetrics("auto")
+    metrics = PixelMetrics("exact")
     for scores, labels in images:
         metrics.update(scores, labels)
     return metrics
