@@ -86,12 +86,14 @@ def _check_config(name: str, *, quick: bool) -> list[Report]:
     from ood_seg.datasets.set_checks import check_coco
 
     prepare()
+    from mmengine.config import Config
+
     path = resolve_config(name)
     sets = sets_of_config(path)
     if not sets:
         raise ValueError(f"config {name} names no data set in its train, val and test dataloaders")
     jobs = [(found.name, partial(check_config_set, found, quick=quick)) for found in sets]
-    sources = outlier_sources(path)
+    sources = outlier_sources(Config.fromfile(path))
     for source, place in sources.items():
         label = f"{place} outliers"
         jobs.append((label, partial(check_coco, *source, quick=quick, name=label)))

@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure and write as the arguments say."""
-    from ood_seg.outlier_priors import OutlierPrior, find_prior, write_prior
+    from ood_seg.outlier_priors import find_prior, write_prior
 
     compared = {str(name): find_prior(name) for name in args.compare}
     cfg, model, loader, seed = _pretrained.load(args)
@@ -29,25 +29,10 @@ def run(args: argparse.Namespace) -> int:
     classes = loader.dataset.metainfo["classes"]
     for name, prior in compared.items():
         prior.check_classes(classes, origin=name)
-    from ood_seg.engine.outlier_prior import count_outlier_predictions
+    from ood_seg.engine.outlier_prior import measure_outlier_prior
 
-    counts = count_outlier_predictions(
-        model,
-        loader.dataset,
-        num_images=args.num_images,
-        seed=seed,
-        batch_size=loader.batch_size,
-        num_workers=loader.num_workers,
-    )
+    prior = measure_outlier_prior(model, loader, cfg, num_images=args.num_images, seed=seed)
     if _runner.is_main_process():
-        prior = OutlierPrior.from_counts(
-            counts.tolist(),
-            classes,
-            model=str(cfg.load_from),
-            config=str(cfg.filename),
-            num_images=args.num_images,
-            seed=seed,
-        )
         write_prior(path, prior)
         from ood_seg.plots import prior_figure
         from ood_seg.visualization import save_figure

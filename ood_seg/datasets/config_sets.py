@@ -55,12 +55,17 @@ def dataset_configs(cfg: Config) -> Iterator[tuple[str, dict]]:
         yield from _walk(key.removesuffix("_dataloader"), cfg.get(key))
 
 
-def outlier_sources(path: str | Path) -> dict[tuple[Path, Path], str]:
-    """COCO annotations and pictures that a config pastes from, each with the first place of it."""
-    from mmengine.config import Config
+def training_data(cfg: Config) -> list[str]:
+    """What a config trains on, for people: types and places of its data sets and outliers."""
+    sets = [(n, d["type"], d.get("data_root")) for n, d in dataset_configs(cfg)]
+    sets += [(name, "outliers", files[0]) for files, name in outlier_sources(cfg).items()]
+    return sorted({f"{kind}: {place}" for name, kind, place in sets if name.startswith("train")})
 
+
+def outlier_sources(cfg: Config) -> dict[tuple[Path, Path], str]:
+    """COCO annotations and pictures that a config pastes from, each with the first place of it."""
     found: dict[tuple[Path, Path], str] = {}
-    for name, dataset in dataset_configs(Config.fromfile(path)):
+    for name, dataset in dataset_configs(cfg):
         for step in dataset.get("pipeline") or ():
             source = step.get("source") or {}
             if isinstance(source, dict) and {"ann_file", "img_dir"} <= source.keys():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.dist import all_reduce, get_rank, get_world_size
 from mmseg.models.utils import resize
@@ -12,9 +13,11 @@ from rich.progress import track
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Subset
 
+from ood_seg.datasets.config_sets import training_data
 from ood_seg.datasets.outlier_mix import OutlierMix
 from ood_seg.datasets.seeded_samples import SeededSamples, preserved_random_state
 from ood_seg.labels import OUTLIER
+from ood_seg.outlier_priors import OutlierPrior
 
 
 @torch.no_grad()
@@ -109,3 +112,37 @@ def count_outlier_predictions(
             "probability, or give the loss a prior"
         )
     return counts.cpu()
+
+
+def measure_outlier_prior(
+    model: nn.Module, loader: DataLoader, cfg: Config, *, num_images: int, seed: int = 0
+) -> OutlierPrior:
+    """The prior of a model on its training data, with where it comes from.
+
+    Args:
+        model: an `OODEncoderDecoder` with its pre-trained weights.
+        loader: of the training data; gives data set, batch size and workers.
+        cfg: the config of both.
+        num_images: see `visit_pasted_scenes`.
+        seed: see there.
+
+    Raises:
+        ValueError: see `count_outlier_predictions`.
+    """
+    counts = count_outlier_predictions(
+        model,
+        loader.dataset,
+        num_images=num_images,
+        seed=seed,
+        batch_size=loader.batch_size,
+        num_workers=loader.num_workers,
+    )
+    return OutlierPrior.from_counts(
+        counts.tolist(),
+        loader.dataset.metainfo["classes"],
+        model=str(cfg.get("load_from")),
+        config=str(cfg.filename),
+        data=training_data(cfg),
+        num_images=num_images,
+        seed=seed,
+    )

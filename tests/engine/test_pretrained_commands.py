@@ -35,12 +35,15 @@ def estimate(folder, *extra):
     return main(["estimate-outlier-prior", *arguments])
 
 
-def test_tool_and_hook_agree_and_the_file_feeds_the_hook(job, tmp_path, capsys):
+def test_tool_and_hook_agree_and_the_file_feeds_the_hook(job, scenes, tmp_path, capsys):
     out = tmp_path / "prior.json"
     assert estimate(tmp_path, "--out", out, "--compare", "cityscapes-coco-wrn38") == 0
     measured = read_prior(out)
     assert measured.origin["num_images"] == 8
     assert measured.origin["model"] == str(tmp_path / "pretrained.pth")
+    annotations = scenes / "coco/annotations/instances.json"
+    sets = [f"CityscapesDataset: {scenes / 'cityscapes'}", f"outliers: {annotations}"]
+    assert measured.origin["data"] == sets
     assert (tmp_path / "prior.png").stat().st_size > 10_000
     assert "15.31" in capsys.readouterr().out  # the published share of `person`
 

@@ -12,7 +12,7 @@ from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 from torch import nn
 
-from ood_seg.engine.outlier_prior import count_outlier_predictions
+from ood_seg.engine.outlier_prior import measure_outlier_prior
 from ood_seg.outlier_priors import OutlierPrior, find_prior, write_prior
 
 _CHECKPOINT_KEY = "outlier_prior_counts"
@@ -79,25 +79,12 @@ class OutlierPriorHook(Hook):
     def _find(self, runner: Runner, model: nn.Module) -> OutlierPrior:
         """The given prior, checked against the data set's classes, or a measured one."""
         loader = runner.train_dataloader
-        classes = loader.dataset.metainfo["classes"]
         if self.given is not None:
+            classes = loader.dataset.metainfo["classes"]
             self.given.check_classes(classes, origin=str(self.source))
             return self.given
-        counts = count_outlier_predictions(
-            model,
-            loader.dataset,
-            num_images=self.num_images,
-            seed=self.seed,
-            batch_size=loader.batch_size,
-            num_workers=loader.num_workers,
-        )
-        return OutlierPrior.from_counts(
-            counts.tolist(),
-            classes,
-            model=str(runner.cfg.get("load_from")),
-            config=str(runner.cfg.filename),
-            num_images=self.num_images,
-            seed=self.seed,
+        return measure_outlier_prior(
+            model, loader, runner.cfg, num_images=self.num_images, seed=self.seed
         )
 
 
