@@ -109,6 +109,9 @@ def _list_config_set(name: str, dataset: dict) -> ConfigSet:
         infos = [built.get_data_info(index) for index in range(len(built))]
     except (ValueError, OSError, AssertionError) as error:
         return ConfigSet(label, folder, Listing(problems=[str(error)]))
+    except IndexError:
+        problem = "fewer images than the `indices` of the config name; fetch the whole set"
+        return ConfigSet(label, folder, Listing(problems=[problem]))
     return _from_infos(label, folder, infos, built.metainfo.get("classes") or ())
 
 

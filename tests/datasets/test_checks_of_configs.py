@@ -62,6 +62,9 @@ def test_command_on_a_shipped_recipe(pictures, tmp_path, monkeypatch, capsys):
     """Clean and pasted scenes are one set; what is pasted, in training and validation, is told."""
     pytest.importorskip("mmseg")
     trees.cityscapes(tmp_path / "cityscapes")
+    for kind in ("leftImg8bit", "gtFine"):  # of 500 scenes, one: the config takes every fifth
+        folder = tmp_path / "cityscapes" / kind
+        shutil.copytree(folder / "train", folder / "val")
     coco = prepared_sets.coco(tmp_path / "coco")
     if pictures:
         annotations = coco / "annotations"
@@ -71,11 +74,12 @@ def test_command_on_a_shipped_recipe(pictures, tmp_path, monkeypatch, capsys):
         )
     monkeypatch.setenv("OOD_SEG_DATA", str(tmp_path))
     monkeypatch.setenv("COLUMNS", "200")
-    # Its validation and test sets are missing here in any case.
+    # Its validation and test sets are incomplete here in any case.
     assert main(["check-data", "--config", "oe_fcn-erfnet_40e_cityscapes-coco"]) == 1
     output = capsys.readouterr().out
     assert output.count("train.clean CityscapesDataset") == 1
     assert "train.pasted CityscapesDataset" not in output
     assert "train.pasted outliers" in output
+    assert "fewer images than the `indices`" in output
     assert ("val outliers: " in output) is not pictures
     assert ("instances_val2017.json not found" in output) is not pictures
