@@ -203,14 +203,19 @@ class AnomalyMetric(BaseMetric):
         if self.writer is not None:
             for image in images:
                 self.writer.claim(image)
+        if values is None:
+            values = pixels.compute()
+            bounds = pixels.bounds() if self.mode_used == "streaming" else {}
+        else:
+            bounds = {}
         print_log(
             f"Anomaly metrics{self._of_data_set()}: {len(images)} images, "
             f"{pixels.num_known} known, {pixels.num_anomalous} anomalous and "
             f"{pixels.num_ignored} ignored pixels; protocol {self.protocol.name} "
-            f"({self.protocol.description}); mode {self.mode_used}.",
+            f"({self.protocol.description}); mode {self.mode_used}."
+            + _limits(bounds, values.get("num_left_out", 0)),
             logger="current",
         )
-        values = pixels.compute() if values is None else values
         metrics = {name: 100 * values[name] for name in ("auroc", "ap", "fpr95")}
         if components is not None:
             of_components = components.compute()
@@ -265,6 +270,19 @@ def _read_map(sample: dict, key: str, image: str) -> torch.Tensor:
     if data.ndim != 2:
         raise ValueError(f"{image}: {key} must have shape (1, H, W), got {tuple(data.shape)}")
     return data
+
+
+def _limits(bounds: Mapping[str, tuple[float, float]], num_left_out: float) -> str:
+    """Sentences on what the values cannot say: where exact ones lie, which images have none."""
+    from ood_seg.reports.wording import percent_bounds, title_of
+
+    text = ""
+    if bounds:
+        ranges = (f"{title_of(name)} {percent_bounds(pair)}" for name, pair in bounds.items())
+        text += f" The exact values surely lie within {', '.join(ranges)}."
+    if num_left_out:
+        text += f" Left out: {num_left_out:.0f} images that hold one class only."
+    return text
 
 
 def _joined(split: SplitScores) -> tuple[np.ndarray, np.ndarray]:

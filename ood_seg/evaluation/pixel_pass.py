@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -57,15 +58,28 @@ def read_pixels(
     collected = PixelMetrics(mode, memory=memory)
     histograms: dict[str, ScoreHistogram] = {}
     again: list[MapPair] = []
+    wide = False
+
+    def add(split: SplitScores) -> None:
+        nonlocal wide
+        wide |= split.known.dtype == np.float64
+        collected.add(split)
+
     for pair, histogram, split in read_histograms(pairs, reader, stored, workers=workers):
         histograms[pair.name] = histogram
         if split is None:
             again.append(pair)
         else:
-            collected.add(split)
+            add(split)
         on_image()
     for split in for_each(lambda pair: _read_split(pair, reader), again, workers=workers):
-        collected.add(split)
+        add(split)
+    if wide and collected.mode_used == "streaming":
+        warnings.warn(
+            "streaming ranks float64 scores rounded to float32; the bounds are those of the "
+            "rounded scores",
+            stacklevel=2,
+        )
     return PixelPass(histograms, collected.rank_counts(), collected.mode_used, len(again))
 
 

@@ -240,6 +240,16 @@ class TestModes:
         metric.process(None, [sample.to_dict() for sample in samples])
         assert metric.results == []
 
+    def test_streaming_logs_bounds(self, monkeypatch):
+        lines = []
+        monkeypatch.setattr(
+            anomaly_metric, "print_log", lambda message, **kwargs: lines.append(message)
+        )
+        sample = data_sample(np.float32([[1, 2, 3, 4]]), [[0, 1, 0, 1]], path="a.png")
+        evaluate([sample], AnomalyMetric(mode="streaming"))
+        # Rounded outwards, so that a bound of 75 is shown as the next figures around it.
+        assert "surely lie within AUROC 74.9999 to 75.0001, AP 83.3333 to 83.3334" in lines[0]
+
     def test_auto_streams_beyond_the_memory(self):
         samples = random_samples(5)
         size = 4 * sum(int((sample.gt_sem_seg.data != 255).sum()) for sample in samples)
@@ -305,6 +315,20 @@ class TestProtocols:
             {f"anomaly/{key}": 100 * expected[key] for key in ("auroc", "ap", "fpr95")}
         )
         assert f"protocol {name} (" in lines[0]
+        assert "Left out" not in lines[0]
+
+    def test_images_that_have_no_value_are_counted(self, monkeypatch):
+        lines = []
+        monkeypatch.setattr(
+            anomaly_metric, "print_log", lambda message, **kwargs: lines.append(message)
+        )
+        samples = [
+            data_sample(np.float32([[1, 2, 3]]), [[0, 0, label]], path=f"{label}.png")
+            for label in (0, 1)
+        ]
+        result = evaluate(samples, AnomalyMetric(protocol="per-image"))
+        assert result["anomaly/auroc"] == 100
+        assert lines[0].endswith("Left out: 1 images that hold one class only.")
 
 
 class TestComponents:

@@ -85,6 +85,16 @@ class TestPixels:
             assert high - low < 1e-6, "finer than the histograms of the images"
             assert content["metrics"][name]["value"] == pytest.approx(value, abs=1e-6)
 
+    def test_float64_scores_are_rounded_in_streaming_and_said_to_be(self, folders):
+        for name, (scores, _) in folders.maps.items():
+            np.save(folders.scores / f"{name}.npy", 1 + 1e-9 * scores.astype(np.float64))
+        exact, streamed = (
+            evaluate(folders, replace(QUICK, mode=mode)) for mode in ("exact", "streaming")
+        )
+        assert values(exact)["auroc"] > 0.9 > values(streamed)["auroc"] == 0.5
+        assert any("rounded to float32" in note for note in streamed.content["notes"])
+        assert not any("rounded to float32" in note for note in exact.content["notes"])
+
     def test_auto_streams_beyond_the_memory(self, folders, tmp_path):
         pixels = sum((labels != 255).sum() for _, labels in folders.maps.values())
         for memory, mode in ((4 * pixels, "exact"), (4 * pixels - 1, "streaming")):
