@@ -61,12 +61,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Calibrate as the arguments say; print the operating points."""
+    from ood_seg.evaluation.image_tasks import warnings_as_notes
+
     if args.out.exists() and not args.overwrite:
         raise ValueError(f"{args.out} exists; use --overwrite to replace it, or another --out")
     matches = _saved_maps.matched_maps(args)
-    calibration = _calibrated(args, _saved_maps.map_reader(args), matches)
+    with warnings_as_notes() as notes:
+        calibration = _calibrated(args, _saved_maps.map_reader(args), matches)
     calibration.save(args.out)
-    _print(calibration, matches.notes)
+    _print(calibration, [*notes, *matches.notes])
     print(f"written: {args.out}")
     return 0
 
@@ -129,10 +132,11 @@ def _print(calibration: Calibration, notes: list[str]) -> None:
     judged = "held-out halves" if calibration.ece_held_out else "the same images"
     console.print(
         f"{calibration.num_images} images; expected calibration error "
-        f"{calibration.ece_before:.4f} before, {calibration.ece_after:.4f} after (on {judged})"
+        f"{calibration.ece_before:.4f} before, {calibration.ece_after:.4f} after (on {judged})",
+        soft_wrap=True,
     )
     for point in calibration.operating_points.values():
         if point.guarantee:
-            console.print(f"{point.name}: {point.guarantee}")
+            console.print(f"{point.name}: {point.guarantee}", soft_wrap=True)
     for note in notes:
-        console.print(note)
+        console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TypeVar
 
 from ood_seg.datasets.listing import shorten
@@ -52,3 +54,13 @@ def for_each(
             f"{len(problems)} images cannot be evaluated:\n  - "
             + shorten(problems, separator="\n  - ")
         ) from problems[0]
+
+
+@contextmanager
+def warnings_as_notes() -> Iterator[list[str]]:
+    """Collect the warnings of the block as sentences for the reader of the result."""
+    notes: list[str] = []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        yield notes
+        notes += [str(item.message) for item in caught if item.category is UserWarning]

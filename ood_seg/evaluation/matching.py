@@ -82,25 +82,26 @@ def match_maps(
         if len(files) > 1
     ]
     alone = [
-        f"{len(missing)} {what} without {partner} in {folder}: {shorten(missing)}"
+        (f"{len(missing)} {what} without {partner} in {folder}: ", missing)
         for what, own, partner, other, folder in (
             ("score maps", score_of, "ground truth", truth_of, truth),
             ("ground truth files", truth_of, "a score map", score_of, scores),
         )
-        if (missing := [str(own[name][0]) for name in own if name not in other])
+        if (missing := {name: own[name][0] for name in own if name not in other})
     ]
+    listed = [text + shorten(missing.values()) for text, missing in alone]
     pairs = [
         MapPair(name, score_of[name][0], truth_of[name][0])
         for name in sorted(score_of)
         if name in truth_of
     ]
     require_no_problems(
-        Listing(pairs, problems + ([] if allow_missing else alone)),
+        Listing(pairs, problems + ([] if allow_missing else listed)),
         name=f"{scores} and {truth}",
         remedy="Files pair by name; --strip PATTERN takes more off the names, --truth-suffix says "
         "which pictures are ground truth, --allow-missing leaves out what has no partner.",
     )
-    return Matches(pairs, [f"left out: {text}" for text in alone])
+    return Matches(pairs, [f"left out: {text}{shorten(missing)}" for text, missing in alone])
 
 
 def match_others(

@@ -8,8 +8,7 @@ pairs -> read_pixels  -> a histogram per image, ranks of all -> metrics, curves,
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -18,7 +17,7 @@ from typing import Any
 from ood_seg import __version__
 from ood_seg.calibration import Calibration
 from ood_seg.evaluation import summary
-from ood_seg.evaluation.image_tasks import for_each
+from ood_seg.evaluation.image_tasks import for_each, warnings_as_notes
 from ood_seg.evaluation.matching import MapPair
 from ood_seg.evaluation.partial_results import PartialResults
 from ood_seg.evaluation.pixel_pass import PixelPass, read_histograms, read_pixels
@@ -76,7 +75,7 @@ def evaluate_maps(
     Raises:
         ValueError: there is no image, or as `MapReader.read`, for all bad files at once.
     """
-    with _warnings_as_notes() as notes:
+    with warnings_as_notes() as notes:
         pixels = read_pixels(
             pairs,
             reader,
@@ -221,16 +220,6 @@ def _rows(
         row["scores"], row["ground_truth"] = str(pair.scores), str(pair.truth)
         row["image"] = str(images[pair.name]) if pair.name in images else None
     return rows
-
-
-@contextmanager
-def _warnings_as_notes() -> Iterator[list[str]]:
-    """Collect the warnings of the block as sentences for the reader of the result."""
-    notes: list[str] = []
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", UserWarning)
-        yield notes
-        notes += [str(item.message) for item in caught if item.category is UserWarning]
 
 
 def compare_with(

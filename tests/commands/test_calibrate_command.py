@@ -71,6 +71,20 @@ def test_options_reach_the_fit(maps, tmp_path):
     assert list(made.operating_points) == ["tpr 90%", "best f1"]
 
 
+def test_what_is_missing_is_a_note(maps, tmp_path, capsys):
+    folder, _ = maps
+    (tmp_path / "scores").mkdir()
+    for index in range(6):
+        name = f"scores/{index:02d}.npy"
+        (tmp_path / name).write_bytes((folder / name).read_bytes())
+    (tmp_path / "truth").symlink_to(folder / "truth")
+    assert run(tmp_path, tmp_path / "c.json", "--allow-missing") == 0
+    printed = capsys.readouterr()
+    assert "note: no operating point 'conformal fpr 5%': 6 images" in printed.out
+    assert "note: left out: 14 ground truth files" in printed.out
+    assert "Warning" not in printed.err
+
+
 def test_bad_maps_are_named(maps, tmp_path, capsys):
     (tmp_path / "scores").mkdir()
     (tmp_path / "truth").mkdir()

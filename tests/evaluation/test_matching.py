@@ -123,9 +123,10 @@ def test_both_sides_are_listed(make, tmp_path):
     assert all(name in text for name in ("b.npy", "c.npy", "d_labels.png"))
     matches = match_maps(*folders, allow_missing=True)
     assert list(pairs(matches, tmp_path)) == ["a"]
-    assert [note[:23] for note in matches.notes] == [
-        "left out: 2 score maps ",
-        "left out: 1 ground trut",
+    scores, truth = (str(folder) for folder in folders)
+    assert matches.notes == [
+        f"left out: 2 score maps without ground truth in {truth}: b, c",
+        f"left out: 1 ground truth files without a score map in {scores}: d",
     ]
 
 
