@@ -70,13 +70,16 @@ def print_table(rows: Rows, *, note: str = "") -> None:
     from rich.table import Table
 
     titles = columns(rows)
-    table = Table(title="Results (%)", caption=note or None)
+    table = Table(title="Results (%)")
     table.add_column("set")
     for title in titles.values():
         table.add_column(title, justify="right")
     for name, row in rows.items():
         table.add_row(name, *(_cell(row.get(metric)) for metric in titles))
-    Console().print(table)
+    console = Console()
+    console.print(table)
+    if note:
+        console.print(note, markup=False, highlight=False, soft_wrap=True)
 
 
 def _cell(value: float | None) -> str:

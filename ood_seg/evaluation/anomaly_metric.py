@@ -185,7 +185,13 @@ class AnomalyMetric(BaseMetric):
         self.results.clear()
 
     def _start_components(self) -> ComponentMetrics | None:
-        return None if self.components is None else ComponentMetrics(**self.components)
+        try:
+            return None if self.components is None else ComponentMetrics(**self.components)
+        except TypeError as error:
+            raise ValueError(
+                "components must be dict(threshold=t, track='anomaly'), as --cfg-options "
+                f"components.threshold=t; got {self.components!r} ({error})"
+            ) from error
 
     def _described(
         self,
@@ -203,11 +209,8 @@ class AnomalyMetric(BaseMetric):
         if self.writer is not None:
             for image in images:
                 self.writer.claim(image)
-        if values is None:
-            values = pixels.compute()
-            bounds = pixels.bounds() if self.mode_used == "streaming" else {}
-        else:
-            bounds = {}
+        bounds = pixels.bounds() if values is None and self.mode_used == "streaming" else {}
+        values = pixels.compute() if values is None else values
         print_log(
             f"Anomaly metrics{self._of_data_set()}: {len(images)} images, "
             f"{pixels.num_known} known, {pixels.num_anomalous} anomalous and "

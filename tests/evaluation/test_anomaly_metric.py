@@ -290,6 +290,8 @@ class TestModes:
             ({"protocol": "best"}, "available: pooled"),
             ({"protocol": "pebal", "mode": "streaming"}, "cannot stream"),
             ({"components": {"threshold": 0, "track": "road"}}, "no track 'road'"),
+            ({"components": ["threshold", 0]}, r"components\.threshold=t; got \['threshold', 0\]"),
+            ({"components": {"track": "anomaly"}}, "got {'track': 'anomaly'} .*'threshold'"),
         ],
     )
     def test_options(self, options, message):
