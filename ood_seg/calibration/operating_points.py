@@ -106,7 +106,12 @@ def count_false_alarms(
         threshold: pixels with `score >= threshold` are flagged.
         min_area: smaller components do not count.
         ignore_index: label of the pixels to leave out.
+
+    Raises:
+        ValueError: `min_area` is below 1.
     """
+    if min_area < 1:
+        raise ValueError(f"min_area, in pixels, must be at least 1; got {min_area}")
     components = match_components(
         scores >= np.float32(threshold),
         labels,
