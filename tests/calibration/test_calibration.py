@@ -149,7 +149,7 @@ def test_false_alarms_are_the_mean_over_images():
     assert with_false_alarms(calibration, maps, min_area=1).point().false_alarms_per_image == 1
     with pytest.raises(ValueError, match="at least one score map"):
         with_false_alarms(calibration, [])
-    with pytest.raises(ValueError, match="min_area.*at least 1; got 0"):
+    with pytest.raises(ValueError, match=r"min_area.*at least 1; got 0"):
         with_false_alarms(calibration, maps, min_area=0)
 
 
