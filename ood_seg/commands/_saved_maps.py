@@ -27,6 +27,18 @@ def add_map_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--method", help="name of the scores (default: that of their folder)")
     parser.add_argument("--data-set", help="name of the images (default: that of their folder)")
     reading = parser.add_argument_group("reading")
+    _add_value_arguments(reading)
+    _add_pairing_arguments(reading)
+    reading.add_argument(
+        "--workers",
+        type=int,
+        default=min(4, os.cpu_count() or 1),
+        help="threads that read and count (default: %(default)s)",
+    )
+
+
+def _add_value_arguments(reading: argparse._ArgumentGroup) -> None:
+    """What the numbers in the files mean."""
     labels = reading.add_mutually_exclusive_group()
     labels.add_argument(
         "--label-map",
@@ -52,6 +64,10 @@ def add_map_arguments(parser: argparse.ArgumentParser) -> None:
     reading.add_argument(
         "--negate", action="store_true", help="low scores mean anomalous, as for confidences"
     )
+
+
+def _add_pairing_arguments(reading: argparse._ArgumentGroup) -> None:
+    """Which files belong together."""
     reading.add_argument(
         "--strip",
         nargs="+",
@@ -69,12 +85,6 @@ def add_map_arguments(parser: argparse.ArgumentParser) -> None:
     )
     reading.add_argument(
         "--allow-missing", action="store_true", help="leave out what has no partner, and say so"
-    )
-    reading.add_argument(
-        "--workers",
-        type=int,
-        default=min(4, os.cpu_count() or 1),
-        help="threads that read and count (default: %(default)s)",
     )
 
 

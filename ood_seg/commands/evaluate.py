@@ -69,6 +69,11 @@ def _add_metric_arguments(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument("--level", type=float, default=0.95, help="of the intervals")
     group.add_argument("--seed", type=int, default=0, help="of resamples and of the division")
+    _add_part_arguments(group)
+
+
+def _add_part_arguments(group: argparse._ArgumentGroup) -> None:
+    """Components and calibration, and the images that their thresholds come from."""
     group.add_argument(
         "--components",
         default="anomaly",

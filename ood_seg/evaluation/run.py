@@ -111,13 +111,15 @@ def evaluate_maps(
             )
         content.update(_region_content(settings, pixels, parts, calibration, plan, regions))
         content["images"] = _rows(pairs, pixels, images or {})
-    auroc = content["metrics"]["auroc"]["value"]
-    found = summary.hints(merged, auroc)
-    # A protocol warns of some of these as well, in other words.
-    begun = {hint.split(":")[0].split(",")[0] for hint in found}
-    notes = [note for note in notes if not note.startswith(tuple(begun))]
-    content["notes"] = list(dict.fromkeys([*found, *notes]))
+    hints = summary.hints(merged, content["metrics"]["auroc"]["value"])
+    content["notes"] = _without_repeats(hints, notes)
     return Evaluation(content, pixels.histograms, calibration, pixels.reused)
+
+
+def _without_repeats(hints: list[str], notes: list[str]) -> list[str]:
+    """Both; a protocol warns of what some hints say as well, in other words."""
+    begun = tuple(hint.split(":")[0].split(",")[0] for hint in hints)
+    return list(dict.fromkeys([*hints, *(note for note in notes if not note.startswith(begun))]))
 
 
 def _stored_histograms(folder: Path | None, reader: MapReader) -> PartialResults:
