@@ -133,6 +133,7 @@ def test_bca_falls_back_where_one_image_holds_all_anomalies():
     assert np.isfinite(found.intervals["auroc"]).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", module.METHODS)
 def test_intervals_cover_the_value_of_the_population(method):
     rng = np.random.default_rng(0)
