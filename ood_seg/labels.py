@@ -6,7 +6,10 @@ void. Evaluation masks hold `KNOWN`, `ANOMALY` and `IGNORE`.
 
 from __future__ import annotations
 
-from torch import Tensor
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 OUTLIER = 254
 IGNORE = 255
