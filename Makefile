@@ -31,7 +31,7 @@ $(READY): constraints.txt pyproject.toml setup.py
 	@echo "Setting up .venv with $$($(PYTHON) --version); once, a few minutes"
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --disable-pip-version-check --no-input --progress-bar off \
-	  -c constraints.txt $(PIP_ARGS) -e '.[mmseg,dev]' \
+	  -c constraints.txt $(PIP_ARGS) -e '.[mmseg,export,openvino,serve,bags,dev]' \
 	  | awk '/^Collecting/ {print "  fetching " $$2; fflush()} /^Building|^Installing/ {print "  " $$1 " ..."; fflush()}'
 	@touch $@
 

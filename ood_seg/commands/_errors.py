@@ -10,6 +10,17 @@ from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 _FRAMEWORK = ("mmengine", "mmcv", "mmseg", "rich", "matplotlib", "PIL", "pycocotools", "scipy")
+# Import name -> extra of this package that brings it.
+_EXTRAS = {
+    "onnx": "export",
+    "onnxscript": "export",
+    "onnxruntime": "deploy",
+    "openvino": "openvino",
+    "fastapi": "serve",
+    "uvicorn": "serve",
+    "multipart": "serve",
+    "rosbags": "bags",
+}
 _WORKER_FRAME = re.compile(r'^\s*File "(?P<file>[^"]+)", line \d+', re.MULTILINE)
 
 
@@ -35,7 +46,10 @@ def expected_message(error: BaseException) -> str | None:
     """Return the message of an error that the user can mend, None for any other."""
     if isinstance(error, KeyboardInterrupt):
         return "interrupted"
-    if isinstance(error, ImportError) and (error.name or "").partition(".")[0] in _FRAMEWORK:
+    missing = (error.name or "").partition(".")[0] if isinstance(error, ImportError) else ""
+    if missing in _EXTRAS:
+        return f"{error}. This command needs it: pip install 'ood-seg[{_EXTRAS[missing]}]'"
+    if missing in _FRAMEWORK:
         return (
             f"{error}. This command needs mmsegmentation and its companions; `ood-seg check-env` "
             "says what is missing and gives the pip command"

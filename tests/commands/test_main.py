@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -130,3 +131,12 @@ def test_error_of_a_loader_worker_is_cut_out_of_its_traceback():
     assert _errors.expected_message(ValueError(text)) == expected
     foreign = text.replace(_errors.__file__, "/usr/lib/numpy/core.py")
     assert _errors.expected_message(ValueError(foreign)) is None
+
+
+def test_missing_optional_library_names_the_extra_that_brings_it():
+    message = _errors.expected_message(ImportError("No module named 'rosbags'", name="rosbags.x"))
+    assert "pip install 'ood-seg[bags]'" in message
+    text = (Path(__file__).parents[2] / "pyproject.toml").read_text()
+    for extra in set(_errors._EXTRAS.values()):
+        assert f"\n{extra} = [" in text
+    assert _errors.expected_message(ImportError("no", name="somebody_elses")) is None
