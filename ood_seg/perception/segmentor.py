@@ -2,26 +2,83 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ood_seg.perception.types import Palette, Prediction
+from ood_seg.perception.image_input import PICTURE_SUFFIXES
+from ood_seg.perception.judge import Judge
+from ood_seg.perception.regions import Region, parse_region
+from ood_seg.perception.result import AnomalyResult
+from ood_seg.perception.types import Failure, Frame, Palette, Prediction
+
+if TYPE_CHECKING:
+    from ood_seg.perception.temporal import TemporalFilter
+    from ood_seg.perception.tracking import InstanceTracker
 
 
 class Segmentor(ABC):
     """A network that gives labels and anomaly scores; subclasses say how.
 
-    Attributes:
+    ```
+    segmentor("street.jpg")  -> AnomalyResult
+    segmentor("drive.mp4")   -> iterator of AnomalyResult
+    images -> predict(images) -> Prediction -> temporal(frame, prediction, self.probability)
+           -> self.result(frame, prediction, latency) -> AnomalyResult -> tracker(result)
+    ```
+
+    Args:
         palette: names and colours of the known classes.
         score_name: name of its anomaly score, such as `Energy`.
         thresholds: score at each named operating point; empty without a calibration.
+        operating_point: name of one of them, or a number: the score from which pixels are
+            flagged. None: the first name, or none, and then no mask and no instances.
+        min_area: smaller groups of flagged pixels are no instances.
+        region: where pixels count, see `regions.parse_region`.
+
+    Attributes:
+        palette, score_name, thresholds: as given.
+        judge: turns predictions into results.
+
+    Raises:
+        ValueError: no operating point of that name, a threshold that is not finite, or a region
+            that cannot be understood.
     """
 
     palette: Palette
     score_name: str
     thresholds: dict[str, float]
+    judge: Judge
+
+    def __init__(
+        self,
+        palette: Palette,
+        score_name: str,
+        thresholds: Mapping[str, float],
+        *,
+        operating_point: str | float | None = None,
+        min_area: int = 50,
+        region: str | Sequence[str] | np.ndarray | Region | None = None,
+    ) -> None:
+        self.palette = palette
+        self.score_name = score_name
+        self.thresholds = dict(thresholds)
+        name, threshold = choose_threshold(operating_point, self.thresholds)
+        self.judge = Judge(threshold, name, min_area, parse_region(region, palette.classes))
+
+    @property
+    def operating_point(self) -> str | None:
+        """Name of the threshold in use; None for a bare number, and without one."""
+        return self.judge.operating_point
+
+    @property
+    def threshold(self) -> float | None:
+        """Score from which pixels are flagged; None: none are."""
+        return self.judge.threshold
 
     @abstractmethod
     def predict(self, images: Sequence[np.ndarray]) -> list[Prediction]:
@@ -30,3 +87,129 @@ class Segmentor(ABC):
         Raises:
             ValueError: an array is no such image, or a score is not finite.
         """
+
+    def probability(self, scores: np.ndarray) -> np.ndarray | None:
+        """Calibrated probabilities of scores, which a temporal filter has changed.
+
+        None where this model cannot say: without a calibration, or with one inside its graph.
+        """
+        return None
+
+    def result(
+        self, frame: Frame, prediction: Prediction, latency: Mapping[str, float] | None = None
+    ) -> AnomalyResult:
+        """What the judge says of a prediction; its errors name the frame."""
+        return self.judge(
+            frame,
+            prediction,
+            palette=self.palette,
+            score_name=self.score_name,
+            latency=dict(latency or {}),
+        )
+
+    def __call__(self, source: Any) -> AnomalyResult | Iterator[AnomalyResult]:
+        """Results of a source.
+
+        Args:
+            source: one image, as a path or an array `(H, W, 3)` uint8 BGR; or a list, folder,
+                glob, video, camera number or URL, see `sources.open_source`.
+
+        Returns:
+            One result for one image, else an iterator that reads as it goes (`stream`).
+
+        Raises:
+            ValueError: the image cannot be used.
+        """
+        results = self.stream(source)
+        if not _is_one_image(source):
+            return results
+        (result,) = results
+        return result
+
+    def stream(
+        self,
+        source: Any,
+        *,
+        batch_size: int = 1,
+        prefetch: int = 2,
+        temporal: TemporalFilter | None = None,
+        tracker: InstanceTracker | None = None,
+        on_failure: str | Callable[[Failure], Any] = "raise",
+    ) -> Iterator[AnomalyResult]:
+        """Results of the images of a source, in its order, as they come.
+
+        Args:
+            source: as for a call, or an iterable of frames.
+            batch_size: images predicted together, where sizes are equal.
+            prefetch: batches decoded ahead.
+            temporal: filters the scores of a video; reset first.
+            tracker: numbers the instances of a video; reset first.
+            on_failure: what becomes of an image that cannot be used: `raise` a ValueError, `skip`
+                it, or a function that is told; the latter two go on.
+
+        Raises:
+            ValueError: another `on_failure`, or as that says.
+        """
+        if on_failure not in ("raise", "skip") and not callable(on_failure):
+            raise ValueError(
+                f"on_failure: expected 'raise', 'skip' or a function, got {on_failure!r}"
+            )
+        for stage in (temporal, tracker):
+            if stage is not None:
+                stage.reset()
+        options = {"batch_size": batch_size, "prefetch": prefetch}
+        return self._stream(source, on_failure, temporal=temporal, tracker=tracker, **options)
+
+    def _stream(self, source: Any, on_failure: Any, **options: Any) -> Iterator[AnomalyResult]:
+        from ood_seg.perception.sources import open_source
+        from ood_seg.perception.stream import analyse
+
+        for outcome in analyse(self, open_source(source), **options):
+            if isinstance(outcome, AnomalyResult):
+                yield outcome
+            elif on_failure == "raise":
+                raise ValueError(f"{outcome.name}: {outcome.message}")
+            elif callable(on_failure):
+                on_failure(outcome)
+
+
+def choose_threshold(
+    operating_point: str | float | None, thresholds: Mapping[str, float]
+) -> tuple[str | None, float | None]:
+    """Name and value of the threshold; name None for a bare number, both None for none.
+
+    Args:
+        operating_point: name, number or None, as for `Segmentor`; text that is a number counts as
+            one.
+        thresholds: by name.
+
+    Raises:
+        ValueError: no such name (those that exist are listed), or a number that is not finite.
+    """
+    if operating_point is None:
+        name = next(iter(thresholds), None)
+        return name, (None if name is None else float(thresholds[name]))
+    if operating_point in thresholds:
+        return operating_point, float(thresholds[operating_point])
+    try:
+        threshold = float(operating_point)
+    except ValueError:
+        known = ", ".join(map(repr, thresholds))
+        raise ValueError(
+            f"no operating point {operating_point!r} in this calibration; it has {known}"
+            if known
+            else f"operating point {operating_point!r} needs a calibration file; without one give "
+            "a number, the score from which pixels are flagged"
+        ) from None
+    if not math.isfinite(threshold):
+        raise ValueError(f"operating point: expected a finite score, got {operating_point}")
+    return None, threshold
+
+
+def _is_one_image(source: Any) -> bool:
+    if isinstance(source, np.ndarray):
+        return True
+    if not isinstance(source, (str, Path)) or Path(source).suffix.lower() not in PICTURE_SUFFIXES:
+        return False
+    many = "://" in str(source) or not {"*", "?", "["}.isdisjoint(str(source))
+    return Path(source).is_file() if many else not Path(source).is_dir()

@@ -1,0 +1,107 @@
+"""Connected groups of flagged pixels, measured; no Python loop over pixels."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from ood_seg.perception.types import Instance
+
+
+def find_instances(
+    mask: np.ndarray,
+    scores: np.ndarray,
+    probability: np.ndarray | None = None,
+    *,
+    min_area: int = 1,
+) -> tuple[Instance, ...]:
+    """The 8-connected components of a mask, highest mean score first.
+
+    Components of equal mean score come in the order of their boxes, from the top, then from the
+    left. The contour is the outer one, through the centres of the border pixels.
+
+    Args:
+        mask: `(H, W)`, booleans or numbers; other than 0 where a pixel is flagged.
+        scores: `(H, W)` anomaly scores.
+        probability: `(H, W)` probabilities of an anomaly.
+        min_area: components of fewer pixels are left out.
+
+    Raises:
+        ValueError: another shape, or `min_area` below 1.
+    """
+    mask = np.asarray(mask) != 0
+    _check(mask, {"scores": scores, "probability": probability}, min_area)
+    count, components, stats, _ = cv2.connectedComponentsWithStats(
+        mask.astype(np.uint8), connectivity=8, ltype=cv2.CV_32S
+    )
+    large = stats[:, cv2.CC_STAT_AREA] >= min_area
+    large[0] = False  # the background
+    numbers = np.flatnonzero(large)
+    if not numbers.size:
+        return ()
+    rank = np.full(count, -1, np.int32)
+    rank[numbers] = np.arange(numbers.size)
+    ranks = rank[components]
+    pixels = np.flatnonzero(ranks.reshape(-1) >= 0)
+    groups = ranks.reshape(-1)[pixels]
+    values = scores.reshape(-1)[pixels].astype(np.float64)
+    means = _means(groups, values)
+    highest = _maxima(groups, values)
+    chances = None
+    if probability is not None:
+        chances = _means(groups, probability.reshape(-1)[pixels].astype(np.float64))
+    contours = _contours(ranks, numbers.size)
+    columns = (cv2.CC_STAT_LEFT, cv2.CC_STAT_TOP, cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT)
+    boxes = stats[numbers][:, columns]
+    order = np.lexsort((boxes[:, 0], boxes[:, 1], -means))
+    return tuple(
+        Instance(
+            box=tuple(boxes[k].tolist()),
+            area=int(stats[numbers[k], cv2.CC_STAT_AREA]),
+            mean_score=float(means[k]),
+            max_score=float(highest[k]),
+            probability=None if chances is None else float(chances[k]),
+            contour=contours[k],
+        )
+        for k in order
+    )
+
+
+def _means(groups: np.ndarray, values: np.ndarray) -> np.ndarray:
+    return np.bincount(groups, values) / np.bincount(groups)
+
+
+def _maxima(groups: np.ndarray, values: np.ndarray) -> np.ndarray:
+    # Row by row the pixels of a component form runs; the maxima of the runs are far fewer.
+    starts = np.flatnonzero(np.diff(groups, prepend=-1))
+    peaks, owners = np.maximum.reduceat(values, starts), groups[starts]
+    order = np.argsort(owners, kind="stable")
+    firsts = np.flatnonzero(np.diff(owners[order], prepend=-1))
+    return np.maximum.reduceat(peaks[order], firsts)
+
+
+def _contours(ranks: np.ndarray, count: int) -> list[np.ndarray]:
+    """The outer contour of each component, `(K, 2)` int32."""
+    # Two levels, not only the outermost: a component may lie in the hole of another one.
+    found, hierarchy = cv2.findContours(
+        (ranks >= 0).astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE
+    )[-2:]
+    parents = np.asarray(hierarchy).reshape(-1, 4)[:, 3]
+    contours: list[np.ndarray] = [np.empty((0, 2), np.int32)] * count
+    for contour, parent in zip(found, parents, strict=True):
+        if parent < 0:
+            points = np.asarray(contour, np.int32).reshape(-1, 2)
+            contours[ranks[points[0, 1], points[0, 0]]] = points
+    return contours
+
+
+def _check(mask: np.ndarray, maps: dict[str, np.ndarray | None], min_area: int) -> None:
+    if mask.ndim != 2:
+        raise ValueError(f"mask: expected (H, W), got shape {mask.shape}")
+    for name, values in maps.items():
+        if values is not None and values.shape != mask.shape:
+            raise ValueError(
+                f"{name}: expected the shape of the mask {mask.shape}, got {values.shape}"
+            )
+    if min_area < 1:
+        raise ValueError(f"min_area, in pixels, must be at least 1; got {min_area}")

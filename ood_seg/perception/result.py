@@ -1,0 +1,175 @@
+"""`AnomalyResult`: all that is known of one image, and its files."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ood_seg.perception.overlay import overlay
+from ood_seg.perception.types import Instance, Palette
+from ood_seg.perception.whole_files import write_bytes, write_picture
+
+SCHEMA = "ood_seg.result/1"
+
+
+@dataclass(frozen=True, eq=False)
+class AnomalyResult:
+    """Labels, scores, decision and unknown objects of one image.
+
+    Attributes:
+        name: as `Frame.name`.
+        index: position in the source.
+        stamp: seconds, as `Frame.stamp`.
+        image: `(H, W, 3)` uint8 BGR.
+        labels: `(H, W)` uint8, the most likely known class.
+        anomaly: `(H, W)` float32 score, higher means more anomalous.
+        probability: `(H, W)` float32 of an anomaly; None without a calibration.
+        mask: `(H, W)` uint8, 1 where a pixel is flagged; None without a threshold.
+        instances: groups of flagged pixels of at least the minimum area, highest mean score
+            first; with a tracker what it makes of them, see `tracking`.
+        threshold: on the score; None without an operating point.
+        operating_point: name of the threshold; None for a bare number.
+        region: boolean `(H, W)`, inside the region of interest; None for the whole image.
+        palette: names and colours of the known classes.
+        score_name: name of the score.
+        latency: seconds by stage.
+    """
+
+    name: str
+    index: int
+    stamp: float | None
+    image: np.ndarray = field(repr=False)
+    labels: np.ndarray = field(repr=False)
+    anomaly: np.ndarray = field(repr=False)
+    probability: np.ndarray | None = field(repr=False)
+    mask: np.ndarray | None = field(repr=False)
+    instances: tuple[Instance, ...] = field(repr=False)
+    threshold: float | None
+    operating_point: str | None
+    region: np.ndarray | None = field(repr=False)
+    palette: Palette = field(repr=False)
+    score_name: str
+    latency: dict[str, float]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything but the maps, as JSON values; schema `ood_seg.result/1`.
+
+        `flagged_share` and `max_score` are of the pixels inside the region, None where there are
+        none; `flagged_share` is None without a threshold. Boxes are left, top, width, height.
+        """
+        inside = ... if self.region is None else self.region
+        scores = self.anomaly[inside]
+        flagged = None if self.mask is None or not scores.size else float(self.mask[inside].mean())
+        return {
+            "schema": SCHEMA,
+            "name": self.name,
+            "index": self.index,
+            "stamp": self.stamp,
+            "size": list(self.anomaly.shape),
+            "score": self.score_name,
+            "operating_point": self.operating_point,
+            "threshold": self.threshold,
+            "flagged_share": flagged,
+            "max_score": float(scores.max()) if scores.size else None,
+            "instances": [_instance_values(instance) for instance in self.instances],
+            "latency": dict(self.latency),
+        }
+
+    def plot(self, path: str | Path | None = None, **options: Any) -> np.ndarray:
+        """The picture of `overlay`, which takes the options; with a path also written there.
+
+        Returns:
+            `(H, W, 3)` uint8 BGR.
+        """
+        picture = overlay(self, **options)
+        if path is not None:
+            write_picture(Path(path), picture)
+        return picture
+
+    def save(self, folder: str | Path, kinds: Sequence[str] = ("overlay", "json")) -> list[Path]:
+        """Write files that are called after the image; each appears complete or not at all.
+
+        Args:
+            folder: the name's own folders are made below it.
+            kinds: any of
+
+                overlay      NAME_overlay.png: image, heat map, mask edges, boxes
+                anomaly      NAME_anomaly.png: figure of image, labels and heat map (matplotlib)
+                labels       NAME_labels.png: number of the class, 8 bit
+                scores       NAME_scores.npy: float32
+                probability  NAME_probability.npy: float32
+                mask         NAME_mask.png: 255 where flagged, else 0
+                json         NAME.json: `to_dict`
+
+        Returns:
+            The files, in the order of `kinds`.
+
+        Raises:
+            ValueError: an unknown kind; or `mask` without a threshold, `probability` without a
+                calibration. Nothing is written then.
+        """
+        for kind in kinds:
+            if kind not in _WRITERS:
+                raise ValueError(f"kinds: there is no {kind!r}; known are {', '.join(_WRITERS)}")
+            if kind in _NEEDS and getattr(self, kind) is None:
+                raise ValueError(f"{self.name}: no {kind} to save; {_NEEDS[kind]}")
+        return [self._write(Path(folder), kind) for kind in kinds]
+
+    def _write(self, folder: Path, kind: str) -> Path:
+        suffix, write = _WRITERS[kind]
+        path = folder / f"{self.name}{suffix}"
+        write(self, path)
+        return path
+
+
+def _instance_values(instance: Instance) -> dict[str, Any]:
+    names = ("area", "mean_score", "max_score", "probability", "track")
+    values = {name: getattr(instance, name) for name in names}
+    return {"box": list(instance.box), "contour": instance.contour.tolist(), **values}
+
+
+def _save_array(path: Path, values: np.ndarray) -> None:
+    content = io.BytesIO()
+    np.save(content, values)
+    write_bytes(path, content.getvalue())
+
+
+def _save_json(result: AnomalyResult, path: Path) -> None:
+    write_bytes(path, (json.dumps(result.to_dict(), allow_nan=False) + "\n").encode())
+
+
+def _save_figure(result: AnomalyResult, path: Path) -> None:
+    from ood_seg.visualization import prediction_figure, save_figure
+
+    figure = prediction_figure(
+        result.image[..., ::-1],
+        result.labels,
+        result.anomaly,
+        classes=result.palette.classes,
+        palette=result.palette.colours,
+    )
+    save_figure(figure, path)
+
+
+_NEEDS = {
+    "mask": "give an operating point or a threshold",
+    "probability": "give a calibration",
+}
+_WRITERS: dict[str, tuple[str, Callable[[AnomalyResult, Path], Any]]] = {
+    "overlay": ("_overlay.png", lambda result, path: result.plot(path)),
+    "anomaly": ("_anomaly.png", _save_figure),
+    "labels": ("_labels.png", lambda result, path: write_picture(path, result.labels)),
+    "scores": ("_scores.npy", lambda result, path: _save_array(path, result.anomaly)),
+    "probability": (
+        "_probability.npy",
+        lambda result, path: _save_array(path, result.probability),
+    ),
+    "mask": ("_mask.png", lambda result, path: write_picture(path, result.mask * np.uint8(255))),
+    "json": (".json", _save_json),
+}
