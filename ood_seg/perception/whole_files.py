@@ -2,46 +2,35 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import socket
-from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
 
 import cv2
 import numpy as np
 
 
-def unfinished_path(path: Path) -> Path:
-    """A hidden name beside `path`, of this process alone and with the same suffix."""
-    return path.with_name(f".{path.stem}.{socket.gethostname()}.{os.getpid()}.part{path.suffix}")
-
-
-@contextlib.contextmanager
-def whole_file(path: Path) -> Iterator[BinaryIO]:
-    """Open a file that takes its place only when the block has ended without an error.
-
-    Processes that write the same file do not disturb each other: the last one to end wins.
-    """
+def write_bytes(path: Path, content: bytes) -> Path:
+    """Write a file under another name first, then move it into its place."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = unfinished_path(path)
+    unfinished = path.with_name(f".{path.name}.part")
     try:
-        with unfinished.open("wb") as stream:
-            yield stream
+        unfinished.write_bytes(content)
         os.replace(unfinished, path)
     finally:
         unfinished.unlink(missing_ok=True)
+    return path
 
 
-def save_array(path: Path, values: np.ndarray) -> None:
-    """Write a `.npy` file of float32 values."""
-    with whole_file(path) as stream:
-        np.save(stream, values.astype(np.float32, copy=False))
+def write_picture(path: Path, picture: np.ndarray) -> Path:
+    """Write `(H, W)` or `(H, W, 3)` BGR, uint8, in the format that the suffix names.
 
-
-def save_picture(path: Path, picture: np.ndarray) -> None:
-    """Write a PNG: `(H, W)` uint8 or uint16, or `(H, W, 3)` uint8 BGR."""
-    encoded = cv2.imencode(".png", picture)[1]
-    with whole_file(path) as stream:
-        stream.write(encoded.data)
+    Raises:
+        ValueError: OpenCV writes no such format.
+    """
+    try:
+        encoded = cv2.imencode(path.suffix, picture)[1]
+    except cv2.error as error:
+        raise ValueError(
+            f"{path}: pictures cannot be written as {path.suffix!r}; use .png or .jpg"
+        ) from error
+    return write_bytes(path, encoded.tobytes())
