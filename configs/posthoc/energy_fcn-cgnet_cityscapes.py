@@ -3,7 +3,9 @@
 _base_ = [
     "../_base_/models/cgnet_cityscapes.py",
     "../_base_/datasets/evaluation_1024x512.py",
+    "../_base_/datasets/fit_cityscapes_camvid_1024x512.py",
     "../_base_/default_runtime.py",
 ]
 load_from = "{{$OOD_SEG_DATA:data}}/weights/cgnet_m3n21_cityscapes_train_mmseg.pth"
+statistics = "work_dirs/cgnet.stats"  # of `ood-seg fit`, for the scores that need them
 model = dict(energy_head=dict(score=dict(type="Energy", temperature=1.0)))

@@ -3,7 +3,9 @@
 _base_ = [
     "../_base_/models/erfnet_cityscapes.py",
     "../_base_/datasets/evaluation_1024x512.py",
+    "../_base_/datasets/fit_cityscapes_camvid_1024x512.py",
     "../_base_/default_runtime.py",
 ]
 load_from = "{{$OOD_SEG_DATA:data}}/weights/erfnet_cityscapes_mmseg.pth"
+statistics = "work_dirs/erfnet.stats"  # of `ood-seg fit`, for the scores that need them
 model = dict(energy_head=dict(score=dict(type="Energy", temperature=1.0)))

@@ -1,0 +1,136 @@
+"""Scores that need more than logits, in an `OODEncoderDecoder`.
+
+images -> network_of(model) -> small logits, activations -> score -> small score map
+       -> image_maps: to the size of the network's input, padding off, flipped back, image's size
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mmengine.model import BaseModel
+from mmseg.models.utils import resize
+from mmseg.structures import SegDataSample
+from torch import Tensor, nn
+
+from ood_seg.detectors import Network, Outputs
+
+NEEDS = ("logits", "outputs", "network")
+
+
+def needs_of(score: nn.Module) -> str:
+    """What a score is called with; see `ood_seg.detectors.base`.
+
+    Raises:
+        ValueError: its attribute `needs` has another value.
+    """
+    needs = getattr(score, "needs", "logits")
+    if needs not in NEEDS:
+        raise ValueError(f"{type(score).__name__}.needs must be one of {NEEDS}, got {needs!r}")
+    return needs
+
+
+def network_of(model: BaseModel) -> Network:
+    """An encoder-decoder as the detectors see it: prepared images to small logits.
+
+    The classifier is mmseg's `conv_seg`, or the layer that the decode head names in its attribute
+    `classifier_name`; a head without either has no layer `penultimate`.
+
+    Args:
+        model: an `OODEncoderDecoder`.
+    """
+    classifier = getattr(model.decode_head, "classifier_name", "conv_seg")
+    has_classifier = isinstance(getattr(model.decode_head, classifier, None), nn.Module)
+    std = getattr(model.data_preprocessor, "std", None)
+    return Network(
+        model,
+        model._forward,
+        classifier=f"decode_head.{classifier}" if has_classifier else None,
+        num_classes=model.energy_head.num_classes,
+        input_std=None if std is None else std.flatten().cpu(),
+        align_corners=model.align_corners,
+    )
+
+
+def require_whole_images(model: BaseModel) -> None:
+    """Refuse sliding windows, whose logits are averaged before a score can be taken.
+
+    Raises:
+        ValueError: the model predicts in windows.
+    """
+    mode = (model.test_cfg or {}).get("mode", "whole")
+    if mode != "whole":
+        raise ValueError(
+            f"{type(model.energy_head.score).__name__} sees the whole network, so it cannot be "
+            f"averaged over sliding windows (test_cfg.mode is {mode!r}); set "
+            "model.test_cfg.mode='whole', or use a score of the logits alone"
+        )
+
+
+def network_scores(
+    score: nn.Module, network: Network, images: Tensor, outputs: Outputs | None = None
+) -> tuple[Tensor, Tensor]:
+    """Small logits `(N, C, h, w)` and scores `(N, h', w')` of prepared images.
+
+    Args:
+        score: one that needs `outputs` or `network`.
+        network: the model.
+        images: `(N, 3, H, W)`, prepared.
+        outputs: of a forward pass that recorded at least the layers of the score; None: it is
+            run here.
+    """
+    if needs_of(score) == "network":
+        return score(network, images)
+    if outputs is None:
+        outputs = network(images, score.layers)
+    return outputs.logits, score(outputs, network)
+
+
+def image_maps(
+    scores: Tensor,
+    input_size: Sequence[int],
+    samples: Sequence[SegDataSample] | None,
+    *,
+    align_corners: bool,
+) -> list[Tensor]:
+    """Score maps of the images, interpolated as mmseg does it with logits.
+
+    Args:
+        scores: `(N, h, w)` at the network's own resolution.
+        input_size: height and width of the prepared images.
+        samples: say how each was padded and flipped, and its size; None: not at all.
+        align_corners: of the interpolation.
+
+    Returns:
+        `(1, H, W)` for each image, at its own size.
+    """
+    maps = resize(
+        scores.unsqueeze(1),
+        size=tuple(input_size),
+        mode="bilinear",
+        align_corners=align_corners,
+        warning=False,
+    )
+    if samples is None:
+        return list(maps)
+    return [
+        _at_image_size(one[None], sample.metainfo, align_corners)
+        for one, sample in zip(maps, samples, strict=True)
+    ]
+
+
+def _at_image_size(score_map: Tensor, meta: dict, align_corners: bool) -> Tensor:
+    """One map `(1, 1, H, W)` without padding, flipped back, at the image's size `(1, H, W)`."""
+    left, right, top, bottom = meta.get("img_padding_size", meta.get("padding_size", (0, 0, 0, 0)))
+    height, width = score_map.shape[-2:]
+    score_map = score_map[..., top : height - bottom, left : width - right]
+    if meta.get("flip"):
+        axis = {"horizontal": -1, "vertical": -2}[meta["flip_direction"]]
+        score_map = score_map.flip(dims=(axis,))
+    return resize(
+        score_map,
+        size=tuple(meta["ori_shape"][:2]),
+        mode="bilinear",
+        align_corners=align_corners,
+        warning=False,
+    )[0]
