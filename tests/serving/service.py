@@ -1,0 +1,67 @@
+"""A small model for the tests of the service, and a server that runs it."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+
+import cv2
+import numpy as np
+
+from ood_seg.perception.segmentor import Segmentor
+from ood_seg.perception.types import Palette, Prediction
+
+THRESHOLDS = {"fpr 5%": 100.5, "tpr 95%": 50.5}
+
+
+class Brightness(Segmentor):
+    """The score of a pixel is its red value, the label whether it is bluish."""
+
+    def __init__(self, *, thresholds=THRESHOLDS, seconds=0.0, **options):
+        palette = Palette(("grey", "blue"), ((90, 90, 90), (0, 0, 255)))
+        super().__init__(palette, "Brightness", thresholds, **options)
+        self.seconds = seconds
+        self.batches = []
+
+    def predict(self, images):
+        self.batches.append(len(images))
+        time.sleep(self.seconds)
+        if any(one.shape[:2] == (13, 13) for one in images):
+            raise ValueError("13x13 images are beyond this model")
+        return [
+            Prediction((one[..., 0] > one[..., 1]).astype(np.uint8), one[..., 2].astype(np.float32))
+            for one in images
+        ]
+
+
+def scene(objects, size=(60, 90)) -> np.ndarray:
+    """A dark picture with red rectangles `(left, top, width, height, red)`."""
+    image = np.full((*size, 3), 20, np.uint8)
+    image[: size[0] // 2, :, 0] = 60
+    for left, top, width, height, red in objects:
+        image[top : top + height, left : left + width] = (0, 0, red)
+    return image
+
+
+def png(image: np.ndarray) -> bytes:
+    return cv2.imencode(".png", image)[1].tobytes()
+
+
+@contextlib.contextmanager
+def running(app):
+    """The address of a server that runs the app in a thread."""
+    import uvicorn
+
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        deadline = time.monotonic() + 30
+        while not server.started:
+            assert time.monotonic() < deadline, "the server did not start"
+            time.sleep(0.01)
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join(30)

@@ -1,0 +1,224 @@
+"""The HTTP service: answers, refusals, and many clients at once."""
+
+from __future__ import annotations
+
+import io
+import socket
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+pytest.importorskip("fastapi", reason="the extra `serve` is not installed")
+httpx = pytest.importorskip("httpx", reason="httpx is not installed")
+
+from fastapi.testclient import TestClient  # noqa: E402
+from service import THRESHOLDS, Brightness, png, running, scene  # noqa: E402
+
+from ood_seg.serving.app import Limits, create_app  # noqa: E402
+
+OBJECTS = [(10, 20, 12, 8, 120), (40, 30, 9, 9, 80), (70, 5, 3, 3, 200)]
+
+
+@pytest.fixture
+def client():
+    with TestClient(create_app(Brightness(), name="tiny")) as client:
+        yield client
+
+
+def test_json_holds_the_objects_at_the_default_operating_point(client):
+    answer = client.post("/predict", content=png(scene(OBJECTS)))
+    assert answer.status_code == 200
+    result = answer.json()
+    assert result["schema"] == "ood_seg.result/1"
+    assert (result["size"], result["score"]) == ([60, 90], "Brightness")
+    assert (result["operating_point"], result["threshold"]) == ("fpr 5%", 100.5)
+    assert [one["box"] for one in result["instances"]] == [[10, 20, 12, 8]]  # 3x3 is too small
+    assert result["instances"][0]["mean_score"] == 120
+    assert result["flagged_share"] == pytest.approx((96 + 9) / 5400)
+    assert result["latency"]["model"] > 0
+
+
+def test_threshold_and_smallest_object_of_a_request(client):
+    options = {"threshold": 50, "min_area": 9}
+    result = client.post("/predict", content=png(scene(OBJECTS)), params=options).json()
+    boxes = sorted(one["box"] for one in result["instances"])
+    assert boxes == [[10, 20, 12, 8], [40, 30, 9, 9], [70, 5, 3, 3]]
+    assert (result["operating_point"], result["threshold"]) == (None, 50)
+    # and the next one has the service's own again
+    result = client.post("/predict", content=png(scene(OBJECTS))).json()
+    assert result["threshold"] == 100.5
+
+
+def test_a_form_gives_the_same_as_the_bare_body(client):
+    body = png(scene(OBJECTS))
+    bare = client.post("/predict", content=body).json()
+    form = client.post("/predict", files={"image": ("a.png", body, "image/png")}).json()
+    assert form["instances"] == bare["instances"]
+    wrong = client.post("/predict", files={"picture": ("a.png", body, "image/png")})
+    assert wrong.status_code == 422
+    assert "form field 'image', got picture" in wrong.json()["detail"]
+
+
+def test_pictures_and_scores(client):
+    image = scene(OBJECTS)
+
+    def get(kind, **options):
+        return client.post("/predict", content=png(image), params={"format": kind, **options})
+
+    np.testing.assert_array_equal(np.load(io.BytesIO(get("scores").content)), image[..., 2])
+    labels = cv2.imdecode(np.frombuffer(get("labels").content, np.uint8), cv2.IMREAD_UNCHANGED)
+    np.testing.assert_array_equal(labels, image[..., 0] > image[..., 1])
+    mask = cv2.imdecode(np.frombuffer(get("mask").content, np.uint8), cv2.IMREAD_UNCHANGED)
+    np.testing.assert_array_equal(mask, np.where(image[..., 2] >= 100.5, 255, 0))
+    overlay = get("overlay")
+    assert overlay.headers["content-type"] == "image/png"
+    assert cv2.imdecode(np.frombuffer(overlay.content, np.uint8), 1).shape == image.shape
+    assert get("pdf").status_code == 422
+
+
+def test_a_mask_needs_a_threshold():
+    with TestClient(create_app(Brightness(thresholds={}))) as client:
+        body = png(scene(OBJECTS))
+        answer = client.post("/predict", content=body, params={"format": "mask"})
+        assert answer.status_code == 409
+        assert "threshold=NUMBER" in answer.json()["detail"]
+        options = {"format": "mask", "threshold": 90}
+        assert client.post("/predict", content=body, params=options).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b"", "the file is empty"),
+        (b"<html>no picture</html>", "the body"),
+        (png(scene(OBJECTS))[:200], "the body"),
+        (cv2.imencode(".jpg", scene(OBJECTS))[1].tobytes()[:-200], "truncated"),
+    ],
+)
+def test_what_is_no_image_is_refused(client, body, message):
+    answer = client.post("/predict", content=body)
+    assert answer.status_code == 422
+    assert message in answer.json()["detail"]
+
+
+def test_settings_of_a_request_are_checked(client):
+    body = png(scene(OBJECTS))
+    for bad in ({"threshold": "nan"}, {"threshold": "warm"}, {"min_area": 0}):
+        assert client.post("/predict", content=body, params=bad).status_code == 422, bad
+
+
+def test_large_bodies_and_large_images_are_refused_before_they_are_decoded():
+    limits = Limits(max_bytes=20_000, max_pixels=5000)
+    with TestClient(create_app(Brightness(), limits=limits)) as client:
+        answer = client.post("/predict", content=bytes(20_001))
+        assert answer.status_code == 413
+        assert "20000 bytes" in answer.json()["detail"]
+        # Without a length in the header it is stopped while it arrives.
+        answer = client.post("/predict", content=(bytes(1000) for _ in range(100)))
+        assert answer.status_code == 413
+        form = {"image": ("a.png", bytes(30_000), "image/png")}
+        assert client.post("/predict", files=form).status_code == 413
+        answer = client.post("/predict", content=png(scene([], (71, 71))))
+        assert answer.status_code == 422
+        assert "71x71 pixels are more than the allowed 5000" in answer.json()["detail"]
+        assert client.post("/predict", content=png(scene([], (70, 70)))).status_code == 200
+
+
+def test_a_failure_of_the_model_is_told_and_the_service_goes_on(client):
+    answer = client.post("/predict", content=png(scene([], (13, 13))))
+    assert answer.status_code == 500
+    assert "13x13 images are beyond this model" in answer.json()["detail"]
+    assert client.get("/health").json()["status"] == "ok"
+    assert client.post("/predict", content=png(scene(OBJECTS))).status_code == 200
+
+
+def test_facts_health_and_metrics(client):
+    facts = client.get("/model").json()
+    assert facts["classes"] == ["grey", "blue"]
+    assert facts["colours"] == [[90, 90, 90], [0, 0, 255]]
+    assert facts["thresholds"] == THRESHOLDS
+    assert (facts["operating_point"], facts["threshold"]) == ("fpr 5%", 100.5)
+    assert (facts["min_area"], facts["model"], facts["score"]) == (50, "tiny", "Brightness")
+    client.post("/predict", content=png(scene(OBJECTS)))
+    client.post("/predict", content=b"x")
+    text = client.get("/metrics").text
+    assert 'ood_seg_requests_total{status="200"} 1' in text
+    assert 'ood_seg_requests_total{status="422"} 1' in text
+    assert "ood_seg_images_total 1" in text
+
+
+def test_a_request_that_takes_too_long_is_given_up():
+    slow = Brightness(seconds=0.5)
+    with TestClient(create_app(slow, limits=Limits(timeout=0.05))) as client:
+        answer = client.post("/predict", content=png(scene(OBJECTS)))
+        assert answer.status_code == 504
+        assert "0.05 s" in answer.json()["detail"]
+
+
+def test_sixteen_clients_lose_nothing():
+    model = Brightness(seconds=0.002)
+    lock, answers, refused = threading.Lock(), [], []
+
+    def one_client(number: int, address: str) -> None:
+        with httpx.Client(base_url=address, timeout=60) as http:
+            for turn in range(8):
+                left, red = 5 + number * 4, 110 + turn
+                body = png(scene([(left, 20, 10, 10, red)], (60, 90 + 2 * (number % 2))))
+                while True:
+                    answer = http.post("/predict", content=body)
+                    if answer.status_code != 429:
+                        break
+                    assert answer.headers["Retry-After"] == "1"
+                    with lock:
+                        refused.append(number)
+                    time.sleep(0.01)
+                result = answer.json()
+                with lock:
+                    answers.append((number, turn))
+                assert [one["box"] for one in result["instances"]] == [[left, 20, 10, 10]]
+                assert result["max_score"] == red
+
+    limits = Limits(max_queue=4, max_batch=4)
+    with running(create_app(model, limits=limits)) as address:
+        with ThreadPoolExecutor(16) as pool:
+            list(pool.map(lambda number: one_client(number, address), range(16)))
+        text = httpx.get(f"{address}/metrics").text
+    assert sorted(answers) == [(number, turn) for number in range(16) for turn in range(8)]
+    assert sum(model.batches) == 128
+    assert 'ood_seg_requests_total{status="200"} 128' in text
+    assert ("429" in text) == bool(refused)
+
+
+def test_more_than_the_queue_holds_is_answered_with_429():
+    model = Brightness(seconds=0.3)
+    limits = Limits(max_queue=1, max_batch=1)
+    with running(create_app(model, limits=limits)) as address, ThreadPoolExecutor(8) as pool:
+        body = png(scene(OBJECTS))
+
+        def ask(_):
+            return httpx.post(f"{address}/predict", content=body, timeout=60).status_code
+
+        statuses = list(pool.map(ask, range(8)))
+    assert set(statuses) == {200, 429}
+    assert statuses.count(200) == sum(model.batches)
+
+
+def test_a_client_that_leaves_harms_nobody():
+    model = Brightness(seconds=0.1)
+    body = png(scene(OBJECTS))
+    with running(create_app(model)) as address:
+        host, port = address.removeprefix("http://").split(":")
+        head = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
+        for sent in (body[:50], body):
+            with socket.create_connection((host, int(port))) as connection:
+                connection.sendall(head.encode() + sent)
+        answer = httpx.post(f"{address}/predict", content=body, timeout=60)
+        assert answer.status_code == 200
+        assert httpx.get(f"{address}/health").status_code == 200
