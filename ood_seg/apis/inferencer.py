@@ -1,8 +1,9 @@
-"""A trained model as a function from an image to labels and an anomaly map."""
+"""A trained model as a `Segmentor`: labels and anomaly scores from any config of this package."""
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,16 +26,22 @@ from ood_seg.apis.checkpoints import (
 from ood_seg.apis.classes import class_names_and_colours
 from ood_seg.apis.pipelines import split_test_pipeline
 from ood_seg.calibration import Calibration
-from ood_seg.labels import ANOMALY, KNOWN
+from ood_seg.perception.image_input import checked_image
+from ood_seg.perception.regions import Region
+from ood_seg.perception.segmentor import Segmentor
+from ood_seg.perception.types import Palette, Prediction
+from ood_seg.smoothing import GaussianSmoothing
 
 
-class AnomalyInferencer:
-    """Labels and anomaly scores of single images, from any config of this package.
+class AnomalyInferencer(Segmentor):
+    """Labels, anomaly scores and unknown objects of images, from any config of this package.
 
     ```
-    image or path -> the config's test pipeline -> model -> labels (H,W), anomaly (H,W)
-                             anomaly -> calibration, if any -> probability (H,W), mask (H,W)
+    images of one size -> the config's test pipeline -> model -> labels (H,W), anomaly (H,W)
+                              anomaly -> calibration, if any -> probability (H,W)
     ```
+
+    Pictures, folders and videos come in, and results go out, as with any `Segmentor`.
 
     Args:
         model: a config, its path, or the name of a shipped one. A config file is Python code
@@ -43,20 +50,23 @@ class AnomalyInferencer:
         device: `cuda`, `cuda:1`, `cpu`, ...; by default `cuda` where there is one, else `cpu`.
         calibration: a calibration of this model's score, or its file. A warning tells where it
             was made with another checkpoint.
-        operating_point: name of the calibration's point at which pixels are flagged; by default
-            its first one.
+        operating_point: name of the calibration's point at which pixels are flagged, by default
+            its first one; or a number, the score from which they are.
+        min_area: smaller groups of flagged pixels are no instances.
+        region: where pixels count, see `perception.regions`.
+        smoothing: keyword arguments of `GaussianSmoothing`, instead of the config's; False for
+            none.
 
     Attributes:
-        classes: name of each class.
-        palette: RGB colour of each class.
         calibration: the `Calibration`, or None.
-        operating_point: the `OperatingPoint` in use, or None.
+        device: that the model is on.
+        model: the network.
 
     Raises:
         FileNotFoundError: config or checkpoint does not exist.
-        ValueError: no checkpoint given, one that is unsafe, damaged or of another model; a model
-            without anomaly scores; a device that is not there; a calibration that is damaged, of
-            another score, or without the operating point.
+        ValueError: no checkpoint given, one that is unsafe, damaged, not finite or of another
+            model; a model without anomaly scores; a device that is not there; a calibration that
+            is damaged, of another score, or without the operating point; or a bad region.
     """
 
     def __init__(
@@ -65,10 +75,12 @@ class AnomalyInferencer:
         weights: str | Path | None = None,
         device: str | torch.device | None = None,
         calibration: str | Path | Calibration | None = None,
-        operating_point: str | None = None,
+        operating_point: str | float | None = None,
+        *,
+        min_area: int = 50,
+        region: str | Sequence[str] | np.ndarray | Region | None = None,
+        smoothing: Mapping[str, Any] | bool | None = None,
     ) -> None:
-        if operating_point is not None and calibration is None:
-            raise ValueError(f"operating point {operating_point!r} needs a calibration file")
         secure_loading()
         compat.apply()
         cfg = model if isinstance(model, Config) else _config_from_file(model)
@@ -81,61 +93,74 @@ class AnomalyInferencer:
         self.device = choose_device(device)
         checkpoint = load_checkpoint(weights)
         self.model = _build(cfg, checkpoint, origin=str(weights)).to(self.device).eval()
-        self.classes, self.palette = class_names_and_colours(
-            cfg, checkpoint, count=self.model.num_classes
-        )
+        names, colours = class_names_and_colours(cfg, checkpoint, count=self.model.num_classes)
         self._load, rest = split_test_pipeline(cfg)
         self._prepare = Compose(rest)
         self.calibration = _checked_calibration(calibration, self.model, weights)
-        self.operating_point = self.calibration and self.calibration.point(operating_point)
+        points = self.calibration.operating_points if self.calibration else {}
+        super().__init__(
+            Palette(names, tuple(colours)),
+            type(self.model.energy_head.score).__name__,
+            {name: point.threshold for name, point in points.items()},
+            operating_point=operating_point,
+            min_area=min_area,
+            region=region,
+        )
+        if smoothing is not None:
+            self._smooth(smoothing)
 
-    def read_image(self, path: str | Path) -> np.ndarray:
-        """Read an image as the model's pipeline would, `(H, W, 3)` uint8 BGR.
-
-        Raises:
-            FileNotFoundError: no such file.
-            ValueError: it is no complete image.
-        """
-        return self._load({"img_path": str(path)})["img"]
-
-    def __call__(self, image: np.ndarray | str | Path) -> dict[str, np.ndarray]:
-        """Predict one image.
-
-        Args:
-            image: path, or `(H, W, 3)` uint8 in BGR order as OpenCV reads it.
-
-        Returns:
-            `labels` `(H, W)` uint8, the most likely known class; `anomaly` `(H, W)` float32,
-            higher means more anomalous. With a calibration also `probability` `(H, W)` float32
-            of an anomaly, and `mask` `(H, W)` uint8, 1 where the operating point flags one.
+    def predict(self, images: Sequence[np.ndarray]) -> list[Prediction]:
+        """Predict images `(H, W, 3)` uint8 BGR; those of one size run as one batch.
 
         Raises:
-            ValueError: an array of another kind, or a score that is not finite.
+            ValueError: an array is no such image.
         """
-        path = None if isinstance(image, np.ndarray) else str(image)
-        pixels = image if path is None else self.read_image(path)
-        _check_pixels(pixels)
-        size = pixels.shape[:2]
-        results = {"img": pixels, "img_path": path, "img_shape": size, "ori_shape": size}
-        batch = pseudo_collate([self._prepare(results)])
+        images = [checked_image(image) for image in images]
+        batches: dict[tuple[int, int], list[int]] = {}
+        for index, image in enumerate(images):
+            batches.setdefault(image.shape[:2], []).append(index)
+        predictions: dict[int, Prediction] = {}
+        for indices in batches.values():
+            batch = self._predict_batch([images[index] for index in indices])
+            predictions.update(zip(indices, batch, strict=True))
+        return [predictions[index] for index in range(len(images))]
+
+    def probability(self, scores: np.ndarray) -> np.ndarray | None:
+        """Probability of an anomaly by the calibration, `(H, W)`; None without one."""
+        return None if self.calibration is None else self.calibration.probability(scores)
+
+    def _predict_batch(self, images: list[np.ndarray]) -> list[Prediction]:
+        batch = pseudo_collate([self._prepare(self._as_loaded(image)) for image in images])
         with torch.inference_mode():
-            sample = self.model.test_step(batch)[0]
-        anomaly = sample.pred_anomaly.data[0].float().cpu().numpy()
-        if not np.isfinite(anomaly).all():
-            count = int((~np.isfinite(anomaly)).sum())
-            raise ValueError(f"{path or 'image'}: {count} anomaly scores are NaN or infinite")
-        labels = sample.pred_sem_seg.data[0].to(torch.uint8).cpu().numpy()
-        return {"labels": labels, "anomaly": anomaly, **self._judge(anomaly)}
+            samples = self.model.test_step(batch)
+        predictions = []
+        for sample in samples:
+            labels = sample.pred_sem_seg.data[0].to(torch.uint8).cpu().numpy()
+            anomaly = sample.pred_anomaly.data[0].float().cpu().numpy()
+            predictions.append(Prediction(labels, anomaly, self.probability(anomaly)))
+        return predictions
 
-    def _judge(self, anomaly: np.ndarray) -> dict[str, np.ndarray]:
-        """What the calibration makes of the scores; nothing without one."""
-        if self.calibration is None:
-            return {}
-        flagged = anomaly >= np.float32(self.operating_point.threshold)
-        return {
-            "probability": self.calibration.probability(anomaly),
-            "mask": np.where(flagged, ANOMALY, KNOWN).astype(np.uint8),
-        }
+    def _as_loaded(self, image: np.ndarray) -> dict[str, Any]:
+        """What the pipeline's loading transform would give."""
+        size = image.shape[:2]
+        pixels = image.astype(np.float32) if self._load.to_float32 else image
+        return {"img": pixels, "img_path": None, "img_shape": size, "ori_shape": size}
+
+    def _smooth(self, smoothing: Mapping[str, Any] | bool) -> None:
+        """Replace the smoothing of the config."""
+        if smoothing is True:
+            raise ValueError(
+                "smoothing: expected False or keyword arguments such as "
+                "{'kernel_size': 7, 'sigma': 1.0}, got True"
+            )
+        if self.calibration is not None:
+            warnings.warn(
+                "the smoothing is not that of the config, with which the calibration was made: "
+                "its probabilities and thresholds may not hold",
+                stacklevel=3,
+            )
+        head = self.model.energy_head
+        head.smoothing = None if smoothing is False else GaussianSmoothing(**smoothing)
 
 
 def choose_device(device: str | torch.device | None) -> torch.device:
@@ -177,12 +202,22 @@ def _build(cfg: Config, checkpoint: dict[str, Any], *, origin: str) -> nn.Module
             f"{type(model).__name__} gives no anomaly map; set model.type = 'OODEncoderDecoder'"
         )
     weights = weights_of(checkpoint, origin=origin)
+    _check_finite(weights, origin)
     allowed = cfg.get("allowed_key_mismatch", ())
     check_matches(model, weights, origin=origin, allowed=allowed)
     own, weights = model.state_dict(), model.with_extra_channels(weights)
     fitting = {k: v for k, v in weights.items() if k in own and own[k].shape == v.shape}
     model.load_state_dict(fitting, strict=False)
     return model
+
+
+def _check_finite(weights: Mapping[str, Any], origin: str) -> None:
+    for name, value in weights.items():
+        if isinstance(value, torch.Tensor) and not torch.isfinite(value).all():
+            raise ValueError(
+                f"{origin}: {name} holds NaN or infinite values: its training diverged, or the "
+                "file is damaged; take an earlier checkpoint"
+            )
 
 
 def _checked_calibration(
@@ -202,11 +237,3 @@ def _checked_calibration(
             stacklevel=3,
         )
     return calibration
-
-
-def _check_pixels(pixels: np.ndarray) -> None:
-    if pixels.ndim != 3 or pixels.shape[2] != 3 or not np.issubdtype(pixels.dtype, np.number):
-        raise ValueError(
-            f"image: expected (H, W, 3) numbers in BGR order, got shape {pixels.shape} "
-            f"of {pixels.dtype}"
-        )

@@ -74,9 +74,9 @@ def run(args: argparse.Namespace) -> int:
         calibration=args.calibration,
         operating_point=args.operating_point,
     )
-    point = inferencer.operating_point
-    if point is not None:
-        print(f"flagged at {point.name!r}: scores from {point.threshold:.6g} on")
+    if inferencer.threshold is not None:
+        point = inferencer.operating_point
+        print(f"flagged at {point!r}: scores from {inferencer.threshold:.6g} on")
     failures = predict_all(inferencer, jobs, limits)
     print(f"{len(jobs) - len(failures)} of {len(jobs)} images written to {args.out}")
     for message in failures:
@@ -125,24 +125,27 @@ def predict_all(
 def _predict(
     inferencer: AnomalyInferencer, job: _infer_files.Job, limits: tuple[float, float] | None
 ) -> None:
+    from ood_seg.perception.image_input import read_image
+    from ood_seg.perception.types import Frame
     from ood_seg.visualization import prediction_figure, save_figure
 
-    pixels = inferencer.read_image(job.image)
-    result = inferencer(pixels)
+    pixels = read_image(job.image)
+    (prediction,) = inferencer.predict([pixels])
+    result = inferencer.result(Frame(pixels, str(job.image)), prediction)
     low, high = limits or (None, None)
     figure = prediction_figure(
-        pixels[..., ::-1].astype("uint8"),
-        result["labels"],
-        result["anomaly"],
-        classes=inferencer.classes,
-        palette=inferencer.palette,
+        pixels[..., ::-1],
+        result.labels,
+        result.anomaly,
+        classes=inferencer.palette.classes,
+        palette=inferencer.palette.colours,
         vmin=low,
         vmax=high,
     )
     if job.scores is not None:
-        _infer_files.save_array(job.scores, result["anomaly"])
+        _infer_files.save_array(job.scores, result.anomaly)
     if job.probability is not None:
-        _infer_files.save_array(job.probability, result["probability"])
-        _infer_files.save_mask(job.mask, result["mask"])
+        _infer_files.save_array(job.probability, result.probability)
+        _infer_files.save_mask(job.mask, result.mask)
     # Last, because its existence says that the image is done.
     save_figure(figure, job.picture)

@@ -84,8 +84,10 @@ class Segmentor(ABC):
     def predict(self, images: Sequence[np.ndarray]) -> list[Prediction]:
         """Predict images `(H, W, 3)` uint8 BGR; those of one size run as one batch.
 
+        Scores that are not finite are found later, by `result`, which knows the image's name.
+
         Raises:
-            ValueError: an array is no such image, or a score is not finite.
+            ValueError: an array is no such image.
         """
 
     def probability(self, scores: np.ndarray) -> np.ndarray | None:

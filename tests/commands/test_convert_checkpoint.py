@@ -84,14 +84,14 @@ def test_converted_erfnet_runs_in_the_inferencer(tmp_path):
     assert convert(tmp_path / "in.pth", tmp_path / "out.pth") == 0
     inferencer = AnomalyInferencer(CONFIGS["erfnet"], tmp_path / "out.pth", device="cpu")
     picture = np.random.default_rng(0).integers(0, 256, (512, 1024, 3), dtype=np.uint8)
-    result = inferencer(picture)
+    (result,) = inferencer.predict([picture])
     rgb = torch.from_numpy(picture[None, :, :, ::-1].copy()).permute(0, 3, 1, 2) / 255
     with torch.no_grad():
         logits = small.erfnet(weights, rgb)[:, :19]
     expected = -logits.logsumexp(dim=1)[0]
-    scores = torch.from_numpy(result["anomaly"])
+    scores = torch.from_numpy(result.anomaly)
     assert (scores - expected).abs().max() <= 1e-4 * expected.abs().max()
-    assert (torch.from_numpy(result["labels"]) == logits.argmax(dim=1)[0]).float().mean() > 0.999
+    assert (torch.from_numpy(result.labels) == logits.argmax(dim=1)[0]).float().mean() > 0.999
 
 
 def test_existing_files_are_kept_unless_forced(tmp_path, capsys):

@@ -136,12 +136,14 @@ def test_inferencer_with_a_checkpoint_of_either_width(narrow, checkpoint, tmp_pa
         for n in (K, K + 1)
     ]
     image = np.random.default_rng(0).integers(0, 256, (32, 48, 3), dtype=np.uint8)
-    expected = AnomalyInferencer(configs[0], checkpoint, "cpu")(image)
+    (expected,) = AnomalyInferencer(configs[0], checkpoint, "cpu").predict([image])
     for weights in (checkpoint, tmp_path / "wide.pth"):
         inferencer = AnomalyInferencer(configs[1], weights, "cpu")
-        assert len(inferencer.classes) == K
-        result = inferencer(image)
-        assert all(np.array_equal(result[name], expected[name]) for name in expected)
+        assert len(inferencer.palette.classes) == K
+        (result,) = inferencer.predict([image])
+        assert result.probability is expected.probability is None
+        np.testing.assert_array_equal(result.labels, expected.labels)
+        np.testing.assert_array_equal(result.anomaly, expected.anomaly)
 
 
 def test_outlier_prior(narrow):
