@@ -1,0 +1,174 @@
+"""Results as ROS messages; every one carries the stamp and the frame of its image.
+
+| topic            | type                         | content                                       |
+|------------------|------------------------------|-----------------------------------------------|
+| `~/labels`       | sensor_msgs/Image mono8      | number of the most likely known class         |
+| `~/anomaly`      | sensor_msgs/Image 32FC1      | probability of an anomaly; the raw score where |
+|                  |                              | the model has no calibration                  |
+| `~/anomaly_mask` | sensor_msgs/Image mono8      | 255 where an anomaly is flagged, else 0       |
+| `~/overlay`      | sensor_msgs/Image rgb8       | picture for people                            |
+| `~/objects`      | vision_msgs/Detection2DArray | boxes of the class `unknown`                  |
+| `~/label_info`   | vision_msgs/LabelInfo        | names of the classes, latched                 |
+
+Without an operating point nothing is decided: mask and objects are then not sent at all, since
+empty ones would say that the road is free.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from ood_seg import __version__
+from ood_seg.perception.overlay import overlay
+from ood_seg.perception.result import AnomalyResult
+from ood_seg.perception.segmentor import Segmentor
+from ood_seg.perception.types import Instance
+from ood_seg.ros.fields import Header, Message
+from ood_seg.ros.images import IMAGE, image_message
+
+DETECTIONS = "vision_msgs/msg/Detection2DArray"
+LABEL_INFO = "vision_msgs/msg/LabelInfo"
+
+UNKNOWN = "unknown"
+UNLABELED = 255
+_FULL = np.uint8(255)
+
+# Message type of each output topic.
+TOPICS = {
+    "labels": IMAGE,
+    "anomaly": IMAGE,
+    "anomaly_mask": IMAGE,
+    "overlay": IMAGE,
+    "objects": DETECTIONS,
+}
+
+
+def result_messages(
+    result: AnomalyResult, header: Header, topics: Sequence[str] = tuple(TOPICS)
+) -> dict[str, Message]:
+    """Return the messages of one image by topic name.
+
+    Args:
+        result: of the image.
+        header: of the image's message.
+        topics: names of the wanted topics; see `TOPICS`.
+
+    Returns:
+        The wanted ones, without `anomaly_mask` and `objects` where the result has no mask.
+    """
+    undecided = {"anomaly_mask", "objects"} if result.mask is None else set()
+    return {topic: _MAKERS[topic](result, header) for topic in topics if topic not in undecided}
+
+
+def _labels(result: AnomalyResult, header: Header) -> Message:
+    return image_message(result.labels, "mono8", header)
+
+
+def _anomaly(result: AnomalyResult, header: Header) -> Message:
+    values = result.anomaly if result.probability is None else result.probability
+    return image_message(values, "32FC1", header)
+
+
+def _anomaly_mask(result: AnomalyResult, header: Header) -> Message:
+    return image_message((result.mask != 0) * _FULL, "mono8", header)
+
+
+def _overlay(result: AnomalyResult, header: Header) -> Message:
+    return image_message(overlay(result)[..., ::-1], "rgb8", header)
+
+
+def _objects(result: AnomalyResult, header: Header) -> Message:
+    return detections(result.instances, header)
+
+
+_MAKERS: dict[str, Callable[[AnomalyResult, Header], Message]] = {
+    "labels": _labels,
+    "anomaly": _anomaly,
+    "anomaly_mask": _anomaly_mask,
+    "overlay": _overlay,
+    "objects": _objects,
+}
+
+
+def detections(instances: Sequence[Instance], header: Header) -> Message:
+    """Return unknown objects as `vision_msgs/msg/Detection2DArray`.
+
+    The score is the mean calibrated probability of the object's pixels. Without a calibration it
+    is 1: that the object was flagged is all that is known, and no consumer's threshold on scores
+    shall drop it. `id` is the number of its track, empty without tracking. As in `vision_msgs`,
+    a box of left 10 and width 4 has its centre at 12.
+    """
+    found = [_detection(instance, header) for instance in instances]
+    return Message(DETECTIONS, {"header": header.message(), "detections": found})
+
+
+def _detection(instance: Instance, header: Header) -> Message:
+    left, top, width, height = instance.box
+    score = 1.0 if instance.probability is None else float(np.clip(instance.probability, 0, 1))
+    centre = _vision("Point2D", x=left + width / 2, y=top + height / 2)
+    box = _vision(
+        "BoundingBox2D",
+        center=_vision("Pose2D", position=centre, theta=0.0),
+        size_x=float(width),
+        size_y=float(height),
+    )
+    hypothesis = _vision("ObjectHypothesis", class_id=UNKNOWN, score=score)
+    return _vision(
+        "Detection2D",
+        header=header.message(),
+        results=[_vision("ObjectHypothesisWithPose", hypothesis=hypothesis, pose=_no_pose())],
+        bbox=box,
+        id="" if instance.track is None else str(instance.track),
+    )
+
+
+def _vision(kind: str, **fields: object) -> Message:
+    return Message(f"vision_msgs/msg/{kind}", fields)
+
+
+def _no_pose() -> Message:
+    """Return the identity: a picture alone gives no pose."""
+    position = Message("geometry_msgs/msg/Point", {"x": 0.0, "y": 0.0, "z": 0.0})
+    rotation = Message("geometry_msgs/msg/Quaternion", {"x": 0.0, "y": 0.0, "z": 0.0, "w": 1.0})
+    pose = Message("geometry_msgs/msg/Pose", {"position": position, "orientation": rotation})
+    return Message(
+        "geometry_msgs/msg/PoseWithCovariance", {"pose": pose, "covariance": np.zeros(36)}
+    )
+
+
+def label_info(segmentor: Segmentor, header: Header) -> Message:
+    """Return what the values of `~/labels` mean as `vision_msgs/msg/LabelInfo`, sent once.
+
+    Its highest class is 255, UNLABELED, as the message's definition demands; no pixel has it. Its
+    threshold, which must lie in 0..1, is the calibrated probability at the operating point; 0
+    where the model cannot say. The threshold itself is on the raw score, see `describe`.
+
+    Raises:
+        ValueError: more than 255 classes, which mono8 cannot hold.
+    """
+    known = segmentor.palette.classes
+    if len(known) > UNLABELED:
+        raise ValueError(f"labels: expected at most 255 classes, got {len(known)}")
+    names = [*enumerate(known), (UNLABELED, "UNLABELED")]
+    classes = [_vision("VisionClass", class_id=number, class_name=name) for number, name in names]
+    fields = {"class_map": classes, "threshold": _calibrated_threshold(segmentor)}
+    return Message(LABEL_INFO, {"header": header.message(), **fields})
+
+
+def _calibrated_threshold(segmentor: Segmentor) -> float:
+    if segmentor.threshold is None:
+        return 0.0
+    probability = segmentor.probability(np.float32([segmentor.threshold]))
+    return 0.0 if probability is None else float(np.clip(probability[0], 0, 1))
+
+
+def describe(segmentor: Segmentor) -> dict[str, str]:
+    """Return what `/diagnostics` tells of the model: version, score and operating point."""
+    return {
+        "version": __version__,
+        "score": segmentor.score_name,
+        "operating_point": segmentor.operating_point or "",
+        "threshold": "none" if segmentor.threshold is None else f"{segmentor.threshold:.9g}",
+    }

@@ -1,0 +1,180 @@
+"""Newest frame wins; errors cost one frame; a camera that stops is told of."""
+
+from __future__ import annotations
+
+import threading
+import time
+from types import SimpleNamespace
+
+import pytest
+
+from ood_seg.ros.fields import Header, Runtime, build
+from ood_seg.ros.health import Health, Level, diagnostics
+from ood_seg.ros.scheduling import Mailbox, Worker
+
+
+def test_newest_item_wins():
+    mailbox = Mailbox()
+    assert [mailbox.put(item) for item in (1, 2, 3)] == [False, True, True]
+    assert mailbox.take() == 3
+    assert mailbox.put(4) is False
+    assert mailbox.take() == 4
+
+
+def test_close_wakes_the_one_who_waits_and_ends_it():
+    mailbox = Mailbox()
+    taken = []
+    waiting = threading.Thread(target=lambda: taken.append(mailbox.take()))
+    waiting.start()
+    time.sleep(0.05)
+    mailbox.close()
+    waiting.join(5)
+    assert taken == [None]
+    assert mailbox.put(1) is True
+    assert mailbox.take() is None
+
+
+def test_every_item_is_either_taken_or_dropped():
+    mailbox, taken, dropped = Mailbox(), [], []
+
+    def take():
+        while (item := mailbox.take()) is not None:
+            taken.append(item)
+
+    def put(first):
+        dropped.extend(mailbox.put(item) for item in range(first, first + 500))
+
+    takers = [threading.Thread(target=take) for _ in range(2)]
+    putters = [threading.Thread(target=put, args=(1000 * k,)) for k in range(1, 4)]
+    for thread in takers + putters:
+        thread.start()
+    for thread in putters:
+        thread.join(10)
+    deadline = time.monotonic() + 10
+    while len(taken) + sum(dropped) < 1500 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    mailbox.close()
+    for thread in takers:
+        thread.join(10)
+    assert len(taken) + sum(dropped) == 1500
+    assert len(set(taken)) == len(taken)
+
+
+def _until(condition):
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def test_worker_drops_what_it_cannot_keep_up_with():
+    begun, go_on, handled = threading.Event(), threading.Event(), []
+
+    def handle(item):
+        begun.set()
+        assert go_on.wait(10)
+        handled.append(item)
+
+    worker = Worker(handle, Health())
+    worker.submit("a")
+    assert begun.wait(10)
+    for item in "bcd":
+        worker.submit(item)
+    go_on.set()
+    _until(lambda: worker.health.frames == 2)
+    assert handled == ["a", "d"]
+    assert worker.health.dropped == 2
+    assert worker.stop(10)
+
+
+def test_worker_goes_on_after_an_error():
+    handled = []
+
+    def handle(item):
+        if item == "bad":
+            raise RuntimeError("the lens is covered")
+        handled.append(item)
+
+    worker = Worker(handle, Health())
+    for item in ("a", "bad", "b"):
+        before = worker.health.frames + worker.health.failures
+        worker.submit(item)
+        _until(lambda before=before: worker.health.frames + worker.health.failures > before)
+        if item == "bad":
+            level, summary, _ = worker.health.report(time.monotonic())
+            assert (level, summary) == (Level.ERROR, "the lens is covered")
+    assert handled == ["a", "b"]
+    level, _, values = worker.health.report(time.monotonic())
+    assert level == Level.OK
+    assert values["failures"] == "1"
+    assert values["last_error"] == "the lens is covered"
+    assert worker.stop(10)
+
+
+def test_latency_is_counted_from_the_arrival():
+    times = iter([10.0, 10.25])
+    worker = Worker(lambda item: None, Health(), clock=lambda: next(times))
+    worker.submit("a")
+    _until(lambda: worker.health.frames == 1)
+    values = worker.health.report(10.3)[2]
+    assert values["latency_mean_ms"] == values["latency_max_ms"] == "250.0"
+    worker.stop(10)
+
+
+def test_stale_before_the_first_image_and_when_the_camera_stops():
+    health = Health(max_age=0.5)
+    assert health.report(0.0)[:2] == (Level.STALE, "no image has come yet")
+    health.arrived(1.0)
+    health.handled(0.1)
+    assert health.report(1.5)[0] == Level.OK
+    level, summary, _ = health.report(1.6)
+    assert level == Level.STALE
+    assert "no image for 0.6 s" in summary
+    health.arrived(5.0)
+    assert health.report(5.1)[0] == Level.OK
+
+
+def test_levels_of_drops_and_failures():
+    health = Health()
+    health.arrived(0.0, dropped=True)
+    health.handled(0.1)
+    assert health.report(0.1)[0] == Level.WARN
+    assert health.report(0.2)[0] == Level.OK  # nothing new since the last report
+    health.failed("broken")
+    assert health.report(0.3)[0] == Level.ERROR
+    assert health.report(0.4)[0] == Level.ERROR  # still no good image
+    health.failed("broken again")
+    health.handled(0.3)
+    level, summary, values = health.report(0.5)
+    assert level == Level.WARN
+    assert "1 image(s) failed: broken again" in summary
+    assert values == {
+        "frames": "2",
+        "dropped": "1",
+        "failures": "2",
+        "last_error": "broken again",
+        "latency_mean_ms": "300.0",
+        "latency_max_ms": "300.0",
+    }
+    assert health.report(0.6)[0] == Level.OK
+
+
+def test_latencies_are_of_the_period():
+    health = Health()
+    health.arrived(0.0)
+    for latency in (0.1, 0.2, 0.6):
+        health.handled(latency)
+    assert health.report(0.1)[2]["latency_mean_ms"] == "300.0"
+    assert "latency_mean_ms" not in health.report(0.2)[2]
+
+
+@pytest.mark.parametrize("level", list(Level))
+def test_diagnostics_message(level):
+    runtime = Runtime(lambda name: SimpleNamespace, byte=lambda value: bytes([value]))
+    array = diagnostics(level, "fine", {"a": "1"}, Header(3, 4), hardware_id="model.onnx")
+    message = build(runtime, array)
+    (status,) = message.status
+    assert status.level == bytes([int(level)])
+    assert (status.message, status.hardware_id) == ("fine", "model.onnx")
+    assert status.values == [SimpleNamespace(key="a", value="1")]
+    assert message.header.stamp == SimpleNamespace(sec=3, nanosec=4)
