@@ -22,7 +22,16 @@ _OPENCV = (
     "opencv-contrib-python-headless",
 )
 SHOWN = ("torch", "torchvision", "numpy", *_OPENCV, *MAINTAINED.values(), *_ORIGINAL_NAMES)
-_ALL = (*SHOWN, "matplotlib", "pillow", "pycocotools", "rich", "scipy", "ftfy", "regex")
+# Distributions of the optional parts, with the extra that brings each.
+OPTIONAL = {
+    "onnx": "export",
+    "onnxscript": "export",
+    "onnxruntime": "deploy",
+    "openvino": "openvino",
+    "fastapi": "serve",
+    "rosbags": "bags",
+}
+_ALL = (*SHOWN, *OPTIONAL, "matplotlib", "pillow", "pycocotools", "rich", "scipy", "ftfy", "regex")
 # By their names, as this works however the package itself was installed.
 _INSTALL = (
     "pip install 'onedl-mmengine>=0.10.12' 'onedl-mmcv>=2.3.6' 'onedl-mmsegmentation>=1.4.2' "
