@@ -1,0 +1,191 @@
+"""ViM: a virtual logit from the part of an activation that known data do not have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from ood_seg.detectors.base import FittedDetector, Fitter
+from ood_seg.detectors.moments import ClassMoments
+from ood_seg.detectors.network import PENULTIMATE, Network, Outputs
+from ood_seg.detectors.pixels import full_precision, rows
+from ood_seg.detectors.reservoir import PixelReservoir, labels_at
+from ood_seg.detectors.statistics import Statistics, StatisticsFile
+from ood_seg.labels import split_labels
+
+
+def classifier_weights(network: Network) -> tuple[Tensor, Tensor]:
+    """Weight `(C, D)` and bias `(C,)` of a linear classifier, of its class channels, in float64.
+
+    Raises:
+        ValueError: the classifier is neither a linear layer nor a 1x1 convolution.
+    """
+    layer = network.layer(network.classifier or PENULTIMATE)
+    pointwise = (
+        isinstance(layer, (nn.Conv1d, nn.Conv2d, nn.Conv3d))
+        and layer.groups == 1
+        and all(size == 1 for size in (*layer.kernel_size, *layer.stride))
+        and not any(layer.padding if isinstance(layer.padding, tuple) else ())
+    )
+    if not (pointwise or isinstance(layer, nn.Linear)):
+        raise ValueError(
+            "the virtual logit takes a classifier that is a linear layer or a 1x1 convolution "
+            f"without groups, stride or padding; {network.classifier!r} is {layer}"
+        )
+    weight = layer.weight.detach().flatten(1).double()
+    bias = weight.new_zeros(len(weight)) if layer.bias is None else layer.bias.detach().double()
+    count = network.num_classes
+    return weight[:count], bias[:count]
+
+
+def origin_of(weight: Tensor, bias: Tensor) -> Tensor:
+    """Offset `o = -W^+ b (D,)`: the activation whose logits are nearest to zero (section 4.1)."""
+    return -torch.linalg.pinv(weight) @ bias
+
+
+def residual_norm(features: Tensor, origin: Tensor, null_space: Tensor) -> Tensor:
+    """Length of `features - origin (P, D)` in the span of `null_space (D, R)`, `(P,)`."""
+    return ((features - origin) @ null_space).norm(dim=1)
+
+
+class VirtualLogit(FittedDetector):
+    """ViM: residual of the activation as one more logit, set against those of the classes.
+
+    Source: Wang et al., "ViM: Out-Of-Distribution with Virtual-Logit Matching", CVPR 2022, eqs. 4
+    to 7. The residual `r` is the part of `x - o` outside the principal subspace of known data,
+    `alpha` scales it to the size of their largest logits, and the score is
+
+        form="energy":       alpha |r| - logsumexp(f)                     any real number
+        form="probability":  exp(alpha |r|) / (sum_c exp(f_c) + exp(alpha |r|))        (0, 1)
+
+    The second, eq. 7, is the sigmoid of the first, so that both rank alike; but far from 0 its
+    float32 has steps and ties, so the first is the default.
+
+    Args:
+        statistics: a file of `ood-seg fit`, or what it holds.
+        form: `energy` or `probability`.
+
+    Raises:
+        ValueError: see `FittedDetector`; or another form.
+    """
+
+    method = "vim"
+    layers = (PENULTIMATE,)
+
+    def __init__(self, statistics: str | Path | StatisticsFile, form: str = "energy") -> None:
+        super().__init__(statistics)
+        if form not in ("energy", "probability"):
+            raise ValueError(f"form must be 'energy' or 'probability', got {form!r}")
+        self.form = form
+
+    @torch.no_grad()
+    def forward(self, outputs: Outputs, network: Network) -> Tensor:
+        """Scores `(N, *)` at the resolution of the penultimate activation."""
+        features = full_precision(outputs.features[PENULTIMATE])
+        constants = (one.to(features) for one in (self.origin_point, self.null_space))
+        residual = residual_norm(rows(features), *constants)
+        residual = residual.view(features.shape[0], *features.shape[2:])
+        # Not outputs.logits: a head may have enlarged those.
+        logits = full_precision(network.classify(outputs.features[PENULTIMATE]))
+        score = self.alpha.to(features) * residual - logits.logsumexp(dim=1)
+        return score if self.form == "energy" else score.sigmoid()
+
+    def extra_repr(self) -> str:
+        return f"form={self.form!r}, principal={self.options['dimensions']}"
+
+    @classmethod
+    def fitter(cls, **options) -> Fitter:
+        """See `VirtualLogitFitter`."""
+        return VirtualLogitFitter(**options)
+
+
+class VirtualLogitFitter:
+    """Gathers the statistics of `VirtualLogit`; labels only say which pixels are known.
+
+    The subspace comes from all pixels, `alpha` from an even sample, because it needs the subspace.
+
+    Args:
+        dimensions: of the principal subspace, 1 to D - 1. None: the paper's, which is 1000 from
+            D = 2048 and 512 from D = 768 on, else D // 2.
+        sample_size: greatest number of pixels for `alpha`.
+        seed: of that sample.
+    """
+
+    layers = (PENULTIMATE,)
+
+    def __init__(
+        self, dimensions: int | None = None, sample_size: int = 10000, seed: int = 0
+    ) -> None:
+        self.dimensions = dimensions
+        self.moments = ClassMoments(1)
+        self.reservoir = PixelReservoir(sample_size, seed)
+        self._classifier: tuple[Tensor, Tensor] | None = None
+
+    def update(self, outputs: Outputs, labels: Tensor, network: Network) -> None:
+        """Add a batch, see `Fitter`.
+
+        Raises:
+            ValueError: see `classifier_weights`; or the subspace leaves no room for a residual.
+        """
+        features = outputs.features[PENULTIMATE]
+        if self._classifier is None:
+            self._classifier = classifier_weights(network)
+            self._dimensions_of(features.shape[1])
+        known = split_labels(labels_at(labels, features.shape[2:]).flatten())[0]
+        self.moments.update(rows(full_precision(features))[known])
+        self.reservoir.update(features, labels)
+
+    def reduce(self) -> None:
+        """See `Fitter`."""
+        self.moments.reduce()
+        self.reservoir.reduce()
+
+    def result(self) -> Statistics:
+        """Tensors `origin_point (D,)`, `null_space (D, R)` and `alpha ()`.
+
+        Raises:
+            ValueError: fewer known pixels than channels, or known data without any residual.
+        """
+        width = 0 if self.moments.means is None else self.moments.means.shape[1]
+        sample = self.reservoir.require(1, "ViM").double()
+        count = int(self.moments.counts.sum())
+        if count < width:
+            raise ValueError(
+                f"the subspace of ViM takes at least {width} labelled known pixels, as many as the "
+                f"activation has channels, got {count}; fit on more images"
+            )
+        weight, bias = (one.cpu() for one in self._classifier)
+        origin = origin_of(weight, bias)
+        shift = self.moments.means[0].cpu() - origin
+        second = self.moments.covariance().cpu() + torch.outer(shift, shift)
+        if not second.isfinite().all():
+            raise ValueError("some penultimate activations are infinite or NaN; use float32")
+        dimensions = self._dimensions_of(width)
+        null_space = torch.linalg.eigh(second).eigenvectors[:, : width - dimensions]
+        logits = sample @ weight.T + bias
+        residual = residual_norm(sample, origin, null_space).mean()
+        if residual <= 1e-9 * (sample - origin).norm(dim=1).mean():
+            raise ValueError(
+                f"{dimensions} dimensions hold all of the known data, so that ViM has no residual; "
+                "give fewer `dimensions`"
+            )
+        tensors = {
+            "origin_point": origin.float(),
+            "null_space": null_space.float().contiguous(),
+            "alpha": (logits.amax(dim=1).mean() / residual).float(),
+        }
+        options = {"dimensions": dimensions, "seed": self.reservoir.seed, "pixels": count}
+        return Statistics(VirtualLogit.method, tensors, options)
+
+    def _dimensions_of(self, width: int) -> int:
+        dimensions = self.dimensions
+        if dimensions is None:
+            dimensions = 1000 if width >= 2048 else 512 if width >= 768 else width // 2
+        if not 1 <= dimensions < width:
+            raise ValueError(
+                f"the principal subspace must have 1 to {width - 1} dimensions of the {width} of "
+                f"the activation, got {dimensions}"
+            )
+        return dimensions
