@@ -22,14 +22,14 @@ _OPENCV = (
     "opencv-contrib-python-headless",
 )
 SHOWN = ("torch", "torchvision", "numpy", *_OPENCV, *MAINTAINED.values(), *_ORIGINAL_NAMES)
-# Distributions of the optional parts, with the extra that brings each.
+# Distribution of an optional part -> the part.
 OPTIONAL = {
-    "onnx": "export",
-    "onnxscript": "export",
-    "onnxruntime": "deploy",
-    "openvino": "openvino",
-    "fastapi": "serve",
-    "rosbags": "bags",
+    "onnx": "ONNX export",
+    "onnxscript": "ONNX export",
+    "onnxruntime": "exported models",
+    "openvino": "exported models on OpenVINO",
+    "fastapi": "HTTP service",
+    "rosbags": "ROS 2 bags",
 }
 _ALL = (*SHOWN, *OPTIONAL, "matplotlib", "pillow", "pycocotools", "rich", "scipy", "ftfy", "regex")
 # By their names, as this works however the package itself was installed.

@@ -10,16 +10,16 @@ from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 _FRAMEWORK = ("mmengine", "mmcv", "mmseg", "rich", "matplotlib", "PIL", "pycocotools", "scipy")
-# Import name -> extra of this package that brings it.
-_EXTRAS = {
-    "onnx": "export",
-    "onnxscript": "export",
-    "onnxruntime": "deploy",
+# Optional import name -> distributions of the extra that brings it; by their names, as this works
+# however the package itself was installed.
+_OPTIONAL = {
+    "onnx": "onnx onnxscript onnxruntime",
+    "onnxscript": "onnx onnxscript onnxruntime",
+    "onnxruntime": "onnxruntime",
     "openvino": "openvino",
-    "fastapi": "serve",
-    "uvicorn": "serve",
-    "multipart": "serve",
-    "rosbags": "bags",
+    "fastapi": "fastapi uvicorn python-multipart",
+    "uvicorn": "fastapi uvicorn python-multipart",
+    "rosbags": "rosbags",
 }
 _WORKER_FRAME = re.compile(r'^\s*File "(?P<file>[^"]+)", line \d+', re.MULTILINE)
 
@@ -47,8 +47,8 @@ def expected_message(error: BaseException) -> str | None:
     if isinstance(error, KeyboardInterrupt):
         return "interrupted"
     missing = (error.name or "").partition(".")[0] if isinstance(error, ImportError) else ""
-    if missing in _EXTRAS:
-        return f"{error}. This command needs it: pip install 'ood-seg[{_EXTRAS[missing]}]'"
+    if missing in _OPTIONAL:
+        return f"{error}. This command needs it: pip install {_OPTIONAL[missing]}"
     if missing in _FRAMEWORK:
         return (
             f"{error}. This command needs mmsegmentation and its companions; `ood-seg check-env` "
