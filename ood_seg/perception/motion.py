@@ -1,0 +1,92 @@
+"""Dense motion between two frames, and maps carried along it.
+
+    grey frames -> backward_motion -> flow (H,W,2), trusted (H,W)
+    map of the previous frame, flow -> carried to the current frame
+
+The flow is backward: the pixel (x, y) of the current frame was at (x, y) + flow in the frame
+before.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+# Sundaram, Brox & Keutzer, ECCV 2010, equation 5.
+_RELATIVE_ERROR, _ABSOLUTE_ERROR = 0.01, 0.5
+
+
+def small_grey(image: np.ndarray, width: int) -> np.ndarray:
+    """An image `(H, W, 3)` BGR in grey, `(h, w)` uint8, at most `width` pixels wide."""
+    grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
+    if grey.shape[1] <= width:
+        return grey
+    height = max(1, round(grey.shape[0] * width / grey.shape[1]))
+    return cv2.resize(grey, (width, height), interpolation=cv2.INTER_AREA)
+
+
+def backward_motion(previous: np.ndarray, current: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where each pixel of the current frame was in the previous one.
+
+    Dense inverse search (Kroeger et al., ECCV 2016), as in OpenCV. A pixel is trusted if the way
+    back and forth ends where it began, `|b + f|^2 <= 0.01 (|b|^2 + |f|^2) + 0.5` with the backward
+    flow b and the forward flow f at its end (Sundaram, Brox & Keutzer, ECCV 2010, equation 5), and
+    was inside the previous frame: newly uncovered pixels are not.
+
+    Args:
+        previous, current: grey, `(H, W)` uint8, of at least 16 pixels a side.
+
+    Returns:
+        Flow `(H, W, 2)` float32, x and y; and booleans `(H, W)`.
+    """
+    previous, current = np.ascontiguousarray(previous), np.ascontiguousarray(current)
+    method = cv2.DISOpticalFlow_create(cv2.DISOpticalFlow_PRESET_FAST)
+    backward = method.calc(current, previous, None)
+    forward = method.calc(previous, current, None)
+    back_again = carried(forward, backward)
+    error, length = (np.square(flow).sum(axis=2) for flow in (backward + back_again, back_again))
+    length += np.square(backward).sum(axis=2)
+    trusted = error <= _RELATIVE_ERROR * length + _ABSOLUTE_ERROR
+    return backward, trusted & inside(backward)
+
+
+def carried(values: np.ndarray, flow: np.ndarray) -> np.ndarray:
+    """A map of the previous frame, at the places of the current one.
+
+    Args:
+        values: `(H, W)` or `(H, W, C)` float32.
+        flow: `(H, W, 2)` backward.
+
+    Returns:
+        The shape of `values`: bilinear in steps of 1/32 pixel, the border's value beyond it.
+    """
+    places = _places(flow)
+    return cv2.remap(values, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+
+
+def inside(flow: np.ndarray) -> np.ndarray:
+    """Booleans `(H, W)`: the pixel was in the previous frame."""
+    height, width = flow.shape[:2]
+    x, y = np.moveaxis(_places(flow), 2, 0)
+    return (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
+
+
+def enlarged(
+    flow: np.ndarray, trusted: np.ndarray, size: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Flow and trust of small frames for images of `size`, height and width."""
+    height, width = size
+    if flow.shape[:2] == size:
+        return flow, trusted
+    factors = np.float32([width / flow.shape[1], height / flow.shape[0]])
+    flow = cv2.resize(flow, (width, height), interpolation=cv2.INTER_LINEAR) * factors
+    trusted = cv2.resize(trusted.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)
+    return flow, trusted.astype(bool)
+
+
+def _places(flow: np.ndarray) -> np.ndarray:
+    """x and y in the previous frame, `(H, W, 2)` float32."""
+    places = flow.astype(np.float32)
+    places[..., 0] += np.arange(flow.shape[1], dtype=np.float32)
+    places[..., 1] += np.arange(flow.shape[0], dtype=np.float32)[:, None]
+    return places
