@@ -1,0 +1,182 @@
+"""Videos, cameras and streams, read through OpenCV."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable, Iterator
+from urllib.parse import urlsplit
+
+import cv2
+
+from ood_seg.perception.image_input import checked_image
+from ood_seg.perception.source import Source
+from ood_seg.perception.types import Failure, Frame
+
+_TIMEOUT_MS = 10_000
+# Containers estimate their number of frames; this much less is no sign of damage.
+_MISSING_SHARE, _MISSING_FRAMES = 0.02, 2
+
+
+def open_capture(address: str | int) -> cv2.VideoCapture:
+    """OpenCV's reader; those of URLs give up waiting after ten seconds."""
+    if isinstance(address, str) and "://" in address:
+        limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, cv2.CAP_PROP_READ_TIMEOUT_MSEC]
+        options = [value for limit in limits for value in (limit, _TIMEOUT_MS)]
+        return cv2.VideoCapture(address, cv2.CAP_FFMPEG, options)
+    return cv2.VideoCapture(address)
+
+
+class VideoSource(Source):
+    """The frames of a video, called `NAME/000000` and so on.
+
+    Stamps are index / rate. Where the video ends well before the number of frames that its
+    container states, a `Failure` says so.
+
+    Raises:
+        ValueError: OpenCV cannot read it, or it has no frames.
+    """
+
+    def __init__(self, path: str, name: str) -> None:
+        capture = cv2.VideoCapture(path)
+        try:
+            if not capture.isOpened() or not capture.grab():
+                raise ValueError(
+                    f"video {_shown(path)}: OpenCV reads no frame of it; damaged, not a video, or "
+                    "of a codec that is not there"
+                )
+            self.rate = _positive(capture.get(cv2.CAP_PROP_FPS))
+            self._count = _positive(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+            width = capture.get(cv2.CAP_PROP_FRAME_WIDTH)
+            self.size = (int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT)), int(width))
+        finally:
+            capture.release()
+        self._path, self._name = path, name
+
+    @property
+    def count(self) -> int | None:
+        """Number of frames as the container states it."""
+        return None if self._count is None else int(self._count)
+
+    def __iter__(self) -> Iterator[Frame | Failure]:
+        capture = cv2.VideoCapture(self._path)
+        index = 0
+        try:
+            while True:
+                grabbed, image = capture.read()
+                if not grabbed:
+                    break
+                stamp = None if self.rate is None else index / self.rate
+                index, name = index + 1, f"{self._name}/{index:06d}"
+                self.passed = index
+                yield Frame(checked_image(image), name, index - 1, stamp)
+        finally:
+            capture.release()
+        expected = self.count or 0
+        if expected - index > max(_MISSING_FRAMES, _MISSING_SHARE * expected):
+            message = f"ends after {index} of {expected} frames; the file is truncated or damaged"
+            yield Failure(_shown(self._path), message, index)
+
+
+class LiveSource(Source):
+    """The frames of a camera or stream, called `NAME/000000` and so on; it has no end.
+
+    Stamps are seconds since 1970. When it stops, it is opened again up to `reconnects` times in a
+    row, after 1, 2, 4, ... times `wait` seconds; then a `Failure` ends it.
+
+    Raises:
+        ValueError: it cannot be opened, or gives no frame.
+    """
+
+    live = True
+
+    def __init__(
+        self,
+        address: str | int,
+        name: str,
+        *,
+        reconnects: int = 3,
+        wait: float = 1.0,
+        capture: Callable[[str | int], cv2.VideoCapture] = open_capture,
+    ) -> None:
+        self._address, self._name = address, name
+        self._reconnects, self._wait, self._open = reconnects, wait, capture
+        self._closed = threading.Event()
+        self._first = capture(address)
+        if not self._first.isOpened():
+            self._first.release()
+            raise ValueError(
+                f"{_shown(address)}: cannot be opened; is it connected, not used by another "
+                "program, and its address right?"
+            )
+        self.rate = _positive(self._first.get(cv2.CAP_PROP_FPS))
+
+    def __iter__(self) -> Iterator[Frame | Failure]:
+        capture, self._first = self._first, None
+        index = tries = 0
+        try:
+            while not self._closed.is_set():
+                capture = capture or self._open(self._address)
+                grabbed, image = capture.read() if capture.isOpened() else (False, None)
+                if grabbed:
+                    tries = 0
+                    index, name = index + 1, f"{self._name}/{index:06d}"
+                    self.passed = index
+                    yield Frame(checked_image(image), name, index - 1, time.time())
+                    continue
+                capture.release()
+                capture = None
+                if tries == self._reconnects:
+                    yield Failure(_shown(self._address), self._ending(index), index)
+                    return
+                self._closed.wait(self._wait * 2**tries)
+                tries += 1
+        finally:
+            if capture is not None:
+                capture.release()
+
+    def _ending(self, index: int) -> str:
+        tries = f"opened again {self._reconnects} times without a picture"
+        return f"stopped after {index} frames; {tries}; given up"
+
+    def close(self) -> None:
+        """Stop waiting for it, and end its iteration at the next frame."""
+        self._closed.set()
+        if self._first is not None:
+            self._first.release()
+
+
+def open_stream(
+    url: str, name: str, *, capture: Callable[[str | int], cv2.VideoCapture] = open_capture
+) -> Source:
+    """A URL as a video where it has an end, else as a live stream.
+
+    Raises:
+        ValueError: it cannot be opened.
+    """
+    opened = capture(url)
+    try:
+        finite = opened.isOpened() and _positive(opened.get(cv2.CAP_PROP_FRAME_COUNT)) is not None
+    finally:
+        opened.release()
+    return VideoSource(url, name) if finite else LiveSource(url, name, capture=capture)
+
+
+def stream_name(url: str) -> str:
+    """Name of a URL, without its user, password and query."""
+    parts = urlsplit(url)
+    return f"{parts.hostname or ''}{parts.path}".strip("/")
+
+
+def _shown(address: str | int) -> str:
+    """The address without a password."""
+    if isinstance(address, int):
+        return f"camera {address}"
+    if "@" not in address or "://" not in address:
+        return address
+    return f"{address.partition('://')[0]}://...@{address.rpartition('@')[2]}"
+
+
+def _positive(value: float) -> float | None:
+    return value if math.isfinite(value) and value > 0 else None

@@ -1,0 +1,268 @@
+"""`open_source`: pictures, folders, lists, videos, cameras and URLs as one stream of frames.
+
+street.png                     one picture; so is an array (H, W, 3) uint8 BGR
+photos/                        its pictures and those of folders below, naturally sorted
+'drive_*/left/*.png'           a pattern; `**` matches folders below
+pictures.txt                   a path on each line, relative to the file
+drive.mp4                      a video
+0                              a camera
+rtsp://...  http://...         a stream; a URL that ends like a picture is one
+[...]                          any of these, one after the other
+"""
+
+from __future__ import annotations
+
+import os
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+
+from ood_seg.perception import listings
+from ood_seg.perception.captures import LiveSource, VideoSource, open_stream, stream_name
+from ood_seg.perception.image_input import MAX_PIXELS, checked_image, decode_image, read_image
+from ood_seg.perception.listings import Entry, UniqueNames, is_picture, safe_name
+from ood_seg.perception.source import Source
+from ood_seg.perception.types import Failure, Frame
+
+VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg"})
+_LIST_SUFFIX = ".txt"
+_TIMEOUT_S = 10.0
+_BYTES_OF_A_PIXEL = 8
+
+Wanted = Callable[[str], bool]
+
+
+def open_source(
+    source: Any,
+    *,
+    wanted: Wanted | None = None,
+    skip: str | Path | None = None,
+    max_pixels: int = MAX_PIXELS,
+) -> Source:
+    """Open anything that gives images.
+
+    Args:
+        source: see the top of the module. A `Source` comes back as it is.
+        wanted: told the name of a picture, or of a whole video; those it refuses are passed over
+            and not even opened. Indices count them nevertheless.
+        skip: a folder that is left out where folders are searched.
+        max_pixels: larger pictures are failures.
+
+    Raises:
+        FileNotFoundError: no such file, or nothing matches the pattern.
+        ValueError: nothing that is known here; an empty folder; a video or camera that cannot be
+            read. Once it is open, what cannot be used becomes a `Failure` instead.
+    """
+    if isinstance(source, Source):
+        return source
+    options = _Options(wanted, None if skip is None else Path(skip), max_pixels)
+    if isinstance(source, (str, Path, int, np.ndarray)):
+        return _open_one(source, None, options)
+    if isinstance(source, Iterable):
+        return ListSource(source, options)
+    raise TypeError(
+        "source: expected a path, an array, a camera number, a URL or a list of them, got "
+        f"{type(source).__name__}"
+    )
+
+
+class _Options:
+    """What nested sources share."""
+
+    def __init__(self, wanted: Wanted | None, skip: Path | None, max_pixels: int) -> None:
+        self.wanted = wanted or (lambda _name: True)
+        self.skip = skip
+        self.max_pixels = max_pixels
+
+    def read(self, picture: str | np.ndarray) -> np.ndarray:
+        if isinstance(picture, np.ndarray):
+            return checked_image(picture)
+        if "://" in picture:
+            return decode_image(_fetch(picture, self.max_pixels), picture)
+        return read_image(picture, max_pixels=self.max_pixels)
+
+
+class PictureSource(Source):
+    """Pictures that are read one by one.
+
+    Args:
+        entries: gives them anew each time it is called.
+        options: see `open_source`.
+    """
+
+    def __init__(self, entries: Callable[[], Iterable[Entry]], options: _Options) -> None:
+        self._entries, self._options = entries, options
+        self._count: int | None = None
+
+    @property
+    def count(self) -> int:
+        """Number of pictures that are wanted; looks through all of them the first time."""
+        if self._count is None:
+            self._count = sum(self._options.wanted(entry.name) for entry in self._entries())
+        return self._count
+
+    def __iter__(self) -> Iterator[Frame | Failure]:
+        for index, (name, picture) in enumerate(self._entries()):
+            self.passed = index + 1
+            if not self._options.wanted(name):
+                continue
+            try:
+                image = self._options.read(picture)
+            except (ValueError, FileNotFoundError) as error:
+                yield Failure(picture if isinstance(picture, str) else name, str(error), index)
+                continue
+            yield Frame(image, name, index)
+
+
+class ListSource(Source):
+    """Sources one after the other; those that cannot be opened are failures.
+
+    Pictures are called after their path below the folder that all elements share, frames of other
+    elements after that and their own name; arrays by their number in the list.
+    """
+
+    def __init__(self, elements: Iterable[Any], options: _Options) -> None:
+        self._elements, self._options = elements, options
+        # One that can be read only once, such as a generator, is neither counted nor looked at.
+        self._again = iter(elements) is not elements
+        paths = (os.fspath(e) for e in elements if _is_path(e)) if self._again else iter(())
+        self._root = listings.common_folder(paths)
+        self._count: int | None = None
+
+    @property
+    def count(self) -> int | None:
+        """Sum over the elements; None where one has no end or elements can be read only once."""
+        if self._count is None and self._again:
+            counts = [1 if isinstance(one, (Frame, Failure)) else one.count for one in self._open()]
+            self._count = None if None in counts else sum(counts)
+        return self._count
+
+    def __iter__(self) -> Iterator[Frame | Failure]:
+        self.passed = 0
+        for opened in self._open():
+            if isinstance(opened, (Frame, Failure)):
+                yield replace(opened, index=self.passed)
+                self.passed += 1
+                continue
+            first = self.passed
+            with opened:
+                for outcome in opened:
+                    self.passed = first + opened.passed
+                    yield replace(outcome, index=first + outcome.index)
+            self.passed = first + opened.passed
+
+    def _open(self) -> Iterator[Source | Frame | Failure]:
+        unique = UniqueNames()
+        for number, element in enumerate(self._elements):
+            if isinstance(element, (Frame, Failure)):
+                yield element
+                continue
+            try:
+                name = self._name(element, number, unique)
+                yield _open_one(element, name, self._options)
+            except (ValueError, FileNotFoundError) as error:
+                yield Failure(str(element), str(error), number)
+
+    def _name(self, element: Any, number: int, unique: UniqueNames) -> str:
+        if isinstance(element, np.ndarray):
+            return unique(f"{number:06d}", number)
+        if not isinstance(element, (str, Path)):
+            raise ValueError(f"element {number}: expected a path or array, got {element!r}")
+        text = os.fspath(element)
+        if "://" in text:
+            return unique(safe_name(stream_name(text)), number)
+        if self._root:
+            text = os.path.relpath(os.path.abspath(text), self._root)
+        stem, suffix = os.path.splitext(text)
+        return unique(safe_name(stem), number, suffix)
+
+
+def _is_path(element: Any) -> bool:
+    return isinstance(element, (str, Path)) and "://" not in os.fspath(element)
+
+
+def _open_one(source: Any, name: str | None, options: _Options) -> Source:
+    """Open what is no list; `name` prefixes its frames, None where there is nothing else."""
+    if isinstance(source, np.ndarray):
+        checked_image(source)  # a single array of the wrong kind is told at once
+        return PictureSource(lambda: [Entry(name or "image", source)], options)
+    text = os.fspath(source) if isinstance(source, (str, Path)) else str(source)
+    if "://" in text:
+        return _open_url(text, name or safe_name(stream_name(text)), options)
+    if text.isdigit() and not os.path.exists(text):
+        return LiveSource(int(text), name or f"camera{text}")
+    suffix = os.path.splitext(text)[1].lower()
+    if name is not None and is_picture(text):
+        # Within a list nothing is asked of the file system before it is read.
+        return PictureSource(lambda: [Entry(name, text)], options)
+    path = Path(text).expanduser()
+    if path.is_dir():
+        return _open_folder(path, name, options)
+    if not path.exists():
+        return _open_pattern(text, options)
+    stem = name or path.stem
+    if suffix == _LIST_SUFFIX:
+        return ListSource(_Lines(path), options)
+    if suffix in VIDEO_SUFFIXES:
+        return VideoSource(str(path), stem) if options.wanted(stem) else ListSource([], options)
+    return PictureSource(lambda: [Entry(stem, str(path))], options)
+
+
+def _open_folder(folder: Path, name: str | None, options: _Options) -> Source:
+    prefix = "" if name is None else f"{name}/"
+
+    def entries() -> Iterator[Entry]:
+        for below, path in listings.walk_folder(folder, options.skip):
+            yield Entry(prefix + below, path)
+
+    if options.skip is not None and options.skip.resolve() == folder.resolve():
+        raise ValueError(f"the outputs go into the folder of the images, {folder}; give another")
+    if next(entries(), None) is None:
+        known = " ".join(sorted(listings.PICTURE_SUFFIXES))
+        raise ValueError(f"no images in {folder}; expected files that end in {known}")
+    return PictureSource(entries, options)
+
+
+def _open_pattern(text: str, options: _Options) -> Source:
+    if {"*", "?", "["}.isdisjoint(text):
+        raise FileNotFoundError(f"{text} does not exist; give a picture, folder, video or list")
+    matches = [path for path in listings.matches_of(text) if not os.path.isdir(path)]
+    if not matches:
+        raise FileNotFoundError(f"no file matches {text}")
+    return ListSource(matches, options)
+
+
+def _open_url(url: str, name: str, options: _Options) -> Source:
+    parts = urlsplit(url)
+    if parts.scheme in ("http", "https") and is_picture(parts.path):
+        return PictureSource(lambda: [Entry(os.path.splitext(name)[0], url)], options)
+    return open_stream(url, name)
+
+
+def _fetch(url: str, max_pixels: int) -> bytes:
+    """The bytes behind a URL, no more than so many pixels can have."""
+    most = max_pixels * _BYTES_OF_A_PIXEL
+    try:
+        with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as answer:
+            content = answer.read(most + 1)
+    except (urllib.error.URLError, OSError) as error:
+        raise ValueError(f"picture {url}: cannot be fetched ({error})") from error
+    if len(content) > most:
+        raise ValueError(f"picture {url}: more than {most} bytes; raise max_pixels if it is meant")
+    return content
+
+
+class _Lines:
+    """The lines of a list file, read anew each time."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __iter__(self) -> Iterator[str]:
+        return listings.read_list(self._path)
