@@ -1,25 +1,42 @@
 """Scores that are fitted on known data, or need gradients or several forward passes; pure torch."""
 
 from ood_seg.detectors.base import Detector, FittedDetector, Fitter
+from ood_seg.detectors.kl_matching import KLMatching
+from ood_seg.detectors.mahalanobis import Mahalanobis, RelativeMahalanobis
 from ood_seg.detectors.nearest_neighbours import NearestNeighbours
 from ood_seg.detectors.network import PENULTIMATE, Network, Outputs, layers_of
+from ood_seg.detectors.odin import ODIN
+from ood_seg.detectors.standardized_max_logit import StandardizedMaxLogit
 from ood_seg.detectors.statistics import Statistics, StatisticsFile
 from ood_seg.detectors.virtual_logit import VirtualLogit
 
 # The scores that `ood-seg fit` makes statistics for, by the name of their method.
 FITTED: dict[str, type[FittedDetector]] = {
-    detector.method: detector for detector in (NearestNeighbours, VirtualLogit)
+    detector.method: detector
+    for detector in (
+        StandardizedMaxLogit,
+        KLMatching,
+        Mahalanobis,
+        RelativeMahalanobis,
+        NearestNeighbours,
+        VirtualLogit,
+    )
 }
 
 __all__ = [
     "FITTED",
+    "ODIN",
     "PENULTIMATE",
     "Detector",
     "FittedDetector",
     "Fitter",
+    "KLMatching",
+    "Mahalanobis",
     "NearestNeighbours",
     "Network",
     "Outputs",
+    "RelativeMahalanobis",
+    "StandardizedMaxLogit",
     "Statistics",
     "StatisticsFile",
     "VirtualLogit",

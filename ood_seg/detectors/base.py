@@ -26,11 +26,11 @@ class Detector(nn.Module):
     """Base of the scores that need more than the logits of one image.
 
     Attributes:
-        needs: `logits`, `outputs` or `network`, see above.
+        needs: `logits`, `outputs` or `network`, see above; may depend on a score's options.
         layers: activations that `outputs` must hold.
     """
 
-    needs: ClassVar[str] = "outputs"
+    needs: str = "outputs"
     layers: tuple[str, ...] = ()
 
 

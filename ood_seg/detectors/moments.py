@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ood_seg.detectors.ranks import is_distributed, max_over_ranks, sum_over_ranks
-from ood_seg.labels import split_labels
+from ood_seg.labels import OUTLIER, split_labels
 from ood_seg.losses._common import class_labels
 
 _CHUNK = 1 << 16
@@ -39,8 +39,8 @@ class ClassMoments:
     """
 
     def __init__(self, num_classes: int, *, scatter: Scatter = "tied") -> None:
-        if num_classes < 1:
-            raise ValueError(f"num_classes must be at least 1, got {num_classes}")
+        if not 1 <= num_classes <= OUTLIER:
+            raise ValueError(f"num_classes must be 1 to {OUTLIER}, got {num_classes}")
         if scatter not in ("tied", "class", "none"):
             raise ValueError(f"scatter must be 'tied', 'class' or 'none', got {scatter!r}")
         self.num_classes = num_classes
@@ -186,3 +186,22 @@ class ClassMoments:
         if self.kind == "tied":
             return weighted.T @ vectors
         return weighted[:, :, None] * vectors[:, None, :]
+
+
+def reduced(moments: ClassMoments | None, *, scatter: Scatter = "tied") -> ClassMoments:
+    """The moments of all processes; one that has seen no batch, and knows no C, brings None.
+
+    Args:
+        moments: of this process.
+        scatter: what they keep.
+
+    Raises:
+        ValueError: no process has seen a batch.
+    """
+    num_classes = 0 if moments is None else moments.num_classes
+    num_classes = int(max_over_ranks(torch.tensor(num_classes)))
+    if not num_classes:
+        raise ValueError("there were no data to fit on")
+    moments = moments or ClassMoments(num_classes, scatter=scatter)
+    moments.reduce()
+    return moments

@@ -1,0 +1,220 @@
+"""Standardized max logits (SML): the largest logit, standardised by its class.
+
+```
+logits -> arg-max, max -> (mean_c - max) / std_c -> boundary suppression -> dilated smoothing
+```
+
+Source: Jung et al., "Standardized Max Logits: A Simple yet Effective Approach for Identifying
+Unexpected Road Obstacles in Urban-Scene Segmentation", ICCV 2021, and its released code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ood_seg.detectors.base import FittedDetector
+from ood_seg.detectors.moments import ClassMoments, reduced
+from ood_seg.detectors.network import Network, Outputs
+from ood_seg.detectors.pixels import check_classes, full_precision, full_size_logits
+from ood_seg.detectors.statistics import Statistics, StatisticsFile
+from ood_seg.labels import split_labels
+from ood_seg.smoothing import gaussian_kernel
+
+WIDTHS = (3, 2, 1, 0)
+
+
+def standardized_max_logit(logits: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """`(mean_c - max_c f(x)) / std_c` of the class c of the largest logit (eq. 3, negated).
+
+    Args:
+        logits: `f(x)`, `(N, C, *)`.
+        mean: `(C,)` of the largest logit where the class is predicted.
+        std: `(C,)` its standard deviation, positive.
+
+    Returns:
+        Scores `(N, *)`, at least float32.
+    """
+    largest, classes = full_precision(logits).max(dim=1)
+    return (mean.to(largest)[classes] - largest) / std.to(largest)[classes]
+
+
+def class_boundaries(classes: Tensor) -> Tensor:
+    """Where the largest class number in the cross around a pixel is not the smallest in its 3x3.
+
+    Args:
+        classes: `(N, H, W)` class numbers.
+
+    Returns:
+        `(N, H, W)` bool; pixels outside of the picture do not count.
+    """
+    values = classes.unsqueeze(1).float()
+    smallest = -F.max_pool2d(-values, 3, stride=1, padding=1)
+    return (_grown(values) != smallest).squeeze(1)
+
+
+def suppress_boundaries(scores: Tensor, classes: Tensor, widths: Sequence[int] = WIDTHS) -> Tensor:
+    """Replace scores at class boundaries by those around, from the outside inwards (section 3.3).
+
+    For each width in turn, pixels within it of a boundary (city-block distance) get the mean of
+    those in their 3x3 that are farther away; without any of these they stay.
+
+    Args:
+        scores: `(N, H, W)`.
+        classes: `(N, H, W)` predicted classes.
+        widths: of the boundary, iteration by iteration.
+
+    Returns:
+        `(N, H, W)`.
+    """
+    near = class_boundaries(classes).unsqueeze(1).to(scores.dtype)
+    grown = [near]
+    for _ in range(max(widths, default=0)):
+        grown.append(_grown(grown[-1]))
+    scores = scores.unsqueeze(1)
+    for width in widths:
+        away = 1 - grown[width]
+        total = _sum_3x3(scores * away)
+        count = _sum_3x3(away)
+        mean = total / count.clamp(min=1)
+        scores = torch.where((away == 0) & (count > 0), mean, scores)
+    return scores.squeeze(1)
+
+
+def smooth_dilated(
+    scores: Tensor, kernel_size: int = 7, sigma: float = 1.0, dilation: int = 6
+) -> Tensor:
+    """Blur with a Gaussian whose taps stand `dilation` pixels apart, borders repeated.
+
+    Args:
+        scores: `(N, H, W)`.
+        kernel_size: odd number of taps.
+        sigma: standard deviation in taps.
+        dilation: pixels between taps.
+
+    Returns:
+        `(N, H, W)`.
+    """
+    kernel = gaussian_kernel(kernel_size, sigma, dtype=scores.dtype, device=scores.device)
+    reach = kernel_size // 2 * dilation
+    maps = F.pad(scores.unsqueeze(1), (reach, reach, reach, reach), mode="replicate")
+    maps = F.conv2d(maps, kernel.view(1, 1, 1, -1), dilation=dilation)
+    return F.conv2d(maps, kernel.view(1, 1, -1, 1), dilation=dilation).squeeze(1)
+
+
+class StandardizedMaxLogit(FittedDetector):
+    """SML score; takes the logits at full resolution, as the paper does.
+
+    Args:
+        statistics: see `FittedDetector`.
+        boundary_suppression: whether to suppress class boundaries; dense logits only.
+        dilated_smoothing: whether to smooth as the last step; dense logits only.
+
+    Raises:
+        ValueError: the logits have other classes than the statistics, or are of images where one
+            of the two steps is asked for.
+    """
+
+    method = "sml"
+    needs = "logits"
+
+    def __init__(
+        self,
+        statistics: str | Path | StatisticsFile,
+        boundary_suppression: bool = True,
+        dilated_smoothing: bool = True,
+    ) -> None:
+        super().__init__(statistics)
+        self.boundary_suppression = boundary_suppression
+        self.dilated_smoothing = dilated_smoothing
+
+    def forward(self, logits: Tensor) -> Tensor:
+        check_classes(logits, len(self.mean), self.origin)
+        dense = logits.ndim == 4
+        if not dense and (self.boundary_suppression or self.dilated_smoothing):
+            raise ValueError(
+                f"boundary suppression and dilated smoothing need logits (N, C, H, W), got "
+                f"{tuple(logits.shape)}; switch both off for image-level logits"
+            )
+        scores = standardized_max_logit(logits, self.mean, self.std)
+        if self.boundary_suppression:
+            scores = suppress_boundaries(scores, logits.argmax(dim=1))
+        return smooth_dilated(scores) if self.dilated_smoothing else scores
+
+    @classmethod
+    def fitter(cls) -> StandardizedMaxLogitFitter:
+        return StandardizedMaxLogitFitter()
+
+    def extra_repr(self) -> str:
+        return (
+            f"boundary_suppression={self.boundary_suppression}, "
+            f"dilated_smoothing={self.dilated_smoothing}"
+        )
+
+
+class StandardizedMaxLogitFitter:
+    """Mean and unbiased variance of the largest logit, by predicted class.
+
+    The logits are interpolated to the labels' size first, as the released code does. Labels only
+    say which pixels are known; the code takes all.
+
+    A class that is predicted at fewer than two pixels, or whose largest logit never varies, has
+    the statistics of the largest logits of all classes together.
+    """
+
+    layers: tuple[str, ...] = ()
+
+    def __init__(self) -> None:
+        self._moments: ClassMoments | None = None
+
+    def update(self, outputs: Outputs, labels: Tensor, network: Network) -> None:
+        largest, classes = full_size_logits(outputs, labels, network).max(dim=1)
+        known = split_labels(labels)[0]
+        if self._moments is None:
+            self._moments = ClassMoments(outputs.logits.shape[1], scatter="class")
+        self._moments.update(largest[known].unsqueeze(1), classes[known])
+
+    def reduce(self) -> None:
+        self._moments = reduced(self._moments, scatter="class")
+
+    def result(self) -> Statistics:
+        """Tensors `mean (C,)`, `std (C,)` and `counts (C,)`, pixels by predicted class.
+
+        Raises:
+            ValueError: fewer than two known pixels, or their largest logits are all the same.
+        """
+        moments = self._moments
+        count = 0 if moments is None else int(moments.counts.sum())
+        if count < 2:
+            raise ValueError(f"SML takes at least 2 known pixels, found {count}")
+        pooled = moments.pooled()
+        spread = pooled.covariance(ddof=1)[0, 0]
+        if not spread > 0:
+            raise ValueError(
+                f"the largest logit of all {count} known pixels is {pooled.means.item():g} (or no "
+                "finite number), so SML has no deviation to standardise by"
+            )
+        variance = moments.covariance(ddof=1)[:, 0, 0]
+        enough = variance > 0  # not for NaN, which a class of fewer than two pixels has
+        tensors = {
+            "mean": moments.means[:, 0].where(enough, pooled.means[0, 0]).float(),
+            "std": variance.where(enough, spread).sqrt().float(),
+            "counts": moments.counts.long(),
+        }
+        return Statistics(StandardizedMaxLogit.method, tensors)
+
+
+def _grown(maps: Tensor) -> Tensor:
+    """Largest value in the cross of each pixel and its four neighbours, `(N, 1, H, W)`."""
+    across = F.max_pool2d(maps, (1, 3), stride=1, padding=(0, 1))
+    return torch.maximum(across, F.max_pool2d(maps, (3, 1), stride=1, padding=(1, 0)))
+
+
+def _sum_3x3(maps: Tensor) -> Tensor:
+    """Sum over the 3x3 around each pixel of `(N, 1, H, W)`, borders repeated."""
+    padded = F.pad(maps, (1, 1, 1, 1), mode="replicate")
+    return F.avg_pool2d(padded, 3, stride=1, divisor_override=1)

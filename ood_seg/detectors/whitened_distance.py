@@ -1,0 +1,77 @@
+"""Mahalanobis distances of whole activation maps, in bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+_CHUNK = 1 << 16
+
+
+def nearest_distance(features: Tensor, means: Tensor, whitening: Tensor) -> Tensor:
+    """`min_k |W (f - mu_k)|^2 / 2`.
+
+    Whitened once, pixels and means are compared by one product of matrices; no array of pixels
+    times classes times channels is made, nor one of pixels times pixels.
+
+    Args:
+        features: `f`, `(N, D, *)` in at least float32.
+        means: `mu`, `(K, D)`.
+        whitening: `W`, `(D, D)`.
+
+    Returns:
+        `(N, *)`.
+
+    Raises:
+        ValueError: the features have another D.
+    """
+    if features.shape[1] != means.shape[1]:
+        raise ValueError(
+            f"the statistics are of {means.shape[1]} channels, the activations "
+            f"{tuple(features.shape)} have {features.shape[1]}"
+        )
+    means, whitening = means.to(features), whitening.to(features)
+    centre = means.mean(dim=0)  # a point among the means keeps the squares below small
+    targets = (means - centre) @ whitening.T
+    if features.ndim == 2:
+        return _columns_distance(features.T, centre, targets, whitening)
+    distances = [_columns_distance(one.flatten(1), centre, targets, whitening) for one in features]
+    return torch.stack(distances).view(features.shape[0], *features.shape[2:])
+
+
+def layer_distance(
+    features: Tensor, tensor: Callable[[str], Tensor], index: int, *, relative: bool
+) -> Tensor:
+    """Distance of a layer by its tensors in the statistics, see `MahalanobisFitter.result`.
+
+    Args:
+        features: `(N, D, *)`.
+        tensor: name to tensor.
+        index: of the layer.
+        relative: take off the distance to the Gaussian of all classes together.
+
+    Returns:
+        `(N, *)`.
+    """
+    means = tensor(f"means_{index}")
+    present = tensor(f"counts_{index}") > 0
+    distance = nearest_distance(features, means[present], tensor(f"whitening_{index}"))
+    if not relative:
+        return distance
+    overall = tensor(f"overall_mean_{index}"), tensor(f"overall_whitening_{index}")
+    return distance - nearest_distance(features, *overall)
+
+
+def _columns_distance(
+    columns: Tensor, centre: Tensor, targets: Tensor, whitening: Tensor
+) -> Tensor:
+    """Distances `(P,)` of columns `(D, P)`."""
+    lengths = targets.square().sum(dim=1)
+    parts = []
+    for part in columns.split(_CHUNK, dim=1):
+        white = whitening @ (part - centre[:, None])
+        apart = lengths[:, None] - 2 * targets @ white
+        parts.append(white.square().sum(dim=0) + apart.amin(dim=0))
+    return 0.5 * torch.cat(parts).clamp(min=0)
