@@ -9,8 +9,12 @@ before.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import cv2
 import numpy as np
+
+Estimate = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 # Sundaram, Brox & Keutzer, ECCV 2010, equation 5.
 _RELATIVE_ERROR, _ABSOLUTE_ERROR = 0.01, 0.5
@@ -25,24 +29,30 @@ def small_grey(image: np.ndarray, width: int) -> np.ndarray:
     return cv2.resize(grey, (width, height), interpolation=cv2.INTER_AREA)
 
 
-def backward_motion(previous: np.ndarray, current: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def dense_inverse_search(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Flow from the first to the second frame (Kroeger et al., ECCV 2016, in OpenCV)."""
+    method = cv2.DISOpticalFlow_create(cv2.DISOpticalFlow_PRESET_FAST)
+    return method.calc(np.ascontiguousarray(first), np.ascontiguousarray(second), None)
+
+
+def backward_motion(
+    previous: np.ndarray, current: np.ndarray, estimate: Estimate = dense_inverse_search
+) -> tuple[np.ndarray, np.ndarray]:
     """Where each pixel of the current frame was in the previous one.
 
-    Dense inverse search (Kroeger et al., ECCV 2016), as in OpenCV. A pixel is trusted if the way
-    back and forth ends where it began, `|b + f|^2 <= 0.01 (|b|^2 + |f|^2) + 0.5` with the backward
-    flow b and the forward flow f at its end (Sundaram, Brox & Keutzer, ECCV 2010, equation 5), and
-    was inside the previous frame: newly uncovered pixels are not.
+    A pixel is trusted if the way back and forth ends where it began,
+    `|b + f|^2 <= 0.01 (|b|^2 + |f|^2) + 0.5` with the backward flow b and the forward flow f at
+    its end (Sundaram, Brox & Keutzer, ECCV 2010, equation 5), and if it was inside the previous
+    frame: newly uncovered pixels are not.
 
     Args:
         previous, current: grey, `(H, W)` uint8, of at least 16 pixels a side.
+        estimate: gives the flow `(H, W, 2)` from its first to its second frame.
 
     Returns:
         Flow `(H, W, 2)` float32, x and y; and booleans `(H, W)`.
     """
-    previous, current = np.ascontiguousarray(previous), np.ascontiguousarray(current)
-    method = cv2.DISOpticalFlow_create(cv2.DISOpticalFlow_PRESET_FAST)
-    backward = method.calc(current, previous, None)
-    forward = method.calc(previous, current, None)
+    backward, forward = estimate(current, previous), estimate(previous, current)
     back_again = carried(forward, backward)
     error, length = (np.square(flow).sum(axis=2) for flow in (backward + back_again, back_again))
     length += np.square(backward).sum(axis=2)

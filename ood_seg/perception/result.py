@@ -38,7 +38,7 @@ class AnomalyResult:
         region: boolean `(H, W)`, inside the region of interest; None for the whole image.
         palette: names and colours of the known classes.
         score_name: name of the score.
-        latency: seconds by stage.
+        latency: seconds by stage; of a stream `decode`, `predict`, `judge` and `total`.
     """
 
     name: str

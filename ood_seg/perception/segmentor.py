@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ood_seg.perception.image_input import PICTURE_SUFFIXES
 from ood_seg.perception.judge import Judge
 from ood_seg.perception.regions import Region, parse_region
 from ood_seg.perception.result import AnomalyResult
 from ood_seg.perception.types import Failure, Frame, Palette, Prediction
 
 if TYPE_CHECKING:
+    from ood_seg.perception.stream import Analysis
     from ood_seg.perception.temporal import TemporalFilter
     from ood_seg.perception.tracking import InstanceTracker
 
@@ -120,10 +120,16 @@ class Segmentor(ABC):
             One result for one image, else an iterator that reads as it goes (`stream`).
 
         Raises:
-            ValueError: the image cannot be used.
+            FileNotFoundError: there is no such file, or nothing matches the pattern.
+            ValueError: nothing that can be read here; or the image, when its turn comes, cannot be
+                used.
         """
-        results = self.stream(source)
-        if not _is_one_image(source):
+        from ood_seg.perception.sources import PictureSource, open_source
+
+        opened = open_source(source)
+        results = self.stream(opened)
+        folder = isinstance(source, (str, Path)) and Path(source).expanduser().is_dir()
+        if folder or not isinstance(opened, PictureSource):
             return results
         (result,) = results
         return result
@@ -141,7 +147,7 @@ class Segmentor(ABC):
         """Results of the images of a source, in its order, as they come.
 
         Args:
-            source: as for a call, or an iterable of frames.
+            source: as for a call.
             batch_size: images predicted together, where sizes are equal.
             prefetch: batches decoded ahead.
             temporal: filters the scores of a video; reset first.
@@ -150,7 +156,8 @@ class Segmentor(ABC):
                 it, or a function that is told; the latter two go on.
 
         Raises:
-            ValueError: another `on_failure`, or as that says.
+            FileNotFoundError, ValueError: as `sources.open_source` says; another `on_failure`, or
+                what it asks for.
         """
         if on_failure not in ("raise", "skip") and not callable(on_failure):
             raise ValueError(
@@ -159,18 +166,31 @@ class Segmentor(ABC):
         for stage in (temporal, tracker):
             if stage is not None:
                 stage.reset()
-        options = {"batch_size": batch_size, "prefetch": prefetch}
-        return self._stream(source, on_failure, temporal=temporal, tracker=tracker, **options)
-
-    def _stream(self, source: Any, on_failure: Any, **options: Any) -> Iterator[AnomalyResult]:
         from ood_seg.perception.sources import open_source
         from ood_seg.perception.stream import analyse
 
-        for outcome in analyse(self, open_source(source), **options):
+        outcomes = analyse(
+            self,
+            open_source(source),
+            batch_size=batch_size,
+            prefetch=prefetch,
+            temporal=temporal,
+            tracker=tracker,
+        )
+        return _results(outcomes, on_failure)
+
+
+def _results(
+    outcomes: Analysis, on_failure: str | Callable[[Failure], Any]
+) -> Iterator[AnomalyResult]:
+    """The results among the outcomes; what becomes of failures is told."""
+    with outcomes:
+        for outcome in outcomes:
             if isinstance(outcome, AnomalyResult):
                 yield outcome
             elif on_failure == "raise":
-                raise ValueError(f"{outcome.name}: {outcome.message}")
+                known = outcome.name in outcome.message
+                raise ValueError(f"{'' if known else f'{outcome.name}: '}{outcome.message}")
             elif callable(on_failure):
                 on_failure(outcome)
 
@@ -206,12 +226,3 @@ def choose_threshold(
     if not math.isfinite(threshold):
         raise ValueError(f"operating point: expected a finite score, got {operating_point}")
     return None, threshold
-
-
-def _is_one_image(source: Any) -> bool:
-    if isinstance(source, np.ndarray):
-        return True
-    if not isinstance(source, (str, Path)) or Path(source).suffix.lower() not in PICTURE_SUFFIXES:
-        return False
-    many = "://" in str(source) or not {"*", "?", "["}.isdisjoint(str(source))
-    return Path(source).is_file() if many else not Path(source).is_dir()
