@@ -79,7 +79,7 @@ def test_other_encodings_are_refused_with_a_remedy(encoding, remedy):
 
 
 def test_unheard_of_encoding():
-    with pytest.raises(ValueError, match="got 'hsv8'$"):
+    with pytest.raises(ValueError, match=r"got 'hsv8'$"):
         read_image(raw(PICTURE, "hsv8"))
 
 

@@ -1,0 +1,193 @@
+"""Rosbag2 recordings read and written by `rosbags`, which only this module imports."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ood_seg.ros.definitions import VISION_MSGS
+from ood_seg.ros.fields import Message, build, rosbags_runtime
+from ood_seg.ros.messages import LABEL_INFO
+
+STORAGES = ("sqlite3", "mcap")
+# Format of the recording: that of ROS 2 Jazzy.
+_VERSION = 8
+_EMPTY_DEFINITION = "\n"
+
+
+@contextlib.contextmanager
+def reading(source: Path) -> Iterator[Any]:
+    """Open a bag for reading, as a `rosbags.rosbag2.Reader`.
+
+    Raises:
+        FileNotFoundError: no such path.
+        ValueError: it cannot be read, or is of ROS 1.
+    """
+    from rosbags.rosbag2 import Reader, ReaderError
+
+    if source.suffix == ".bag":
+        raise ValueError(
+            f"{source} is a ROS 1 bag; convert it first: rosbags-convert --src {source} --dst "
+            f"{source.with_suffix('')}"
+        )
+    try:
+        with Reader(source) as reader:
+            yield reader
+    except ReaderError as error:
+        raise ValueError(
+            f"bag {source} cannot be read: {error} If its recording was cut off, `ros2 bag "
+            "reindex` or `mcap recover` may mend it"
+        ) from error
+
+
+@contextlib.contextmanager
+def writing(path: Path, plugin: str) -> Iterator[Bag]:
+    """Open a bag; it is closed in order even after an error, so that it can be read."""
+    from rosbags.rosbag2 import StoragePlugin, Writer
+
+    writer = Writer(path, version=_VERSION, storage_plugin=StoragePlugin[plugin.upper()])
+    writer.open()
+    try:
+        yield Bag(writer)
+    finally:
+        writer.close()
+
+
+def choose_storage(source: Path, storage: str | None) -> str:
+    """Return the storage of a new bag; None: that of the source.
+
+    Raises:
+        ValueError: an unknown one.
+    """
+    if storage is None:
+        files = [source] if source.is_file() else list(source.glob("*"))
+        return "mcap" if any(".mcap" in path.suffixes for path in files) else "sqlite3"
+    if storage not in STORAGES:
+        raise ValueError(f"storage: expected one of {', '.join(STORAGES)}, got {storage!r}")
+    return storage
+
+
+class Bag:
+    """A bag that is written: messages copied, and messages of ours."""
+
+    def __init__(self, writer: Any) -> None:
+        self.store = type_store()
+        self.written: dict[str, int] = {}
+        self._writer = writer
+        self._runtime = rosbags_runtime(self.store)
+        self._connections: dict[tuple[str, str], Any] = {}
+        self._digests: dict[str, str] = {}
+
+    def copy_connection(self, connection: Any) -> None:
+        """Prepare for the messages of a connection of the source."""
+        key = (connection.topic, connection.msgtype)
+        if key in self._connections:
+            return  # two publishers of one topic
+        definition, digest = _definition(connection, self.store)
+        self._digests[connection.msgtype] = digest
+        self._connections[key] = self._writer.add_connection(
+            *key,
+            msgdef=definition,
+            rihs01=digest,
+            offered_qos_profiles=connection.ext.offered_qos_profiles,
+        )
+
+    def write(self, connection: Any, time: int, data: bytes) -> None:
+        """Copy a message."""
+        key = (connection.topic, connection.msgtype)
+        self._writer.write(self._connections[key], time, data)
+
+    def send(self, topic: str, message: Message, time: int) -> None:
+        """Write a message of ours."""
+        connection = self._connections.get((topic, message.type))
+        if connection is None:
+            connection = self._add(topic, message.type)
+        data = self.store.serialize_cdr(build(self._runtime, message), message.type)
+        self._writer.write(connection, time, data)
+        self.written[topic] = self.written.get(topic, 0) + 1
+
+    def _add(self, topic: str, kind: str) -> Any:
+        digest = self.store.hash_rihs01(kind)
+        if self._digests.get(kind, digest) != digest:
+            raise ValueError(
+                f"the bag holds {kind} of another version than is written ({topic}); write the "
+                "results alone, without a copy of the source"
+            )
+        qos = _qos(latched=kind == LABEL_INFO)
+        connection = self._writer.add_connection(
+            topic, kind, typestore=self.store, offered_qos_profiles=[qos]
+        )
+        self._connections[topic, kind] = connection
+        return connection
+
+
+def type_store() -> Any:
+    """Return the type store of all that is written and of the images that are read."""
+    from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+
+    store = get_typestore(Stores.ROS2_HUMBLE)
+    types: dict[str, Any] = {}
+    for name, definition in VISION_MSGS.items():
+        types.update(get_types_from_msg(definition, name))
+    store.register(types)
+    return store
+
+
+def _definition(connection: Any, store: Any) -> tuple[str, str]:
+    """Return definition and hash of a type in the source.
+
+    Recordings of Humble and before lack them: types of ROS 2 itself are then taken from `store`,
+    others are copied with an empty definition, which players do not need.
+    """
+    from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_typestore
+
+    name, text = connection.msgtype, connection.msgdef.data
+    form = connection.msgdef.format.name
+    if form == "NONE" and name in store.fielddefs:
+        return store.generate_msgdef(name, ros_version=2)[0], store.hash_rihs01(name)
+    if form != "NONE" and connection.digest:
+        return text, connection.digest
+    own = get_typestore(Stores.EMPTY)
+    read = get_types_from_idl(text) if form == "IDL" else get_types_from_msg(text, name)
+    own.register(read)
+    return text or _EMPTY_DEFINITION, own.hash_rihs01(name)
+
+
+def read_message(store: Any, connection: Any, data: bytes) -> Any:
+    """Return a message of a connection, whose type `store` must know.
+
+    Raises:
+        ValueError: the data are cut short or garbled.
+    """
+    from rosbags.serde import SerdeError
+
+    try:
+        return store.deserialize_cdr(data, connection.msgtype)
+    except SerdeError as error:
+        raise ValueError(f"the message is damaged: {error}") from error
+
+
+def _qos(*, latched: bool) -> Any:
+    from rosbags.interfaces import (
+        Qos,
+        QosDurability,
+        QosHistory,
+        QosLiveliness,
+        QosReliability,
+        QosTime,
+    )
+
+    never = QosTime(2147483647, 4294967295)
+    return Qos(
+        QosHistory.KEEP_LAST,
+        1 if latched else 5,
+        QosReliability.RELIABLE,
+        QosDurability.TRANSIENT_LOCAL if latched else QosDurability.VOLATILE,
+        never,
+        never,
+        QosLiveliness.AUTOMATIC,
+        never,
+        False,
+    )

@@ -1,0 +1,233 @@
+"""Bag in, bag out: the camera images of a ROS 2 recording, analysed without ROS.
+
+```
+source bag --all messages---------------------------------> copied as they are --> target bag
+           \\-camera topic -> Frame -> Segmentor -> result -> messages of the node --/
+```
+
+Reads and writes rosbag2 folders with sqlite3 or MCAP storage. The target appears when it is
+complete; what a broken run wrote stays beside it in `TARGET.part`, a bag that can be read.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ood_seg.perception.result import AnomalyResult
+from ood_seg.perception.segmentor import Segmentor
+from ood_seg.perception.stream import analyse
+from ood_seg.perception.types import Failure, Frame
+from ood_seg.ros.bag_files import Bag, choose_storage, read_message, reading, type_store, writing
+from ood_seg.ros.fields import Header
+from ood_seg.ros.health import Health, diagnostics
+from ood_seg.ros.images import COMPRESSED_IMAGE, IMAGE, read_image
+from ood_seg.ros.messages import TOPICS, describe, label_info, result_messages
+
+_CAMERA_TYPES = (IMAGE, COMPRESSED_IMAGE)
+_DIAGNOSTICS_TOPIC = "/diagnostics"
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What `annotate` did.
+
+    Attributes:
+        topic: the images.
+        frames: how many were analysed.
+        failures: those that could not be, with the reason.
+        written: messages of each topic that were added.
+    """
+
+    topic: str
+    frames: int
+    failures: tuple[Failure, ...]
+    written: dict[str, int]
+
+
+def is_bag(path: Any) -> bool:
+    """Return whether a path is a ROS bag: a rosbag2 folder, or a .mcap, .db3 or .bag file."""
+    if not isinstance(path, (str, Path)):
+        return False
+    path = Path(path)
+    metadata = path / "metadata.yaml"
+    if metadata.is_file():
+        return metadata.read_text(errors="replace").lstrip().startswith("rosbag2_bagfile")
+    return path.suffix in (".mcap", ".db3", ".bag") and path.is_file()
+
+
+def annotate(
+    source: str | Path,
+    target: str | Path,
+    segmentor: Segmentor,
+    *,
+    topic: str | None = None,
+    outputs: Sequence[str] = tuple(TOPICS),
+    namespace: str = "/ood_seg",
+    model: str = "",
+    storage: str | None = None,
+    copy: bool = True,
+    progress: Callable[[int, int], object] | None = None,
+    **options: Any,
+) -> Summary:
+    """Analyse the images of a bag and write a bag with the results.
+
+    Results get the log time of their image, and its header. The names of the classes are written
+    once, latched, beside the first image; the state of the analysis, in `/diagnostics`, beside
+    every image. An image that cannot be used is an error there and has no results.
+
+    Args:
+        source: rosbag2 folder, or one of its .mcap or .db3 files.
+        target: folder of the new bag.
+        segmentor: the model.
+        topic: of the images, raw or compressed; None where the bag has just one.
+        outputs: topics that are written, see `ood_seg.ros.messages`.
+        namespace: what their names begin with.
+        model: its name in the diagnostics.
+        storage: `sqlite3` or `mcap`; None: as the source.
+        copy: whether everything in the source is copied too, unopened.
+        progress: called with the number of images done and their total.
+        **options: of `ood_seg.perception.stream.analyse`, such as `batch_size` or `tracker`.
+
+    Raises:
+        FileNotFoundError: no such source.
+        ValueError: the source is no readable ROS 2 bag; the topic is missing, is no image topic,
+            or must be chosen; the target or `TARGET.part` exists; an unknown output or storage;
+            an output topic that the source has already.
+    """
+    source, target = Path(source), Path(target)
+    part = _part(target)
+    plugin = choose_storage(source, storage)
+    _check_outputs(outputs)
+    with reading(source) as reader:
+        camera = _camera(reader.connections, topic)
+        topic = camera[0].topic
+        copied = reader.connections if copy else []
+        _check_names(copied, [f"{namespace}/{name}" for name in (*outputs, "label_info")])
+        with (
+            writing(part / target.name, plugin) as bag,
+            contextlib.closing(analyse(segmentor, _frames(source, topic), **options)) as results,
+        ):
+            for connection in copied:
+                bag.copy_connection(connection)
+            annotator = _Annotator(bag, segmentor, outputs, namespace, model)
+            total = sum(connection.msgcount for connection in camera)
+            for connection, time, data in reader.messages([] if copy else camera):
+                if copy:
+                    bag.write(connection, time, data)
+                if connection.topic == topic and connection.msgtype in _CAMERA_TYPES:
+                    annotator.add(next(results), _header(bag, connection, time, data), time)
+                    if progress is not None:
+                        progress(annotator.done, total)
+    (part / target.name).rename(target)
+    part.rmdir()
+    return Summary(topic, annotator.health.frames, tuple(annotator.failures), bag.written)
+
+
+class _Annotator:
+    """Writes the messages of one outcome after the other."""
+
+    def __init__(
+        self, bag: Bag, segmentor: Segmentor, outputs: Sequence[str], namespace: str, model: str
+    ) -> None:
+        self.health = Health()
+        self.failures: list[Failure] = []
+        self._bag = bag
+        self._segmentor = segmentor
+        self._outputs = outputs
+        self._namespace = namespace
+        self._model = model
+
+    @property
+    def done(self) -> int:
+        """Images so far."""
+        return self.health.frames + self.health.failures
+
+    def add(self, outcome: AnomalyResult | Failure, header: Header, time: int) -> None:
+        """Write what came of the image with this header and log time in nanoseconds."""
+        if not self.done:
+            info = label_info(self._segmentor, header)
+            self._bag.send(f"{self._namespace}/label_info", info, time)
+        self.health.arrived(time * 1e-9)
+        if isinstance(outcome, Failure):
+            self.failures.append(outcome)
+            self.health.failed(outcome.message)
+        else:
+            for name, message in result_messages(outcome, header, self._outputs).items():
+                self._bag.send(f"{self._namespace}/{name}", message, time)
+            # Not `total`, which has the time that an image read ahead waited.
+            stages = {**outcome.latency, "total": 0.0}
+            self.health.handled(sum(stages.values()))
+        level, summary, values = self.health.report(time * 1e-9)
+        values = {"model": self._model, **describe(self._segmentor), **values}
+        report = diagnostics(level, summary, values, header, hardware_id=self._model)
+        self._bag.send(_DIAGNOSTICS_TOPIC, report, time)
+
+
+def _frames(source: Path, topic: str) -> Iterator[Frame | Failure]:
+    """Yield the images of a topic, read anew beside the copying."""
+    store, stem = type_store(), topic.strip("/").replace("/", "_")
+    with reading(source) as reader:
+        camera = _camera(reader.connections, topic)
+        for index, (connection, _, data) in enumerate(reader.messages(camera)):
+            name = f"{stem}_{index:06d}"
+            try:
+                message = read_message(store, connection, data)
+                outcome = Frame(read_image(message), name, index, Header.of(message).stamp)
+            except ValueError as error:
+                outcome = Failure(name, str(error), index)
+            yield outcome
+
+
+def _header(bag: Bag, connection: Any, time: int, data: bytes) -> Header:
+    """Return the header of a message; its log time where the message is damaged."""
+    try:
+        return Header.of(read_message(bag.store, connection, data))
+    except ValueError:
+        return Header.at(time)
+
+
+def _part(target: Path) -> Path:
+    part = target.with_name(f"{target.name}.part")
+    if target.exists():
+        raise ValueError(f"{target} exists and is not overwritten; give another target")
+    if part.exists():
+        raise ValueError(
+            f"{part} is what an unfinished run left, or one is going on; delete it to start again"
+        )
+    return part
+
+
+def _check_outputs(outputs: Sequence[str]) -> None:
+    unknown = [name for name in outputs if name not in TOPICS]
+    if unknown:
+        raise ValueError(f"outputs: expected some of {', '.join(TOPICS)}, got {unknown[0]!r}")
+
+
+def _check_names(connections: Sequence[Any], names: Sequence[str]) -> None:
+    taken = sorted({connection.topic for connection in connections} & set(names))
+    if taken:
+        raise ValueError(
+            f"the bag has a topic {taken[0]} already; choose another namespace, or write the "
+            "results alone, without a copy of the source"
+        )
+
+
+def _camera(connections: Sequence[Any], topic: str | None) -> list[Any]:
+    """Return the connections of the image topic."""
+    cameras = [one for one in connections if one.msgtype in _CAMERA_TYPES]
+    listed = ", ".join(sorted({one.topic for one in cameras})) or "none"
+    topics = {one.topic for one in cameras}
+    if topic is None:
+        if len(topics) != 1:
+            raise ValueError(f"topic: expected its name, as the bag's image topics are: {listed}")
+        (topic,) = topics
+    wanted = [one for one in cameras if one.topic.strip("/") == topic.strip("/")]
+    if not wanted:
+        raise ValueError(f"no image topic {topic} in the bag; its image topics are: {listed}")
+    if not sum(one.msgcount for one in wanted):
+        raise ValueError(f"topic {topic} has no messages in this bag")
+    return wanted
