@@ -201,6 +201,7 @@ def _build(cfg: Config, checkpoint: dict[str, Any], *, origin: str) -> nn.Module
         raise ValueError(
             f"{type(model).__name__} gives no anomaly map; set model.type = 'OODEncoderDecoder'"
         )
+    model.keep_logits = False  # nothing here reads them
     weights = weights_of(checkpoint, origin=origin)
     _check_finite(weights, origin)
     allowed = cfg.get("allowed_key_mismatch", ())

@@ -36,6 +36,8 @@ def run(args: argparse.Namespace) -> int:
     choose_checkpoint(cfg, args.checkpoint)
     # The teacher is of use in training alone, and would load a second checkpoint.
     cfg.model.pop("distillation", None)
+    if cfg.model.get("type") == "OODEncoderDecoder":
+        cfg.model.setdefault("keep_logits", False)
     if args.sets:
         _test_sets.keep_sets(cfg, args.sets)
     if args.tta:

@@ -74,11 +74,14 @@ class EnergyHead(BaseModule):
     @property
     def scores_all_channels(self) -> bool:
         """Whether the score needs the channels beyond the classes."""
-        return _wants_all_channels(self.score)
+        return wants_all_channels(self.score)
 
     def predict(self, logits: Tensor) -> Tensor:
         """Anomaly score maps, `(N, C', H, W) -> (N, H, W)`, higher = more anomalous."""
-        scores = self.score(self._channels_for(self.score, logits))
+        return self.smooth(self.score(self._channels_for(self.score, logits)))
+
+    def smooth(self, scores: Tensor) -> Tensor:
+        """Smoothed score maps `(N, H, W)`, or the same where no smoothing is set."""
         return scores if self.smoothing is None else self.smoothing(scores)
 
     def loss(self, logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
@@ -105,10 +108,11 @@ class EnergyHead(BaseModule):
     def _channels_for(self, module: nn.Module, logits: Tensor) -> Tensor:
         """The channels that a score or loss is meant to see."""
         class_logits = self.class_logits(logits)
-        return logits if _wants_all_channels(module) else class_logits
+        return logits if wants_all_channels(module) else class_logits
 
 
-def _wants_all_channels(module: nn.Module) -> bool:
+def wants_all_channels(module: nn.Module) -> bool:
+    """Whether a score or loss is given the channels beyond the classes as well."""
     channels = getattr(module, "channels", "classes")
     if channels not in ("classes", "all"):
         raise ValueError(

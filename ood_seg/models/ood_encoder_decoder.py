@@ -21,6 +21,7 @@ from ood_seg.models.freezing import (
     switch_off_dropout,
     train_only,
 )
+from ood_seg.models.fused_prediction import can_predict_fused, predict_fused
 from ood_seg.models.teacher import Teacher
 
 
@@ -37,6 +38,7 @@ class OODEncoderDecoder(EncoderDecoder):
                                             `- teacher.loss() (optional distillation)
     inference: predict() -> inference() -> postprocess_result() -> seg_logits, pred_sem_seg
                                             `- energy_head.predict() -> pred_anomaly (1,H,W)
+               or, where nobody needs full-size logits, predict_fused() in row blocks
     ```
 
     Parameter names are those of `EncoderDecoder`, so its checkpoints load strictly. A decode head
@@ -58,6 +60,9 @@ class OODEncoderDecoder(EncoderDecoder):
             the one that is used at inference.
         closed_set_loss: False leaves out the losses of decode and auxiliary heads, for methods
             whose outlier losses hold a closed-set term of their own.
+        keep_logits: True gives predictions the full-size `seg_logits`, as mmseg does. False
+            leaves them out where that is possible, see `can_predict_fused`: the same labels and
+            scores in a fraction of time and memory.
 
     Raises:
         ValueError: if the decode head cannot give an anomaly score, or a pattern matches nothing.
@@ -73,12 +78,14 @@ class OODEncoderDecoder(EncoderDecoder):
         distillation: dict | None = None,
         logits_index: int | None = None,
         closed_set_loss: bool = True,
+        keep_logits: bool = True,
         **kwargs,
     ) -> None:
         super().__init__(backbone, decode_head, neck=neck, **kwargs)
         self.energy_head = MODELS.build(energy_head or {"type": "EnergyHead"})
         self.logits_index = logits_index
         self.closed_set_loss = closed_set_loss
+        self.keep_logits = keep_logits
         self._check_decode_head()
         if self.energy_head.num_classes is not None:
             self.num_classes = self.energy_head.num_classes  # the head's counts all channels
@@ -197,6 +204,19 @@ class OODEncoderDecoder(EncoderDecoder):
                 "model.logits_index to the one that it returns at inference"
             )
         return outputs[self.logits_index]
+
+    def predict(
+        self, inputs: Tensor, data_samples: list[SegDataSample] | None = None
+    ) -> list[SegDataSample]:
+        """Labels and anomaly map of each image, and its logits if `keep_logits`.
+
+        Args:
+            inputs: `(N, 3, H, W)`, preprocessed.
+            data_samples: of the images, or None.
+        """
+        if not self.keep_logits and can_predict_fused(self, data_samples):
+            return predict_fused(self, inputs, data_samples)
+        return super().predict(inputs, data_samples)
 
     def postprocess_result(
         self, seg_logits: Tensor, data_samples: list[SegDataSample] | None = None

@@ -6,6 +6,7 @@ import torch
 from mmengine.model import BaseTTAModel
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
+from torch import nn
 
 from ood_seg.models.extra_channels import add_prediction
 
@@ -16,8 +17,16 @@ class OODTTAModel(BaseTTAModel):
 
     mmseg's own `SegTTAModel` averages softmax probabilities, after which no energy can be had.
     Here the logits, already flipped back and at the original size, are averaged; arg-max and
-    anomaly score are taken from the mean.
+    anomaly score are taken from the mean, and smoothing, if any, comes last.
+
+    Args:
+        module: the segmentor or its config; it is made to keep its logits.
+        **kwargs: as for `BaseTTAModel`.
     """
+
+    def __init__(self, module: dict | nn.Module, **kwargs) -> None:
+        super().__init__(module, **kwargs)
+        self.module.keep_logits = True
 
     def merge_preds(self, data_samples_list: list[list[SegDataSample]]) -> list[SegDataSample]:
         """Merge the augmented predictions of each image.

@@ -11,6 +11,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 from mmseg.structures import SegDataSample
+from torch import nn
 
 from ood_seg.apis.classes import class_names_and_colours
 from ood_seg.visualization import prediction_figure, save_figure
@@ -101,6 +102,13 @@ class AnomalyVisualizationHook(Hook):
         labels = sample.pred_sem_seg.data[0].cpu().numpy()
         pixels = np.ascontiguousarray(image.transpose(1, 2, 0)[..., ::-1].astype(np.uint8))
         pixels = cv2.resize(pixels, scores.shape[::-1])
-        count = sample.seg_logits.data.shape[0]
+        count = _unwrapped(runner.model).num_classes
         classes, palette = class_names_and_colours(runner.cfg, {}, count=count)
         return prediction_figure(pixels, labels, scores, classes=classes, palette=palette)
+
+
+def _unwrapped(model: nn.Module) -> nn.Module:
+    """The segmentor inside wrappers for several processes or test-time augmentation."""
+    while hasattr(model, "module"):
+        model = model.module
+    return model

@@ -1,0 +1,302 @@
+"""Labels and anomaly scores at full resolution, straight from small logits.
+
+The plain way interpolates the logits to the image's size, then takes their arg-max, then scores
+them: each step reads and writes a map of C channels (160 MB for 19 classes at 2048x1024). Here a
+few rows at a time go through all steps while they are in the processor's cache, so the full-size
+logits never exist, and the arg-max and the score share their work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ood_seg import scores
+
+# On a CPU a block, and a second one beside it, should stay in the cache of the cores. On a GPU
+# the whole map is faster wherever it fits: each operation costs a launch.
+BLOCK_BYTES = {"cpu": 2**21, "cuda": 2**30}
+MAX_CLASSES = 256  # of uint8 labels
+
+
+@torch.no_grad()
+def labels_and_scores(
+    logits: Tensor,
+    size: Sequence[int],
+    score: Callable[[Tensor], Tensor],
+    *,
+    num_classes: int | None = None,
+    align_corners: bool = False,
+    input_size: Sequence[int] | None = None,
+    padding: Sequence[int] = (0, 0, 0, 0),
+    block_bytes: int | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Most likely class and anomaly score of every pixel of an image, from small logits.
+
+    The same as `F.interpolate(logits, size, mode="bilinear")`, `argmax(dim=1)` and
+    `score(...)` one after another: the interpolation multiplies and adds in the same order, so
+    the interpolated logits are in general the same to the last bit. Equal maxima give the first
+    class. For `Energy`, `MaxSoftmax`, `MaxLogit` and `Entropy` the maximum of the arg-max
+    serves the score too; any other score is called on blocks of rows.
+
+    A segmentor often interpolates twice, to the size of its input and from there to that of the
+    image; `input_size` does this, again in rows.
+
+    Args:
+        logits: `(N, C', h, w)`. Half precision is computed in float32.
+        size: height and width of the image.
+        score: module or function `(N, C', *) -> (N, *)` that treats each pixel alone.
+        num_classes: C, the number of channels that are classes, the first ones; None: all.
+            The score is given all channels.
+        align_corners: as for `F.interpolate`.
+        input_size: height and width of the network's input, padding included; None: that of the
+            image, and one interpolation.
+        padding: left, right, top and bottom of the input that are no part of the image.
+        block_bytes: bytes of interpolated logits held at a time; None: `BLOCK_BYTES`. Memory
+            beyond the results is a few times this (more only if a single row needs more).
+
+    Returns:
+        Labels `(N, H, W)` uint8 and scores `(N, H, W)`, float32 (float64 for float64 logits).
+        Neither has a gradient. Beside a logit that is NaN or infinite the score is that of
+        `F.interpolate` and `score`, or NaN, and the label is some class.
+
+    Raises:
+        TypeError: logits that are not floating point.
+        ValueError: logits that are not `(N, C', h, w)` or hold no pixel, more than 256 classes or
+            fewer than one, sizes that are not positive, padding that leaves nothing, a score of
+            another shape.
+    """
+    _check(logits, size, num_classes, input_size or size, padding)
+    dtype = torch.promote_types(logits.dtype, torch.float32)
+    height, width = size
+    first = _Interpolation(logits, logits.shape[2], input_size or size, padding, align_corners)
+    steps = [first]
+    if (first.height, first.width) != (height, width):
+        steps.append(_Interpolation(logits, first.height, size, (0, 0, 0, 0), align_corners))
+    if block_bytes is None:
+        block_bytes = BLOCK_BYTES.get(logits.device.type, BLOCK_BYTES["cuda"])
+    rows = max(1, block_bytes // (logits.shape[1] * width * dtype.itemsize))
+    shape = (logits.shape[0], height, width)
+    labels = torch.empty(shape, dtype=torch.uint8, device=logits.device)
+    values = torch.empty(shape, dtype=dtype, device=logits.device)
+    for image, image_labels, image_values in zip(logits, labels, values, strict=True):
+        for start, block in _blocks(image, steps, rows, dtype):
+            part = slice(start, start + block.shape[1])
+            _finish(block, score, num_classes, image_labels[part], image_values[part])
+    return labels, values
+
+
+class _Tap(NamedTuple):
+    """The two source rows between which a row lies, and their weights."""
+
+    lower: int
+    upper: int
+    lower_weight: float
+    upper_weight: float
+
+
+class _Interpolation:
+    """One bilinear interpolation, padding cut off, that gives any rows of its result."""
+
+    def __init__(
+        self,
+        logits: Tensor,
+        source_height: int,
+        size: Sequence[int],
+        padding: Sequence[int],
+        align_corners: bool,
+    ) -> None:
+        left, right, top, bottom = padding
+        self.size = tuple(size)
+        self.kept = (slice(top, size[0] - bottom), slice(left, size[1] - right))
+        self.height, self.width = size[0] - top - bottom, size[1] - left - right
+        self.align_corners = align_corners
+        self.taps = _taps(source_height, size[0], align_corners, logits.device)[self.kept[0]]
+
+    def rows(self, source: Callable[[int, int], Tensor], start: int, stop: int) -> Tensor:
+        """Rows `start` to `stop`, `(C', stop - start, W)`.
+
+        Args:
+            source: gives such rows of the source.
+            start: first row.
+            stop: row after the last.
+        """
+        taps = self.taps[start:stop]
+        offset = taps[0].lower
+        wide = source(offset, taps[-1].upper + 1)
+        if wide.shape[-1] != self.size[1]:
+            wide = F.interpolate(
+                wide, size=self.size[1], mode="linear", align_corners=self.align_corners
+            )
+        wide = wide[..., self.kept[1]]
+        result = wide.new_empty(wide.shape[0], len(taps), self.width)
+        source_rows = wide.unbind(1)
+        for row, tap in zip(result.unbind(1), taps, strict=True):
+            # In this order, F.interpolate's, so that the rounding is the same.
+            torch.mul(source_rows[tap.upper - offset], tap.upper_weight, out=row)
+            row.add_(source_rows[tap.lower - offset], alpha=tap.lower_weight)
+        return result
+
+    def whole(self, image: Tensor) -> Tensor:
+        """All of it at once, `(C', h, w) -> (C', H, W)`."""
+        result = F.interpolate(
+            image[None], size=self.size, mode="bilinear", align_corners=self.align_corners
+        )[0]
+        return result[:, self.kept[0], self.kept[1]]
+
+
+def _taps(source: int, size: int, align_corners: bool, device: torch.device) -> list[_Tap]:
+    """Where each of `size` rows lies among `source` rows.
+
+    The weights are read off `F.interpolate` itself, applied to unit vectors: computed anew, they
+    would round differently, by as much as 6e-5 at row 1000.
+    """
+    units = torch.eye(source, device=device)[None]
+    weights = F.interpolate(units, size=size, mode="linear", align_corners=align_corners)[0]
+    lower = (weights > 0).int().argmax(dim=0)
+    upper = (lower + 1).clamp(max=source - 1)
+    lower_weights = weights.gather(0, lower[None])[0]
+    upper_weights = weights.gather(0, upper[None])[0] * (upper > lower)
+    columns = (lower, upper, lower_weights, upper_weights)
+    return [_Tap(*row) for row in zip(*(column.tolist() for column in columns), strict=True)]
+
+
+def _blocks(
+    image: Tensor, steps: Sequence[_Interpolation], rows: int, dtype: torch.dtype
+) -> Iterator[tuple[int, Tensor]]:
+    """Blocks of interpolated logits `(C', <= rows, W)`, each with the number of its first row."""
+    height = steps[-1].height
+    if rows >= height:
+        whole = image.to(dtype)
+        for step in steps:
+            whole = step.whole(whole)
+        yield 0, whole
+        return
+
+    def small(start: int, stop: int) -> Tensor:
+        return image[:, start:stop].to(dtype)
+
+    source = small
+    for step in steps:
+        source = _rows_of(step, source)
+    for start in range(0, height, rows):
+        yield start, source(start, min(start + rows, height))
+
+
+def _rows_of(
+    step: _Interpolation, source: Callable[[int, int], Tensor]
+) -> Callable[[int, int], Tensor]:
+    return lambda start, stop: step.rows(source, start, stop)
+
+
+def _finish(
+    block: Tensor,
+    score: Callable[[Tensor], Tensor],
+    num_classes: int | None,
+    labels: Tensor,
+    values: Tensor,
+) -> None:
+    """Write the labels and the scores of a block, which may be overwritten.
+
+    Args:
+        block: `(C', R, W)`.
+        score: as for `labels_and_scores`.
+        num_classes: as for `labels_and_scores`.
+        labels: `(R, W)`, filled.
+        values: `(R, W)`, filled.
+    """
+    top = _arg_max(block[:num_classes], labels)
+    shared = None if num_classes not in (None, len(block)) else _SHARED.get(type(score))
+    if shared is not None:
+        values.copy_(shared(score, block, top))
+        return
+    result = score(block[None])
+    if result.shape != (1, *values.shape):
+        raise ValueError(
+            f"score must map (N, C, *) to (N, *): {(1, *block.shape)} to "
+            f"{(1, *values.shape)}, got {tuple(result.shape)}"
+        )
+    values.copy_(result[0])
+
+
+def _arg_max(block: Tensor, labels: Tensor) -> Tensor:
+    """Maxima over the classes; fills `labels` with the first class that has each."""
+    if block.is_cuda:
+        top, index = block.max(dim=0)
+        labels.copy_(index)
+        return top
+    # torch's arg-max over any dimension but the last takes ten times as long as this.
+    top = block.amax(dim=0)
+    is_top = torch.eq(block, top, out=torch.empty_like(block))
+    last = len(block) - 1
+    ranks = torch.arange(last, -1, -1, dtype=block.dtype, device=block.device)
+    labels.copy_(last - is_top.mul_(ranks.view(-1, 1, 1)).amax(dim=0))
+    return top
+
+
+def _energy(score: scores.Energy, block: Tensor, top: Tensor) -> Tensor:
+    differences = block.sub_(top)
+    if score.temperature != 1:
+        differences.div_(score.temperature)
+    return -(differences.exp_().sum(dim=0).log_() * score.temperature + top)
+
+
+def _max_softmax(score: scores.MaxSoftmax, block: Tensor, top: Tensor) -> Tensor:
+    return 1 - 1 / block.sub_(top).exp_().sum(dim=0)
+
+
+def _max_logit(score: scores.MaxLogit, block: Tensor, top: Tensor) -> Tensor:
+    return -top
+
+
+def _entropy(score: scores.Entropy, block: Tensor, top: Tensor) -> Tensor:
+    differences = block.sub_(top)
+    exponentials = differences.exp()
+    total = exponentials.sum(dim=0)
+    return total.log() - exponentials.mul_(differences).sum(dim=0) / total
+
+
+# By exact type: a subclass may compute something else.
+_SHARED: dict[type[nn.Module], Callable[[nn.Module, Tensor, Tensor], Tensor]] = {
+    scores.Energy: _energy,
+    scores.MaxSoftmax: _max_softmax,
+    scores.MaxLogit: _max_logit,
+    scores.Entropy: _entropy,
+}
+
+
+def _check(
+    logits: Tensor,
+    size: Sequence[int],
+    num_classes: int | None,
+    input_size: Sequence[int],
+    padding: Sequence[int],
+) -> None:
+    """Raise for arguments that `labels_and_scores` refuses."""
+    if not torch.is_floating_point(logits):
+        raise TypeError(f"logits must be floating point, got {logits.dtype}")
+    if logits.ndim != 4 or 0 in logits.shape[1:]:
+        raise ValueError(
+            f"logits must be (N, C, h, w) with at least one pixel, got {tuple(logits.shape)}"
+        )
+    for name, value in (("size", size), ("input_size", input_size)):
+        if len(value) != 2 or min(value) < 1:
+            raise ValueError(f"{name} must be a positive height and width, got {tuple(value)}")
+    channels = logits.shape[1]
+    classes = channels if num_classes is None else num_classes
+    if not 1 <= classes <= min(channels, MAX_CLASSES):
+        raise ValueError(
+            f"labels are uint8 and need 1 to {MAX_CLASSES} classes among the {channels} channels "
+            f"of the logits, got {classes}; interpolate the logits for more"
+        )
+    if len(padding) != 4 or min(padding) < 0:
+        raise ValueError(f"padding must be left, right, top, bottom >= 0, got {tuple(padding)}")
+    left, right, top, bottom = padding
+    if left + right >= input_size[1] or top + bottom >= input_size[0]:
+        raise ValueError(
+            f"padding {tuple(padding)} leaves nothing of an input of {tuple(input_size)}"
+        )
