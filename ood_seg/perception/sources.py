@@ -115,7 +115,7 @@ class PictureSource(Source):
             try:
                 image = self._options.read(picture)
             except (ValueError, FileNotFoundError) as error:
-                yield Failure(picture if isinstance(picture, str) else name, str(error), index)
+                yield Failure(name, str(error), index)
                 continue
             yield Frame(image, name, index)
 

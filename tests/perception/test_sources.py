@@ -1,0 +1,322 @@
+"""What each kind of source gives: order, names, indices, stamps, and failures that do not stop."""
+
+from __future__ import annotations
+
+import http.server
+import threading
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from fake_segmentor import picture
+
+from ood_seg.perception import listings
+from ood_seg.perception.captures import LiveSource, stream_name
+from ood_seg.perception.listings import UniqueNames, common_folder, safe_name
+from ood_seg.perception.name_set import NameSet
+from ood_seg.perception.sources import open_source
+from ood_seg.perception.types import Failure, Frame
+
+
+def write(path: Path, seed: int = 0) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    assert cv2.imwrite(str(path), picture(seed))
+    return path
+
+
+def write_video(path: Path, frames: int, rate: float = 25.0) -> Path:
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), rate, (64, 48))
+    for index in range(frames):
+        writer.write(np.full((48, 64, 3), 8 * index, np.uint8))
+    writer.release()
+    return path
+
+
+def names(source) -> list[str]:
+    return [outcome.name for outcome in source]
+
+
+def test_one_picture_and_one_array(tmp_path):
+    path = write(tmp_path / "street.png")
+    for source, name in ((path, "street"), (str(path), "street"), (picture(), "image")):
+        with open_source(source) as opened:
+            (frame,) = opened
+            assert (frame.name, frame.index, frame.stamp) == (name, 0, None)
+            np.testing.assert_array_equal(frame.image, picture())
+            assert (opened.count, opened.rate, opened.live) == (1, None, False)
+
+
+def test_folder_in_natural_order_with_hidden_files_passed_over(tmp_path):
+    for name in (
+        "f10.png",
+        "f2.png",
+        "b/1.jpg",
+        "b/1.png",
+        ".hidden.png",
+        ".git/x.png",
+        "out/f.png",
+    ):
+        write(tmp_path / name)
+    (tmp_path / "notes.txt").write_text("no picture")
+    source = open_source(tmp_path, skip=tmp_path / "out")
+    assert names(source) == ["f2", "f10", "b/1.jpg", "b/1.png"]
+    assert names(source) == names(source)  # can be gone through again
+    assert source.count == 4
+    with pytest.raises(ValueError, match="outputs go into the folder of the images"):
+        open_source(tmp_path, skip=tmp_path)
+
+
+def test_a_broken_picture_is_a_failure_and_the_rest_goes_on(tmp_path):
+    for name in ("a.png", "b.png", "d.png"):
+        write(tmp_path / name)
+    content = (tmp_path / "b.png").read_bytes()
+    (tmp_path / "b.png").write_bytes(content[: len(content) // 2])
+    (tmp_path / "c.png").touch()
+    outcomes = list(open_source(tmp_path))
+    assert [type(one) for one in outcomes] == [Frame, Failure, Failure, Frame]
+    assert [one.index for one in outcomes] == [0, 1, 2, 3]
+    assert outcomes[1].name == "b"
+    assert f"{tmp_path / 'b.png'}: truncated" in outcomes[1].message
+    assert "empty" in outcomes[2].message
+
+
+def test_wanted_pictures_alone_are_read_and_keep_their_indices(tmp_path):
+    for name in "abcd":
+        write(tmp_path / f"{name}.png")
+    (tmp_path / "c.png").write_text("would fail if it were read")
+    source = open_source(tmp_path, wanted=lambda name: name in "bd")
+    assert [(one.name, one.index) for one in source] == [("b", 1), ("d", 3)]
+    assert source.count == 2
+
+
+def test_pattern_and_list_file(tmp_path):
+    for name in ("day/left/10.png", "day/left/9.png", "night/left/1.png", "night/right/1.png"):
+        write(tmp_path / name)
+    matched = names(open_source(str(tmp_path / "*/left/*.png")))
+    assert matched == ["day/left/9", "day/left/10", "night/left/1"]
+    lines = ["# a comment", "", "night/left/1.png", "day/left/9.png", "gone.png", "day/left/9.png"]
+    (tmp_path / "some.txt").write_text("\n".join(lines))
+    source = open_source(tmp_path / "some.txt")
+    outcomes = list(source)
+    assert [one.index for one in outcomes] == [0, 1, 2, 3]
+    assert source.count == 4
+    good = [one.name for one in outcomes if isinstance(one, Frame)]
+    # The same picture twice: two results, two names.
+    assert good == ["night/left/1", "day/left/9", "day/left/9.png"]
+    assert "gone.png does not exist" in outcomes[2].message
+    (tmp_path / "binary.txt").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ValueError, match="expected UTF-8 text"):
+        list(open_source(tmp_path / "binary.txt"))
+
+
+def test_list_of_everything(tmp_path):
+    picture_file = write(tmp_path / "in" / "x.png")
+    write(tmp_path / "in" / "folder" / "1.png")
+    video = write_video(tmp_path / "in" / "drive.avi", 3)
+    elements = [picture_file, picture(), tmp_path / "in" / "folder", str(video), "nowhere.png", 7.5]
+    source = open_source(elements)
+    outcomes = list(source)
+    frames = [one.name.rpartition("in/")[2] for one in outcomes if isinstance(one, Frame)]
+    clip = [f"drive/00000{index}" for index in range(3)]
+    assert frames == ["x", "000001", "folder/1", *clip]
+    assert [one.index for one in outcomes] == list(range(8))
+    messages = [one.message for one in outcomes if isinstance(one, Failure)]
+    assert "nowhere.png does not exist" in messages[0]
+    assert "element 5: expected a path or array, got 7.5" in messages[1]
+
+
+def test_frames_and_generators_pass_through():
+    frames = [Frame(picture(), "a", 5, 0.5), Failure("b", "lost")]
+    source = open_source(one for one in frames)
+    outcomes = list(source)
+    assert source.count is None
+    assert [(one.name, one.index) for one in outcomes] == [("a", 0), ("b", 1)]
+    assert outcomes[0].stamp == 0.5
+    assert open_source(source) is source
+
+
+def test_video_has_stamps_from_its_rate(tmp_path):
+    source = open_source(write_video(tmp_path / "clip.avi", 10, rate=12.5))
+    assert (source.count, source.rate, source.size, source.live) == (10, 12.5, (48, 64), False)
+    frames = list(source)
+    assert [frame.name for frame in frames[:2]] == ["clip/000000", "clip/000001"]
+    np.testing.assert_allclose([frame.stamp for frame in frames], np.arange(10) / 12.5)
+    # Frame k was painted 8 k: none is lost, none comes twice.
+    values = [frame.image.mean() for frame in frames]
+    np.testing.assert_allclose(values, 8 * np.arange(10), atol=2)
+    skipped = open_source(tmp_path / "clip.avi", wanted=lambda name: name != "clip")
+    assert list(skipped) == []
+
+
+def test_truncated_video_ends_with_a_failure(tmp_path):
+    path = tmp_path / "clip.mkv"  # its header tells the length, unlike MP4's, which comes last
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"FFV1"), 25, (64, 48))
+    for index in range(30):
+        writer.write(picture(index, 48, 64))
+    writer.release()
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    source = open_source(path)
+    assert source.count == 30
+    *frames, last = source
+    assert 5 < len(frames) < 20
+    assert isinstance(last, Failure)
+    assert f"ends after {len(frames)} of 30 frames" in last.message
+
+
+def test_what_cannot_be_opened(tmp_path):
+    (tmp_path / "clip.mp4").write_text("no video")
+    with pytest.raises(ValueError, match=r"clip\.mp4: OpenCV reads no frame"):
+        open_source(tmp_path / "clip.mp4")
+    with pytest.raises(FileNotFoundError, match="nowhere does not exist"):
+        open_source(tmp_path / "nowhere")
+    with pytest.raises(FileNotFoundError, match="no file matches"):
+        open_source(str(tmp_path / "*.webp"))
+    with pytest.raises(TypeError, match="got float"):
+        open_source(1.5)
+    with pytest.raises(ValueError, match=r"list\(images\)"):
+        open_source(np.zeros((2, 4, 5, 3), np.uint8))
+    (tmp_path / "none").mkdir()
+    with pytest.raises(ValueError, match="no images in"):
+        open_source(tmp_path / "none")
+
+
+class Camera:
+    """Stands in for OpenCV's capture: each opening gives the next of `runs` frames."""
+
+    def __init__(self, runs: list[int]) -> None:
+        self.runs, self.opened, self.released = list(runs), 0, 0
+
+    def __call__(self, address):
+        self.left = self.runs.pop(0) if self.runs else -1
+        self.opened += 1
+        return self
+
+    def isOpened(self) -> bool:
+        return self.left >= 0
+
+    def get(self, _):
+        return 0.0
+
+    def read(self):
+        self.left -= 1
+        return (True, picture()) if self.left >= 0 else (False, None)
+
+    def release(self):
+        self.released += 1
+
+
+def test_a_camera_that_stops_is_opened_again_and_given_up_at_last():
+    camera = Camera([2, 0, 3])
+    source = LiveSource(0, "camera0", reconnects=3, wait=0.001, capture=camera)
+    assert source.live
+    assert source.count is None
+    *frames, last = source
+    assert [frame.name for frame in frames] == [f"camera0/00000{index}" for index in range(5)]
+    assert frames[0].stamp > 1.6e9
+    assert isinstance(last, Failure)
+    assert last.name == "camera 0"
+    assert "stopped after 5 frames; opened again 3 times" in last.message
+    # Two tries after the first stop, of which the second succeeded; three after the second.
+    assert camera.opened == 1 + 2 + 3
+    assert camera.released >= 5
+
+
+def test_a_camera_that_is_not_there():
+    with pytest.raises(ValueError, match="camera 3: cannot be opened"):
+        LiveSource(3, "camera3", capture=Camera([]))
+
+
+def test_closing_ends_the_wait_for_a_camera():
+    source = LiveSource(0, "camera0", wait=60, capture=Camera([1]))
+    iterator = iter(source)
+    next(iterator)
+    threading.Timer(0.2, source.close).start()
+    assert list(iterator) == []
+
+
+@pytest.fixture
+def server(tmp_path):
+    """Serves the files of `tmp_path` on loopback."""
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *args):
+            super().__init__(*args, directory=tmp_path)
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{running.server_port}"
+        running.shutdown()
+
+
+def test_pictures_and_videos_behind_urls(server, tmp_path):
+    write(tmp_path / "street.png")
+    write_video(tmp_path / "drive.avi", 4)
+    (frame,) = open_source(f"{server}/street.png")
+    assert frame.name == "127.0.0.1/street"
+    np.testing.assert_array_equal(frame.image, picture())
+    (failure,) = open_source(f"{server}/gone.png")
+    assert "cannot be fetched (HTTP Error 404" in failure.message
+    (failure,) = open_source(f"{server}/street.png", max_pixels=10)
+    assert "more than 80 bytes" in failure.message
+    video = open_source(f"{server}/drive.avi")
+    assert (video.count, video.live) == (4, False)
+    assert len(list(video)) == 4
+    with pytest.raises(ValueError, match="cannot be opened"):
+        open_source(f"{server}/gone.mjpeg")
+
+
+def test_passwords_are_not_shown():
+    assert stream_name("rtsp://me:secret@cam.local:554/left?token=1") == "cam.local/left"
+    with pytest.raises(ValueError, match=r"rtsp://\.\.\.@cam/left: cannot") as raised:
+        LiveSource("rtsp://me:secret@cam/left", "cam", capture=Camera([]))
+    assert "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("../../etc/passwd", "__/__/etc/passwd"),
+        ("/data/a", "data/a"),
+        (r"C:\drive\a", "C_/drive/a"),
+        ("a\nb", "a_b"),
+        ("..", "__"),
+        ("./", "image"),
+    ],
+)
+def test_names_stay_below_the_output_folder(text, name):
+    assert safe_name(text) == name
+    assert (Path("/out") / name).resolve().is_relative_to("/out")
+
+
+def test_names_are_unique():
+    unique = UniqueNames()
+    made = [unique("a", i, s) for i, s in enumerate([".png", ".jpg", ".png", ".png"])]
+    assert made == ["a", "a.jpg", "a.png", "a_3"]
+    assert unique("a_3", 3) == "a_3_3"
+
+
+def test_common_folder(tmp_path):
+    assert common_folder(iter([])) == ""
+    assert common_folder(iter(["/a/b/c.png", "/a/bc/d.png"])) == "/a"
+    assert common_folder(iter(["/a/b/c.png", "/a/b/d/e.png"])) == "/a/b"
+    assert common_folder(iter(["/a/b.png", "/c.png", "/a/d.png"])) == "/"
+
+
+def test_name_set_remembers_what_was_added(monkeypatch):
+    monkeypatch.setattr("ood_seg.perception.name_set._MOST_RECENT", 100)
+    names = NameSet()
+    added = [f"city/{index % 700}" for index in range(1050)]
+    assert sum(names.add(name) for name in added) == 700 == len(names)
+    assert all(name in names for name in added)
+    assert "city/700" not in names
+    assert names.add("caf\udce9")  # a file name that is not valid UTF-8
+
+
+def test_natural_order_falls_back_to_the_name():
+    ordered = sorted(["a10", "a9", "a09", "b", "10", "9"], key=listings.natural_key)
+    assert ordered == ["9", "10", "a09", "a9", "a10", "b"]

@@ -1,0 +1,247 @@
+"""Order, batches, failures, threads and memory of the analysis of a stream."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import time
+import weakref
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from fake_segmentor import FakeSegmentor, picture
+
+from ood_seg.perception.channel import END, Channel
+from ood_seg.perception.result import AnomalyResult
+from ood_seg.perception.source import Source
+from ood_seg.perception.stream import analyse
+from ood_seg.perception.types import Failure, Frame
+
+
+def frames(count: int, *, height: int = 37) -> list[Frame]:
+    return [Frame(picture(i, height), f"f{i}", i, i / 10) for i in range(count)]
+
+
+def threads() -> set[str]:
+    return {thread.name for thread in threading.enumerate()} & {"decode", "predict"}
+
+
+def wait_until_no_threads() -> None:
+    deadline = time.monotonic() + 5
+    while threads() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not threads()
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 20])
+def test_results_are_those_of_single_images_in_order(batch_size):
+    given = frames(7) + frames(2, height=20) + [Failure("x", "broken", 9)] + frames(3)
+    segmentor = FakeSegmentor()
+    outcomes = list(analyse(segmentor, given, batch_size=batch_size))
+    made = list(segmentor.batches)
+    assert [one.name for one in outcomes] == [one.name for one in given]
+    assert isinstance(outcomes[9], Failure)
+    for frame, result in zip(given, outcomes, strict=True):
+        if isinstance(result, AnomalyResult):
+            expected = segmentor.result(frame, segmentor.predict([frame.image])[0])
+            np.testing.assert_array_equal(result.anomaly, expected.anomaly)
+            np.testing.assert_array_equal(result.mask, expected.mask)
+    assert sum(made) == 12  # the failure is not predicted
+    assert max(made) == min(batch_size, 12)
+    wait_until_no_threads()
+
+
+def test_latency_of_each_stage():
+    (result,) = analyse(FakeSegmentor(seconds=0.05), frames(1))
+    assert list(result.latency) == ["decode", "predict", "judge", "total"]
+    assert 0.05 <= result.latency["predict"] < result.latency["total"] < 5
+    first, second = analyse(FakeSegmentor(seconds=0.1), frames(2), batch_size=2)
+    assert 0.05 <= first.latency["predict"] == second.latency["predict"] < 0.1
+
+
+def test_an_image_that_the_network_refuses_does_not_take_its_batch_with_it():
+    given = frames(4)
+    given[2].image[0, 0, 2] = 255
+    outcomes = list(analyse(FakeSegmentor(), given, batch_size=4))
+    assert [type(one) for one in outcomes] == [AnomalyResult] * 2 + [Failure, AnomalyResult]
+    assert (outcomes[2].name, outcomes[2].index) == ("f2", 2)
+    assert outcomes[2].message == "scores are NaN"
+
+
+def test_errors_of_source_and_network_reach_the_caller():
+    def breaking() -> Iterator[Frame]:
+        yield from frames(3)
+        raise OSError("disk is gone")
+
+    seen = []
+    with pytest.raises(OSError, match="disk is gone"):
+        seen.extend(one.name for one in iter_into(seen, analyse(FakeSegmentor(), breaking())))
+    assert [one.name for one in seen] == ["f0", "f1", "f2"]
+
+    class OutOfMemory(FakeSegmentor):
+        def predict(self, images):
+            raise RuntimeError("out of memory")
+
+    with pytest.raises(RuntimeError, match="out of memory"):
+        list(analyse(OutOfMemory(), frames(3)))
+    wait_until_no_threads()
+
+
+def iter_into(seen: list, outcomes) -> Iterator:
+    for outcome in outcomes:
+        seen.append(outcome)
+    yield from ()
+
+
+class Endless:
+    """Counts how far it was read; knows whether it was ended in its own thread."""
+
+    def __init__(self) -> None:
+        self.read, self.ended = 0, False
+
+    def __iter__(self) -> Iterator[Frame]:
+        try:
+            while True:
+                self.read += 1
+                yield Frame(picture(0), f"f{self.read}", self.read)
+        finally:
+            self.ended = True
+
+
+@pytest.mark.parametrize("way", ["close", "forget", "with", "break"])
+def test_reading_ahead_is_bounded_and_ends_with_the_consumer(way):
+    source = Endless()
+    outcomes = analyse(FakeSegmentor(), source, batch_size=2, prefetch=3)
+    for _ in range(5):
+        next(outcomes)
+    time.sleep(0.2)
+    # 5 taken; 3 predicted wait, and 2 in hand; 3 chunks of 2 wait, and one is being put.
+    assert 5 < source.read <= 5 + 3 + 2 + 3 * 2 + 2 + 1
+    if way == "close":
+        outcomes.close()
+    elif way == "forget":
+        del outcomes
+        gc.collect()
+    elif way == "with":
+        with outcomes:
+            pass
+    else:
+        for _ in outcomes:
+            break
+        del outcomes
+    wait_until_no_threads()
+    assert source.ended
+
+
+def test_memory_stays_bounded_on_long_input():
+    """Images that wait are few at any time, however many there are."""
+    alive = set()
+
+    class Counted(np.ndarray):
+        def __array_finalize__(self, _):
+            pass
+
+    def source() -> Iterator[Frame]:
+        for index in range(300):
+            image = np.zeros((8, 8, 3), np.uint8).view(Counted)
+            alive.add(id(image))
+            weakref.finalize(image, alive.discard, id(image))
+            yield Frame(image, str(index), index)
+
+    most = 0
+    for _ in analyse(FakeSegmentor(), source(), prefetch=2):
+        most = max(most, len(alive))
+    assert most <= 12
+
+
+class Camera(Source):
+    """A frame each 5 ms."""
+
+    live = True
+
+    def __init__(self, count: int) -> None:
+        self.number, self.closed = count, False
+
+    def __iter__(self) -> Iterator[Frame | Failure]:
+        for index in range(self.number):
+            time.sleep(0.005)
+            yield Frame(picture(0), f"c{index}", index, float(index))
+        yield Failure("camera", "stopped", self.number)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def test_newest_frame_of_a_camera_wins():
+    camera = Camera(60)
+    outcomes = analyse(FakeSegmentor(seconds=0.05), camera, batch_size=4)
+    *results, last = outcomes
+    indices = [result.index for result in results]
+    assert indices == sorted(indices)
+    assert len(results) < 20
+    assert outcomes.dropped == 60 - len(results)
+    # Never far behind: what is predicted next is the newest that had come.
+    assert min(np.diff(indices[2:])) > 3
+    assert indices[-1] == 59
+    assert isinstance(last, Failure)
+    assert camera.closed
+
+
+def test_temporal_filter_and_tracker_see_every_result_in_order():
+    calls = []
+
+    class Stage:
+        def reset(self):
+            calls.append("reset")
+
+        def __call__(self, frame, prediction=None, probability=None):
+            calls.append(frame.name)
+            if prediction is None:
+                return replace(frame, score_name="tracked")
+            return prediction._replace(anomaly=prediction.anomaly + 10)
+
+    given = [*frames(2), Failure("x", "broken"), *frames(1)]
+    outcomes = list(
+        analyse(FakeSegmentor(), given, batch_size=2, temporal=Stage(), tracker=Stage())
+    )
+    results = [one for one in outcomes if isinstance(one, AnomalyResult)]
+    assert {result.score_name for result in results} == {"tracked"}
+    assert min(result.anomaly.min() for result in results) >= 10
+    # The stamps of the last frame start anew: another video.
+    assert calls == ["f0", "f0", "f1", "f1", "reset", "reset", "f0", "f0"]
+
+
+def test_model_and_consumer_work_at_the_same_time():
+    """Decoding, predicting and consuming 30 ms each take little more than one of them."""
+
+    def slow() -> Iterator[Frame]:
+        for frame in frames(15):
+            time.sleep(0.03)
+            yield frame
+
+    begun = time.perf_counter()
+    for _ in analyse(FakeSegmentor(seconds=0.03), slow()):
+        time.sleep(0.03)
+    assert time.perf_counter() - begun < 0.7 * 15 * 0.09
+
+
+@pytest.mark.parametrize("name", ["batch_size", "prefetch"])
+def test_sizes_are_checked(name):
+    with pytest.raises(ValueError, match=f"{name}: expected at least 1, got 0"):
+        analyse(FakeSegmentor(), [], **{name: 0})
+    with pytest.raises(ValueError, match="at least one item"):
+        Channel(0)
+
+
+def test_a_closed_channel_lets_nobody_wait():
+    channel = Channel(1)
+    channel.put("a")
+    waiting = threading.Thread(target=channel.put, args=("b",))
+    waiting.start()
+    channel.close()
+    waiting.join(2)
+    assert not waiting.is_alive()
+    assert channel.get() is END
+    assert not channel.put("c")
