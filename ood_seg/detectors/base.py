@@ -28,10 +28,13 @@ class Detector(nn.Module):
     Attributes:
         needs: `logits`, `outputs` or `network`, see above; may depend on a score's options.
         layers: activations that `outputs` must hold.
+        pointwise: of `logits`, whether a pixel's score depends on that pixel's logits alone; where
+            not, they must be the whole picture's at full resolution.
     """
 
     needs: str = "outputs"
     layers: tuple[str, ...] = ()
+    pointwise: bool = True
 
 
 class FittedDetector(Detector):

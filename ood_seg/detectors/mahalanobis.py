@@ -80,14 +80,14 @@ class Mahalanobis(FittedDetector):
         cls,
         layers: Sequence[str] = (PENULTIMATE,),
         shrinkage: float = 0.0,
-        sample: int = 10_000,
+        sample_size: int = 10_000,
         seed: int = 0,
     ) -> MahalanobisFitter:
         """See `MahalanobisFitter`."""
         return MahalanobisFitter(
             layers,
             shrinkage=shrinkage,
-            sample=sample,
+            sample_size=sample_size,
             seed=seed,
             method=cls.method,
             relative=cls.relative,

@@ -35,7 +35,7 @@ class MahalanobisFitter:
         layers: names of the activations.
         shrinkage: share, 0 to 1, of an even diagonal in the covariance, see `whitening_matrix`;
             the remedy for too few samples or a singular covariance.
-        sample: pixels of the sample, of known and of outlier ones each; with several layers only.
+        sample_size: pixels of the sample, of known and of outlier ones each; one layer takes none.
         seed: fixes the sample.
         method: name of the statistics.
         relative: keep the Gaussian of all classes together as well.
@@ -49,7 +49,7 @@ class MahalanobisFitter:
         layers: Sequence[str],
         *,
         shrinkage: float,
-        sample: int,
+        sample_size: int,
         seed: int,
         method: str,
         relative: bool,
@@ -60,13 +60,13 @@ class MahalanobisFitter:
             raise ValueError(f"shrinkage must be 0 to 1, got {shrinkage}")
         self.layers = tuple(layers)
         self.shrinkage = shrinkage
-        self.sample = sample
+        self.sample_size = sample_size
         self.seed = seed
         self.method = method
         self.relative = relative
         self._moments: list[ClassMoments | None] = [None] * len(self.layers)
-        self._known = PixelReservoir(sample, seed)
-        self._outliers = PixelReservoir(sample, seed, outliers=True)
+        self._known = PixelReservoir(sample_size, seed)
+        self._outliers = PixelReservoir(sample_size, seed, outliers=True)
         self._sizes = torch.zeros(len(self.layers), dtype=torch.int64)
 
     def update(self, outputs: Outputs, labels: Tensor, network: Network) -> None:
@@ -104,7 +104,7 @@ class MahalanobisFitter:
         options = {
             "layers": list(self.layers),
             "shrinkage": self.shrinkage,
-            "sample": self.sample,
+            "sample_size": self.sample_size,
             "seed": self.seed,
         }
         if len(self.layers) > 1:

@@ -131,6 +131,7 @@ class StandardizedMaxLogit(FittedDetector):
         super().__init__(statistics)
         self.boundary_suppression = boundary_suppression
         self.dilated_smoothing = dilated_smoothing
+        self.pointwise = not (boundary_suppression or dilated_smoothing)
 
     def forward(self, logits: Tensor) -> Tensor:
         check_classes(logits, len(self.mean), self.origin)

@@ -1,0 +1,114 @@
+"""What all fitted scores share: their file, the model they belong to, batches and processes."""
+
+import pytest
+import torch
+from toy_networks import dense, fitted, image_level, pictures
+
+from ood_seg.detectors import FITTED, StatisticsFile
+
+IMAGES, LABELS = pictures(4, size=(16, 24))
+METHODS = ("sml", "kl-matching", "mahalanobis", "relative-mahalanobis")
+OPTIONS = {name: {"layers": ["0"]} if "mahalanobis" in name else {} for name in METHODS}
+
+
+def of(method, network, cuts=()):
+    return fitted(FITTED[method].fitter(**OPTIONS[method]), network, IMAGES, LABELS, cuts)
+
+
+def scored(method, file, network):
+    score = FITTED[method](file)
+    outputs = network(IMAGES, score.layers)
+    return score(outputs.logits) if score.needs == "logits" else score(outputs, network)
+
+
+def test_methods_are_listed_by_name():
+    assert set(METHODS) <= set(FITTED)
+    for name, kind in FITTED.items():
+        assert kind.method == name
+
+
+@pytest.mark.parametrize("method", METHODS)
+class TestFile:
+    def test_saved_and_loaded(self, method, tmp_path):
+        network = dense(seed=3)
+        file = of(method, network)
+        file.save(tmp_path / "statistics.pt")
+        loaded = scored(method, tmp_path / "statistics.pt", network)
+        assert torch.equal(loaded, scored(method, file, network))
+
+    def test_only_the_same_weights(self, method):
+        network, other = dense(seed=3), dense(seed=4)
+        score = FITTED[method](of(method, network))
+        score.check_model(network)
+        score.check_model(dense(seed=3))
+        with pytest.raises(ValueError, match=r"made with other weights.*run `ood-seg fit`"):
+            score.check_model(other)
+
+    def test_file_of_other_methods(self, method, tmp_path):
+        file = StatisticsFile({"other": None})
+        with pytest.raises(ValueError, match=f"no statistics of '{method}', only of other"):
+            FITTED[method](file)
+        with pytest.raises(FileNotFoundError, match="`ood-seg fit` makes them"):
+            FITTED[method](tmp_path / "nothing.pt")
+
+    def test_checkpoints_hold_nothing_of_it(self, method):
+        assert not FITTED[method](of(method, dense(seed=3))).state_dict()
+
+    def test_batches_do_not_matter(self, method):
+        network = dense(seed=3)
+        whole, split = of(method, network), of(method, network, [1, 3])
+        expected, section = (one.methods[method].tensors for one in (whole, split))
+        assert expected.keys() == section.keys()
+        for name, value in expected.items():
+            torch.testing.assert_close(section[name], value)
+
+
+def test_layer_that_does_not_exist():
+    network = dense(seed=3)
+    fitter = FITTED["mahalanobis"].fitter(["backbone"])
+    with pytest.raises(ValueError, match=r"has no layer 'backbone'; it has .*\b3\b"):
+        fitted(fitter, network, IMAGES, LABELS)
+
+
+def test_labels_of_another_kind_of_network():
+    fitter = FITTED["mahalanobis"].fitter(["0"])
+    network = image_level()
+    with pytest.raises(ValueError, match=r"labels \(4, 16, 24\) do not fit"):
+        fitter.update(network(IMAGES, ["0"]), LABELS, network)
+
+
+def fitters_of(rank_images):
+    network = dense(seed=3)
+    options = {**OPTIONS, "mahalanobis": {"layers": ["0", "penultimate"], "sample_size": 50}}
+    options["mahalanobis"]["shrinkage"] = 0.1
+    fitters = {name: FITTED[name].fitter(**options[name]) for name in METHODS}
+    for index in rank_images:
+        for fitter in fitters.values():
+            outputs = network(IMAGES[index : index + 1], fitter.layers)
+            fitter.update(outputs, LABELS[index : index + 1], network)
+    return fitters
+
+
+def run_rank(rank: int, folder: str) -> None:
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=3
+    )
+    try:
+        results = {}
+        for name, fitter in fitters_of(range(rank, 2, 3)).items():  # the third sees nothing
+            fitter.reduce()
+            results[name] = fitter.result().tensors
+        torch.save(results, f"{folder}/{rank}")
+    finally:
+        torch.distributed.destroy_process_group()
+
+
+def test_three_processes_make_the_statistics_of_one(tmp_path):
+    torch.multiprocessing.spawn(run_rank, (str(tmp_path),), nprocs=3)
+    expected = {name: fitter.result().tensors for name, fitter in fitters_of(range(2)).items()}
+    for rank in range(3):
+        for name, tensors in torch.load(tmp_path / str(rank)).items():
+            assert tensors.keys() == expected[name].keys()
+            for key, value in tensors.items():
+                torch.testing.assert_close(value, expected[name][key], rtol=1e-4, atol=1e-6)
