@@ -1,0 +1,189 @@
+"""Where results go: files of each image, lines of JSON, a video.
+
+A sink takes results one by one (`write`) and is closed at the end; `JsonLines` is one as well.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ood_seg.perception.video_io import VideoWriter
+from ood_seg.perception.whole_files import write_bytes, write_picture
+
+if TYPE_CHECKING:
+    from ood_seg.perception.result import AnomalyResult
+
+# Kind -> ending of its file; `scores-png` has a folder of its own, as `ood-seg evaluate` reads it.
+ENDINGS = {
+    "overlay": "_overlay.png",
+    "anomaly": "_anomaly.png",
+    "labels": "_labels.png",
+    "scores": "_scores.npy",
+    "scores-png": ".png",
+    "probability": "_probability.npy",
+    "mask": "_mask.png",
+    "json": ".json",
+}
+SCORE_FOLDER, SCALE_FILE = "scores", "scale.json"
+_LEVELS = 65535
+_LISTED = 5
+
+Limits = tuple[float, float]
+
+
+class FolderSink:
+    """Writes files that are called after the image; each appears complete or not at all.
+
+    Args:
+        folder: names' own folders are made below it.
+        kinds: keys of `ENDINGS`: those of `AnomalyResult.save`, and `scores-png`: 16 bit in
+            `scores/NAME.png`, with the scale in `scores/scale.json`; scores outside `limits` are
+            set to the nearer one.
+        limits: scores at both ends of the colours; by default of each image.
+        overwrite: replace existing files.
+        skip: leave images alone whose files all exist.
+
+    Raises:
+        ValueError: an unknown kind; `scores-png` without limits, or with other ones than those in
+            `scale.json`.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        kinds: Sequence[str],
+        *,
+        limits: Limits | None = None,
+        overwrite: bool = False,
+        skip: bool = False,
+    ) -> None:
+        unknown = [kind for kind in kinds if kind not in ENDINGS]
+        if unknown:
+            raise ValueError(f"there are no files {unknown[0]!r}; known are {', '.join(ENDINGS)}")
+        self.folder, self.kinds, self.limits = Path(folder), tuple(kinds), limits
+        self._overwrite, self._skip = overwrite, skip
+        if "scores-png" in self.kinds:
+            self._write_scale()
+
+    def paths(self, name: str) -> list[Path]:
+        """The files of an image, in the order of `kinds`."""
+        return [
+            (self.folder / SCORE_FOLDER if kind == "scores-png" else self.folder)
+            / f"{name}{ENDINGS[kind]}"
+            for kind in self.kinds
+        ]
+
+    def existing(self, name: str) -> list[Path]:
+        """Those of its files that are there already."""
+        return [path for path in self.paths(name) if path.exists()]
+
+    def write(self, result: AnomalyResult) -> None:
+        """Write the files of a result.
+
+        Raises:
+            ValueError: one exists, and neither `overwrite` nor `skip` is set; or a kind needs a
+                threshold or calibration that the result was made without.
+        """
+        if not self._overwrite:
+            existing = self.existing(result.name)
+            if self._skip and len(existing) == len(self.kinds):
+                return
+            if existing and not self._skip:
+                raise ValueError(existing_message(existing, len(existing)))
+        for kind, path in zip(self.kinds, self.paths(result.name), strict=True):
+            writer = _DRAWN.get(kind)
+            if writer is None:
+                result.save(self.folder, [kind])
+            else:
+                writer(result, path, self.limits)
+
+    def close(self, *, complete: bool = True) -> None:
+        """Nothing is left to do."""
+
+    def _write_scale(self) -> None:
+        if self.limits is None:
+            raise ValueError(
+                "16-bit scores need the same range for all images; give two numbers as "
+                "--score-range, or save .npy"
+            )
+        low, high = self.limits
+        scale = {"scale": (high - low) / _LEVELS, "offset": low}
+        path = self.folder / SCORE_FOLDER / SCALE_FILE
+        if path.exists() and json.loads(path.read_text()) != scale and not self._overwrite:
+            raise ValueError(f"{path} holds another scale than that of {low}..{high}")
+        write_bytes(path, (json.dumps(scale) + "\n").encode())
+
+
+class VideoSink:
+    """Writes the overlays of results as a video.
+
+    Args:
+        writer: of the video.
+        limits: as for `FolderSink`.
+        layer: as for `overlay`.
+    """
+
+    def __init__(
+        self, writer: VideoWriter, *, limits: Limits | None = None, layer: str = "anomaly"
+    ) -> None:
+        self._writer, self._limits, self._layer = writer, limits, layer
+
+    def write(self, result: AnomalyResult) -> None:
+        """Add the overlay of a result.
+
+        Raises:
+            ValueError: an image of another size, or the video cannot be written.
+        """
+        self._writer.write(result.plot(limits=self._limits, layer=self._layer))
+
+    def close(self, *, complete: bool = True) -> None:
+        """Finish the video; see `VideoWriter.close`."""
+        self._writer.close(complete=complete)
+
+
+def existing_message(existing: Sequence[Path], count: int) -> str:
+    """What to say of `count` files that exist, some of which are at hand."""
+    listed = ", ".join(map(str, existing[:_LISTED])) + (", ..." if count > _LISTED else "")
+    return (
+        f"{count} files exist ({listed}); use --overwrite to replace them, --skip-existing to keep "
+        "them, or another --out"
+    )
+
+
+def _overlay(result: AnomalyResult, path: Path, limits: Limits | None) -> None:
+    result.plot(path, limits=limits)
+
+
+def _figure(result: AnomalyResult, path: Path, limits: Limits | None) -> None:
+    """Image, labels and heat map in one figure; needs matplotlib."""
+    from ood_seg.visualization import prediction_figure, save_figure
+
+    low, high = limits or (None, None)
+    figure = prediction_figure(
+        result.image[..., ::-1],
+        result.labels,
+        result.anomaly,
+        classes=result.palette.classes,
+        palette=result.palette.colours,
+        vmin=low,
+        vmax=high,
+    )
+    save_figure(figure, path)
+
+
+def _deep_scores(result: AnomalyResult, path: Path, limits: Limits | None) -> None:
+    low, high = limits
+    levels = np.rint((result.anomaly.astype(np.float64) - low) * (_LEVELS / (high - low)))
+    write_picture(path, np.clip(levels, 0, _LEVELS).astype(np.uint16))
+
+
+_DRAWN: dict[str, Callable[[AnomalyResult, Path, Limits | None], None]] = {
+    "overlay": _overlay,
+    "anomaly": _figure,
+    "scores-png": _deep_scores,
+}
