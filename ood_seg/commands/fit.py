@@ -12,7 +12,7 @@ from ood_seg.commands import _fit_data, _runner
 if TYPE_CHECKING:
     from mmengine.config import Config
 
-    from ood_seg.detectors import Fitter, Network
+    from ood_seg.detectors import Fitter
     from ood_seg.engine.fitting import Fit
 
 _ALL = "all"
@@ -53,9 +53,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Fit as the arguments say; write the file and print what it rests on."""
     from ood_seg.commands._models import load_model
-    from ood_seg.detectors import StatisticsFile
+    from ood_seg.detectors import StatisticsFile, layers_of
     from ood_seg.engine.fitting import fit_statistics
-    from ood_seg.models.detector_scores import network_of
+    from ood_seg.models.detector_scores import network_of, require_layers
 
     cfg = _runner.load_config(args)
     shared = {"layers": tuple(args.layers)} if args.layers else {}
@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
     shared["seed"] = runner.seed
     fitters = make_fitters(args.methods, shared, parse_options(args.option))
     network = network_of(model)
-    require_layers(network, fitters)
+    require_layers(network, layers_of(fitters))
     data = _fit_data.FitData(
         cfg,
         args.data,
@@ -155,15 +155,6 @@ def parse_options(texts: Sequence[str]) -> dict[str, dict[str, Any]]:
         except json.JSONDecodeError:
             found.setdefault(method, {})[name] = value
     return found
-
-
-def require_layers(network: Network, fitters: Mapping[str, Fitter]) -> None:
-    """Raise for a layer that the network does not have, before any data is read."""
-    from ood_seg.detectors import PENULTIMATE, layers_of
-
-    for name in layers_of(fitters):
-        if name != PENULTIMATE:
-            network.layer(name)
 
 
 def _class_names(model: Any, names: Sequence[str]) -> tuple[str, ...]:

@@ -6,14 +6,14 @@ images -> network_of(model) -> small logits, activations -> score -> small score
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from mmengine.model import BaseModel
 from mmseg.models.utils import resize
 from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
-from ood_seg.detectors import Network, Outputs
+from ood_seg.detectors import PENULTIMATE, Network, Outputs
 
 NEEDS = ("logits", "outputs", "network")
 
@@ -30,7 +30,7 @@ def needs_of(score: nn.Module) -> str:
     return needs
 
 
-def network_of(model: BaseModel) -> Network:
+def network_of(model: BaseModel, forward: Callable[[Tensor], Tensor] | None = None) -> Network:
     """An encoder-decoder as the detectors see it: prepared images to small logits.
 
     The classifier is mmseg's `conv_seg`, or the layer that the decode head names in its attribute
@@ -38,18 +38,30 @@ def network_of(model: BaseModel) -> Network:
 
     Args:
         model: an `OODEncoderDecoder`.
+        forward: images to small logits of all channels; None: the model's own.
     """
     classifier = getattr(model.decode_head, "classifier_name", "conv_seg")
     has_classifier = isinstance(getattr(model.decode_head, classifier, None), nn.Module)
     std = getattr(model.data_preprocessor, "std", None)
     return Network(
         model,
-        model._forward,
+        forward or model._forward,
         classifier=f"decode_head.{classifier}" if has_classifier else None,
         num_classes=model.energy_head.num_classes,
         input_std=None if std is None else std.flatten().cpu(),
         align_corners=model.align_corners,
     )
+
+
+def require_layers(network: Network, layers: Iterable[str]) -> None:
+    """Raise where the network lacks a layer.
+
+    Raises:
+        ValueError: it does; the message lists those that it has.
+    """
+    for name in layers:
+        if name != PENULTIMATE:
+            network.layer(name)
 
 
 def require_whole_images(model: BaseModel) -> None:
@@ -87,25 +99,25 @@ def network_scores(
 
 
 def image_maps(
-    scores: Tensor,
+    maps: Tensor,
     input_size: Sequence[int],
     samples: Sequence[SegDataSample] | None,
     *,
     align_corners: bool,
 ) -> list[Tensor]:
-    """Score maps of the images, interpolated as mmseg does it with logits.
+    """Maps of the images, interpolated as mmseg does it with logits.
 
     Args:
-        scores: `(N, h, w)` at the network's own resolution.
+        maps: `(N, C, h, w)` at the network's own resolution; scores with one channel.
         input_size: height and width of the prepared images.
         samples: say how each was padded and flipped, and its size; None: not at all.
         align_corners: of the interpolation.
 
     Returns:
-        `(1, H, W)` for each image, at its own size.
+        `(C, H, W)` for each image, at its own size.
     """
     maps = resize(
-        scores.unsqueeze(1),
+        maps,
         size=tuple(input_size),
         mode="bilinear",
         align_corners=align_corners,
@@ -119,16 +131,16 @@ def image_maps(
     ]
 
 
-def _at_image_size(score_map: Tensor, meta: dict, align_corners: bool) -> Tensor:
-    """One map `(1, 1, H, W)` without padding, flipped back, at the image's size `(1, H, W)`."""
+def _at_image_size(values: Tensor, meta: dict, align_corners: bool) -> Tensor:
+    """A map `(1, C, H, W)` without padding, flipped back, at the image's size `(C, H, W)`."""
     left, right, top, bottom = meta.get("img_padding_size", meta.get("padding_size", (0, 0, 0, 0)))
-    height, width = score_map.shape[-2:]
-    score_map = score_map[..., top : height - bottom, left : width - right]
+    height, width = values.shape[-2:]
+    values = values[..., top : height - bottom, left : width - right]
     if meta.get("flip"):
         axis = {"horizontal": -1, "vertical": -2}[meta["flip_direction"]]
-        score_map = score_map.flip(dims=(axis,))
+        values = values.flip(dims=(axis,))
     return resize(
-        score_map,
+        values,
         size=tuple(meta["ori_shape"][:2]),
         mode="bilinear",
         align_corners=align_corners,

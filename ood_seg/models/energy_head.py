@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ood_seg.labels import split_labels
 from ood_seg.losses._common import means
 from ood_seg.losses._logsumexp import pixel_sums
+from ood_seg.models.detector_scores import needs_of
 from ood_seg.smoothing import GaussianSmoothing
 
 
@@ -28,7 +29,8 @@ class EnergyHead(BaseModule):
     (an abstention class, a second set of logits); one without it sees the classes alone.
 
     Args:
-        score: config of a score module (`Energy`, `MaxLogit`, `MaxSoftmax`, `Entropy`).
+        score: config of a score: of logits (`Energy`, `MaxLogit`, ...), of activations or of the
+            network itself (`Mahalanobis`, `ODIN`, ...); docs/scores.md lists them.
         smoothing: keyword arguments of `GaussianSmoothing`, or None for the raw score.
         losses: configs of outlier losses, called with logits and training labels.
         num_classes: number of class channels C, the first of the decode head's. None: all
@@ -72,12 +74,26 @@ class EnergyHead(BaseModule):
         return logits[:, : self.num_classes]
 
     @property
+    def needs(self) -> str:
+        """What the score is computed from: `logits`, `outputs` or `network`."""
+        return needs_of(self.score)
+
+    @property
     def scores_all_channels(self) -> bool:
         """Whether the score needs the channels beyond the classes."""
         return wants_all_channels(self.score)
 
     def predict(self, logits: Tensor) -> Tensor:
-        """Anomaly score maps, `(N, C', H, W) -> (N, H, W)`, higher = more anomalous."""
+        """Anomaly score maps, `(N, C', H, W) -> (N, H, W)`, higher = more anomalous.
+
+        Raises:
+            ValueError: the score reads more than logits; `OODEncoderDecoder.predict` computes it.
+        """
+        if self.needs != "logits":
+            raise ValueError(
+                f"{type(self.score).__name__} cannot be computed from logits alone; it needs "
+                "`OODEncoderDecoder.predict`, without test-time augmentation"
+            )
         return self.smooth(self.score(self._channels_for(self.score, logits)))
 
     def smooth(self, scores: Tensor) -> Tensor:

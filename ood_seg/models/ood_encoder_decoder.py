@@ -14,6 +14,7 @@ from mmseg.utils import add_prefix
 from torch import Tensor
 
 from ood_seg.labels import hide_outliers
+from ood_seg.models.detector_prediction import Detection, predict_with_network
 from ood_seg.models.extra_channels import add_prediction, widen_rows
 from ood_seg.models.freezing import (
     fix_norm_statistics,
@@ -39,6 +40,7 @@ class OODEncoderDecoder(EncoderDecoder):
     inference: predict() -> inference() -> postprocess_result() -> seg_logits, pred_sem_seg
                                             `- energy_head.predict() -> pred_anomaly (1,H,W)
                or, where nobody needs full-size logits, predict_fused() in row blocks
+               or, for scores of activations or gradients, predict_with_network()
     ```
 
     Parameter names are those of `EncoderDecoder`, so its checkpoints load strictly. A decode head
@@ -83,6 +85,7 @@ class OODEncoderDecoder(EncoderDecoder):
     ) -> None:
         super().__init__(backbone, decode_head, neck=neck, **kwargs)
         self.energy_head = MODELS.build(energy_head or {"type": "EnergyHead"})
+        self.detection = Detection()
         self.logits_index = logits_index
         self.closed_set_loss = closed_set_loss
         self.keep_logits = keep_logits
@@ -213,7 +216,14 @@ class OODEncoderDecoder(EncoderDecoder):
         Args:
             inputs: `(N, 3, H, W)`, preprocessed.
             data_samples: of the images, or None.
+
+        Raises:
+            ValueError: the score was fitted on another model, lacks a layer, or reads more than
+                logits while windows are averaged.
         """
+        network = self.detection.network(self)
+        if self.energy_head.needs != "logits":
+            return predict_with_network(self, network, inputs, data_samples)
         if not self.keep_logits and can_predict_fused(self, data_samples):
             return predict_fused(self, inputs, data_samples)
         return super().predict(inputs, data_samples)
@@ -255,6 +265,7 @@ class OODEncoderDecoder(EncoderDecoder):
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args) -> None:
         """Load, after widening the classifier of a checkpoint of the classes alone."""
+        self.detection = Detection()  # the score is checked against the new weights
         if not prefix:  # as part of another module, keys would have other names
             state_dict.update(self.with_extra_channels(state_dict))
         super()._load_from_state_dict(state_dict, prefix, *args)

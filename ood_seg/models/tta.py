@@ -22,11 +22,20 @@ class OODTTAModel(BaseTTAModel):
     Args:
         module: the segmentor or its config; it is made to keep its logits.
         **kwargs: as for `BaseTTAModel`.
+
+    Raises:
+        ValueError: the score reads more than logits, of which there is no mean.
     """
 
     def __init__(self, module: dict | nn.Module, **kwargs) -> None:
         super().__init__(module, **kwargs)
         self.module.keep_logits = True
+        head = self.module.energy_head
+        if head.needs != "logits":
+            raise ValueError(
+                f"test-time augmentation averages logits, but {type(head.score).__name__} is "
+                "computed from more than these; test without it, or choose a score of the logits"
+            )
 
     def merge_preds(self, data_samples_list: list[list[SegDataSample]]) -> list[SegDataSample]:
         """Merge the augmented predictions of each image.
