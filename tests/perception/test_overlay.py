@@ -1,0 +1,132 @@
+"""Pictures of results: each layer on the very pixels it speaks of."""
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+from perception_scenes import PALETTE, grey_image, judged, texture
+
+from ood_seg.perception.overlay import blend_labels, caption, heat_map, mask_edges, overlay
+from ood_seg.visualization import label_overlay
+
+ODD = [(37, 53), (101, 67), (1, 1), (5, 300)]
+
+
+@pytest.mark.parametrize(("height", "width"), ODD)
+@pytest.mark.parametrize("layer", ["anomaly", "labels", "none"])
+def test_picture_has_the_pixels_of_the_image(height, width, layer):
+    image = grey_image(texture(height, width) if height > 1 else np.full((1, 1), 9, np.uint8))
+    before = image.copy()
+    picture = overlay(judged(image, 400), layer=layer)
+    assert (picture.shape, picture.dtype) == (image.shape, np.uint8)
+    np.testing.assert_array_equal(image, before)
+    if layer == "none":
+        np.testing.assert_array_equal(picture, image)
+
+
+@pytest.mark.parametrize(("height", "width"), ODD[:2])
+def test_heat_lies_on_the_scored_pixel(height, width):
+    for y, x in ((0, 0), (height - 1, width - 1), (height // 2, width // 3)):
+        image = np.zeros((height, width, 3), np.uint8)
+        image[y, x, 0] = 255
+        picture = overlay(judged(image, None), alpha=1.0, limits=(0, 255))
+        bright = picture.sum(axis=2) > 300
+        assert np.argwhere(bright).tolist() == [[y, x]]
+
+
+def test_box_and_edges_lie_on_their_pixels():
+    image = np.zeros((61, 83, 3), np.uint8)
+    image[20:33, 40:57, 0] = 200
+    result = judged(image, 100)
+    picture = overlay(result, layer="none")
+    border = np.zeros((61, 83), bool)
+    border[20:33, 40:57] = True
+    border[21:32, 41:56] = False
+    # Box and contour of a rectangle are the same pixels; the box is drawn last, in white.
+    assert (picture[border] == 255).all()
+    inner = np.s_[21:32, 41:56]
+    np.testing.assert_array_equal(picture[inner], image[inner])
+    edges = overlay(replace(result, instances=()), layer="none")
+    np.testing.assert_array_equal((edges != image).any(axis=2), border)
+
+
+def test_edges_are_flagged_pixels_with_an_unflagged_neighbour():
+    rng = np.random.default_rng(0)
+    mask = (rng.random((15, 17)) < 0.85).astype(np.uint8)
+    padded = np.pad(mask, 1)
+    expected = np.zeros(mask.shape, bool)
+    for y, x in np.argwhere(mask):
+        expected[y, x] = not padded[y : y + 3, x : x + 3].all()
+    np.testing.assert_array_equal(mask_edges(mask), expected)
+
+
+def test_labels_are_blended_as_in_the_figures():
+    image = np.random.default_rng(0).integers(0, 256, (13, 17, 3), dtype=np.uint8)
+    labels = np.arange(13 * 17, dtype=np.uint8).reshape(13, 17) % 3
+    labels[labels == 2] = 255
+    for alpha in (0.0, 0.5, 1.0):
+        ours = blend_labels(image, labels, PALETTE, alpha)
+        theirs = label_overlay(image[..., ::-1], labels, PALETTE.colours, alpha)
+        np.testing.assert_array_equal(ours[..., ::-1], theirs)
+
+
+def test_heat_map_rises_and_has_the_range_asked_for():
+    values = np.linspace(-12, 4, 64, dtype=np.float32).reshape(8, 8)
+    brightness = heat_map(values, (-12, 4)).astype(int).sum(axis=2).ravel()
+    assert (np.diff(brightness) >= 0).all()
+    assert (brightness[0], brightness[-1]) == (brightness.min(), brightness.max())
+    clipped = heat_map(values, (-4, 0))
+    assert len(np.unique(clipped[values <= -4].reshape(-1, 3), axis=0)) == 1
+    inferno = cv2.applyColorMap(np.array([[0, 255]], np.uint8), cv2.COLORMAP_INFERNO)[0]
+    np.testing.assert_array_equal(heat_map(np.float32([[0, 1]]), (0, 1))[0], inferno)
+    assert heat_map(np.full((3, 3), -7, np.float32)).shape == (3, 3, 3)  # constant
+
+
+def test_probability_is_shown_from_0_to_1_where_there_is_one():
+    image = grey_image(texture(37, 53))
+    result = judged(image, None)
+    certain = replace(result, probability=np.full((37, 53), 0.02, np.float32))
+    assert (overlay(certain, alpha=1.0).max(axis=2) < 60).all()
+    np.testing.assert_array_equal(
+        overlay(certain, limits=(0, 255)), overlay(result, limits=(0, 255))
+    )
+
+
+def test_captions():
+    image = np.zeros((9, 9, 3), np.uint8)
+    image[2:5, 2:5, 0] = 100
+    (one,) = judged(image, 50).instances
+    assert caption(one) == "100.00"
+    assert caption(replace(one, probability=0.874, track=3)) == "#3 0.87"
+
+
+def test_large_pictures_and_boxes_at_every_border_are_drawn():
+    image = np.zeros((1200, 1300, 3), np.uint8)
+    for y, x in ((0, 0), (0, 1290), (1190, 0), (1190, 1290)):
+        image[y : y + 10, x : x + 10, 0] = 255
+    result = judged(image, 100)
+    assert len(result.instances) == 4
+    picture = overlay(result, layer="none")
+    changed = (picture != image).any(axis=2)
+    for y, x in ((0, 0), (0, 1299), (1199, 0), (1199, 1299)):
+        assert (picture[y, x] == 255).all()
+    assert not changed[200:1000].any()
+
+
+def test_bad_options_are_told():
+    result = judged(np.zeros((9, 9, 3), np.uint8), None)
+    with pytest.raises(ValueError, match="layer: expected one of anomaly, labels, none, got 'hea"):
+        overlay(result, layer="heat")
+    with pytest.raises(ValueError, match=r"alpha: expected 0..1, got 1.5"):
+        overlay(result, alpha=1.5)
+    with pytest.raises(ValueError, match=r"limits: expected finite low < high, got 1 and 1"):
+        overlay(result, limits=(1, 1))
+
+
+def test_picture_is_written_where_asked(tmp_path):
+    result = judged(grey_image(texture(37, 53)), 150)
+    picture = result.plot(tmp_path / "new" / "a.png", layer="labels")
+    np.testing.assert_array_equal(cv2.imread(str(tmp_path / "new" / "a.png")), picture)
+    with pytest.raises(ValueError, match=r"pictures cannot be written as '\.xyz'"):
+        result.plot(tmp_path / "a.xyz")
