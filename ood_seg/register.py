@@ -50,6 +50,7 @@ for _module in (
     scores.MaxSoftmax,
     scores.MaxLogit,
     scores.Entropy,
+    scores.GeneralizedEntropy,
     scores.Energy,
     scores.ResidualEnergy,
     scores.DenseHybrid,

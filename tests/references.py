@@ -29,6 +29,12 @@ def entropy(f: np.ndarray) -> float:
     return float(-sum(p * np.log(p) for p in softmax(f) if p > 0))
 
 
+def generalized_entropy(f: np.ndarray, gamma: float = 0.1, top: int | None = None) -> float:
+    """Liu et al. 2023, eq. 5, over the `top` most probable classes."""
+    most_probable = sorted(softmax(f), reverse=True)[:top]
+    return float(sum(p**gamma * (1 - p) ** gamma for p in most_probable))
+
+
 def energy_loss(logits, labels, margin_in, margin_out, temperature=1.0) -> float:
     """EnergyOE with two squared hinges; mean of the terms that have pixels."""
     known, outlier = [], []

@@ -1,0 +1,43 @@
+"""Post-hoc anomaly scores computed from logits alone.
+
+Every function maps logits `(N, C, *)` to scores `(N, *)`, **higher means more anomalous**, works
+on dense and on image-level logits, keeps the device and is differentiable. Half-precision logits
+are scored in float32, because a logsumexp in float16 loses the differences that ranking needs.
+Scores are unbounded unless said otherwise; only their order matters for evaluation. With a single
+class, scores of the softmax are constant, and energy and maximum logit are the negative logit.
+"""
+
+from ood_seg.scores.energies import (
+    DenseHybrid,
+    Energy,
+    ResidualEnergy,
+    dense_hybrid,
+    energy,
+    residual_energy,
+    split_corrected,
+)
+from ood_seg.scores.entropies import (
+    Entropy,
+    GeneralizedEntropy,
+    entropy,
+    generalized_entropy,
+)
+from ood_seg.scores.maximum import MaxLogit, MaxSoftmax, max_logit, max_softmax
+
+__all__ = [
+    "DenseHybrid",
+    "Energy",
+    "Entropy",
+    "GeneralizedEntropy",
+    "MaxLogit",
+    "MaxSoftmax",
+    "ResidualEnergy",
+    "dense_hybrid",
+    "energy",
+    "entropy",
+    "generalized_entropy",
+    "max_logit",
+    "max_softmax",
+    "residual_energy",
+    "split_corrected",
+]

@@ -1,0 +1,127 @@
+"""Free energy, and the scores that build on it."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from ood_seg.scores._common import TemperatureScore, check_temperature, checked
+
+
+def energy(logits: Tensor, temperature: float = 1.0) -> Tensor:
+    """Free energy `E(x) = -T logsumexp(f(x) / T)`.
+
+    Source: Liu et al., "Energy-based Out-of-distribution Detection", NeurIPS 2020, eq. 4.
+
+    Args:
+        logits: `f(x)`, `(N, C, *)`.
+        temperature: `T > 0`.
+
+    Returns:
+        Scores `(N, *)`.
+
+    Raises:
+        TypeError, ValueError: as `max_softmax`, and for a temperature that is not positive.
+    """
+    check_temperature(temperature)
+    logits = checked(logits)
+    if temperature == 1:
+        return -logits.logsumexp(dim=1)
+    return -temperature * (logits / temperature).logsumexp(dim=1)
+
+
+def split_corrected(logits: Tensor) -> tuple[Tensor, Tensor]:
+    """Split the channels of a residual pattern head into class logits and corrected logits.
+
+    Args:
+        logits: `(N, 2K, *)`.
+
+    Returns:
+        Two views `(N, K, *)`.
+
+    Raises:
+        ValueError: for an odd number of channels.
+    """
+    if logits.shape[1] % 2:
+        raise ValueError(
+            "logits must hold K class logits and K corrected logits, as ResidualPatternHead gives "
+            f"them, got {logits.shape[1]} channels"
+        )
+    return logits.chunk(2, dim=1)
+
+
+def residual_energy(logits: Tensor, temperature: float = 1.0) -> Tensor:
+    """Energy of the corrected logits of residual pattern learning (RPL).
+
+    Source: Liu et al., "Residual Pattern Learning for Pixel-wise Out-of-Distribution Detection in
+    Semantic Segmentation", ICCV 2023.
+
+    Args:
+        logits: `(N, 2K, *)`: class logits, then corrected logits; the former do not enter.
+        temperature: `T > 0`.
+
+    Returns:
+        Scores `(N, *)`.
+
+    Raises:
+        TypeError, ValueError: as `energy` and `split_corrected`.
+    """
+    return energy(split_corrected(checked(logits))[1], temperature)
+
+
+def dense_hybrid(logits: Tensor) -> Tensor:
+    """Hybrid score `-logsumexp(f(x)) + log p(outlier | x)`.
+
+    Source: Grcic, Bevandic and Segvic, "DenseHybrid: Hybrid Anomaly Detection for Dense Open-set
+    Recognition", ECCV 2022, and the evaluation code released with it.
+
+    Args:
+        logits: `(N, K + 2, *)`: class logits `f`, then the logits of inlier and of outlier, whose
+            softmax gives `p(outlier | x)`.
+
+    Returns:
+        Scores `(N, *)`.
+
+    Raises:
+        TypeError, ValueError: as `max_softmax`, and for fewer than three channels.
+    """
+    logits = checked(logits)
+    if logits.shape[1] < 3:
+        raise ValueError(
+            "logits must hold at least one class logit and two outlier logits, as "
+            f"DenseHybridHead gives them, got {logits.shape[1]} channels"
+        )
+    log_outlier = logits[:, -2:].log_softmax(dim=1)[:, 1]
+    return log_outlier - logits[:, :-2].logsumexp(dim=1)
+
+
+class Energy(TemperatureScore):
+    """Module form of `energy`.
+
+    Args:
+        temperature: `T > 0`.
+    """
+
+    def forward(self, logits: Tensor) -> Tensor:
+        return energy(logits, self.temperature)
+
+
+class ResidualEnergy(Energy):
+    """Module form of `residual_energy`, for a `ResidualPatternHead`.
+
+    Args:
+        temperature: `T > 0`.
+    """
+
+    channels = "all"
+
+    def forward(self, logits: Tensor) -> Tensor:
+        return residual_energy(logits, self.temperature)
+
+
+class DenseHybrid(nn.Module):
+    """Module form of `dense_hybrid`, for a `DenseHybridHead`."""
+
+    channels = "all"
+
+    def forward(self, logits: Tensor) -> Tensor:
+        return dense_hybrid(logits)
