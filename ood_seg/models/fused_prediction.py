@@ -23,14 +23,15 @@ def can_predict_fused(
     """Whether a prediction needs no full-size logits.
 
     Not where windows are averaged, an image is flipped back, the decode head has an inference of
-    its own, the score reads more than logits, or the labels would not fit into a byte.
+    its own, the score reads more than the logits of its pixel, or the labels would not fit into a byte.
     """
     head = type(model.decode_head)
     return (
         model.test_cfg.get("mode", "whole") == "whole"
         and head.predict is BaseDecodeHead.predict
         and head.predict_by_feat is BaseDecodeHead.predict_by_feat
-        and getattr(model.energy_head.score, "needs", "logits") == "logits"
+        and model.energy_head.needs == "logits"
+        and getattr(model.energy_head.score, "pointwise", True)
         and model.num_classes <= MAX_CLASSES
         and not any(sample.metainfo.get("flip") for sample in data_samples or ())
     )

@@ -126,7 +126,7 @@ def test_statistics_come_from_a_file_and_stay_out_of_the_checkpoint(tmp_path):
 def test_statistics_of_other_weights_are_refused_before_the_first_prediction(tmp_path):
     statistics_of(tiny.build(seed=1)).save(tmp_path / "other.stats")
     model = build({"type": "NearestMean", "statistics": str(tmp_path / "other.stats")})
-    with pytest.raises(ValueError, match="other.stats were made with other weights"):
+    with pytest.raises(ValueError, match=r"other\.stats were made with other weights"):
         predict(model)
     model.load_state_dict(tiny.build(seed=1).state_dict())  # as when a checkpoint is loaded
     predict(model)
