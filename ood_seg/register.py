@@ -6,7 +6,7 @@ Names are then those listed here, in mmseg's registries.
 
 from mmseg.registry import MODELS
 
-from ood_seg import losses, scores
+from ood_seg import detectors, losses, scores
 from ood_seg.datasets import (  # noqa: F401
     AnomalyFolderDataset,
     CamVidDataset,
@@ -54,6 +54,13 @@ for _module in (
     scores.Energy,
     scores.ResidualEnergy,
     scores.DenseHybrid,
+    detectors.StandardizedMaxLogit,
+    detectors.KLMatching,
+    detectors.ODIN,
+    detectors.Mahalanobis,
+    detectors.RelativeMahalanobis,
+    detectors.NearestNeighbours,
+    detectors.VirtualLogit,
     losses.EnergyLoss,
     losses.BalancedEnergyLoss,
     losses.CrossEntropyEnergyLoss,

@@ -23,7 +23,7 @@ def can_predict_fused(
     """Whether a prediction needs no full-size logits.
 
     Not where windows are averaged, an image is flipped back, the decode head has an inference of
-    its own, the score reads more than the logits of its pixel, or the labels would not fit into a byte.
+    its own, the score reads more than its pixel's logits, or the labels would not fit into a byte.
     """
     head = type(model.decode_head)
     return (
