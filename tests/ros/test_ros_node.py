@@ -1,0 +1,330 @@
+"""The node without ROS: what it subscribes, publishes, refuses and survives."""
+
+from __future__ import annotations
+
+import ast
+import time
+import xml.etree.ElementTree as ElementTree
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pytest
+from ros_doubles import ColourSegmentor, street
+
+rosbags = pytest.importorskip("rosbags", reason="rosbags is not installed: ood-seg[bags]")
+
+import array  # noqa: E402
+
+import fake_ros  # noqa: E402
+
+from ood_seg.ros.images import read_array  # noqa: E402
+
+OUTPUTS = ("labels", "anomaly", "anomaly_mask", "overlay", "objects")
+
+
+@pytest.fixture
+def start(monkeypatch):
+    """Start a node with these parameters; all are stopped at the end."""
+    running = []
+
+    def start(segmentor=None, **parameters):
+        fake_ros.install(monkeypatch)
+        from ood_seg_ros.node import AnomalyNode
+
+        ros = fake_ros.Node("ood_seg", parameters)
+        segmentor = segmentor or ColourSegmentor(min_area=5)
+        running.append(AnomalyNode(ros, segmentor))
+        return SimpleNamespace(ros=ros, node=running[-1], segmentor=segmentor)
+
+    yield start
+    assert all(node.stop() for node in running)
+
+
+def _show(started, message):
+    """Deliver an image and wait until it is done with."""
+    health = started.node.health
+    before = health.frames + health.failures
+    (subscription,) = started.ros.subscriptions.values()
+    subscription.callback(message)
+    deadline = time.monotonic() + 10
+    while health.frames + health.failures == before:
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def _sent(started, name):
+    return started.ros.publishers[f"/ood_seg/{name}"].sent
+
+
+def _report(started):
+    ((period, report),) = started.ros.timers
+    assert period == 1.0
+    report()
+    (status,) = started.ros.publishers["/diagnostics"].sent[-1].status
+    return status, {pair.key: pair.value for pair in status.values}
+
+
+def test_topics_types_and_qos(start):
+    ros = start().ros
+    kinds = {topic: publisher.kind.TYPE for topic, publisher in ros.publishers.items()}
+    assert kinds == {
+        "/ood_seg/labels": "sensor_msgs/msg/Image",
+        "/ood_seg/anomaly": "sensor_msgs/msg/Image",
+        "/ood_seg/anomaly_mask": "sensor_msgs/msg/Image",
+        "/ood_seg/overlay": "sensor_msgs/msg/Image",
+        "/ood_seg/objects": "vision_msgs/msg/Detection2DArray",
+        "/ood_seg/label_info": "vision_msgs/msg/LabelInfo",
+        "/diagnostics": "diagnostic_msgs/msg/DiagnosticArray",
+    }
+    assert ros.publishers["/ood_seg/label_info"].qos.durability == "transient_local"
+    (topic,) = ros.subscriptions
+    assert topic == "/image"
+    assert ros.subscriptions[topic].kind.TYPE == "sensor_msgs/msg/Image"
+    assert ros.subscriptions[topic].qos == "sensor_data"
+
+
+def test_one_image_gives_every_output_with_its_header(start):
+    started = start()
+    _show(started, fake_ros.image_message(street()))
+    for name in OUTPUTS:
+        (message,) = _sent(started, name)
+        assert message.header.stamp.sec == 1_700_000_000
+        assert message.header.frame_id == "front"
+    mask = read_array(_sent(started, "anomaly_mask")[0])
+    np.testing.assert_array_equal(mask, np.where(street()[..., 2] >= 200, 255, 0))
+    assert len(_sent(started, "objects")[0].detections) == 1
+    (info,) = _sent(started, "label_info")
+    assert info.class_map[-1].class_name == "UNLABELED"
+
+
+def test_compressed_images(start):
+    started = start(image_transport="compressed")
+    (topic,) = started.ros.subscriptions
+    assert topic == "/image/compressed"
+    raw = fake_ros.image_message(street())
+    data = array.array("B", cv2.imencode(".png", street())[1].tobytes())
+    kind = fake_ros.message_class("sensor_msgs/msg/CompressedImage")
+    _show(started, kind(header=raw.header, format="bgr8; png compressed bgr8", data=data))
+    labels = read_array(_sent(started, "labels")[0])
+    np.testing.assert_array_equal(labels, street()[..., 0] % 3)
+
+
+def test_bad_frames_are_reported_and_the_stream_goes_on(start):
+    started = start()
+    assert _report(started)[0].level == b"\3"  # no image yet
+    bad = [
+        fake_ros.image_message(street(), encoding="mono8"),
+        fake_ros.image_message(np.zeros((4, 4, 3), np.uint8)),
+    ]
+    for message, reason in zip(bad, ("got 'mono8'", "the lens is covered"), strict=True):
+        _show(started, message)
+        status, values = _report(started)
+        assert status.level == b"\2"
+        assert reason in status.message
+        assert reason in values["last_error"]
+    assert _sent(started, "labels") == []
+    _show(started, fake_ros.image_message(street()))
+    status, values = _report(started)
+    assert status.level == b"\0"
+    assert (values["frames"], values["failures"], values["score"]) == ("1", "2", "Redness")
+    assert values["version"]
+    assert float(values["latency_mean_ms"]) > 0
+    assert status.name == "ood_seg: anomaly segmentation"
+    assert len(_sent(started, "labels")) == 1
+
+
+def test_errors_of_any_kind_do_not_stop_the_node(start):
+    started = start()
+    predict = started.segmentor.predict
+    started.segmentor.predict = lambda images: 1 / 0
+    _show(started, fake_ros.image_message(street()))
+    assert _report(started)[0].message == "division by zero"
+    started.segmentor.predict = predict
+    _show(started, fake_ros.image_message(street()))
+    assert len(_sent(started, "labels")) == 1
+
+
+def test_a_camera_that_stops_is_stale(start):
+    started = start(max_age=0.05)
+    _show(started, fake_ros.image_message(street()))
+    time.sleep(0.1)
+    status, _ = _report(started)
+    assert status.level == b"\3"
+    assert "no image for" in status.message
+
+
+def test_outputs_can_be_switched_off(start):
+    started = start(publish_overlay=False)
+    started.ros.publishers["/ood_seg/anomaly"].subscribers = 0
+    _show(started, fake_ros.image_message(street()))
+    assert [name for name in OUTPUTS if _sent(started, name)] == [
+        "labels",
+        "anomaly_mask",
+        "objects",
+    ]
+    assert started.ros.set_parameters(publish_overlay=True, publish_labels=False).successful
+    _show(started, fake_ros.image_message(street()))
+    assert [len(_sent(started, name)) for name in ("labels", "overlay")] == [1, 1]
+
+
+def test_decision_can_be_changed_while_running(start):
+    started = start()
+    picture = street()
+    _show(started, fake_ros.image_message(picture))
+    # Right half only: the object ends at column 10.
+    changes = dict(operating_point=-70.0, min_area=3, region="polygon:10,0;19,0;19,11;10,11")
+    assert started.ros.set_parameters(**changes).successful
+    _show(started, fake_ros.image_message(picture))
+    first, second = (read_array(message) for message in _sent(started, "anomaly_mask"))
+    np.testing.assert_array_equal(first, np.where(picture[..., 2] >= 200, 255, 0))
+    expected = np.where(picture[..., 2] >= 30, 255, 0)
+    expected[:, :10] = 0
+    np.testing.assert_array_equal(second, expected)
+    thresholds = [info.threshold for info in _sent(started, "label_info")]
+    np.testing.assert_allclose(thresholds, [200 / 255, 30 / 255], rtol=1e-6)
+    back = dict(operating_point="", min_area=0, region="")
+    assert started.ros.set_parameters(**back).successful
+    assert started.segmentor.judge.threshold == 100.0
+    assert started.segmentor.judge.min_area == 5
+    assert started.segmentor.judge.region is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"operating_point": "fpr 1%"}, "no operating point 'fpr 1%'.*'fpr 5%'"),
+        ({"operating_point": float("nan")}, "finite"),
+        ({"min_area": -1}, "min_area"),
+        ({"region": "canal"}, "no class 'canal'"),
+        ({"region": "mask:/nowhere.png"}, "nowhere"),
+        ({"max_age": 0.0}, "max_age: expected seconds above 0, got 0.0"),
+        ({"model": "other.onnx"}, "read-only"),
+        ({"min_area": 7, "region": "canal"}, "no class 'canal'"),
+    ],
+)
+def test_bad_parameters_are_refused_and_change_nothing(start, changes, reason):
+    started = start()
+    before = started.segmentor.judge
+    answer = started.ros.set_parameters(**changes)
+    assert not answer.successful
+    import re
+
+    assert re.search(reason, answer.reason)
+    assert started.segmentor.judge is before
+    assert started.ros.parameters["min_area"] == 0
+
+
+@pytest.mark.parametrize(
+    ("parameters", "reason"),
+    [
+        ({"image_transport": "theora"}, "expected raw or compressed, got 'theora'"),
+        ({"min_area": -1}, "min_area"),
+        ({"region": "canal"}, "no class 'canal'"),
+    ],
+)
+def test_bad_parameters_at_the_start(start, parameters, reason):
+    with pytest.raises(ValueError, match=reason):
+        start(**parameters)
+
+
+def test_without_operating_point_no_decision_is_published(start):
+    segmentor = ColourSegmentor()
+    segmentor.judge = type(segmentor.judge)()
+    started = start(segmentor)
+    assert started.ros.logged[0][0] == "warning"
+    assert "~/objects are not published" in started.ros.logged[0][1]
+    _show(started, fake_ros.image_message(street()))
+    assert [name for name in OUTPUTS if _sent(started, name)] == ["labels", "anomaly", "overlay"]
+
+
+def test_slow_model_drops_frames_and_says_so(start):
+    started = start()
+    predict = started.segmentor.predict
+
+    def slow(images):
+        time.sleep(0.1)
+        return predict(images)
+
+    started.segmentor.predict = slow
+    (subscription,) = started.ros.subscriptions.values()
+    for seconds in range(1, 8):
+        subscription.callback(fake_ros.image_message(street(), seconds=seconds))
+        time.sleep(0.01)
+    deadline = time.monotonic() + 10
+    while started.node.health.frames + started.node.health.dropped < 7:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    stamps = [message.header.stamp.sec for message in _sent(started, "labels")]
+    assert stamps == sorted(stamps)
+    assert stamps[-1] == 7
+    status, values = _report(started)
+    assert status.level == b"\1"
+    assert int(values["dropped"]) == 7 - len(stamps) >= 3
+
+
+def test_main_runs_and_cleans_up(monkeypatch):
+    seen = fake_ros.install(monkeypatch, {"model": "model.onnx"})
+    from ood_seg_ros import node
+
+    monkeypatch.setattr(node, "_load", lambda model, runtime: ColourSegmentor())
+
+    def interrupt(ros):
+        raise KeyboardInterrupt
+
+    seen.spin = interrupt
+    assert node.main() == 0
+    assert seen.spun == 1
+    assert seen.shut_down
+    assert seen.nodes[0].destroyed
+    assert seen.nodes[0].name == "ood_seg"
+
+
+def test_main_without_a_model(monkeypatch):
+    seen = fake_ros.install(monkeypatch)
+    from ood_seg_ros import node
+
+    assert node.main() == 1
+    assert seen.nodes[0].logged == [
+        ("fatal", "model: expected the path of an exported .onnx file, got none")
+    ]
+    assert seen.spun == 0
+    assert seen.shut_down
+
+
+def test_node_imports_without_ros():
+    source = (fake_ros.NODE_FOLDER / "ood_seg_ros" / "node.py").read_text()
+    top = [node for node in ast.parse(source).body if isinstance(node, ast.Import | ast.ImportFrom)]
+    names = {getattr(node, "module", None) or node.names[0].name for node in top}
+    assert not any(name.split(".")[0] in ("rclpy", "rcl_interfaces") for name in names)
+
+
+def test_package_files_agree(monkeypatch):
+    fake_ros.install(monkeypatch)
+    from ood_seg_ros import node
+
+    folder = fake_ros.NODE_FOLDER
+    package = ElementTree.parse(folder / "package.xml").getroot()
+    assert package.attrib["format"] == "3"
+    assert package.findtext("name") == "ood_seg_ros"
+    assert package.findtext("export/build_type") == "ament_python"
+    assert (folder / "resource" / "ood_seg_ros").is_file()
+    depends = {element.text for element in package.findall("exec_depend")}
+    assert {"rclpy", "rcl_interfaces", *fake_ros.PACKAGES} <= depends
+    launch = ElementTree.parse(folder / "launch" / "ood_seg.launch.xml").getroot()
+    arguments = {element.attrib["name"] for element in launch.findall("arg")}
+    assert arguments == {"model", "image", "image_transport", "name", "config"}
+    given = {one.attrib["name"] for one in launch.iter("param") if "name" in one.attrib}
+    assert given == {"model", "image_transport"}
+    assert {one.attrib["from"] for one in launch.iter("remap")} == {
+        topic for topic, _ in node.TRANSPORTS.values()
+    }
+    yaml = pytest.importorskip("yaml")
+    config = yaml.safe_load((folder / "config" / "ood_seg.yaml").read_text())
+    parameters = config["/**"]["ros__parameters"]
+    defaults = {name: default for name, (default, _) in node.PARAMETERS.items()}
+    assert parameters == {"runtime": "onnxruntime", **defaults}
+    assert {**parameters, **dict.fromkeys(given)}.keys() == {
+        *node.PARAMETERS,
+        *node.FIXED_PARAMETERS,
+    }
