@@ -1,0 +1,20 @@
+"""Exported models without torch: NumPy, OpenCV and ONNX Runtime (or OpenVINO) only."""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = ["ModelCard", "OnnxAnomalySegmentor"]
+
+_HOMES = {
+    "ModelCard": "ood_seg.deploy.model_card",
+    "OnnxAnomalySegmentor": "ood_seg.deploy.onnx_segmentor",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_HOMES[name]), name)

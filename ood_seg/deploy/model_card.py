@@ -1,0 +1,187 @@
+"""What an exported model says about itself: `metadata_props` of the ONNX file; standard library.
+
+Every value is JSON, so that a program in another language reads it with what it has.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict, dataclass, fields
+from typing import Any
+
+SCHEMA_NAME = "ood_seg.onnx"
+SCHEMA_VERSION = 1
+LAYOUTS = ("nhwc", "nchw")
+COLOURS = ("bgr", "rgb")
+INPUT_TYPES = ("uint8", "float32")
+SIZE_KINDS = ("own", "fixed", "keep_ratio")
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """Facts of an exported model.
+
+    Attributes:
+        classes: name of each known class.
+        palette: RGB colour of each.
+        score: name of the anomaly score, such as `Energy`.
+        thresholds: raw score at each operating point, by name; the first is the default.
+        layout: `nhwc` or `nchw`, of the input.
+        colour: `bgr` or `rgb`, of the input.
+        input_type: `uint8`, or `float32` of whole numbers 0..255.
+        size: kind (`own`, `fixed`, `keep_ratio`), height and width of what the network sees.
+        mean: per channel in the network's order `network_colour`; applied in the graph.
+        std: likewise.
+        network_colour: `bgr` or `rgb`.
+        divisor: height and width are padded to a multiple of it in the graph.
+        padded_size: height and width that are padded to at least, or None.
+        outputs: names of the graph's outputs.
+        channels: of `logits`; more than classes where the score needs others.
+        precision: `fp32`, `fp16` or `int8`.
+        version: of `ood_seg` that exported.
+        temperature: of the score; None where it has none.
+        smoothing: kernel size and sigma of the Gaussian, or None.
+        calibration: method, parameters, data set and assumed prior of the calibration; None:
+            `anomaly` is the raw score. With one, it is a probability and `score` the raw score.
+        min_area: smallest false alarm that counted in the calibration, in pixels.
+        config, config_sha256, checkpoint, checkpoint_sha256, commit: where it comes from.
+    """
+
+    classes: tuple[str, ...]
+    palette: tuple[tuple[int, int, int], ...]
+    score: str
+    thresholds: dict[str, float]
+    layout: str
+    colour: str
+    input_type: str
+    size: dict[str, Any]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    network_colour: str
+    divisor: int
+    outputs: tuple[str, ...]
+    channels: int
+    precision: str
+    version: str
+    padded_size: tuple[int, int] | None = None
+    temperature: float | None = None
+    smoothing: dict[str, float] | None = None
+    calibration: dict[str, Any] | None = None
+    min_area: int | None = None
+    config: str | None = None
+    config_sha256: str | None = None
+    checkpoint: str | None = None
+    checkpoint_sha256: str | None = None
+    commit: str | None = None
+
+    def to_properties(self) -> dict[str, str]:
+        """The `metadata_props` of the ONNX file."""
+        values = {"schema": f"{SCHEMA_NAME}/{SCHEMA_VERSION}", **asdict(self)}
+        return {name: json.dumps(value, allow_nan=False) for name, value in values.items()}
+
+    def probability(self, scores: Any) -> Any:
+        """Calibrated probabilities of raw scores, any array; None without a calibration."""
+        import numpy as np
+
+        if self.calibration is None:
+            return None
+        scores, curve = np.asarray(scores, dtype=np.float64), self.calibration["parameters"]
+        if "slope" in curve:
+            logits = curve["slope"] * scores + curve["offset"]
+            with np.errstate(over="ignore"):
+                probabilities = 1 / (1 + np.exp(-logits))
+        else:
+            probabilities = np.interp(scores, curve["scores"], curve["probabilities"])
+        return probabilities.astype(np.float32)
+
+    @classmethod
+    def from_properties(cls, properties: Mapping[str, str], origin: str) -> ModelCard:
+        """Read `metadata_props`.
+
+        Args:
+            properties: by name.
+            origin: the file, for messages.
+
+        Raises:
+            ValueError: they are of another program, of a newer schema, or damaged.
+        """
+        _check_schema(_value(properties, "schema", origin, missing=None), origin)
+        values = {}
+        for part in fields(cls):
+            if part.name in properties or part.default is MISSING:
+                values[part.name] = _frozen(_value(properties, part.name, origin))
+        card = cls(**values)
+        card._check(origin)
+        return card
+
+    def _check(self, origin: str) -> None:
+        count = len(self.classes) if isinstance(self.classes, tuple) else 0
+        problems = {
+            "classes": count == 0 or not all(isinstance(name, str) for name in self.classes),
+            "palette": not _is_list(self.palette, count)
+            or not all(
+                _is_list(colour, 3, int) and all(0 <= level <= 255 for level in colour)
+                for colour in self.palette
+            ),
+            "score": not isinstance(self.score, str),
+            "thresholds": not isinstance(self.thresholds, dict)
+            or not all(_is_number(value) for value in self.thresholds.values()),
+            "layout": self.layout not in LAYOUTS,
+            "colour": self.colour not in COLOURS,
+            "input_type": self.input_type not in INPUT_TYPES,
+            "size": not isinstance(self.size, dict) or self.size.get("kind") not in SIZE_KINDS,
+            "outputs": not isinstance(self.outputs, tuple)
+            or not {"labels", "anomaly"} <= set(self.outputs)
+            or (self.calibration is not None and "score" not in self.outputs),
+        }
+        wrong = [name for name, is_wrong in problems.items() if is_wrong]
+        if wrong:
+            raise ValueError(
+                f"{origin}: its metadata are damaged: {wrong[0]!r} cannot be "
+                f"{getattr(self, wrong[0])!r}; export the model again"
+            )
+
+
+def _check_schema(schema: Any, origin: str) -> None:
+    name, _, version = str(schema).partition("/")
+    if schema is None or name != SCHEMA_NAME or not version.isdigit():
+        raise ValueError(
+            f"{origin} was not made by `ood-seg export-onnx`: its metadata name "
+            f"{'no schema' if schema is None else f'the schema {schema!r}'}, expected "
+            f"'{SCHEMA_NAME}/{SCHEMA_VERSION}'"
+        )
+    if int(version) > SCHEMA_VERSION:
+        raise ValueError(
+            f"{origin} has the schema {schema!r} of a newer ood_seg, this one reads up to "
+            f"'{SCHEMA_NAME}/{SCHEMA_VERSION}'; update ood_seg or export the model again"
+        )
+
+
+def _value(properties: Mapping[str, str], name: str, origin: str, **default: Any) -> Any:
+    if name not in properties:
+        if "missing" in default:
+            return default["missing"]
+        raise ValueError(f"{origin}: its metadata lack {name!r}; export the model again")
+    try:
+        return json.loads(properties[name])
+    except ValueError as error:
+        if "missing" in default:  # another program's value need not be JSON
+            return properties[name]
+        raise ValueError(f"{origin}: its metadata are damaged: {name!r} is no JSON") from error
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(map(_frozen, value)) if isinstance(value, list) else value
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _is_list(value: Any, length: int, kind: type = object) -> bool:
+    return (
+        isinstance(value, tuple)
+        and len(value) == length
+        and all(isinstance(item, kind) and not isinstance(item, bool) for item in value)
+    )

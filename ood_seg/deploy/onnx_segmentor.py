@@ -1,0 +1,96 @@
+"""An exported model as a `Segmentor`; NumPy, OpenCV and ONNX Runtime (or OpenVINO) only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ood_seg.deploy.model_card import ModelCard
+from ood_seg.deploy.runtimes import open_runtime
+from ood_seg.perception.image_input import checked_image
+from ood_seg.perception.regions import Region
+from ood_seg.perception.segmentor import Segmentor
+from ood_seg.perception.types import Palette, Prediction
+
+
+class OnnxAnomalySegmentor(Segmentor):
+    """A model that `ood-seg export-onnx` wrote; everything about it stands in the file.
+
+    ```
+    images (H,W,3) BGR -> batches of one size -> graph: resize, network, score, calibration
+                                               -> labels, anomaly, probability (H,W)
+    ```
+
+    Args:
+        path: the `.onnx` file.
+        runtime: `onnxruntime` or `openvino`.
+        device: `cpu`, `cuda`, `cuda:1`, `tensorrt`; for OpenVINO its own names. None: CUDA where
+            ONNX Runtime has it, else the CPU.
+        operating_point, region: as for `Segmentor`; points are those of the file.
+        min_area: as for `Segmentor`; None: that of the calibration, or 50.
+        threads: of the CPU; None: the runtime decides.
+
+    Attributes:
+        card: the `ModelCard`.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: the file is damaged, of another program, or of a newer schema; or an argument
+            is wrong.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        runtime: str = "onnxruntime",
+        device: str | None = None,
+        operating_point: str | float | None = None,
+        min_area: int | None = None,
+        region: str | Sequence[str] | np.ndarray | Region | None = None,
+        threads: int | None = None,
+    ) -> None:
+        self.path = Path(path).expanduser()
+        self._run = open_runtime(self.path, runtime, device=device, threads=threads)
+        self.card = card = ModelCard.from_properties(self._run.properties, str(self.path))
+        super().__init__(
+            Palette(card.classes, card.palette),
+            card.score,
+            card.thresholds,
+            operating_point=operating_point,
+            min_area=(card.min_area or 50) if min_area is None else min_area,
+            region=region,
+        )
+
+    def predict(self, images: Sequence[np.ndarray]) -> list[Prediction]:
+        """Predict images `(H, W, 3)` uint8 BGR; those of one size run as one batch.
+
+        Raises:
+            TypeError, ValueError: no such image; see `checked_image`.
+        """
+        images = [checked_image(image) for image in images]
+        by_size: dict[tuple[int, ...], list[int]] = {}
+        for index, image in enumerate(images):
+            by_size.setdefault(image.shape, []).append(index)
+        found: dict[int, Prediction] = {}
+        for indices in by_size.values():
+            batch = self._predict_batch(np.stack([images[index] for index in indices]))
+            found.update(zip(indices, batch, strict=True))
+        return [found[index] for index in range(len(images))]
+
+    def probability(self, scores: np.ndarray) -> np.ndarray | None:
+        """Probability of an anomaly by the calibration, `(H, W)`; None without one."""
+        return self.card.probability(scores)
+
+    def _predict_batch(self, images: np.ndarray) -> list[Prediction]:
+        if self.card.colour == "rgb":
+            images = images[..., ::-1]
+        if self.card.layout == "nchw":
+            images = images.transpose(0, 3, 1, 2)
+        outputs = self._run(np.ascontiguousarray(images, dtype=self.card.input_type))
+        labels, anomaly = outputs["labels"], outputs["anomaly"]
+        if self.card.calibration is None:
+            return [Prediction(*maps) for maps in zip(labels, anomaly, strict=True)]
+        return [Prediction(*maps) for maps in zip(labels, outputs["score"], anomaly, strict=True)]

@@ -1,0 +1,131 @@
+"""ONNX Runtime and OpenVINO behind one function: feed an array, get arrays by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+RUNTIMES = ("onnxruntime", "openvino")
+
+
+class Runtime(Protocol):
+    """A loaded model.
+
+    Attributes:
+        properties: `metadata_props` of the file.
+    """
+
+    properties: dict[str, str]
+
+    def __call__(self, image: np.ndarray) -> dict[str, np.ndarray]:
+        """Outputs by name."""
+
+
+def open_runtime(
+    path: Path, runtime: str, *, device: str | None = None, threads: int | None = None
+) -> Runtime:
+    """Load a model file.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: an unknown runtime or device, or a file that it cannot read.
+    """
+    if runtime not in RUNTIMES:
+        raise ValueError(f"runtime: expected {' or '.join(RUNTIMES)}, got {runtime!r}")
+    if threads is not None and threads < 1:
+        raise ValueError(f"threads must be at least 1, got {threads}")
+    if not path.is_file():
+        raise FileNotFoundError(f"model {path} does not exist; `ood-seg export-onnx` makes one")
+    kind = OnnxRuntime if runtime == "onnxruntime" else OpenVino
+    return kind(path, device, threads)
+
+
+class OnnxRuntime:
+    """ONNX Runtime on a CPU or an NVIDIA GPU; see `open_runtime`."""
+
+    def __init__(self, path: Path, device: str | None, threads: int | None) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        if threads is not None:
+            options.intra_op_num_threads = threads
+        providers = _providers(device, onnxruntime.get_available_providers())
+        self._session = _session(path, options, providers)
+        self._input = self._session.get_inputs()[0].name
+        self.outputs = [output.name for output in self._session.get_outputs()]
+        self.properties = dict(self._session.get_modelmeta().custom_metadata_map)
+
+    def __call__(self, image: np.ndarray) -> dict[str, np.ndarray]:
+        arrays = self._session.run(None, {self._input: image})
+        return dict(zip(self.outputs, arrays, strict=True))
+
+
+class OpenVino:
+    """OpenVINO on a CPU or another of its devices; see `open_runtime`."""
+
+    def __init__(self, path: Path, device: str | None, threads: int | None) -> None:
+        import onnxruntime
+        import openvino
+
+        # OpenVINO drops the metadata of the file.
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        session = _session(path, options, ["CPUExecutionProvider"])
+        self.properties = dict(session.get_modelmeta().custom_metadata_map)
+        self.outputs = [output.name for output in session.get_outputs()]
+        del session
+        # Its default on some CPUs is half precision, which would change the scores.
+        settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32"}
+        if threads is not None:
+            settings["INFERENCE_NUM_THREADS"] = threads
+        try:
+            self._model = openvino.Core().compile_model(str(path), device or "CPU", settings)
+        except RuntimeError as error:
+            raise ValueError(f"{path}: OpenVINO cannot run it: {_reason(error)}") from error
+
+    def __call__(self, image: np.ndarray) -> dict[str, np.ndarray]:
+        arrays = self._model([image]).to_tuple()
+        return dict(zip(self.outputs, map(np.asarray, arrays), strict=True))
+
+
+def _session(path: Path, options: Any, providers: list[Any]) -> Any:
+    import onnxruntime
+
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=providers)
+    except Exception as error:  # its errors share no base class of their own
+        raise ValueError(
+            f"{path} is no ONNX model that ONNX Runtime can load ({_reason(error)}); it may be cut "
+            "short or damaged: copy or export it again"
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0][:200] if lines else type(error).__name__
+
+
+def _providers(device: str | None, available: list[str]) -> list[Any]:
+    """Execution providers for `cpu`, `cuda`, `cuda:1`, `tensorrt`; None: a GPU if it can be."""
+    names = {"cpu": "CPU", "cuda": "CUDA", "tensorrt": "Tensorrt"}
+    kind, _, index = (device or "").partition(":")
+    if device is None:
+        kind = "cuda" if "CUDAExecutionProvider" in available else "cpu"
+    if kind not in names or (index and not index.isdigit()):
+        raise ValueError(f"device: expected cpu, cuda, cuda:1, tensorrt, ..., got {device!r}")
+    wanted = f"{names[kind]}ExecutionProvider"
+    if wanted not in available:
+        raise ValueError(
+            f"device {device!r} cannot be used here: this ONNX Runtime has "
+            f"{', '.join(available)}; onnxruntime-gpu brings CUDA and TensorRT"
+        )
+    if kind == "cpu":
+        return [wanted]
+    chosen = [(wanted, {"device_id": int(index or 0)})]
+    if kind == "tensorrt" and "CUDAExecutionProvider" in available:
+        chosen.append(("CUDAExecutionProvider", {"device_id": int(index or 0)}))
+    return [*chosen, "CPUExecutionProvider"]

@@ -1,0 +1,172 @@
+"""From the inference graph in torch to an ONNX model, and to a file."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from ood_seg import __version__
+from ood_seg.export.graph import InferenceGraph
+
+if TYPE_CHECKING:
+    from onnx import GraphProto, ModelProto
+
+DEFAULT_OPSET = 18
+_EXAMPLE = (2, 97, 131)
+_LARGEST_FILE = 2**31 - 2**20  # protobuf's limit, with room for the rest of the graph
+_INPUT = "image"
+NETWORK = "network/"  # names of nodes in the network, but for the last classifier
+_SCOPES = "pkg.torch.onnx.name_scopes"
+_LAYERS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+_NETWORK_SCOPES = ("model.backbone", "model.neck", "model.decode_head")
+
+
+def to_onnx(graph: InferenceGraph, *, opset: int = DEFAULT_OPSET) -> ModelProto:
+    """Export with free numbers and sizes of images.
+
+    Args:
+        graph: in evaluation mode, on the CPU.
+        opset: version of the ONNX operators.
+
+    Returns:
+        A model with the input `image` and the outputs that the graph names.
+
+    Raises:
+        ValueError: the network holds something that does not export; with the reason.
+    """
+    count, height, width = _EXAMPLE
+    free = torch.export.Dim.DYNAMIC
+    if graph.layout == "nhwc":
+        shape, axes = (count, height, width, 3), (0, 1, 2)
+    else:
+        shape, axes = (count, 3, height, width), (0, 2, 3)
+    example = torch.zeros(shape, dtype=getattr(torch, graph.input_type))
+    try:
+        with _quietly(), torch.no_grad():
+            program = torch.onnx.export(
+                graph,
+                (example,),
+                dynamo=True,
+                dynamic_shapes=(dict.fromkeys(axes, free),),
+                input_names=[_INPUT],
+                output_names=list(graph.outputs),
+                opset_version=opset,
+                verbose=False,
+            )
+    except (torch.onnx.OnnxExporterError, torch.onnx.errors.OnnxExporterError) as error:
+        raise ValueError(f"this network cannot be exported to ONNX: {_innermost(error)}") from error
+    model = program.model_proto
+    _tidy(model.graph, dict(zip(axes, "NHW", strict=True)))
+    del model.functions[:]
+    model.producer_name, model.producer_version = "ood_seg", __version__
+    return model
+
+
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    """Silence the exporter's notes on optional packages and on its own inside."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def _innermost(error: BaseException) -> str:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0][:300] if lines else type(error).__name__
+
+
+def _tidy(graph: GraphProto, input_axes: Mapping[int, str]) -> None:
+    """Name the free axes; drop what the exporter notes on each node, and unused weights."""
+    graph.name = "ood_seg"
+    _name_nodes(graph)
+    del graph.value_info[:]
+    del graph.metadata_props[:]
+    for part in (*graph.node, *graph.input, *graph.output, *graph.initializer):
+        del part.metadata_props[:]
+        part.doc_string = ""
+    for axis, name in input_axes.items():
+        graph.input[0].type.tensor_type.shape.dim[axis].dim_param = name
+    for output in graph.output:
+        dims = output.type.tensor_type.shape.dim
+        for dim, name in zip((dims[0], *dims[-2:]), "NHW", strict=True):
+            dim.dim_param = name
+    used = {name for node in graph.node for name in node.input}
+    kept = [weight for weight in graph.initializer if weight.name in used]
+    if len(kept) < len(graph.initializer):
+        del graph.initializer[:]
+        graph.initializer.extend(kept)
+
+
+def _name_nodes(graph: GraphProto) -> None:
+    """Say by a node's name whether it belongs to the network, up to its last classifier."""
+    inside = [
+        any(
+            f"'{scope}" in entry.value
+            for entry in node.metadata_props
+            if entry.key == _SCOPES
+            for scope in _NETWORK_SCOPES
+        )
+        for node in graph.node
+    ]
+    layers = [i for i, node in enumerate(graph.node) if inside[i] and node.op_type in _LAYERS]
+    last = layers[-1] if layers else len(inside)
+    for index, node in enumerate(graph.node):
+        part = NETWORK if inside[index] and index < last else "frame/"
+        node.name = f"{part}{index}_{node.op_type}"
+
+
+def set_properties(model: ModelProto, properties: Mapping[str, str]) -> None:
+    """Replace the `metadata_props` of a model."""
+    del model.metadata_props[:]
+    for name, value in properties.items():
+        model.metadata_props.add(key=name, value=value)
+
+
+def save(model: ModelProto, path: Path) -> None:
+    """Write a model: one file where it fits, else its weights in a second one beside it.
+
+    The file appears complete or not at all.
+
+    The weights' file is then called as the model with `.data` after it.
+    """
+    import onnx
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.part")
+    try:
+        if model.ByteSize() < _LARGEST_FILE:
+            onnx.save(model, str(unfinished))
+        else:
+            weights = f"{path.name}.data"
+            onnx.save(model, str(unfinished), save_as_external_data=True, location=weights)
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def move(source: Path, target: Path) -> None:
+    """Rename a model file; one with its weights in a second file is written again."""
+    import onnx
+
+    weights = source.with_name(f"{source.name}.data")
+    if not weights.exists():
+        os.replace(source, target)
+        return
+    save(onnx.load(str(source)), target)
+    source.unlink()
+    weights.unlink()

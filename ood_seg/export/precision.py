@@ -1,0 +1,99 @@
+"""Half precision and 8-bit quantisation of the network; what surrounds it stays in float32.
+
+Pre-processing, the last classifier and all after it (interpolation, score, calibration, arg-max)
+are left alone: the score compares logits, and small differences of these are its meaning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ood_seg.export.onnx_file import NETWORK, save, set_properties
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+NAMES = ("fp32", "fp16", "int8")
+
+
+def convert(path: Path, name: str, images: Sequence[np.ndarray]) -> None:
+    """Convert a file in place to `fp16` or `int8`; see `to_half` and `to_int8`."""
+    import onnx
+
+    if name == "int8":
+        to_int8(path, path, images)
+    else:
+        save(to_half(onnx.load(str(path))), path)
+
+
+def to_half(model: ModelProto) -> ModelProto:
+    """The model with its network in float16; inputs, outputs and the rest as they are."""
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+
+    properties = _properties(model)
+    others = [node.name for node in model.graph.node if not node.name.startswith(NETWORK)]
+    half = convert_float_to_float16(model, keep_io_types=True, node_block_list=others)
+    set_properties(half, properties)
+    return half
+
+
+def to_int8(source: Path, target: Path, images: Sequence[np.ndarray]) -> None:
+    """Quantise the network statically: 8-bit weights per channel, 8-bit activations.
+
+    Args:
+        source: file in float32.
+        target: file to write.
+        images: inputs of the graph, each a batch, of known classes; the ranges of activations
+            are those seen on them.
+    """
+    import onnx
+    from onnxruntime.quantization import (
+        CalibrationDataReader,
+        CalibrationMethod,
+        QuantFormat,
+        QuantType,
+        quantize_static,
+    )
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    class Reader(CalibrationDataReader):
+        def __init__(self) -> None:
+            self._batches: Iterator[np.ndarray] = iter(images)
+
+        def get_next(self) -> dict[str, np.ndarray] | None:
+            batch = next(self._batches, None)
+            return None if batch is None else {"image": batch}
+
+    prepared = target.with_name(f".{target.name}.prepared.onnx")
+    unfinished = target.with_name(f".{target.name}.int8.onnx")
+    try:
+        # Folds batch norms into convolutions; shapes are free, so nothing is inferred from them.
+        quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
+        model = onnx.load(str(prepared), load_external_data=False)
+        properties = _properties(model) or _properties(onnx.load(str(source)))
+        outside = [node.name for node in model.graph.node if not node.name.startswith(NETWORK)]
+        quantize_static(
+            str(prepared),
+            str(unfinished),
+            Reader(),
+            quant_format=QuantFormat.QDQ,
+            per_channel=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            calibrate_method=CalibrationMethod.MinMax,
+            nodes_to_exclude=outside,
+        )
+        quantised = onnx.load(str(unfinished))
+        set_properties(quantised, properties)
+        save(quantised, target)
+    finally:
+        for path in (prepared, unfinished):
+            path.unlink(missing_ok=True)
+
+
+def _properties(model: ModelProto) -> dict[str, str]:
+    return {entry.key: entry.value for entry in model.metadata_props}
