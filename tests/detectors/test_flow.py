@@ -44,14 +44,14 @@ def test_determinant_is_that_of_the_jacobian(width):
         assert abs(expected) > 1e-3
 
 
-def integral(flow, reach=12.0, count=600):
+def integral(flow, reach=12.0, count=400):
     axis = torch.linspace(-reach, reach, count, dtype=torch.float64)
     grid = torch.cartesian_prod(axis, axis)
     return flow.log_density(grid).exp().sum().item() * (axis[1] - axis[0]).item() ** 2
 
 
 def test_density_integrates_to_one():
-    assert integral(bent(2, seed=2), reach=30, count=900) == pytest.approx(1, abs=2e-3)
+    assert integral(bent(2, seed=2), reach=30, count=500) == pytest.approx(1, abs=2e-3)
     trained = train_flow(AffineFlow(2), banana(), steps=60).double().requires_grad_(False)
     assert integral(trained) == pytest.approx(1, abs=2e-3)
 

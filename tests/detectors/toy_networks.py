@@ -54,3 +54,16 @@ def fitted(fitter, network, images, labels, cuts=()):
     fitter.reduce()
     section = fitter.result()
     return StatisticsFile({section.method: section}, fingerprint=network.fingerprint())
+
+
+def two_sizes(classes=4, *, seed=0):
+    """A dense network with layers `0` at half and `2` at a quarter of the images' size."""
+    torch.manual_seed(seed)
+    module = nn.Sequential(
+        nn.Conv2d(3, 6, 3, stride=2, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(6, 5, 3, stride=2, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(5, classes, 1),
+    )
+    return Network(module.eval().requires_grad_(False), classifier="4")
