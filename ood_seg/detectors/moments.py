@@ -188,20 +188,19 @@ class ClassMoments:
         return weighted[:, :, None] * vectors[:, None, :]
 
 
-def reduced(moments: ClassMoments | None, *, scatter: Scatter = "tied") -> ClassMoments:
+def reduced(moments: ClassMoments | None, *, scatter: Scatter = "tied") -> ClassMoments | None:
     """The moments of all processes; one that has seen no batch, and knows no C, brings None.
 
     Args:
         moments: of this process.
         scatter: what they keep.
 
-    Raises:
-        ValueError: no process has seen a batch.
+    Returns:
+        The same moments on each process; None where none has seen a batch.
     """
     num_classes = 0 if moments is None else moments.num_classes
     num_classes = int(max_over_ranks(torch.tensor(num_classes)))
-    if not num_classes:
-        raise ValueError("there were no data to fit on")
-    moments = moments or ClassMoments(num_classes, scatter=scatter)
-    moments.reduce()
+    if num_classes:
+        moments = moments or ClassMoments(num_classes, scatter=scatter)
+        moments.reduce()
     return moments
