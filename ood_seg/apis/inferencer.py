@@ -131,7 +131,8 @@ class AnomalyInferencer(Segmentor):
 
     def _predict_batch(self, images: list[np.ndarray]) -> list[Prediction]:
         batch = pseudo_collate([self._prepare(self._as_loaded(image)) for image in images])
-        with torch.inference_mode():
+        # Not inference mode, in which scores of input gradients could not turn them on again.
+        with torch.no_grad():
             samples = self.model.test_step(batch)
         predictions = []
         for sample in samples:
