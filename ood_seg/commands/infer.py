@@ -1,27 +1,82 @@
-"""Predict an image or a folder: labels and anomaly heat map in one picture each."""
+"""Anomalies in pictures, videos, cameras, bags: overlays, scores, masks, boxed objects as JSON."""
 
 from __future__ import annotations
 
 import argparse
 import math
-import sys
-from pathlib import Path
-from typing import TYPE_CHECKING
+import os
+from typing import TYPE_CHECKING, Any
 
-from ood_seg.commands import _infer_files
+from ood_seg.commands import _infer_bags, _infer_models
 from ood_seg.commands._runner import CONFIG_HELP
+from ood_seg.perception.shards import Shard, shard_of
 
 if TYPE_CHECKING:
-    from ood_seg.apis.inferencer import AnomalyInferencer
+    from ood_seg.perception.source import Source
+
+_RATE_OF_PICTURES = 25.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `ood-seg infer`."""
-    parser.add_argument("images", metavar="IMAGE_OR_FOLDER", help="folders are searched deeply")
-    parser.add_argument("--config", required=True, help=CONFIG_HELP)
-    parser.add_argument("--checkpoint", help="checkpoint file; by default the config's load_from")
-    parser.add_argument("--out", required=True, metavar="DIR", help="folder of the pictures")
     parser.add_argument(
+        "sources",
+        nargs="+",
+        metavar="SOURCE",
+        help="picture, folder (searched deeply), 'pattern*.png', .txt with a path on each line, "
+        "video, camera number, URL or ROS bag",
+    )
+    _infer_models.add_arguments(parser, config_help=CONFIG_HELP)
+    _add_output_arguments(parser.add_argument_group("output"))
+    video = parser.add_argument_group("video")
+    video.add_argument(
+        "--temporal",
+        nargs="?",
+        type=float,
+        const=0.5,
+        metavar="WEIGHT",
+        help="average the scores over time, with this weight of the new frame (default 0.5)",
+    )
+    video.add_argument(
+        "--motion", action="store_true", help="the same, along the motion (optical flow)"
+    )
+    video.add_argument("--track", action="store_true", help="follow objects and number them")
+    video.add_argument("--topic", help="images of a bag; needed where it has several cameras")
+    running = parser.add_argument_group("running")
+    running.add_argument("--batch-size", type=int, default=1, help="images at once (default 1)")
+    running.add_argument(
+        "--max-pixels", type=float, default=1e8, help="larger pictures are refused (default 1e8)"
+    )
+    again = running.add_mutually_exclusive_group()
+    again.add_argument("--overwrite", action="store_true", help="replace existing files")
+    again.add_argument("--skip-existing", action="store_true", help="go on where a run stopped")
+    again.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on where a run of one or several processes stopped or was killed: leave out what "
+        "has a line in --json (by default OUT/results.jsonl)",
+    )
+
+
+def _add_output_arguments(output: argparse._ArgumentGroup) -> None:
+    from ood_seg.perception.sinks import ENDINGS
+
+    output.add_argument("--out", metavar="DIR", help="folder of the files; of a bag, the new bag")
+    output.add_argument(
+        "--save",
+        nargs="+",
+        choices=ENDINGS,
+        metavar="KIND",
+        help=f"files of each picture: {', '.join(ENDINGS)} (default: anomaly, a figure; "
+        "overlay for videos and --onnx)",
+    )
+    output.add_argument("--json", metavar="FILE.jsonl", help="a line for each picture: its objects")
+    output.add_argument(
+        "--video-out",
+        metavar="FILE.mp4",
+        help="overlays as a video of the same rate and size (pictures: 25 a second)",
+    )
+    output.add_argument(
         "--score-range",
         nargs="+",
         default=["auto"],
@@ -29,59 +84,90 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="scores at the two ends of the colour bar, or `auto` (default): the 1st and 99th "
         "percentile of each image, which do not compare between images",
     )
-    parser.add_argument(
-        "--save-scores", action="store_true", help="also write the scores as float32 .npy"
+    output.add_argument(
+        "--save-scores",
+        nargs="?",
+        const="npy",
+        choices=("npy", "png"),
+        help="also write the scores: float32 .npy (default), or 16-bit PNG of --score-range in "
+        "OUT/scores",
     )
-    parser.add_argument(
-        "--calibration",
-        metavar="FILE",
-        help="also write the anomaly probability as float32 .npy and a mask as .png (255 where an "
-        "anomaly is flagged), by this file of `ood-seg calibrate`",
-    )
-    parser.add_argument(
-        "--operating-point",
-        metavar="NAME",
-        help="threshold of the mask, such as 'fpr 5%%'; by default the calibration's first",
-    )
-    parser.add_argument("--device", help="by default cuda where there is one, else cpu")
-    again = parser.add_mutually_exclusive_group()
-    again.add_argument("--overwrite", action="store_true", help="replace existing files")
-    again.add_argument("--skip-existing", action="store_true", help="go on where a run stopped")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Predict as the arguments say; 1 if any image could not be read."""
+    """Analyse as the arguments say; 1 if any image could not be used, 130 after Ctrl-C."""
     limits = parse_range(args.score_range)
-    jobs = _infer_files.plan(
-        Path(args.images),
-        Path(args.out),
-        save_scores=args.save_scores,
-        calibrated=args.calibration is not None,
-    )
-    jobs = _infer_files.without_done(jobs, overwrite=args.overwrite, skip=args.skip_existing)
-    if not jobs:
-        print("nothing to do: every picture exists")
-        return 0
-    from ood_seg.commands._startup import prepare
+    if args.out is None and (args.save or args.save_scores):
+        raise ValueError("--save and --save-scores write files; give their folder: --out DIR")
+    if not (args.out or args.json or args.video_out):
+        raise ValueError("nothing to write; give --out DIR, --json FILE.jsonl or --video-out FILE")
+    shard = shard_of(os.environ)
+    bag = _infer_bags.only_bag(args)
+    if bag is not None:
+        return _infer_bags.annotate_bag(args, bag, shard)
+    from ood_seg.commands import _infer_files
 
-    prepare()
-    from ood_seg.apis.inferencer import AnomalyInferencer
-
-    inferencer = AnomalyInferencer(
-        args.config,
-        args.checkpoint,
-        args.device,
-        calibration=args.calibration,
-        operating_point=args.operating_point,
+    if shard.world > 1 and args.video_out:
+        raise ValueError("--video-out: several processes cannot write one video; start only one")
+    folder = _infer_files.open_folder(args, limits)
+    lines = _infer_files.open_lines(args, shard)
+    selection = _infer_files.Selection(
+        shard,
+        lines.done if lines else (),
+        folder,
+        overwrite=args.overwrite or args.resume,
+        skip=args.skip_existing,
     )
-    if inferencer.threshold is not None:
-        point = inferencer.operating_point
-        print(f"flagged at {point!r}: scores from {inferencer.threshold:.6g} on")
-    failures = predict_all(inferencer, jobs, limits)
-    print(f"{len(jobs) - len(failures)} of {len(jobs)} images written to {args.out}")
-    for message in failures:
-        print(f"ood-seg infer: {message}", file=sys.stderr)
-    return 1 if failures else 0
+    try:
+        with _open(args, selection) as source:
+            total = source.count
+            selection.check()
+            if total == 0:
+                print("nothing to do: every picture exists")
+                return 0
+            return _analyse(args, source, total, shard, folder, lines, limits)
+    finally:
+        if lines is not None:
+            lines.close()
+
+
+def _open(args: argparse.Namespace, selection: Any) -> Source:
+    from ood_seg.perception.sources import open_source
+
+    given = args.sources[0] if len(args.sources) == 1 else args.sources
+    return open_source(given, wanted=selection, skip=args.out, max_pixels=int(args.max_pixels))
+
+
+def _analyse(
+    args: argparse.Namespace,
+    source: Source,
+    total: int | None,
+    shard: Shard,
+    folder: Any,
+    lines: Any,
+    limits: tuple[float, float] | None,
+) -> int:
+    from ood_seg.commands._infer_run import write_all
+    from ood_seg.perception.sinks import VideoSink
+    from ood_seg.perception.stream import analyse
+    from ood_seg.perception.video_io import VideoWriter
+
+    sinks = [] if folder is None else [folder]
+    if args.video_out:
+        rate = source.rate or _RATE_OF_PICTURES
+        writer = VideoWriter(args.video_out, rate, overwrite=args.overwrite or args.resume)
+        sinks.append(VideoSink(writer, limits=limits))
+    segmentor = _infer_models.build(args, shard)
+    _infer_models.say_threshold(segmentor)
+    outcomes = analyse(segmentor, source, **_infer_models.stages(args), batch_size=args.batch_size)
+    tally = write_all(outcomes, sinks, lines, total=total)
+    place = args.out or args.json or args.video_out
+    of_all = "" if total is None else f" of {total}"
+    part = f"process {shard.rank} of {shard.world}: " if shard.world > 1 else ""
+    kept = "; interrupted, the rest was not done" if tally.interrupted else ""
+    dropped = f"; {outcomes.dropped} frames dropped for newer ones" if outcomes.dropped else ""
+    print(f"{part}{tally.written}{of_all} images written to {place}{kept}{dropped}")
+    return tally.exit_code
 
 
 def parse_range(values: list[str]) -> tuple[float, float] | None:
@@ -101,51 +187,3 @@ def parse_range(values: list[str]) -> tuple[float, float] | None:
             f"--score-range: expected `auto` or two numbers LOW < HIGH, got {' '.join(values)}"
         )
     return low, high
-
-
-def predict_all(
-    inferencer: AnomalyInferencer,
-    jobs: list[_infer_files.Job],
-    limits: tuple[float, float] | None,
-) -> list[str]:
-    """Predict every image; return one message for each that failed and go on after it."""
-    from rich.console import Console
-    from rich.progress import track
-
-    failures = []
-    for job in track(jobs, description="infer", console=Console(stderr=True)):
-        try:
-            _predict(inferencer, job, limits)
-        except (ValueError, FileNotFoundError) as error:
-            text = str(error)
-            failures.append(text if str(job.image) in text else f"{job.image}: {text}")
-    return failures
-
-
-def _predict(
-    inferencer: AnomalyInferencer, job: _infer_files.Job, limits: tuple[float, float] | None
-) -> None:
-    from ood_seg.perception.image_input import read_image
-    from ood_seg.perception.types import Frame
-    from ood_seg.visualization import prediction_figure, save_figure
-
-    pixels = read_image(job.image)
-    (prediction,) = inferencer.predict([pixels])
-    result = inferencer.result(Frame(pixels, str(job.image)), prediction)
-    low, high = limits or (None, None)
-    figure = prediction_figure(
-        pixels[..., ::-1],
-        result.labels,
-        result.anomaly,
-        classes=inferencer.palette.classes,
-        palette=inferencer.palette.colours,
-        vmin=low,
-        vmax=high,
-    )
-    if job.scores is not None:
-        _infer_files.save_array(job.scores, result.anomaly)
-    if job.probability is not None:
-        _infer_files.save_array(job.probability, result.probability)
-        _infer_files.save_mask(job.mask, result.mask)
-    # Last, because its existence says that the image is done.
-    save_figure(figure, job.picture)

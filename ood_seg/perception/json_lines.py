@@ -67,12 +67,18 @@ class JsonLines:
                     self.done.add(record["name"])
             self._stream = _opened(self._own)
 
+    @staticmethod
+    def remove(path: Path) -> None:
+        """Remove the file of an earlier run, and the parts of its processes."""
+        for file in [path, *_parts(path)]:
+            file.unlink(missing_ok=True)
+
     def _check_new(self) -> None:
         others = [part for part in _parts(self.path) if not _is_of(part, self._shard)]
         existing = [p for p in (self.path, self._own, *others) if p.exists()]
         if existing:
             raise ValueError(
-                f"{existing[0]} exists; --resume goes on with it; else remove it or give another name"
+                f"{existing[0]} exists; go on with it (--resume), remove it, or give another name"
             )
 
     def write(self, record: dict[str, Any]) -> bool:

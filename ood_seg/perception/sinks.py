@@ -14,6 +14,7 @@ import numpy as np
 
 from ood_seg.perception.video_io import VideoWriter
 from ood_seg.perception.whole_files import write_bytes, write_picture
+from ood_seg.visualization import score_range
 
 if TYPE_CHECKING:
     from ood_seg.perception.result import AnomalyResult
@@ -124,14 +125,12 @@ class VideoSink:
 
     Args:
         writer: of the video.
-        limits: as for `FolderSink`.
-        layer: as for `overlay`.
+        limits: scores at both ends of the colours; by default 0 and 1 of the probability, where
+            there is one, else those of the first picture, so that colours compare.
     """
 
-    def __init__(
-        self, writer: VideoWriter, *, limits: Limits | None = None, layer: str = "anomaly"
-    ) -> None:
-        self._writer, self._limits, self._layer = writer, limits, layer
+    def __init__(self, writer: VideoWriter, *, limits: Limits | None = None) -> None:
+        self._writer, self._limits = writer, limits
 
     def write(self, result: AnomalyResult) -> None:
         """Add the overlay of a result.
@@ -139,7 +138,9 @@ class VideoSink:
         Raises:
             ValueError: an image of another size, or the video cannot be written.
         """
-        self._writer.write(result.plot(limits=self._limits, layer=self._layer))
+        if self._limits is None and result.probability is None:
+            self._limits = score_range(result.anomaly)
+        self._writer.write(result.plot(limits=self._limits))
 
     def close(self, *, complete: bool = True) -> None:
         """Finish the video; see `VideoWriter.close`."""

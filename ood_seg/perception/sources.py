@@ -183,6 +183,13 @@ class ListSource(Source):
         return unique(safe_name(stem), number, suffix)
 
 
+def is_one_video(source: str) -> bool:
+    """Whether the text names a video, camera or stream, as far as it tells."""
+    if "://" in source:
+        return not is_picture(urlsplit(source).path)
+    return source.isdigit() or os.path.splitext(source)[1].lower() in VIDEO_SUFFIXES
+
+
 def _is_path(element: Any) -> bool:
     return isinstance(element, (str, Path)) and "://" not in os.fspath(element)
 

@@ -72,7 +72,7 @@ class VideoWriter:
         writer = cv2.VideoWriter(str(self._unfinished), code, self._rate, (width, height))
         if not writer.isOpened():
             raise ValueError(
-                f"video {self.path}: this OpenCV cannot write {self._codec} at a rate of {self._rate}; "
+                f"video {self.path}: this OpenCV cannot write {self._codec} at rate {self._rate}; "
                 "try a name that ends in .avi, or install opencv-python with FFmpeg"
             )
         return writer

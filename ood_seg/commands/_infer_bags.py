@@ -1,0 +1,79 @@
+"""`infer` on a ROS bag: results go into a new bag."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from ood_seg.commands import _infer_models
+from ood_seg.perception.shards import Shard
+
+_NOT_FOR_BAGS = (
+    "json",
+    "video_out",
+    "save",
+    "save_scores",
+    "resume",
+    "skip_existing",
+    "overwrite",
+)
+
+
+def only_bag(args: argparse.Namespace) -> str | None:
+    """The bag, if the source is one.
+
+    Raises:
+        ValueError: a bag with something that does not go with it.
+    """
+    if not any(Path(source).suffix or Path(source).is_dir() for source in args.sources):
+        return None
+    from ood_seg.ros.bags import is_bag
+
+    bags = [source for source in args.sources if is_bag(source)]
+    if not bags:
+        return None
+    if len(args.sources) > 1 or args.out is None:
+        raise ValueError("a bag is analysed alone and gives a bag; give it --out BAG")
+    for name in (
+        "json",
+        "video_out",
+        "save",
+        "save_scores",
+        "resume",
+        "skip_existing",
+        "overwrite",
+    ):
+        if getattr(args, name):
+            raise ValueError(f"--{name.replace('_', '-')} is not for bags: the results are topics")
+    return bags[0]
+
+
+def annotate_bag(args: argparse.Namespace, bag: str, shard: Shard) -> int:
+    """Bag in, bag out.
+
+    Raises:
+        ValueError: several processes, or what the model, source or target refuses.
+    """
+    if shard.world > 1:
+        raise ValueError("one process writes a bag; start only one")
+    from ood_seg.commands._infer_run import progress
+    from ood_seg.ros.bags import annotate
+
+    segmentor = _infer_models.build(args, shard)
+    _infer_models.say_threshold(segmentor)
+    with progress(None) as (advance, say):
+        summary = annotate(
+            bag,
+            args.out,
+            segmentor,
+            topic=args.topic,
+            model=args.onnx or args.config,
+            progress=lambda _done, _total: advance(),
+            batch_size=args.batch_size,
+            **_infer_models.stages(args),
+        )
+        for failure in summary.failures:
+            say(f"{failure.name}: {failure.message}")
+    good = summary.frames - len(summary.failures)
+    print(f"{good} of {summary.frames} images of {summary.topic} written to {args.out}")
+    return 1 if summary.failures else 0
