@@ -131,9 +131,15 @@ def make_fitters(
 
 
 def _options_of(method: type) -> list[str]:
+    """Names of the options of a method's fitter; one that takes any hands them on to its class."""
     import inspect
+    import sys
 
-    return list(inspect.signature(method.fitter).parameters)
+    parameters = inspect.signature(method.fitter).parameters
+    if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
+        handed_to = getattr(sys.modules[method.__module__], f"{method.__name__}Fitter")
+        parameters = inspect.signature(handed_to).parameters
+    return list(parameters)
 
 
 def parse_options(texts: Sequence[str]) -> dict[str, dict[str, Any]]:

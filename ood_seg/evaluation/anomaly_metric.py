@@ -121,7 +121,7 @@ class AnomalyMetric(BaseMetric):
                     "test pipeline, so that both have the image's own size"
                 )
             try:
-                self._keep(image, scores, self._to_evaluation_space(labels))
+                self._keep(image, scores, self.evaluation_labels(labels))
             except ValueError as error:
                 raise ValueError(f"{image}: {error}") from error
             if self.writer is not None:
@@ -241,7 +241,7 @@ class AnomalyMetric(BaseMetric):
         """The data set's name for messages, empty if it has none."""
         return "" if self.dataset_name is None else f" of {self.dataset_name}"
 
-    def _to_evaluation_space(self, labels: torch.Tensor) -> torch.Tensor:
+    def evaluation_labels(self, labels: torch.Tensor) -> torch.Tensor:
         """Labels as 0 known, 1 anomaly, 255 ignored, of the same shape."""
         if self.label_space == "evaluation":
             return labels

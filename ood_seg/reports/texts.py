@@ -42,10 +42,11 @@ def markdown(evaluations: Evaluations) -> str:
         part_tables.closed_set_table(evaluations),
         tables.images_table(evaluations),
     ]
-    return "\n".join([*lines, *(_markdown_table(table) for table in shown if table)]) + "\n"
+    return "\n".join([*lines, *(markdown_table(table) for table in shown if table)]) + "\n"
 
 
-def _markdown_table(table: Table) -> str:
+def markdown_table(table: Table) -> str:
+    """A table with its caption as heading, the best cells bold, and its note."""
     ruler = [
         "---" if k == 0 or name in table.texts else "---:" for k, name in enumerate(table.header)
     ]
@@ -74,7 +75,7 @@ def metrics_csv(evaluations: Evaluations) -> str:
             ranges = [entry.get(kind) or ("", "") for kind in ("bounds", "interval")]
             numbers = map(_csv_number, (entry["value"], *ranges[0], *ranges[1]))
             rows.append([one["data_set"], label, one["protocol"]["name"], name, *numbers, level])
-    return _csv([header, *rows])
+    return csv_text([header, *rows])
 
 
 def images_csv(evaluations: Evaluations) -> str:
@@ -91,14 +92,15 @@ def images_csv(evaluations: Evaluations) -> str:
         for label, one in evaluations.items()
         for image in one.get("images") or []
     ]
-    return _csv([["method", "name", *numbers, *files], *rows])
+    return csv_text([["method", "name", *numbers, *files], *rows])
 
 
 def _csv_number(value: float | str | None) -> float | str:
     return "nan" if value is None else value
 
 
-def _csv(rows: Iterable[Sequence[Any]]) -> str:
+def csv_text(rows: Iterable[Sequence[Any]]) -> str:
+    """Rows of cells as CSV."""
     buffer = io.StringIO()
     csv.writer(buffer, lineterminator="\n").writerows(rows)
     return buffer.getvalue()
@@ -123,15 +125,31 @@ def latex(evaluations: Evaluations) -> str:
         f"Pixel metrics on {first['data_set']} in percent, protocol {first['protocol']['name']}"
         f"{inside}."
     )
-    heads = " & ".join(["method", *map(wording.heading_of, names)])
+    return _latex_lines(caption, ["method", *map(wording.heading_of, names)], rows)
+
+
+def latex_table(table: Table) -> str:
+    """A table for a paper, the best cells bold; needs booktabs."""
+    rows = []
+    for row, cells in enumerate(table.rows):
+        texts = [
+            f"\\textbf{{{_latex_text(text)}}}" if (row, column) in table.best else _latex_text(text)
+            for column, text in enumerate(cells)
+        ]
+        rows.append(" & ".join(texts))
+    return _latex_lines(table.caption, table.header, rows)
+
+
+def _latex_lines(caption: str, heads: Sequence[str], rows: Sequence[str]) -> str:
+    """The table around rows that are LaTeX already."""
     lines = [
         "% needs \\usepackage{booktabs}",
         "\\begin{table}",
         "  \\centering",
         f"  \\caption{{{_latex_text(caption)}}}",
-        f"  \\begin{{tabular}}{{l{'r' * len(names)}}}",
+        f"  \\begin{{tabular}}{{l{'r' * (len(heads) - 1)}}}",
         "    \\toprule",
-        f"    {_latex_text(heads).replace(chr(92) + '&', '&')} \\\\",
+        f"    {' & '.join(map(_latex_text, heads))} \\\\",
         "    \\midrule",
         *(f"    {row} \\\\" for row in rows),
         "    \\bottomrule",
@@ -158,14 +176,15 @@ def _latex_text(text: str) -> str:
 
 def json_text(evaluations: Evaluations) -> str:
     """The evaluation itself, or a list of them; NaN and infinity become null."""
-    found = [_finite(one) for one in evaluations.values()]
+    found = [finite(one) for one in evaluations.values()]
     shown = found[0] if len(found) == 1 else found
     return json.dumps(shown, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """A value for JSON: NaN and infinity become None."""
     if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
+        return {key: finite(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
+        return [finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -65,7 +65,7 @@ def write_reports(
     if not any(one.get("images") for one in evaluations.values()):
         del makers["images_csv"]
     return {
-        key: _write(folder / file, make())
+        key: write_text(folder / file, make())
         for key, (format_name, file, make) in makers.items()
         if format_name in formats
     }
@@ -116,7 +116,8 @@ def _page(evaluations: Evaluations, read_maps: Any, max_images: int) -> str:
     return html_page(evaluations, gallery(evaluations, readers, max_images))
 
 
-def _write(path: Path, text: str) -> Path:
+def write_text(path: Path, text: str) -> Path:
+    """Write a text file, which appears complete or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:

@@ -1,0 +1,131 @@
+"""One data set, all sources of scores: image by image, counted, kept on disk, gone on with."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+import torch
+
+from ood_seg.comparison.counts import ScoreCounts
+from ood_seg.comparison.sources import Scored, Source
+
+
+class Store(Protocol):
+    """Keeps the counts of each score, so that a later run goes on from them."""
+
+    def load(self, name: str) -> ScoreCounts | None:
+        """The counts of an earlier run with the same model, data and options."""
+
+    def save(self, name: str, counts: ScoreCounts) -> None:
+        """Replace what is stored."""
+
+
+class Contest:
+    """Counts the scores of one data set.
+
+    A score that fails on an image is out, with the reason; the others go on.
+
+    Args:
+        sources: of the scores; each name occurs once.
+        labels_of: a collated batch to labels `(H, W)`: 0 known, 1 anomaly, 255 ignored.
+        store: None keeps nothing.
+        interval: seconds between two savings, the most that a crash can lose.
+        seed: of scores that draw random numbers, which then do not depend on the others.
+
+    Attributes:
+        counts: by name.
+        failures: reasons by name.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        labels_of: Callable[[Mapping[str, Any]], torch.Tensor],
+        *,
+        store: Store | None = None,
+        interval: float = 30.0,
+        seed: int = 0,
+    ) -> None:
+        self.sources = sources
+        self.labels_of = labels_of
+        self.store = store
+        self.interval = interval
+        self.seed = seed
+        self.failures: dict[str, str] = {}
+        names = [name for source in sources for name in source.names]
+        stored = {name: store.load(name) if store else None for name in names}
+        self.counts = {name: stored[name] or ScoreCounts() for name in names}
+        self._saved = dict.fromkeys(names, 0)
+        self._last_save = time.monotonic()
+        self._measured: set[str] = set()
+
+    @property
+    def start(self) -> int:
+        """Number of images that every score has counted."""
+        return min((counts.images for counts in self.counts.values()), default=0)
+
+    def run(self, batches: Iterator[Mapping[str, Any]]) -> Iterator[int]:
+        """Count the images from `start` on.
+
+        Args:
+            batches: one collated sample each, in the order of the data set.
+
+        Yields:
+            The number of each image after it has been counted.
+        """
+        try:
+            for index, batch in enumerate(batches, self.start):
+                self._image(index, batch)
+                yield index
+                if time.monotonic() - self._last_save >= self.interval:
+                    self.save()
+        finally:
+            self.save()
+
+    def save(self) -> None:
+        """Store what has changed."""
+        self._last_save = time.monotonic()
+        if self.store is None:
+            return
+        for name, counts in self.counts.items():
+            if name not in self.failures and counts.images != self._saved[name]:
+                self.store.save(name, counts)
+                self._saved[name] = counts.images
+
+    def _image(self, index: int, batch: Mapping[str, Any]) -> None:
+        labels = self.labels_of(batch)
+        image = batch["data_samples"][0].img_path
+        for source in self.sources:
+            wanted = [
+                name
+                for name in source.names
+                if name not in self.failures and self.counts[name].images == index
+            ]
+            memory = not self._measured.issuperset(wanted)
+            options = {"memory": memory, "seed": self.seed + index}
+            for scored in source.scores(batch, wanted, **options) if wanted else ():
+                self._count(scored, labels, image)
+            self._measured.update(wanted)
+
+    def _count(self, scored: Scored, labels: torch.Tensor, image: str) -> None:
+        failure = scored.failure
+        if not failure and tuple(scored.scores.shape) != tuple(labels.shape):
+            failure = (
+                f"the score map has size {_size(scored.scores)} but the ground truth "
+                f"{_size(labels)} (height x width); resize the scores to the size of the ground "
+                "truth, never the ground truth"
+            )
+        if not failure:
+            try:
+                self.counts[scored.name].add(scored.scores, labels, scored.cost)
+                return
+            except ValueError as error:
+                failure = str(error)
+        self.failures[scored.name] = f"{image}: {failure}"
+
+
+def _size(values: Any) -> str:
+    """Height x width."""
+    return "x".join(map(str, values.shape))

@@ -1,0 +1,61 @@
+"""The one figure of a benchmark: precision-recall and ROC curves of all scores, a row a set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_STYLES = ("-", "--", ":")
+
+
+def curves_figure(content: Mapping[str, Any]) -> Figure:
+    """Draw the curves; the legend stands beside them.
+
+    Args:
+        content: of `benchmark.json`.
+    """
+    from matplotlib import colormaps
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    sets, names = content["sets"], content["scores"]
+    height = max(3.2 * len(sets), 0.19 * len(names) + 0.6)
+    figure = Figure(figsize=(9.6, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(len(sets), 2, squeeze=False)
+    colours = colormaps["tab10"].colors
+    styles = {
+        name: {"color": colours[k % 10], "linestyle": _STYLES[k // 10 % 3], "linewidth": 1.2}
+        for k, name in enumerate(names)
+    }
+    drawn = {}
+    for (left, right), (title, one) in zip(axes, sets.items(), strict=True):
+        for name, result in one["scores"].items():
+            pr, roc = result["curves"]["pr"], result["curves"]["roc"]
+            (drawn[name],) = left.plot(pr["recall"], pr["precision"], label=name, **styles[name])
+            right.plot(roc["fpr"], roc["tpr"], **styles[name])
+        pixels = one["pixels"]
+        valid = pixels["known"] + pixels["anomalous"]
+        if valid:
+            left.axhline(pixels["anomalous"] / valid, color="grey", linewidth=0.8, zorder=0)
+        right.plot([0, 1], [0, 1], color="grey", linewidth=0.8, zorder=0)
+        left.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, None), title=title)
+        right.set(
+            xlabel="false-positive rate",
+            ylabel="true-positive rate",
+            xlim=(0, 1),
+            ylim=(0, 1),
+            title=title,
+        )
+    shown = [name for name in names if name in drawn]
+    figure.legend(
+        [drawn[name] for name in shown],
+        shown,
+        loc="outside right upper",
+        fontsize=8,
+        frameon=False,
+    )
+    return figure
