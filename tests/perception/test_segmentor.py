@@ -131,7 +131,7 @@ def test_filtered_scores_get_the_probability_of_the_model():
         def probability(self, scores):
             return (scores / 255) ** 2
 
-    images = [np.full((20, 30, 3), value, np.uint8) for value in (0, 34)]
+    images = [np.full((20, 30, 3), value, np.uint8) for value in (0, 16)]
     last = list(Calibrated().stream(images, temporal=TemporalFilter(0.5)))[-1]
-    np.testing.assert_allclose(last.anomaly, 17)
-    np.testing.assert_allclose(last.probability, (17 / 255) ** 2, rtol=1e-6)
+    np.testing.assert_allclose(last.anomaly, 8)
+    np.testing.assert_allclose(last.probability, (8 / 255) ** 2, rtol=1e-6)
