@@ -1,11 +1,15 @@
 """Scores that are fitted on known data, or need gradients or several forward passes; pure torch."""
 
 from ood_seg.detectors.base import Detector, FittedDetector, Fitter
+from ood_seg.detectors.deep_ensemble import DeepEnsemble
+from ood_seg.detectors.embedding_density import EmbeddingDensity
 from ood_seg.detectors.kl_matching import KLMatching
 from ood_seg.detectors.mahalanobis import Mahalanobis, RelativeMahalanobis
+from ood_seg.detectors.mc_dropout import MCDropout
 from ood_seg.detectors.nearest_neighbours import NearestNeighbours
 from ood_seg.detectors.network import PENULTIMATE, Network, Outputs, layers_of
 from ood_seg.detectors.odin import ODIN
+from ood_seg.detectors.rectified import ASH, SCALE, ReAct
 from ood_seg.detectors.standardized_max_logit import StandardizedMaxLogit
 from ood_seg.detectors.statistics import Statistics, StatisticsFile
 from ood_seg.detectors.virtual_logit import VirtualLogit
@@ -20,21 +24,29 @@ FITTED: dict[str, type[FittedDetector]] = {
         RelativeMahalanobis,
         NearestNeighbours,
         VirtualLogit,
+        ReAct,
+        EmbeddingDensity,
     )
 }
 
 __all__ = [
+    "ASH",
     "FITTED",
     "ODIN",
     "PENULTIMATE",
+    "SCALE",
+    "DeepEnsemble",
     "Detector",
+    "EmbeddingDensity",
     "FittedDetector",
     "Fitter",
     "KLMatching",
+    "MCDropout",
     "Mahalanobis",
     "NearestNeighbours",
     "Network",
     "Outputs",
+    "ReAct",
     "RelativeMahalanobis",
     "StandardizedMaxLogit",
     "Statistics",
