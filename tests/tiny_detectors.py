@@ -70,8 +70,6 @@ class NearestMean(FittedDetector):
 class MeanFitter:
     """Sums of the penultimate activations by label."""
 
-    uses_outliers = True
-
     def __init__(self, layers: tuple[str, ...], minimum: int) -> None:
         self.layers = layers
         self.minimum = minimum

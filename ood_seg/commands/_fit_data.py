@@ -37,8 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=200,
         metavar="N",
-        help="scenes with pasted objects, shown to the methods that learn from outlier pixels; of "
-        "them the objects alone count (default: %(default)s; none where no method asks)",
+        help="scenes with pasted objects, of which the objects alone count, from which methods of "
+        "several layers learn how to weigh them (default: %(default)s; else none)",
     )
 
 
@@ -130,8 +130,8 @@ class FitData:
 
 
 def wants_outliers(fitters: Mapping[str, Fitter]) -> bool:
-    """Whether a method learns from outlier pixels."""
-    return any(getattr(fitter, "uses_outliers", False) for fitter in fitters.values())
+    """Whether a method learns from outlier pixels: those of several layers do, to weigh them."""
+    return any(len(fitter.layers) > 1 for fitter in fitters.values())
 
 
 def _known_part(cfg: Config, name: str, num_images: int | None, seed: int) -> Part:

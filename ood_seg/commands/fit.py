@@ -199,8 +199,8 @@ def _print(path: Path, fit: Fit, classes: Sequence[str], data: _fit_data.FitData
     lines = [
         f"{path}: {', '.join(fit.statistics)}",
         ", ".join(f"{count} images of {name}" for name, count in data.facts()["data"].items()),
-        f"{sum(fit.pixels):,} labelled pixels, {fit.num_ignored:,} ignored or beside pasted "
-        f"objects, {fit.num_outliers:,} pasted",
+        f"{sum(fit.pixels):,} labelled pixels"
+        + (f", {fit.num_outliers:,} pasted" if fit.num_outliers else ""),
     ]
     absent = fit.absent_classes(classes)
     if absent:

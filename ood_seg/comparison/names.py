@@ -26,9 +26,9 @@ READY_MADE: Mapping[str, Mapping[str, Any]] = {
     "ash-b": {"type": "ASH", "variant": "B"},
     "ash-p": {"type": "ASH", "variant": "P"},
     "scale": {"type": "SCALE"},
-    "dsn": {"type": "EmbeddingDensity", "aggregate": "single"},
-    "dmn": {"type": "EmbeddingDensity", "aggregate": "minimum"},
-    "dlr": {"type": "EmbeddingDensity", "aggregate": "logistic"},
+    "dsn": {"type": "EmbeddingDensity", "combine": "single"},
+    "dmn": {"type": "EmbeddingDensity", "combine": "minimum"},
+    "dlr": {"type": "EmbeddingDensity", "combine": "logistic"},
     "mc-dropout": {"type": "MCDropout"},
     "mc-dropout-mi": {"type": "MCDropout", "score": "mutual_information"},
 }

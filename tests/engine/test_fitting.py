@@ -1,0 +1,207 @@
+"""One pass for all fitted scores: what is counted, shared, and the same for any processes."""
+
+import os
+import socket
+
+import numpy as np
+import pytest
+import torch
+import torch.multiprocessing as mp
+import torch.nn.functional as F
+
+pytest.importorskip("mmseg")
+import tiny
+from mmengine.dataset import pseudo_collate
+from mmengine.registry import init_default_scope
+from mmengine.structures import PixelData
+from mmseg.registry import DATASETS
+from tiny_detectors import MeanFitter
+from tiny_training import train_set
+
+import ood_seg.register  # noqa: F401
+from ood_seg.datasets import OutlierMix, SeededSamples
+from ood_seg.detectors import PENULTIMATE
+from ood_seg.engine.fitting import chosen_positions, fit_statistics, known_batches, stream
+from ood_seg.models.detector_scores import network_of
+
+init_default_scope("mmseg")
+
+
+def scenes_of(root, **options):
+    return DATASETS.build(train_set(root, **options))
+
+
+def fit(model, root, *, batch_size=1, known=5, pasted=3, fitters=None):
+    """Statistics of some known scenes and some pasted ones."""
+    dataset = scenes_of(root)
+    parts = [
+        known_batches(model, stream(dataset, 1, pasted=False), range(known), batch_size=batch_size),
+        known_batches(
+            model,
+            stream(dataset, 2, pasted=True),
+            range(pasted),
+            first=known,
+            batch_size=batch_size,
+            only_outliers=True,
+        ),
+    ]
+    batches = (batch for part in parts for batch in part)
+    fitters = fitters or {"nearest-mean": MeanFitter((PENULTIMATE,), 1)}
+    return fit_statistics(network_of(model), batches, fitters, num_classes=19)
+
+
+def test_means_and_counts_equal_a_loop_over_pixels(scenes):
+    model = tiny.build(num_classes=19)
+    found = fit(model, scenes)
+    samples = SeededSamples(scenes_of(scenes), 1)
+    sums, counts, pixels = np.zeros((19, 16)), np.zeros(19), np.zeros(19, int)
+    for index in range(5):
+        data = model.data_preprocessor(pseudo_collate([samples[index]]), False)
+        labels = data["data_samples"][0].gt_sem_seg.data[0].numpy()
+        with torch.no_grad():
+            features = model.extract_feat(data["inputs"])
+        features = features[-1] if isinstance(features, (tuple, list)) else features
+        assert features.shape[-2:] == (labels.shape[0] // 2, labels.shape[1] // 2)
+        for y, x in np.argwhere(labels < 19):
+            pixels[labels[y, x]] += 1
+            if y % 2 == 1 and x % 2 == 1:  # the pixel right of and below a cell's centre
+                sums[labels[y, x]] += features[0, :, y // 2, x // 2].double().numpy()
+                counts[labels[y, x]] += 1
+    tensors = found.statistics["nearest-mean"].tensors
+    assert found.pixels == pixels.tolist()
+    assert tensors["counts"].tolist() == counts.tolist()
+    np.testing.assert_allclose(tensors["means"], sums / counts.clip(1)[:, None], atol=1e-5)
+    names = [f"class {index}" for index in range(19)]
+    assert found.absent_classes(names) == [names[k] for k in range(19) if pixels[k] == 0]
+
+
+def test_of_pasted_scenes_the_objects_alone_count(scenes):
+    model = tiny.build(num_classes=19)
+    without, found = fit(model, scenes, pasted=0), fit(model, scenes)
+    tensors, plain = (one.statistics["nearest-mean"].tensors for one in (found, without))
+    assert torch.equal(tensors["means"], plain["means"])
+    assert found.pixels == without.pixels
+    assert found.num_outliers > without.num_outliers
+    assert tensors["outliers"] > plain["outliers"]
+
+
+def test_fits_do_not_depend_on_batches_or_earlier_draws(scenes):
+    model = tiny.build(num_classes=19)
+    one = fit(model, scenes).statistics["nearest-mean"].tensors
+    np.random.seed(99)
+    torch.manual_seed(99)
+    again, batched = (
+        fit(model, scenes, batch_size=size).statistics["nearest-mean"].tensors for size in (1, 2)
+    )
+    assert all(torch.equal(one[name], again[name]) for name in one)
+    torch.testing.assert_close(one["means"], batched["means"])
+
+
+def test_labels_are_taken_at_the_pixels_of_the_image_and_padding_is_ignored():
+    class Pictures(torch.utils.data.Dataset):
+        def __len__(self):
+            return 1
+
+        def __getitem__(self, index):
+            batch = tiny.batch(1, size=(30, 44), outliers=False)
+            sample = batch["data_samples"][0]
+            labels = sample.gt_sem_seg.data[None].float()
+            # As where the labels are loaded after a resize: their own size, twice the image's.
+            labels = F.interpolate(labels, scale_factor=2, mode="nearest")[0].long()
+            sample.gt_sem_seg = PixelData(data=labels)
+            return {"inputs": batch["inputs"][0], "data_samples": sample}
+
+    model = tiny.build()
+    ((images, labels),) = known_batches(model, Pictures(), [0])
+    expected = tiny.batch(1, size=(30, 44), outliers=False)["data_samples"][0].gt_sem_seg.data
+    assert images.shape[-2:] == labels.shape[-2:] == (32, 48)
+    assert torch.equal(labels[:, :30, :44], expected)
+    assert (labels[:, 30:] == 255).all()
+    assert (labels[:, :, 44:] == 255).all()
+
+
+def test_a_method_with_too_little_data_is_named_and_loses_nothing_to_others(scenes):
+    fitters = {
+        "good": MeanFitter((PENULTIMATE,), 1),
+        "greedy": MeanFitter(("backbone",), 10**9),
+    }
+    found = fit(tiny.build(num_classes=19), scenes, fitters=fitters)
+    assert list(found.statistics) == ["good"]
+    assert found.failures == {"greedy": "at least 1000000000 pixels are needed"}
+
+
+def test_bad_data_is_refused(scenes):
+    model = tiny.build(num_classes=5)
+    with pytest.raises(ValueError, match=r"labels must be 0\.\.4, 254 .* other classes than"):
+        fit_statistics(
+            network_of(model),
+            known_batches(model, scenes_of(scenes), range(2)),
+            {"a": MeanFitter((PENULTIMATE,), 1)},
+            num_classes=5,
+        )
+    with pytest.raises(ValueError, match="no pixel of a known class"):
+        fit_statistics(network_of(model), iter(()), {}, num_classes=5)
+    with pytest.raises(ValueError, match="must be 1 to 7, got 8"):
+        chosen_positions(7, 8, 0)
+
+
+def test_choice_of_images_is_seeded():
+    assert chosen_positions(9, None, 0) == list(range(9))
+    chosen = chosen_positions(100, 5, 3)
+    assert len(set(chosen)) == 5
+    assert chosen == sorted(chosen) == chosen_positions(100, 5, 3)
+    assert chosen != chosen_positions(100, 5, 4)
+
+
+def test_a_mix_gives_its_parts(scenes):
+    clean, pasted = scenes_of(scenes, probability=0.0), scenes_of(scenes)
+    mix = SeededSamples(OutlierMix(clean, pasted, num_pasted=1), 5)
+    assert stream(mix, 0, pasted=True).dataset is pasted
+    assert stream(mix, 0, pasted=False).dataset is clean
+
+
+def _fit_on_rank(rank, world_size, port, root, out):
+    os.environ.update(
+        RANK=str(rank), WORLD_SIZE=str(world_size), LOCAL_RANK="0",
+        MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), OMP_NUM_THREADS="1",
+    )  # fmt: skip
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group("gloo", rank=rank, world_size=world_size)
+    init_default_scope("mmseg")
+    found = fit(tiny.build(num_classes=19), root, fitters=real_fitters())
+    torch.save(saved(found), f"{out}/{rank}.pt")
+    torch.distributed.destroy_process_group()
+
+
+def real_fitters():
+    """Every fitted method, the flow in small."""
+    from ood_seg.commands.fit import make_fitters
+    from ood_seg.detectors import FITTED
+
+    options = {"flow": {"steps": 5, "couplings": 2, "hidden": 8}} if "flow" in FITTED else {}
+    return make_fitters(["all"], {}, options)
+
+
+def saved(found):
+    tensors = {
+        f"{name}/{key}": value
+        for name, one in found.statistics.items()
+        for key, value in one.tensors.items()
+    }
+    return {"pixels": torch.tensor(found.pixels), **tensors}
+
+
+def test_two_processes_give_the_statistics_of_one(scenes, tmp_path):
+    # An odd number of known scenes, so that the second process has the first pasted one.
+    whole = fit(tiny.build(num_classes=19), scenes, fitters=real_fitters())
+    assert not whole.failures
+    expected = saved(whole)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    mp.spawn(_fit_on_rank, (2, port, scenes, tmp_path), nprocs=2)
+    for rank in range(2):
+        found = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
+        assert found.keys() == expected.keys()
+        for name, value in found.items():
+            torch.testing.assert_close(value, expected[name], rtol=1e-4, atol=1e-5, msg=name)
