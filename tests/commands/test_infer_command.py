@@ -16,7 +16,6 @@ from ood_seg.apis import AnomalyInferencer
 from ood_seg.apis.checkpoints import file_sha256
 from ood_seg.calibration import calibrate
 from ood_seg.commands import main
-from ood_seg.commands._infer_files import plan
 from ood_seg.commands.infer import parse_range
 from ood_seg.metrics import ScoreHistogram
 
@@ -33,26 +32,26 @@ def inferencer(job):
 
 def test_result_has_the_size_of_the_image(inferencer, job):
     result = inferencer(job.folder / "images" / "0.png")
-    assert result["labels"].shape == result["anomaly"].shape == (HEIGHT, WIDTH)
-    assert result["labels"].dtype == np.uint8
-    assert result["anomaly"].dtype == np.float32
-    assert result["labels"].max() < 3
-    assert inferencer.classes == ("road", "sky", "car")
-    assert inferencer.palette[0] == (128, 64, 128)
+    assert result.labels.shape == result.anomaly.shape == (HEIGHT, WIDTH)
+    assert result.labels.dtype == np.uint8
+    assert result.anomaly.dtype == np.float32
+    assert result.labels.max() < 3
+    assert inferencer.palette.classes == ("road", "sky", "car")
+    assert inferencer.palette.colours[0] == (128, 64, 128)
 
 
 def test_path_and_array_agree_and_equal_the_test_command(inferencer, job, tmp_path):
     path = job.folder / "images" / "1.png"
     from_path, from_array = inferencer(path), inferencer(cv2.imread(str(path)))
-    np.testing.assert_array_equal(from_path["anomaly"], from_array["anomaly"])
+    np.testing.assert_array_equal(from_path.anomaly, from_array.anomaly)
     arguments = ["--work-dir", tmp_path, "--sets", "strange", "--out", tmp_path / "scores"]
     assert main(["test", *map(str, (job.config, job.weights, *arguments))]) == 0
     tested = np.load(tmp_path / "scores" / "strange" / "1.npy")
-    np.testing.assert_allclose(from_path["anomaly"], tested, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(from_path.anomaly, tested, rtol=1e-5, atol=1e-5)
 
 
 def test_bad_arrays_are_refused(inferencer):
-    with pytest.raises(ValueError, match=r"\(H, W, 3\).*got shape \(4, 5\)"):
+    with pytest.raises(ValueError, match=r"three colour channels, got one \(shape \(4, 5\)\)"):
         inferencer(np.zeros((4, 5), np.uint8))
 
 
@@ -75,7 +74,7 @@ def test_folder_gives_a_picture_and_scores_for_each_image(job, tmp_path, inferen
     assert names == expected
     scores = np.load(tmp_path / "2_scores.npy")
     assert (scores.shape, scores.dtype) == ((HEIGHT, WIDTH), np.float32)
-    np.testing.assert_array_equal(scores, inferencer(job.folder / "images" / "2.png")["anomaly"])
+    np.testing.assert_array_equal(scores, inferencer(job.folder / "images" / "2.png").anomaly)
     picture = cv2.imread(str(tmp_path / "2_anomaly.png"))
     # Three panels side by side, none of them black although all scores are negative.
     assert scores.max() < 0
@@ -116,28 +115,29 @@ def test_a_bad_image_is_named_and_the_rest_goes_on(job, tmp_path, capsys):
     assert [path.name for path in out.iterdir()] == ["good_anomaly.png"]
 
 
-def test_plan_keeps_folders_and_tells_equal_stems_apart(tmp_path):
-    for name in ("a.jpg", "a.png", "city/b.png", ".hidden/c.png", "notes.txt"):
+def test_folders_are_kept_and_earlier_pictures_are_no_input(job, tmp_path, capsys):
+    content = (job.folder / "images" / "0.png").read_bytes()
+    for name in ("a.png", "a.bmp", "city/b.png", ".hidden/c.png", "out/old_anomaly.png"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).touch()
+        (tmp_path / name).write_bytes(content)
     out = tmp_path / "out"
-    jobs = plan(tmp_path, out, save_scores=False)
-    names = [job.picture.relative_to(out).as_posix() for job in jobs]
-    assert names == ["a.jpg_anomaly.png", "a.png_anomaly.png", "city/b_anomaly.png"]
-    # Pictures of an earlier run inside the input folder are not taken for input.
-    out.mkdir()
-    (out / "old_anomaly.png").touch()
-    assert plan(tmp_path, out, save_scores=False) == jobs
+    assert infer(job, tmp_path, out, "--save", "labels") == 0
+    written = {path.relative_to(out).as_posix() for path in out.rglob("*_labels.png")}
+    assert written == {"a.png_labels.png", "a.bmp_labels.png", "city/b_labels.png"}
+    assert "3 of 3 images" in capsys.readouterr().out
 
 
-def test_plan_refuses_what_it_cannot_do(tmp_path):
-    with pytest.raises(FileNotFoundError, match="nowhere does not exist"):
-        plan(tmp_path / "nowhere", tmp_path / "out", save_scores=False)
-    with pytest.raises(ValueError, match="no images in"):
-        plan(tmp_path, tmp_path / "out", save_scores=False)
-    (tmp_path / "a.png").touch()
-    with pytest.raises(ValueError, match="is the folder of the images"):
-        plan(tmp_path, tmp_path, save_scores=False)
+def test_what_cannot_be_done_is_refused_before_the_model_is_loaded(job, tmp_path, capsys):
+    def refusal(source, *extra) -> str:
+        assert infer(job, source, tmp_path / "out", "--checkpoint", "nowhere.pth", *extra) == 2
+        return capsys.readouterr().err
+
+    assert "nowhere does not exist" in refusal(tmp_path / "nowhere")
+    (tmp_path / "in").mkdir()
+    assert "no images in" in refusal(tmp_path / "in")
+    (tmp_path / "out").mkdir()
+    assert "outputs go into the folder of the images" in refusal(tmp_path / "out")
+    assert "give two numbers as --score-range" in refusal(tmp_path, "--save-scores", "png")
 
 
 def test_score_range():
@@ -153,7 +153,7 @@ def calibration(inferencer, job, tmp_path_factory):
     """Calibration of the tiny model, on its own scores and a made-up truth; saved."""
     histograms = []
     for path in sorted((job.folder / "images").iterdir()):
-        scores = inferencer(path)["anomaly"]
+        scores = inferencer(path).anomaly
         noise = np.random.default_rng(0).normal(size=scores.shape) * scores.std()
         histograms.append(ScoreHistogram.from_scores(scores, scores + noise > scores.mean()))
     made = calibrate(
@@ -175,16 +175,17 @@ def test_inferencer_reads_a_calibration(calibration, inferencer, job):
         warnings.filterwarnings("error", message="the calibration")
         calibrated = AnomalyInferencer(job.config, job.weights, "cpu", path, "tpr 80%")
     result, plain = calibrated(image), inferencer(image)
-    assert set(plain) == {"labels", "anomaly"}
-    np.testing.assert_array_equal(result["anomaly"], plain["anomaly"])
-    expected = 1 / (1 + np.exp(-made.curve.slope * plain["anomaly"] - made.curve.offset))
-    np.testing.assert_allclose(result["probability"], expected, atol=1e-5)
-    assert (result["probability"].dtype, result["mask"].dtype) == (np.float32, np.uint8)
-    flagged = plain["anomaly"] >= np.float32(made.point("tpr 80%").threshold)
-    np.testing.assert_array_equal(result["mask"], flagged.astype(np.uint8))
+    assert plain.probability is None
+    assert plain.mask is None
+    np.testing.assert_array_equal(result.anomaly, plain.anomaly)
+    expected = 1 / (1 + np.exp(-made.curve.slope * plain.anomaly - made.curve.offset))
+    np.testing.assert_allclose(result.probability, expected, atol=1e-5)
+    assert (result.probability.dtype, result.mask.dtype) == (np.float32, np.uint8)
+    flagged = plain.anomaly >= np.float32(made.point("tpr 80%").threshold)
+    np.testing.assert_array_equal(result.mask, flagged.astype(np.uint8))
     assert 0 < flagged.mean() < 1
     first = AnomalyInferencer(job.config, job.weights, "cpu", calibration=made)
-    assert first.operating_point.name == "fpr 10%"
+    assert first.operating_point == "fpr 10%"
 
 
 def test_calibration_of_something_else_is_told(calibration, job, tmp_path):

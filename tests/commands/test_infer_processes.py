@@ -1,0 +1,203 @@
+"""`ood-seg infer` in processes of its own: kills, several at once, Ctrl-C, no torch."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from fake_segmentor import picture
+
+from ood_seg.perception.sources import open_source
+
+FAKE = Path(__file__).parents[1] / "fake_infer.py"
+COUNT = 60
+
+
+def start(*arguments, seconds: float = 0.0, environment: dict | None = None) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, str(FAKE), str(seconds), *map(str, arguments)],
+        env={**os.environ, "PYTHONPATH": str(FAKE.parents[1]), **(environment or {})},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(*arguments, **options) -> tuple[int, str, str]:
+    process = start(*arguments, **options)
+    out, err = process.communicate(timeout=60)
+    return process.returncode, out, err
+
+
+def several(world: int, *arguments, seconds: float = 0.0) -> list[subprocess.Popen]:
+    """As torchrun or srun would start them."""
+    names = ("RANK", "WORLD_SIZE") if world % 2 else ("SLURM_PROCID", "SLURM_NTASKS")
+    return [
+        start(
+            *arguments,
+            seconds=seconds,
+            environment=dict(zip(names, (str(rank), str(world)), strict=True)),
+        )
+        for rank in range(world)
+    ]
+
+
+def kill(processes: list[subprocess.Popen], when: Callable[[], bool]) -> None:
+    """SIGKILL to all once `when()` holds; none of them may have ended before."""
+    deadline = time.monotonic() + 30
+    while not when() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+def lines_in(folder: Path) -> int:
+    return sum(file.read_bytes().count(b"\n") for file in folder.glob("*.jsonl"))
+
+
+@pytest.fixture
+def photos(tmp_path) -> Path:
+    folder = tmp_path / "photos"
+    for index in range(COUNT):
+        path = folder / f"day{index % 3}" / f"{index}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(path), picture(index))
+    return folder
+
+
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
+def test_kills_at_any_moment_and_other_numbers_of_processes(seed, photos, tmp_path):
+    out = tmp_path / "out"
+    options = (photos, "--out", out, "--save", "mask", "labels", "--resume")
+    rng = random.Random(seed)
+    for world in (3, 2, 4, 1):
+        before = lines_in(out)
+        some = before + rng.randint(3, 10)
+        kill(
+            several(world, *options, seconds=0.05)
+            if world > 1
+            else [start(*options, seconds=0.05)],
+            lambda some=some: lines_in(out) >= some,
+        )
+        assert lines_in(out) < COUNT
+    processes = several(2, *options)
+    for process in processes:
+        text, err = process.communicate(timeout=60)
+        assert process.returncode == 0, err
+        assert "of 2: " in text
+    names = [json.loads(line)["name"] for line in (out / "results.jsonl").open()]
+    assert sorted(names) == sorted(f"day{index % 3}/{index}" for index in range(COUNT))
+    files = sorted(path.relative_to(out).as_posix() for path in out.rglob("*.png"))
+    assert files == sorted(f"{name}_{kind}.png" for name in names for kind in ("mask", "labels"))
+    for name in names[::10]:
+        mask = cv2.imread(str(out / f"{name}_mask.png"), cv2.IMREAD_UNCHANGED)
+        image = cv2.imread(str(photos / f"{name}.png"))
+        np.testing.assert_array_equal(mask, np.where(image[..., 0] / 255 >= 0.5, 255, 0))
+    assert not list(out.glob("*part*"))
+    code, text, _ = finish(*options)
+    assert (code, "nothing to do" in text) == (0, True)
+
+
+def test_ctrl_c_keeps_what_is_done(photos, tmp_path):
+    out, lines = tmp_path / "out", tmp_path / "r.jsonl"
+    options = (photos, "--out", out, "--json", lines, "--video-out", tmp_path / "v.mp4")
+    process = start(*options, seconds=0.05)
+    while not lines.exists() or lines.read_bytes().count(b"\n") < 5:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    text, err = process.communicate(timeout=20)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    names = [json.loads(line)["name"] for line in lines.open()]
+    assert f"{len(names)} of {COUNT} images written to {out}; interrupted" in text
+    assert 5 <= len(names) < COUNT
+    assert len(list(out.rglob("*_overlay.png"))) in (len(names), len(names) + 1)
+    assert not (tmp_path / "v.mp4").exists()
+    assert len(list(open_source(tmp_path / "v.partial.mp4"))) in (len(names), len(names) + 1)
+    code, text, err = finish(*options, "--resume")
+    assert code == 0, err
+    assert f"{COUNT - len(names)} of {COUNT - len(names)} images" in text
+    assert len({json.loads(line)["name"] for line in lines.open()}) == COUNT
+    assert lines.read_bytes().count(b"\n") == COUNT
+
+
+def test_a_broken_image_is_reported_in_all_ways(photos, tmp_path):
+    (photos / "day1" / "4.png").write_bytes(b"\x89PNG\r\n\x1a\n rest is missing")
+    code, text, err = finish(photos, "--json", tmp_path / "r.jsonl", "--batch-size", 4)
+    assert code == 1
+    assert f"{COUNT - 1} of {COUNT} images" in text
+    assert err.count("ood-seg infer: ") == 1
+    assert "day1/4.png" in err
+    records = [json.loads(line) for line in (tmp_path / "r.jsonl").open()]
+    (failure,) = [record for record in records if "error" in record]
+    assert failure["name"] == "day1/4"
+    assert len(records) == COUNT
+
+
+def test_video_in_video_out_with_the_same_rate_and_number(tmp_path):
+    writer = cv2.VideoWriter(
+        str(tmp_path / "clip.mp4"), cv2.VideoWriter_fourcc(*"mp4v"), 12.5, (96, 64)
+    )
+    for index in range(15):
+        frame = np.zeros((64, 96, 3), np.uint8)
+        frame[20:40, 5 + 3 * index : 25 + 3 * index] = (230, 200, 10)
+        writer.write(frame)
+    writer.release()
+    options = ("--video-out", tmp_path / "o.mp4", "--json", tmp_path / "o.jsonl", "--track")
+    code, _, err = finish(tmp_path / "clip.mp4", *options, "--temporal", "1", "--motion")
+    assert code == 0, err
+    video = open_source(tmp_path / "o.mp4")
+    assert (video.rate, video.size, len(list(video))) == (12.5, (64, 96), 15)
+    records = [json.loads(line) for line in (tmp_path / "o.jsonl").open()]
+    assert [record["stamp"] for record in records] == [index / 12.5 for index in range(15)]
+    assert records[3]["name"] == "clip/000003"
+    # The tracker shows an object from the second frame on, always with one number.
+    tracks = [[one["track"] for one in record["instances"]] for record in records]
+    assert tracks[0] == []
+    assert {len(one) for one in tracks[1:]} == {1}
+    assert len({one[0] for one in tracks[1:]}) == 1
+    lefts = [record["instances"][0]["box"][0] for record in records[1:]]
+    np.testing.assert_allclose(lefts, 5 + 3 * np.arange(1, 15), atol=2)
+
+
+def test_options_that_do_not_go_together(photos, tmp_path):
+    def message(*arguments, environment=None) -> str:
+        code, _, err = finish(photos, *arguments, environment=environment)
+        assert code == 2 or environment, err
+        return err
+
+    assert "nothing to write" in message()
+    assert "give their folder: --out" in message("--json", tmp_path / "r.jsonl", "--save", "mask")
+    assert "--resume needs --json" in message("--resume", "--video-out", tmp_path / "v.mp4")
+    together = {"RANK": "0", "WORLD_SIZE": "2"}
+    assert "cannot write one video" in message(
+        "--video-out", tmp_path / "v.mp4", environment=together
+    )
+    (tmp_path / "r.jsonl").write_text('{"name": "day0/0"}\n')
+    assert "exists; go on with it" in message("--json", tmp_path / "r.jsonl")
+    code, text, _ = finish(photos, "--json", tmp_path / "r.jsonl", "--overwrite")
+    assert (code, f"{COUNT} of {COUNT}" in text) == (0, True)
+
+
+def test_16_bit_scores_are_read_by_evaluate(photos, tmp_path):
+    out = tmp_path / "out"
+    options = ("--out", out, "--save-scores", "png", "--score-range", "-0.5", "1.5")
+    code, _, err = finish(photos / "day0", *options)
+    assert code == 0, err
+    saved_maps = pytest.importorskip("ood_seg.evaluation.saved_maps")
+    scale = saved_maps.read_scale_file(out / "scores" / "scale.json")
+    scores = saved_maps.read_scores(out / "scores" / "3.png", saved_maps.MapFormat(**scale))
+    expected = cv2.imread(str(photos / "day0" / "3.png"))[..., 0] / 255
+    np.testing.assert_allclose(scores, expected, atol=1.01 / 65535)
+    assert (out / "3_overlay.png").exists()
