@@ -9,13 +9,13 @@ logits never exist, and the arg-max and the score share their work.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from functools import partial
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ood_seg import scores
+from ood_seg.row_interpolation import RowInterpolation, RowSource
 
 # On a CPU a block, and a second one beside it, should stay in the cache of the cores. On a GPU
 # the whole map is faster wherever it fits: each operation costs a launch.
@@ -61,8 +61,8 @@ def labels_and_scores(
 
     Returns:
         Labels `(N, H, W)` uint8 and scores `(N, H, W)`, float32 (float64 for float64 logits).
-        Neither has a gradient. Beside a logit that is NaN or infinite the score is that of
-        `F.interpolate` and `score`, or NaN, and the label is some class.
+        Neither has a gradient. A logit that is NaN or infinite reaches the pixels interpolated
+        from it and no others: there the score may be NaN, and the label is some class.
 
     Raises:
         TypeError: logits that are not floating point.
@@ -73,10 +73,10 @@ def labels_and_scores(
     _check(logits, size, num_classes, input_size or size, padding)
     dtype = torch.promote_types(logits.dtype, torch.float32)
     height, width = size
-    first = _Interpolation(logits, logits.shape[2], input_size or size, padding, align_corners)
-    steps = [first]
-    if (first.height, first.width) != (height, width):
-        steps.append(_Interpolation(logits, first.height, size, (0, 0, 0, 0), align_corners))
+    same = {"align_corners": align_corners, "like": logits.new_empty(0, dtype=dtype)}
+    steps = [RowInterpolation(logits.shape[2], input_size or size, frame=padding, **same)]
+    if steps[0].size != (height, width):
+        steps.append(RowInterpolation(steps[0].size[0], size, **same))
     if block_bytes is None:
         block_bytes = BLOCK_BYTES.get(logits.device.type, BLOCK_BYTES["cuda"])
     rows = max(1, block_bytes // (logits.shape[1] * width * dtype.itemsize))
@@ -90,107 +90,22 @@ def labels_and_scores(
     return labels, values
 
 
-class _Tap(NamedTuple):
-    """The two source rows between which a row lies, and their weights."""
-
-    lower: int
-    upper: int
-    lower_weight: float
-    upper_weight: float
-
-
-class _Interpolation:
-    """One bilinear interpolation, padding cut off, that gives any rows of its result."""
-
-    def __init__(
-        self,
-        logits: Tensor,
-        source_height: int,
-        size: Sequence[int],
-        padding: Sequence[int],
-        align_corners: bool,
-    ) -> None:
-        left, right, top, bottom = padding
-        self.size = tuple(size)
-        self.kept = (slice(top, size[0] - bottom), slice(left, size[1] - right))
-        self.height, self.width = size[0] - top - bottom, size[1] - left - right
-        self.align_corners = align_corners
-        self.taps = _taps(source_height, size[0], align_corners, logits.device)[self.kept[0]]
-
-    def rows(self, source: Callable[[int, int], Tensor], start: int, stop: int) -> Tensor:
-        """Rows `start` to `stop`, `(C', stop - start, W)`.
-
-        Args:
-            source: gives such rows of the source.
-            start: first row.
-            stop: row after the last.
-        """
-        taps = self.taps[start:stop]
-        offset = taps[0].lower
-        wide = source(offset, taps[-1].upper + 1)
-        if wide.shape[-1] != self.size[1]:
-            wide = F.interpolate(
-                wide, size=self.size[1], mode="linear", align_corners=self.align_corners
-            )
-        wide = wide[..., self.kept[1]]
-        result = wide.new_empty(wide.shape[0], len(taps), self.width)
-        source_rows = wide.unbind(1)
-        for row, tap in zip(result.unbind(1), taps, strict=True):
-            # In this order, F.interpolate's, so that the rounding is the same.
-            torch.mul(source_rows[tap.upper - offset], tap.upper_weight, out=row)
-            row.add_(source_rows[tap.lower - offset], alpha=tap.lower_weight)
-        return result
-
-    def whole(self, image: Tensor) -> Tensor:
-        """All of it at once, `(C', h, w) -> (C', H, W)`."""
-        result = F.interpolate(
-            image[None], size=self.size, mode="bilinear", align_corners=self.align_corners
-        )[0]
-        return result[:, self.kept[0], self.kept[1]]
-
-
-def _taps(source: int, size: int, align_corners: bool, device: torch.device) -> list[_Tap]:
-    """Where each of `size` rows lies among `source` rows.
-
-    The weights are read off `F.interpolate` itself, applied to unit vectors: computed anew, they
-    would round differently, by as much as 6e-5 at row 1000.
-    """
-    units = torch.eye(source, device=device)[None]
-    weights = F.interpolate(units, size=size, mode="linear", align_corners=align_corners)[0]
-    lower = (weights > 0).int().argmax(dim=0)
-    upper = (lower + 1).clamp(max=source - 1)
-    lower_weights = weights.gather(0, lower[None])[0]
-    upper_weights = weights.gather(0, upper[None])[0] * (upper > lower)
-    columns = (lower, upper, lower_weights, upper_weights)
-    return [_Tap(*row) for row in zip(*(column.tolist() for column in columns), strict=True)]
-
-
 def _blocks(
-    image: Tensor, steps: Sequence[_Interpolation], rows: int, dtype: torch.dtype
+    image: Tensor, steps: Sequence[RowInterpolation], rows: int, dtype: torch.dtype
 ) -> Iterator[tuple[int, Tensor]]:
     """Blocks of interpolated logits `(C', <= rows, W)`, each with the number of its first row."""
-    height = steps[-1].height
+    height = steps[-1].size[0]
     if rows >= height:
         whole = image.to(dtype)
         for step in steps:
             whole = step.whole(whole)
         yield 0, whole
         return
-
-    def small(start: int, stop: int) -> Tensor:
-        return image[:, start:stop].to(dtype)
-
-    source = small
+    source: RowSource = lambda start, stop: image[:, start:stop].to(dtype)  # noqa: E731
     for step in steps:
-        source = _rows_of(step, source)
+        source = partial(step.rows, source)
     for start in range(0, height, rows):
         yield start, source(start, min(start + rows, height))
-
-
-def _rows_of(
-    step: _Interpolation, source: Callable[[int, int], Tensor]
-) -> Callable[[int, int], Tensor]:
-    return lambda start, stop: step.rows(source, start, stop)
 
 
 def _finish(
@@ -238,15 +153,19 @@ def _arg_max(block: Tensor, labels: Tensor) -> Tensor:
     return top
 
 
-def _energy(score: scores.Energy, block: Tensor, top: Tensor) -> Tensor:
+def _exponents(block: Tensor, top: Tensor, temperature: float) -> Tensor:
+    """`(f - max f) / T`, in place of the logits."""
     differences = block.sub_(top)
-    if score.temperature != 1:
-        differences.div_(score.temperature)
-    return -(differences.exp_().sum(dim=0).log_() * score.temperature + top)
+    return differences if temperature == 1 else differences.div_(temperature)
+
+
+def _energy(score: scores.Energy, block: Tensor, top: Tensor) -> Tensor:
+    total = _exponents(block, top, score.temperature).exp_().sum(dim=0)
+    return -(total.log_() * score.temperature + top)
 
 
 def _max_softmax(score: scores.MaxSoftmax, block: Tensor, top: Tensor) -> Tensor:
-    return 1 - 1 / block.sub_(top).exp_().sum(dim=0)
+    return 1 - 1 / _exponents(block, top, score.temperature).exp_().sum(dim=0)
 
 
 def _max_logit(score: scores.MaxLogit, block: Tensor, top: Tensor) -> Tensor:
@@ -254,10 +173,10 @@ def _max_logit(score: scores.MaxLogit, block: Tensor, top: Tensor) -> Tensor:
 
 
 def _entropy(score: scores.Entropy, block: Tensor, top: Tensor) -> Tensor:
-    differences = block.sub_(top)
-    exponentials = differences.exp()
+    exponents = _exponents(block, top, 1.0)
+    exponentials = exponents.exp()
     total = exponentials.sum(dim=0)
-    return total.log() - exponentials.mul_(differences).sum(dim=0) / total
+    return total.log() - exponentials.mul_(exponents).sum(dim=0) / total
 
 
 # By exact type: a subclass may compute something else.
