@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 LAYERS = ("anomaly", "labels", "none")
 
 # BGR.
-_EDGE_COLOUR = (0, 80, 255)
+_EDGE_COLOUR = (255, 220, 0)  # no colour of the heat map
 _BOX_COLOUR = (255, 255, 255)
 _TEXT_COLOUR = (0, 0, 0)
 _FONT = cv2.FONT_HERSHEY_SIMPLEX

@@ -51,7 +51,7 @@ class TemporalFilter:
         weight: float = 0.5,
         *,
         motion: bool | Motion = True,
-        motion_width: int = 512,
+        motion_width: int = 320,
         cut: float = 40.0,
     ) -> None:
         if not 0 < weight <= 1:
