@@ -37,8 +37,8 @@ class Summary:
 
     Attributes:
         topic: the images.
-        frames: how many were analysed.
-        failures: those that could not be, with the reason.
+        frames: how many there are.
+        failures: those that could not be analysed, with the reason.
         written: messages of each topic that were added.
     """
 
@@ -124,7 +124,7 @@ def annotate(
                         progress(annotator.done, total)
     (part / target.name).rename(target)
     part.rmdir()
-    return Summary(topic, annotator.health.frames, tuple(annotator.failures), bag.written)
+    return Summary(topic, annotator.done, tuple(annotator.failures), bag.written)
 
 
 class _Annotator:

@@ -1,0 +1,50 @@
+"""The ROS modules and the node import with NumPy and OpenCV alone; bags then name what is missing."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+NODE_FOLDER = Path(__file__).resolve().parents[2] / "ros2" / "ood_seg_ros"
+PROGRAM = """
+import sys
+
+BLOCKED = {"torch", "mmseg", "mmengine", "mmcv", "matplotlib", "PIL", "rich", "rclpy", "rosbags"}
+
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in BLOCKED:
+            raise ModuleNotFoundError(f"{name} is blocked", name=name)
+
+sys.meta_path.insert(0, Blocked())
+sys.path.insert(0, sys.argv[1])
+
+import importlib
+import pathlib
+import pkgutil
+import ood_seg.ros
+
+for module in pkgutil.iter_modules(ood_seg.ros.__path__):
+    importlib.import_module(f"ood_seg.ros.{module.name}")
+import ood_seg_ros.node
+from ood_seg.ros.bags import annotate, is_bag
+
+bag = pathlib.Path(sys.argv[2], "a.mcap")
+bag.write_bytes(b"")
+assert is_bag(bag)
+try:
+    annotate(bag, bag.with_suffix(".out"), None)
+except ModuleNotFoundError as error:
+    print("missing:", error.name)
+"""
+
+
+def test_ros_modules_need_neither_torch_nor_ros(tmp_path):
+    run = subprocess.run(
+        [sys.executable, "-c", PROGRAM, str(NODE_FOLDER), str(tmp_path)],
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.strip() == "missing: rosbags"
