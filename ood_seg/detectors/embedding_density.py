@@ -18,7 +18,7 @@ from ood_seg.detectors.flow import AffineFlow, train_flow
 from ood_seg.detectors.layer_weights import fit_layer_weights
 from ood_seg.detectors.network import PENULTIMATE, Network, Outputs
 from ood_seg.detectors.pixels import full_precision, resized, rows
-from ood_seg.detectors.reservoir import PixelReservoir, pooled_to
+from ood_seg.detectors.reservoir import PixelReservoir, from_any_rank, pooled_to
 from ood_seg.detectors.statistics import Statistics, StatisticsFile
 
 _CHUNK = 1 << 16
@@ -189,18 +189,18 @@ class EmbeddingDensityFitter:
         self.on_step = on_step
         self.known = PixelReservoir(sample_size, seed)
         self.outliers = PixelReservoir(sample_size, seed, outliers=True)
-        self._order: list[int] = []
-        self._widths: list[int] = []
+        # Number and channels of each layer, the finest first, from the first batch on.
+        self._columns: list[tuple[int, int]] | None = None
 
     def update(self, outputs: Outputs, labels: Tensor, network: Network) -> None:
         """Add a batch, see `Fitter`; outlier pixels are for the layer weights."""
         maps = [outputs.features[name] for name in self.layers]
-        if not self._order:
-            # The reservoir takes its pixels on the first map's grid: the finest.
+        if self._columns is None:
+            # The reservoir takes its pixels on the first map's grid.
             sizes = [math.prod(one.shape[2:]) for one in maps]
-            self._order = sorted(range(len(maps)), key=lambda index: -sizes[index])
-            self._widths = [maps[index].shape[1] for index in self._order]
-        ordered = [maps[index] for index in self._order]
+            order = sorted(range(len(maps)), key=lambda index: -sizes[index])
+            self._columns = [(index, maps[index].shape[1]) for index in order]
+        ordered = [maps[index] for index, _ in self._columns]
         self.known.update(ordered, labels)
         if len(self.layers) > 1:
             self.outliers.update(ordered, labels)
@@ -209,6 +209,7 @@ class EmbeddingDensityFitter:
         """See `Fitter`."""
         self.known.reduce()
         self.outliers.reduce()
+        self._columns = from_any_rank(self._columns)
 
     def result(self) -> Statistics:
         """Tensors `mean_l (D,)`, `matrix_l (D, d)`, `flow_l` of each layer l, `mean_nll (L,)`.
@@ -248,7 +249,8 @@ class EmbeddingDensityFitter:
         return Statistics(EmbeddingDensity.method, tensors, options)
 
     def _by_layer(self, values: Tensor) -> list[Tensor]:
-        parts = dict(zip(self._order, values.split(self._widths, dim=1), strict=True))
+        order, widths = zip(*self._columns, strict=True)
+        parts = dict(zip(order, values.split(widths, dim=1), strict=True))
         return [parts[number] for number in range(len(self.layers))]
 
     def _trained(self, layer: str, values: Tensor) -> AffineFlow:

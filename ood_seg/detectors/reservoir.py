@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.nn import functional
 
+from ood_seg.detectors.ranks import is_distributed
 from ood_seg.labels import IGNORE, OUTLIER
 
 
@@ -157,7 +159,7 @@ class PixelReservoir:
 
     def reduce(self) -> None:
         """Merge the samples of all processes of a distributed run, on each of them."""
-        if _ranks()[1] == 1:
+        if not is_distributed():
             return
         parts: list = [None] * dist.get_world_size()
         dist.all_gather_object(parts, (self.seen, self._rows, self._keys, self._labels))
@@ -224,11 +226,18 @@ class PixelReservoir:
         self._rows, self._keys, self._labels = rows[order], keys[order], labels[order]
 
 
+def from_any_rank(value: Any) -> Any:
+    """The value of the first process that has one other than None; collective."""
+    if not is_distributed():
+        return value
+    values: list = [None] * dist.get_world_size()
+    dist.all_gather_object(values, value)
+    return next((one for one in values if one is not None), None)
+
+
 def _ranks() -> tuple[int, int]:
     """Number of this process, and of all."""
-    if dist.is_available() and dist.is_initialized():
-        return dist.get_rank(), dist.get_world_size()
-    return 0, 1
+    return (dist.get_rank(), dist.get_world_size()) if is_distributed() else (0, 1)
 
 
 def _columns_at(one: Tensor, chosen: Tensor, size: Sequence[int]) -> Tensor:

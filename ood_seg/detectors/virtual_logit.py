@@ -11,7 +11,7 @@ from ood_seg.detectors.base import FittedDetector, Fitter
 from ood_seg.detectors.moments import ClassMoments
 from ood_seg.detectors.network import PENULTIMATE, Network, Outputs
 from ood_seg.detectors.pixels import full_precision, rows
-from ood_seg.detectors.reservoir import PixelReservoir, labels_at
+from ood_seg.detectors.reservoir import PixelReservoir, from_any_rank, labels_at
 from ood_seg.detectors.statistics import Statistics, StatisticsFile
 from ood_seg.labels import split_labels
 
@@ -131,7 +131,7 @@ class VirtualLogitFitter:
         """
         features = outputs.features[PENULTIMATE]
         if self._classifier is None:
-            self._classifier = classifier_weights(network)
+            self._classifier = tuple(one.cpu() for one in classifier_weights(network))
             self._dimensions_of(features.shape[1])
         known = split_labels(labels_at(labels, features.shape[2:]).flatten())[0]
         self.moments.update(rows(full_precision(features))[known])
@@ -141,6 +141,8 @@ class VirtualLogitFitter:
         """See `Fitter`."""
         self.moments.reduce()
         self.reservoir.reduce()
+        # A process that saw no image knows no network either.
+        self._classifier = from_any_rank(self._classifier)
 
     def result(self) -> Statistics:
         """Tensors `origin_point (D,)`, `null_space (D, R)` and `alpha ()`.
@@ -156,7 +158,7 @@ class VirtualLogitFitter:
                 f"the subspace of ViM takes at least {width} labelled known pixels, as many as the "
                 f"activation has channels, got {count}; fit on more images"
             )
-        weight, bias = (one.cpu() for one in self._classifier)
+        weight, bias = self._classifier
         origin = origin_of(weight, bias)
         shift = self.moments.means[0].cpu() - origin
         second = self.moments.covariance().cpu() + torch.outer(shift, shift)

@@ -1,0 +1,53 @@
+"""Statistics of several processes are those of one, even where a process had no image."""
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+import toy_networks
+
+from ood_seg.detectors import EmbeddingDensity, NearestNeighbours, ReAct, VirtualLogit
+
+
+def fits(images, labels):
+    network = toy_networks.dense()
+    fitters = (
+        NearestNeighbours.fitter(bank_size=40),
+        VirtualLogit.fitter(),
+        ReAct.fitter(),
+        EmbeddingDensity.fitter(layers=["0", "penultimate"], steps=2, hidden=8),
+    )
+    found = {}
+    for fitter in fitters:
+        for image, label in zip(images, labels, strict=True):
+            fitter.update(network(image[None], fitter.layers), label[None], network)
+        fitter.reduce()
+        section = fitter.result()
+        found[section.method] = section.tensors
+    return found
+
+
+def _rank(rank, ranks, path, counts):
+    dist.init_process_group("gloo", init_method=f"file://{path}/store", rank=rank, world_size=ranks)
+    for count in counts:
+        images, labels = toy_networks.pictures(count, size=(64, 96))
+        torch.save(fits(images[rank::ranks], labels[rank::ranks]), f"{path}/{count}-{rank}.pt")
+    dist.destroy_process_group()
+
+
+@pytest.mark.slow
+def test_two_processes_equal_one(tmp_path):
+    counts = (1, 5)
+    mp.spawn(_rank, (2, str(tmp_path), counts), nprocs=2)
+    for count in counts:
+        expected = fits(*toy_networks.pictures(count, size=(64, 96)))
+        for rank in range(2):
+            found = torch.load(tmp_path / f"{count}-{rank}.pt", weights_only=True)
+            for method, tensors in expected.items():
+                assert found[method].keys() == tensors.keys()
+                for name, value in tensors.items():
+                    if name == "null_space":  # the sign of an eigenvector is free
+                        value, found[method][name] = (
+                            one @ one.T for one in (value, found[method][name])
+                        )
+                    assert torch.allclose(found[method][name], value, atol=1e-4), (method, name)
