@@ -55,7 +55,7 @@ def is_bag(path: Any) -> bool:
     path = Path(path)
     metadata = path / "metadata.yaml"
     if metadata.is_file():
-        return metadata.read_text(errors="replace").lstrip().startswith("rosbag2_bagfile")
+        return "rosbag2_bagfile_information" in metadata.read_text(errors="replace")
     return path.suffix in (".mcap", ".db3", ".bag") and path.is_file()
 
 

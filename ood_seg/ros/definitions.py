@@ -1,9 +1,9 @@
 """Definitions of the `vision_msgs` that are sent, for runtimes that do not ship them.
 
-They are those of vision_msgs 4.1 (ROS 2 Humble to Kilted): since 4.0 the centre of a
+They are those of vision_msgs 4.1 (4.1.1 is in ROS 2 Jazzy): since 4.0 the centre of a
 `BoundingBox2D` is a `vision_msgs/Pose2D` with a `Point2D` inside, no longer a
-`geometry_msgs/Pose2D`. The tests compare their type hashes (REP 2016) with those that rosidl
-computes from the released package.
+`geometry_msgs/Pose2D`. The tests compare their type hashes (REP 2016) with those in the code that
+rosidl generates from that package.
 """
 
 from __future__ import annotations

@@ -19,8 +19,8 @@ from ood_seg.ros.messages import detections, label_info  # noqa: E402
 
 HEADER = Header(1700000000, 42, "cam")
 
-# Computed by rosidl from the released packages (vision_msgs 4.1.1, Jazzy), where they stand in
-# the generated code of each message; the hash covers names and types of all nested fields.
+# From the code that rosidl generates for vision_msgs 4.x (`..._get_type_hash`); a hash covers the
+# names and types of all nested fields.
 HASHES = {
     "vision_msgs/msg/Detection2DArray": (
         "214274120007f4a683866481336b70310268cfa107aebe9d594a6acf75bda968"
