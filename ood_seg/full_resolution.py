@@ -49,7 +49,8 @@ def labels_and_scores(
     Args:
         logits: `(N, C', h, w)`. Half precision is computed in float32.
         size: height and width of the image.
-        score: module or function `(N, C', *) -> (N, *)` that treats each pixel alone.
+        score: module or function `(N, C', *) -> (N, *)` that treats each pixel alone; one whose
+            attribute `pointwise` is False is refused.
         num_classes: C, the number of channels that are classes, the first ones; None: all.
             The score is given all channels.
         align_corners: as for `F.interpolate`.
@@ -67,9 +68,14 @@ def labels_and_scores(
     Raises:
         TypeError: logits that are not floating point.
         ValueError: logits that are not `(N, C', h, w)` or hold no pixel, more than 256 classes or
-            fewer than one, sizes that are not positive, padding that leaves nothing, a score of
-            another shape.
+            fewer than one, sizes that are not positive, padding that leaves nothing, a score that
+            looks at neighbouring pixels or is of another shape.
     """
+    if not getattr(score, "pointwise", True):
+        raise ValueError(
+            f"{type(score).__name__} looks at neighbouring pixels, so it needs whole maps; "
+            "interpolate the logits, then score them"
+        )
     _check(logits, size, num_classes, input_size or size, padding)
     dtype = torch.promote_types(logits.dtype, torch.float32)
     height, width = size

@@ -16,7 +16,7 @@ sys.meta_path.insert(0, Blocked())
 import numpy as np
 import torch
 import ood_seg
-from ood_seg import labels, losses, metrics, pasting, scores, smoothing
+from ood_seg import full_resolution, labels, losses, metrics, pasting, scores, smoothing
 
 logits = torch.randn(2, 5, 12, 16, generator=torch.Generator().manual_seed(0))
 gt = torch.randint(0, 5, (2, 12, 16), generator=torch.Generator().manual_seed(1))
@@ -24,7 +24,8 @@ gt[:, 3:6, 3:9] = labels.OUTLIER
 loss = losses.balanced_energy_loss(
     logits, gt, torch.ones(5), margin_in=-5, margin_out=-1, alpha=1, gamma=1
 )
-maps = smoothing.gaussian_smooth(scores.energy(logits), 3)
+classes, energies = full_resolution.labels_and_scores(logits, (12, 16), scores.Energy())
+maps = smoothing.gaussian_smooth(energies, 3)
 result = metrics.pixel_metrics(maps, (gt == labels.OUTLIER).long())
 scene, mask = pasting.paste_object(
     np.zeros((8, 8, 3), np.uint8), np.zeros((8, 8), np.uint8),

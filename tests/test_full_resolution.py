@@ -219,6 +219,13 @@ def test_bad_arguments_are_named(change, message):
         labels_and_scores(**arguments)
 
 
+def test_a_score_of_neighbouring_pixels_is_refused():
+    score = scores.Energy()
+    score.pointwise = False
+    with pytest.raises(ValueError, match="Energy looks at neighbouring pixels"):
+        labels_and_scores(LOGITS, (8, 8), score)
+
+
 def test_integer_logits_are_refused():
     with pytest.raises(TypeError, match="floating point"):
         labels_and_scores(LOGITS.long(), (8, 8), scores.Energy())

@@ -130,6 +130,13 @@ def test_mmsegs_path_is_taken_where_logits_are_averaged_or_flipped():
     torch.testing.assert_close(flipped.pred_anomaly.data, straight.pred_anomaly.data.flip(2))
 
 
+def test_a_score_of_neighbouring_pixels_sees_whole_maps():
+    model = tiny.build()
+    model.energy_head.score.pointwise = False
+    (sample,) = predict(model, tiny.batch(1, outliers=False), False)
+    assert "seg_logits" in sample
+
+
 def test_decode_heads_with_an_inference_of_their_own_keep_it(monkeypatch):
     model = tiny.build()
     kind = type(model.decode_head)
