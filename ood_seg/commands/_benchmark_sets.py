@@ -94,15 +94,12 @@ class AnomalySet:
         self,
         entrants: Sequence[tuple[Source, Mapping[str, Identity]]],
         folder: Path,
-        *,
-        seed: int,
     ) -> dict[str, Any]:
         """Score all images, with a progress bar.
 
         Args:
             entrants: sources, and what the results of each score depend on beside the data.
             folder: of partial results.
-            seed: of scores that draw random numbers.
 
         Returns:
             What `benchmark.json` says of the set, with `failures` by score.
@@ -118,7 +115,7 @@ class AnomalySet:
         for one in shared:
             one.update(dict.fromkeys(one, 0))
         store = _Store(folder, identities, self._data())
-        contest = Contest(sources, self._labels, store=store, seed=seed)
+        contest = Contest(sources, self._labels, store=store)
         columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns) as progress:
             task = progress.add_task(self.name, total=self.size, completed=contest.start)

@@ -82,9 +82,7 @@ def _run_set(
             failures[name] = f"{anomaly_set.name}: {error}"
     if entrants is not None:
         sources.append((entrants.source, entrants.identities))
-    result = anomaly_set.run(
-        sources, folder / "partial" / anomaly_set.name, seed=entrants.seed if entrants else 0
-    )
+    result = anomaly_set.run(sources, folder / "partial" / anomaly_set.name)
     result["failures"].update(failures)
     return result
 

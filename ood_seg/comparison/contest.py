@@ -32,7 +32,6 @@ class Contest:
         labels_of: a collated batch to labels `(H, W)`: 0 known, 1 anomaly, 255 ignored.
         store: None keeps nothing.
         interval: seconds between two savings, the most that a crash can lose.
-        seed: of scores that draw random numbers, which then do not depend on the others.
 
     Attributes:
         counts: by name.
@@ -46,13 +45,11 @@ class Contest:
         *,
         store: Store | None = None,
         interval: float = 30.0,
-        seed: int = 0,
     ) -> None:
         self.sources = sources
         self.labels_of = labels_of
         self.store = store
         self.interval = interval
-        self.seed = seed
         self.failures: dict[str, str] = {}
         names = [name for source in sources for name in source.names]
         stored = {name: store.load(name) if store else None for name in names}
@@ -104,8 +101,7 @@ class Contest:
                 if name not in self.failures and self.counts[name].images == index
             ]
             memory = not self._measured.issuperset(wanted)
-            options = {"memory": memory, "seed": self.seed + index}
-            for scored in source.scores(batch, wanted, **options) if wanted else ():
+            for scored in source.scores(batch, wanted, memory=memory) if wanted else ():
                 self._count(scored, labels, image)
             self._measured.update(wanted)
 

@@ -30,7 +30,7 @@ READY_MADE: Mapping[str, Mapping[str, Any]] = {
     "dmn": {"type": "EmbeddingDensity", "combine": "minimum"},
     "dlr": {"type": "EmbeddingDensity", "combine": "logistic"},
     "mc-dropout": {"type": "MCDropout"},
-    "mc-dropout-mi": {"type": "MCDropout", "score": "mutual_information"},
+    "mc-dropout-mi": {"type": "MCDropout", "score": "mutual-information"},
 }
 ALL = "all"
 _NAME = re.compile(r"[\w.+()=,-]+")

@@ -63,7 +63,7 @@ class SharedPass:
 
     @torch.no_grad()
     def scores(
-        self, batch: Mapping[str, Any], names: Sequence[str], *, memory: bool, seed: int
+        self, batch: Mapping[str, Any], names: Sequence[str], *, memory: bool
     ) -> Iterator[Scored]:
         """Scores of one image; see `Source`."""
         data = self.model.data_preprocessor(dict(batch), False)
@@ -84,7 +84,6 @@ class SharedPass:
             yield self._scored(name, partial(self._of_logits, name, logits), memory)
         logits = self._raw = None
         for name in by_need["network"]:
-            torch.manual_seed(seed)
             yield self._scored(name, partial(self._map, name, images, samples, None), memory)
 
     def _forward(self, images: Tensor) -> Tensor:

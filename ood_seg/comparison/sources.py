@@ -47,7 +47,7 @@ class Source(Protocol):
     names: tuple[str, ...]
 
     def scores(
-        self, batch: Mapping[str, Any], names: Sequence[str], *, memory: bool, seed: int
+        self, batch: Mapping[str, Any], names: Sequence[str], *, memory: bool
     ) -> Iterator[Scored]:
         """Scores of one image.
 
@@ -55,7 +55,6 @@ class Source(Protocol):
             batch: one sample of a data set, collated.
             names: the methods that are wanted.
             memory: whether to measure memory.
-            seed: of scores that draw random numbers.
         """
 
 
@@ -100,7 +99,7 @@ class SavedMaps:
         self.format = MapFormat(negate=negate, **scaling)
 
     def scores(
-        self, batch: Mapping[str, Any], names: Sequence[str], *, memory: bool, seed: int
+        self, batch: Mapping[str, Any], names: Sequence[str], *, memory: bool
     ) -> Iterator[Scored]:
         """The map of the image, from its file."""
         (name,) = self.names

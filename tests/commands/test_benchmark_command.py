@@ -1,0 +1,199 @@
+"""`ood-seg benchmark`: one table of model scores and foreign maps, and what it refuses."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+pytest.importorskip("mmseg")
+from mmengine.config import Config
+
+from ood_seg.commands import main
+
+SCORES = ("max-softmax", "max-logit", "entropy", "energy", "odin")
+
+
+def run_benchmark(job, out, *extra, weights=True):
+    arguments = [str(job.config), *([str(job.weights)] if weights else [])]
+    return main(["benchmark", *arguments, "--work-dir", str(out / "work"), "--out", str(out),
+                 *map(str, extra)])  # fmt: skip
+
+
+def content_of(folder):
+    return json.loads((folder / "benchmark.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def maps(job, tmp_path_factory):
+    """What `ood-seg test --out` writes for the energy, and its report."""
+    folder = tmp_path_factory.mktemp("maps")
+    arguments = [str(job.config), str(job.weights), "--work-dir", str(folder / "work")]
+    assert main(["test", *arguments, "--sets", "strange", "--out", str(folder / "maps")]) == 0
+    report = json.loads((folder / "work" / "metrics.json").read_text())
+    return folder / "maps", report["sets"]["strange"]["metrics"]
+
+
+@pytest.fixture(scope="module")
+def result(job, maps, tmp_path_factory):
+    """Folder of a benchmark of several scores and of the energy's own maps."""
+    out = tmp_path_factory.mktemp("benchmark")
+    extra = ["--scores", *SCORES, "--score", 'hot={"type": "Energy", "temperature": 2.0}']
+    assert run_benchmark(job, out, *extra, "--maps", f"foreign={maps[0]}") == 0
+    return out
+
+
+def test_numbers_are_those_of_test(result, maps):
+    content = content_of(result)
+    assert list(content["sets"]) == ["strange"]  # the other set has no masks
+    scores = content["sets"]["strange"]["scores"]
+    assert list(content["scores"]) == [*SCORES, "hot", "foreign"]
+    assert scores.keys() == set(content["scores"])
+    for metric in ("auroc", "ap", "fpr95"):
+        expected = maps[1][f"anomaly/{metric}"] / 100
+        for name in ("energy", "foreign"):
+            entry = scores[name]["metrics"][metric]
+            assert entry["value"] == pytest.approx(expected, abs=1e-4)
+            assert entry["bounds"][0] - 1e-6 <= expected <= entry["bounds"][1] + 1e-6
+    assert scores["energy"]["metrics"] != scores["entropy"]["metrics"]
+    assert scores["foreign"]["seconds_per_image"] is None
+    assert scores["energy"]["seconds_per_image"] > 0
+
+
+def test_json_says_what_the_numbers_rest_on(result, job):
+    content = content_of(result)
+    assert content["schema"] == "ood_seg.benchmark/1"
+    assert content["seed"] == 3
+    assert content["protocol"]["name"] == "pooled"
+    assert content["mode"] == "streaming"
+    assert content["scores"]["hot"] == {"type": "Energy", "temperature": 2.0}
+    assert content["model"]["checkpoint"] == str(job.weights)
+    assert len(content["model"]["checkpoint_sha256"]) == 64
+    one = content["sets"]["strange"]
+    assert one["images"] == 3
+    assert sum(one["pixels"].values()) == 3 * 37 * 53
+    assert one["shared"]["images"] == 3
+    assert content["failures"] == {}
+    assert content["versions"]["torch"]
+
+
+def test_the_table_comes_in_all_formats(result):
+    energy = content_of(result)["sets"]["strange"]["scores"]["energy"]["metrics"]["ap"]["value"]
+    for name in ("benchmark.md", "benchmark.tex"):
+        text = (result / name).read_text()
+        assert f"{100 * energy:.2f}" in text
+        assert "foreign" in text
+    rows = list(csv.DictReader((result / "benchmark.csv").open()))
+    (row,) = [row for row in rows if row["score"] == "energy" and row["metric"] == "ap"]
+    assert float(row["value"]) == energy
+    assert row["images"] == "3"
+    assert (result / "benchmark.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_a_second_run_reuses_the_first(result, job, maps, tmp_path, capsys):
+    out = tmp_path / "again"
+    shutil.copytree(result, out)
+    (out / "benchmark.json").unlink()
+    # The maps stay on disk; were they read again, this would fail.
+    extra = ["--scores", "energy", "entropy", "--maps", f"foreign={maps[0]}"]
+    assert run_benchmark(job, out, *extra) == 0
+    content = content_of(out)
+    assert content["sets"]["strange"]["shared"]["images"] == 0
+    first = content_of(result)["sets"]["strange"]["scores"]
+    for name, found in content["sets"]["strange"]["scores"].items():
+        assert found["metrics"] == first[name]["metrics"]
+    assert "energy" in capsys.readouterr().out
+    # Another option makes another score of it.
+    assert run_benchmark(job, out, "--scores", "energy", "--smoothing", "5", "1") == 0
+    smoothed = content_of(out)
+    assert smoothed["sets"]["strange"]["shared"]["images"] == 3
+    assert smoothed["sets"]["strange"]["scores"]["energy"]["metrics"] != first["energy"]["metrics"]
+    assert smoothed["smoothing"] == ["5", "1"]
+
+
+def test_maps_alone_need_no_model(job, maps, tmp_path):
+    turned = tmp_path / "turned"
+    turned.mkdir()
+    for path in (maps[0] / "strange").iterdir():
+        np.save(turned / f"{path.stem}_scores.npy", -np.load(path))
+    extra = ["--maps", f"plain={maps[0]}", f"turned={turned}", "--negate", "turned"]
+    assert run_benchmark(job, tmp_path, *extra, weights=False) == 0
+    content = content_of(tmp_path)
+    assert content["model"] is None
+    scores = content["sets"]["strange"]["scores"]
+    assert scores["turned"]["metrics"] == scores["plain"]["metrics"]
+
+
+def test_scores_that_fail_are_named_and_the_others_are_there(job, maps, tmp_path, capsys):
+    small = tmp_path / "small"
+    shutil.copytree(maps[0] / "strange", small)
+    np.save(small / "1.npy", np.zeros((4, 4), np.float32))
+    few = tmp_path / "few"
+    few.mkdir()
+    shutil.copy(maps[0] / "strange" / "0.npy", few)
+    extra = ["--scores", "energy", "mahalanobis", "mc-dropout"]
+    extra += ["--maps", f"small={small}", f"few={few}"]
+    assert run_benchmark(job, tmp_path, *extra) == 1
+    content = content_of(tmp_path)
+    failures = content["failures"]
+    assert failures.keys() == {"mahalanobis", "mc-dropout", "small", "few"} - (
+        set() if "mc-dropout" in failures else {"mc-dropout"}
+    )
+    assert "needs --statistics FILE; `ood-seg fit" in failures["mahalanobis"]
+    assert "1.npy" in failures["small"] or "1.png" in failures["small"]
+    assert "4x4" in failures["small"]
+    assert "no score map for 2 of 3 images" in failures["few"]
+    assert "energy" in content["sets"]["strange"]["scores"]
+    output = capsys.readouterr().out
+    assert "not scored: few: strange:" in output
+    assert "Not scored:" in (tmp_path / "benchmark.md").read_text()
+
+
+def test_fitted_scores_take_the_statistics(job, tmp_path):
+    stats = tmp_path / "tiny.stats"
+    arguments = [
+        str(job.config),
+        str(job.weights),
+        "--work-dir",
+        str(tmp_path),
+        "--out",
+        str(stats),
+    ]
+    assert main(["fit", *arguments, "--data", "ordinary", "--methods", "sml", "mahalanobis"]) == 0
+    extra = ["--scores", "sml", "mahalanobis", "--statistics", stats]
+    assert run_benchmark(job, tmp_path, *extra) == 0
+    scores = content_of(tmp_path)["sets"]["strange"]["scores"]
+    config = Config.fromfile(job.config)
+    config.model["energy_head"] = {
+        "type": "EnergyHead",
+        "score": {"type": "StandardizedMaxLogit", "statistics": str(stats)},
+    }
+    config.dump(tmp_path / "sml.py")
+    arguments = [str(tmp_path / "sml.py"), str(job.weights), "--work-dir", str(tmp_path / "test")]
+    assert main(["test", *arguments, "--sets", "strange"]) == 0
+    report = json.loads((tmp_path / "test" / "metrics.json").read_text())
+    expected = report["sets"]["strange"]["metrics"]["anomaly/auroc"] / 100
+    assert scores["sml"]["metrics"]["auroc"]["value"] == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("extra", "message"),
+    [
+        (["--scores", "enrgy"], "no ready-made score 'enrgy'; there are energy"),
+        (["--score", "a=Energy"], 'expected NAME={"type": ...} with JSON'),
+        (["--score", 'a={"type": "Enrgy"}'], "no registered score 'Enrgy'"),
+        (["--scores", "energy", "--score", 'energy={"type": "Energy"}'], "'energy' is taken"),
+        (["--maps", "folder"], "expected NAME=DIR, got 'folder'"),
+        (["--maps", "a=b", "--negate", "c"], "'c' is none of the --maps: a"),
+        (["--sets", "ordinary"], "no test set ordinary with anomaly masks"),
+        (["--num-images", "0"], "--num-images must be positive"),
+        (["--scores", "mahalanobis"], "no score can be computed: mahalanobis: needs --statistics"),
+        (["--launcher", "pytorch"], "leave --launcher out"),
+    ],
+)
+def test_what_cannot_be_is_refused(job, tmp_path, capsys, extra, message):
+    assert run_benchmark(job, tmp_path, *extra) == 2
+    assert message in capsys.readouterr().err

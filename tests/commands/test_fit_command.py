@@ -1,0 +1,151 @@
+"""`ood-seg fit`: the file, what it says, and what it refuses."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pytest.importorskip("mmseg")
+from mmseg.registry import MODELS
+from tiny_detectors import NearestMean
+from tiny_job import write_job, write_weights
+
+from ood_seg import detectors
+from ood_seg.apis import AnomalyInferencer
+from ood_seg.commands import main
+from ood_seg.commands.fit import make_fitters, parse_options
+from ood_seg.detectors import StatisticsFile
+
+MODELS.register_module(module=NearestMean, force=True)
+
+
+@pytest.fixture(autouse=True)
+def simple_methods(monkeypatch):
+    """One simple method beside two real ones."""
+    chosen = {name: detectors.FITTED[name] for name in ("sml", "mahalanobis")}
+    monkeypatch.setattr(detectors, "FITTED", {**chosen, "nearest-mean": NearestMean})
+
+
+def run_fit(job, work_dir, *extra, out="tiny.stats"):
+    arguments = [str(job.config), str(job.weights), "--work-dir", str(work_dir)]
+    arguments += ["--out", str(work_dir / out), "--data", "ordinary", *map(str, extra)]
+    return main(["fit", *arguments])
+
+
+def test_one_file_for_all_methods(job, tmp_path, capsys):
+    assert run_fit(job, tmp_path) == 0
+    found = StatisticsFile.load(tmp_path / "tiny.stats")
+    assert list(found.methods) == ["sml", "mahalanobis", "nearest-mean"]
+    assert found.classes == ("road", "sky", "car")
+    assert len(found.fingerprint) == 64
+    facts = found.facts
+    assert facts["data"] == {"ordinary": 3}
+    assert facts["images"] == 3
+    assert facts["seed"] == 3
+    assert facts["model"] == str(job.weights)
+    assert facts["config"] == str(job.config)
+    assert sum(facts["pixels"]) == 3 * 32 * 48
+    means = found.section("nearest-mean").tensors["means"]
+    assert means.shape == (3, 4)
+    output = capsys.readouterr().out
+    assert "sml, mahalanobis, nearest-mean" in output
+    assert "3 images of ordinary" in output
+
+
+def test_two_fits_are_identical(job, tmp_path):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        assert run_fit(job, tmp_path / folder) == 0
+    contents = [(tmp_path / folder / "tiny.stats").read_bytes() for folder in ("a", "b")]
+    assert contents[0] == contents[1]
+
+
+def test_the_fitted_score_works_where_the_model_does(job, tmp_path, capsys):
+    assert run_fit(job, tmp_path, "--methods", "mahalanobis") == 0
+    score = {"type": "Mahalanobis", "statistics": str(tmp_path / "tiny.stats")}
+    text = f"\nmodel['energy_head'] = dict(type='EnergyHead', score={score})\n"
+    config = tmp_path / "mahalanobis.py"
+    config.write_text(job.config.read_text() + text)
+    arguments = [str(config), str(job.weights), "--work-dir", str(tmp_path)]
+    assert main(["test", *arguments, "--sets", "strange", "--out", str(tmp_path / "maps")]) == 0
+    saved = np.load(tmp_path / "maps" / "strange" / "0.npy")
+    inferencer = AnomalyInferencer(config, job.weights, device="cpu")
+    result = inferencer(job.folder / "images" / "0.png")
+    np.testing.assert_allclose(result.anomaly, saved, rtol=1e-4, atol=1e-4)
+    assert main(["test", *arguments, "--tta"]) == 2
+    assert "test-time augmentation averages logits" in capsys.readouterr().err
+
+
+def test_statistics_of_other_weights_are_refused(job, tmp_path, capsys):
+    assert run_fit(job, tmp_path, "--methods", "sml") == 0
+    other = write_weights(job.config, tmp_path / "other.pth", seed=1)
+    score = {"type": "StandardizedMaxLogit", "statistics": str(tmp_path / "tiny.stats")}
+    config = tmp_path / "sml.py"
+    text = f"\nmodel['energy_head'] = dict(type='EnergyHead', score={score})\n"
+    config.write_text(job.config.read_text() + text)
+    arguments = [str(config), str(other), "--work-dir", str(tmp_path), "--sets", "strange"]
+    assert main(["test", *arguments]) == 2
+    error = capsys.readouterr().err
+    assert "tiny.stats were made with other weights" in error
+    assert str(job.weights) in error
+    # Fitting with such a config does not need the statistics that it names.
+    arguments = [str(config), str(other), "--work-dir", str(tmp_path), "--data", "train"]
+    assert main(["fit", *arguments, "--out", str(tmp_path / "new.stats"), "--methods", "sml"]) == 0
+    assert StatisticsFile.load(tmp_path / "new.stats").facts["data"] == {"train": 3}
+
+
+def test_absent_classes_are_told(tmp_path, job, capsys):
+    import cv2
+
+    config = write_job(tmp_path)
+    for path in (tmp_path / "labels").iterdir():
+        labels = cv2.imread(str(path), 0)
+        labels[labels == 2] = 255
+        cv2.imwrite(str(path), labels)
+    arguments = [str(config), str(job.weights), "--work-dir", str(tmp_path), "--methods", "sml"]
+    arguments += ["--out", str(tmp_path / "a.stats"), "--data", "ordinary"]
+    assert main(["fit", *arguments]) == 0
+    assert "note: no pixel of car" in capsys.readouterr().out
+    assert StatisticsFile.load(tmp_path / "a.stats").facts["pixels"][2] == 0
+
+
+def test_a_method_with_too_little_data_is_named(job, tmp_path, capsys):
+    many = "nearest-mean.minimum=1000000"
+    assert run_fit(job, tmp_path, "--methods", "sml", "nearest-mean", "--option", many) == 1
+    assert "not fitted: nearest-mean: at least 1000000 pixels" in capsys.readouterr().out
+    assert list(StatisticsFile.load(tmp_path / "tiny.stats").methods) == ["sml"]
+    assert run_fit(job, tmp_path, "--methods", "nearest-mean", "--option", many) == 2
+    assert "nothing could be fitted: nearest-mean: at least" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("extra", "message"),
+    [
+        (["--methods", "mahalanobi"], "no fitted method 'mahalanobi'; there are sml, mahalanobis"),
+        (["--methods", "sml", "--layers", "backbone"], "none of sml takes layers"),
+        (["--methods", "nearest-mean", "--layers", "head"], "has no layer 'head'; it has "),
+        (["--option", "sml.size"], "expected METHOD.NAME=VALUE, got 'sml.size'"),
+        (["--option", "sml.size=3"], "sml has no option 'size'"),
+        (["--methods", "sml", "--option", "mahalanobis.seed=1"], "not among the methods to fit"),
+        (["--num-images", "9"], "ordinary: the number of images must be 1 to 3, got 9"),
+        (["--data", "nothing"], "there is no 'nothing'; there are fit, train, strange, ordinary"),
+        (["--data", "fit"], "the config has no fit_dataloader"),
+        (["--data", "strange"], ""),
+    ],
+)
+def test_what_cannot_be_is_refused(job, tmp_path, capsys, extra, message):
+    code = run_fit(job, tmp_path, *extra)
+    if message:
+        assert code == 2
+        assert message in capsys.readouterr().err
+        assert not (tmp_path / "tiny.stats").exists()
+
+
+def test_options_are_json_or_text():
+    texts = ['flow.layers=["a", "b"]', "flow.steps=5", "knn.kind=euclid"]
+    assert parse_options(texts) == {
+        "flow": {"layers": ["a", "b"], "steps": 5},
+        "knn": {"kind": "euclid"},
+    }
+    fitters = make_fitters(["nearest-mean"], {"seed": 4}, {"nearest-mean": {"minimum": 8}})
+    assert fitters["nearest-mean"].minimum == 8
