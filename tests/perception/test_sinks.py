@@ -1,0 +1,106 @@
+"""Files of each image: names, content, what is kept, what is refused; colours of videos."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from fake_segmentor import FakeSegmentor, picture
+
+from ood_seg.perception.result import AnomalyResult
+from ood_seg.perception.sinks import FolderSink, VideoSink
+from ood_seg.perception.types import Frame
+from ood_seg.perception.video_io import VideoWriter
+
+
+def result(name: str = "city/a", image: np.ndarray | None = None) -> AnomalyResult:
+    segmentor = FakeSegmentor(min_area=1)
+    frame = Frame(picture() if image is None else image, name)
+    return segmentor.result(frame, segmentor.predict([frame.image])[0])
+
+
+def read(path: Path) -> np.ndarray:
+    return cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+
+
+def test_files_and_their_content(tmp_path):
+    kinds = ["overlay", "labels", "scores", "mask", "json", "scores-png"]
+    sink = FolderSink(tmp_path, kinds, limits=(0.25, 0.75))
+    one = result()
+    sink.write(one)
+    assert all(path.exists() for path in sink.paths("city/a"))
+    assert sink.existing("city/a") == sink.paths("city/a")
+    written = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.*")}
+    endings = ("_overlay.png", "_labels.png", "_scores.npy", "_mask.png", ".json")
+    scores = {"scores/city/a.png", "scores/scale.json"}
+    assert written == {f"city/a{ending}" for ending in endings} | scores
+    np.testing.assert_array_equal(read(tmp_path / "city/a_labels.png"), one.labels)
+    np.testing.assert_array_equal(read(tmp_path / "city/a_mask.png"), one.mask * 255)
+    np.testing.assert_array_equal(np.load(tmp_path / "city/a_scores.npy"), one.anomaly)
+    overlay = one.plot(limits=(0.25, 0.75))
+    np.testing.assert_array_equal(read(tmp_path / "city/a_overlay.png"), overlay)
+    deep = read(tmp_path / "scores/city/a.png")
+    assert deep.dtype == np.uint16
+    # value = offset + scale * stored; outside the range the nearer end.
+    restored = 0.25 + deep * (0.5 / 65535)
+    np.testing.assert_allclose(restored, one.anomaly.clip(0.25, 0.75), atol=0.5 / 65535)
+
+
+def test_overlays_have_the_pixels_of_odd_images(tmp_path):
+    image = np.full((37, 53, 3), 20, np.uint8)
+    image[11:17, 31:44] = (250, 20, 20)
+    FolderSink(tmp_path, ["overlay"]).write(result("odd", image))
+    overlay = read(tmp_path / "odd_overlay.png").astype(int)
+    assert overlay.shape == image.shape
+    # The object's inside is one colour, its surroundings another; the border is where it was.
+    inside, outside = overlay[14, 37], overlay[30, 10]
+    assert np.abs(inside - outside).max() > 60
+    assert (overlay[13:15, 33:42] == inside).all()
+    assert (overlay[20:, :] == outside).all()
+
+
+def test_existing_files(tmp_path):
+    kinds = ["labels", "mask"]
+    FolderSink(tmp_path, kinds).write(result("a"))
+    with pytest.raises(ValueError, match=r"2 files exist .*a_labels\.png.*--overwrite"):
+        FolderSink(tmp_path, kinds).write(result("a"))
+    before = (tmp_path / "a_labels.png").stat().st_mtime_ns
+    FolderSink(tmp_path, kinds, skip=True).write(result("a"))
+    assert (tmp_path / "a_labels.png").stat().st_mtime_ns == before
+    (tmp_path / "a_mask.png").unlink()
+    FolderSink(tmp_path, kinds, skip=True).write(result("a"))
+    assert (tmp_path / "a_mask.png").exists()
+    FolderSink(tmp_path, kinds, overwrite=True).write(result("a", picture(5)))
+    np.testing.assert_array_equal(read(tmp_path / "a_labels.png"), picture(5)[..., 1] >= 128)
+
+
+def test_what_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="no files 'maps'; known are overlay"):
+        FolderSink(tmp_path, ["maps"])
+    with pytest.raises(ValueError, match="same range for all images"):
+        FolderSink(tmp_path, ["scores-png"])
+    FolderSink(tmp_path, ["scores-png"], limits=(0, 1))
+    FolderSink(tmp_path, ["scores-png"], limits=(0, 1))
+    with pytest.raises(ValueError, match="holds another scale"):
+        FolderSink(tmp_path, ["scores-png"], limits=(0, 2))
+    with pytest.raises(ValueError, match="no probability to save"):
+        FolderSink(tmp_path, ["probability"]).write(result("a"))
+
+
+def test_colours_of_a_video_compare_between_frames(tmp_path):
+    """The range of the first frame is kept: an object that appears leaves the rest as it was."""
+    plain = np.full((48, 64, 3), 20, np.uint8)
+    plain[:, :32, 0] = 60
+    later = plain.copy()
+    later[20:30, 40:50, 0] = 250
+    sink = VideoSink(VideoWriter(tmp_path / "v.avi", 25))
+    for index, image in enumerate((plain, later)):
+        segmentor = FakeSegmentor(operating_point=9.0)
+        frame = Frame(image, f"v/{index}", index)
+        sink.write(segmentor.result(frame, segmentor.predict([image])[0]))
+    sink.close()
+    capture = cv2.VideoCapture(str(tmp_path / "v.avi"))
+    first, second = (capture.read()[1].astype(int) for _ in range(2))
+    assert np.abs(first - second)[:, :32].max() < 12
