@@ -129,7 +129,7 @@ class Segmentor(ABC):
         opened = open_source(source)
         results = self.stream(opened)
         folder = isinstance(source, (str, Path)) and Path(source).expanduser().is_dir()
-        if folder or not isinstance(opened, PictureSource):
+        if folder or opened is source or not isinstance(opened, PictureSource):
             return results
         (result,) = results
         return result

@@ -7,6 +7,7 @@ from perception_scenes import Brightness, grey_image, texture
 
 from ood_seg.perception.result import AnomalyResult
 from ood_seg.perception.segmentor import choose_threshold
+from ood_seg.perception.sources import open_source
 from ood_seg.perception.temporal import TemporalFilter
 from ood_seg.perception.tracking import InstanceTracker
 
@@ -52,7 +53,8 @@ def test_one_picture_is_one_result(folder):
 
 def test_many_pictures_are_an_iterator_in_order(folder):
     segmentor = Brightness(POINTS)
-    for source in (folder, str(folder / "*.png"), sorted(folder.iterdir())):
+    pictures = [str(folder / "*.png"), sorted(folder.iterdir()), open_source(folder)]
+    for source in (folder, *pictures):
         found = segmentor(source)
         assert next(found).name == "0"
         assert [one.name for one in found] == ["1", "2"]
