@@ -16,6 +16,7 @@ from mmengine.registry import init_default_scope
 from mmengine.structures import PixelData
 from mmseg.registry import DATASETS, HOOKS, LOOPS, METRICS, MODELS, PARAM_SCHEDULERS
 from mmseg.structures import SegDataSample
+from noise_statistics import fit_on_noise
 from PIL import Image
 
 import ood_seg.register  # noqa: F401
@@ -55,10 +56,30 @@ def test_the_lists_are_not_empty():
     assert len(LIGHT_TRAINED) >= 5
 
 
-def test_config_builds_and_gives_a_score(config):
+@pytest.fixture(scope="module")
+def statistics(tmp_path_factory):
+    """File of all statistics, fitted on noise, of the network of a config with seeded weights."""
+
+    @functools.cache
+    def fit(network_name):
+        config = load(f"posthoc/energy_fcn-{network_name}_cityscapes.py")
+        path = tmp_path_factory.mktemp("statistics") / f"{network_name}.stats"
+        return fit_on_noise(config.model, path)
+
+    return fit
+
+
+def test_config_builds_and_gives_a_score(config, statistics):
     is_heavy = any(word in Path(config.filename).name for word in HEAVY)
+    settings = copy.deepcopy(config.model)
+    if "statistics" in settings.energy_head.score:
+        with pytest.raises(FileNotFoundError, match="`ood-seg fit` makes them"):
+            MODELS.build(copy.deepcopy(settings))
+        network_name = re.search(r"fcn-(\w+)_", config.filename)[1]
+        settings.energy_head.score.statistics = str(statistics(network_name))
     with torch.device("meta" if is_heavy else "cpu"), torch.no_grad():
-        model = MODELS.build(copy.deepcopy(config.model)).eval()
+        torch.manual_seed(0)
+        model = MODELS.build(settings).eval()
         (sample,) = model.predict(torch.randn(1, 3, 64, 96))
     assert sample.pred_anomaly.data.shape == (1, 64, 96)
     assert sample.seg_logits.data.shape == (19, 64, 96)
@@ -252,7 +273,7 @@ def test_pipelines_run_on_the_real_data(config, real_data, first_samples, monkey
     config = Config.fromfile(config.filename)
     loaders = dict(config.test_dataloader)
     if not any(Path(config.filename).match(name) for name in RECIPES):  # whole data sets
-        for name in ("train_dataloader", "val_dataloader"):
+        for name in ("train_dataloader", "val_dataloader", "fit_dataloader", "pasted_dataloader"):
             if config.get(name):
                 loaders[name] = config[name]
     found = 0
@@ -271,6 +292,8 @@ def test_pipelines_run_on_the_real_data(config, real_data, first_samples, monkey
         )
         allowed = {0, 1, 255} if is_anomaly_set else {*range(19), 254, 255}
         assert set(labels.unique().tolist()) <= allowed, name
-        if name in ("train_dataloader", "val_dataloader"):
+        if name in ("train_dataloader", "val_dataloader", "pasted_dataloader"):
             assert (labels == 254).any()
+        if name == "fit_dataloader":
+            assert not (labels == 254).any()
     assert found >= 2

@@ -48,7 +48,7 @@ def network_of(model: BaseModel, forward: Callable[[Tensor], Tensor] | None = No
         forward or model._forward,
         classifier=f"decode_head.{classifier}" if has_classifier else None,
         num_classes=model.energy_head.num_classes,
-        input_std=None if std is None else std.flatten().cpu(),
+        input_std=None if std is None else std.flatten(),
         align_corners=model.align_corners,
     )
 

@@ -1,0 +1,8 @@
+"""ERFNet as it comes, scored by its energy after clipped activations (ReAct); no training."""
+
+_base_ = ["./energy_fcn-erfnet_cityscapes.py"]
+model = dict(
+    energy_head=dict(
+        score=dict(_delete_=True, type="ReAct", statistics=_base_.statistics),
+    ),
+)
