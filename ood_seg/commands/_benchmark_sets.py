@@ -121,12 +121,13 @@ class AnomalySet:
             task = progress.add_task(self.name, total=self.size, completed=contest.start)
             for _ in contest.run(self._batches(contest.start)):
                 progress.advance(task)
-        described = {}
-        with warnings_as_notes() as notes:
-            for name, counts in contest.counts.items():
-                if name not in contest.failures:
+        described, notes = {}, []
+        for name, counts in contest.counts.items():
+            if name not in contest.failures:
+                with warnings_as_notes() as hints:
                     described[name] = counts.described()
-                    pixels = counts.pixels()
+                notes += [f"{self.name}, {name}: {hint}" for hint in hints]
+                pixels = counts.pixels()
         return {
             "images": self.size,
             "dataset": self.loader["dataset"].get("type"),
@@ -134,7 +135,7 @@ class AnomalySet:
             "pixels": pixels if described else None,
             "shared": dict(shared[0]) if shared else None,
             "scores": described,
-            "notes": [f"{self.name}: {note}" for note in dict.fromkeys(notes)],
+            "notes": notes,
             "failures": {name: f"{self.name}: {why}" for name, why in contest.failures.items()},
         }
 

@@ -134,11 +134,12 @@ def _print(content: Mapping[str, Any], written: Sequence[Path]) -> None:
         )
     console = Console()
     # A table that is too wide for the terminal can still be read in a file; one cut off cannot.
-    console = Console(width=max(console.width, console.measure(table).maximum))
+    needed = console.measure(table, options=console.options.update(max_width=1000)).maximum
+    console = Console(width=max(console.width, needed))
     console.print(table)
     lines = [shown.note]
     lines += [f"not scored: {name}: {reason}" for name, reason in content["failures"].items()]
-    lines += sorted({note for one in content["sets"].values() for note in one["notes"]})
+    lines += [f"note: {note}" for one in content["sets"].values() for note in one["notes"]]
     lines.append(f"written to {written[0].parent}: {', '.join(path.name for path in written)}")
     for line in lines:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
