@@ -123,7 +123,7 @@ def run(args: argparse.Namespace) -> int:
             total = source.count
             selection.check()
             if total == 0:
-                print("nothing to do: every picture exists")
+                print("nothing to do: every picture is done")
                 return 0
             return _analyse(args, source, total, shard, folder, lines, limits)
     finally:

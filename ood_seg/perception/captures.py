@@ -99,11 +99,13 @@ class LiveSource(Source):
         reconnects: int = 3,
         wait: float = 1.0,
         capture: Callable[[str | int], cv2.VideoCapture] = open_capture,
+        opened: cv2.VideoCapture | None = None,
     ) -> None:
         self._address, self._name = address, name
         self._reconnects, self._wait, self._open = reconnects, wait, capture
         self._closed = threading.Event()
-        self._first = capture(address)
+        # Some cameras serve one reader only: what is open already is not opened again.
+        self._first = capture(address) if opened is None else opened
         if not self._first.isOpened():
             self._first.release()
             raise ValueError(
@@ -156,11 +158,10 @@ def open_stream(
         ValueError: it cannot be opened.
     """
     opened = capture(url)
-    try:
-        finite = opened.isOpened() and _positive(opened.get(cv2.CAP_PROP_FRAME_COUNT)) is not None
-    finally:
-        opened.release()
-    return VideoSource(url, name) if finite else LiveSource(url, name, capture=capture)
+    if not opened.isOpened() or _positive(opened.get(cv2.CAP_PROP_FRAME_COUNT)) is None:
+        return LiveSource(url, name, capture=capture, opened=opened)
+    opened.release()
+    return VideoSource(url, name)
 
 
 def stream_name(url: str) -> str:

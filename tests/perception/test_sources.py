@@ -244,6 +244,21 @@ def server(tmp_path):
         def __init__(self, *args):
             super().__init__(*args, directory=tmp_path)
 
+        def do_GET(self):
+            if self.path == "/camera.mjpeg":
+                self.send_camera()
+            else:
+                super().do_GET()
+
+        def send_camera(self):
+            self.send_response(200)
+            self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
+            self.end_headers()
+            for index in range(20):
+                content = cv2.imencode(".jpg", np.full((48, 64, 3), 10 * index, np.uint8))[1]
+                head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(content)}"
+                self.wfile.write(f"{head}\r\n\r\n".encode() + content.tobytes() + b"\r\n")
+
         def log_message(self, *_):
             pass
 
@@ -268,6 +283,19 @@ def test_pictures_and_videos_behind_urls(server, tmp_path):
     assert len(list(video)) == 4
     with pytest.raises(ValueError, match="cannot be opened"):
         open_source(f"{server}/gone.mjpeg")
+
+
+def test_a_stream_over_http_that_stops(server):
+    source = open_source(f"{server}/camera.mjpeg")
+    assert isinstance(source, LiveSource)
+    source._reconnects, source._wait = 1, 0.01
+    with source:
+        iterator = iter(source)
+        images = [next(iterator).image for _ in range(15)]
+        means = [image.mean() for image in images]
+        np.testing.assert_allclose(np.diff(means), 10, atol=2)
+    # Closed, it ends with the frame that comes next at the latest.
+    assert len(list(iterator)) <= 1
 
 
 def test_passwords_are_not_shown():
