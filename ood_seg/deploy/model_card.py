@@ -92,7 +92,9 @@ class ModelCard:
             with np.errstate(over="ignore"):
                 probabilities = 1 / (1 + np.exp(-logits))
         else:
-            probabilities = np.interp(scores, curve["scores"], curve["probabilities"])
+            # In float32, as the graph has them: some of its lines are steep.
+            knots = (np.asarray(curve[name], np.float32) for name in ("scores", "probabilities"))
+            probabilities = np.interp(scores, *knots)
         return probabilities.astype(np.float32)
 
     @classmethod

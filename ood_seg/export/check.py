@@ -25,7 +25,9 @@ class Agreement:
         equal_labels: share of pixels with the same label.
         score: largest difference of scores, relative to their largest magnitude where that is
             above one.
-        probability: largest difference of probabilities; None without a calibration.
+        probability: largest difference of the first one's probabilities from those that the
+            calibration gives to its scores (a steep curve would enlarge differences of scores);
+            None without a calibration.
         finite: whether all scores are finite.
     """
 
@@ -57,16 +59,20 @@ class Agreement:
 
 
 Predictor = Callable[[np.ndarray], dict[str, np.ndarray]]
+Curve = Callable[[torch.Tensor], torch.Tensor]
 
 
-def compare(one: Predictor, other: Predictor, images: np.ndarray) -> Agreement:
-    """Run both on images `(N, H, W, 3)` uint8 and compare `labels`, `score`, `probability`."""
+def compare(
+    one: Predictor, other: Predictor, images: np.ndarray, curve: Curve | None = None
+) -> Agreement:
+    """Run both on images `(N, H, W, 3)` uint8 and compare `labels` and `score`."""
     first, second = one(images), other(images)
     scores = [np.asarray(part["score"], dtype=np.float64) for part in (first, second)]
     size = max(1.0, float(np.abs(scores[1]).max()))
     probability = None
-    if first.get("probability") is not None:
-        probability = _largest(first["probability"], second["probability"])
+    if curve is not None:
+        expected = curve(torch.from_numpy(first["score"])).numpy()
+        probability = _largest(first["probability"], expected)
     return Agreement(
         shape=tuple(images.shape[:3]),
         equal_labels=float(np.mean(first["labels"] == second["labels"])),
@@ -80,9 +86,10 @@ def _largest(one: np.ndarray, other: np.ndarray) -> float:
     return float(np.max(np.abs(np.subtract(one, other, dtype=np.float64))))
 
 
-def batches() -> list[np.ndarray]:
-    """The images that every export is checked on."""
-    return [pictures(shape, seed) for seed, shape in enumerate(SIZES)]
+def compare_all(one: Predictor, other: Predictor, curve: Curve | None) -> list[Agreement]:
+    """Compare on the images that every export is checked on, one batch of each size."""
+    batches = (pictures(shape, seed) for seed, shape in enumerate(SIZES))
+    return [compare(one, other, batch, curve) for batch in batches]
 
 
 def pictures(shape: Sequence[int], seed: int = 0) -> np.ndarray:
@@ -124,13 +131,10 @@ def pipeline_predictor(inferencer: Callable) -> Predictor:
 
     def predict(images: np.ndarray) -> dict[str, np.ndarray]:
         results = inferencer.predict(list(images))
-        found = {
+        return {
             "labels": np.stack([result.labels for result in results]),
             "score": np.stack([result.anomaly for result in results]),
         }
-        if results[0].probability is not None:
-            found["probability"] = np.stack([result.probability for result in results])
-        return found
 
     return predict
 

@@ -22,6 +22,7 @@ from ood_seg.deploy.model_card import COLOURS, INPUT_TYPES, LAYOUTS, ModelCard
 from ood_seg.export import check, onnx_file, precision, sidecars
 from ood_seg.export.check import as_input
 from ood_seg.export.graph import InferenceGraph
+from ood_seg.export.layers import with_fast_layers
 from ood_seg.export.settings import check_exportable, preprocessing_of, with_size
 from ood_seg.perception.image_input import read_image
 
@@ -148,7 +149,7 @@ def _compare(
         (check.torch_predictor(graph), "the same graph in torch"),
         (check.pipeline_predictor(inferencer), "the config's test pipeline"),
     ):
-        found.append([check.compare(exported, other, batch) for batch in check.batches()])
+        found.append(check.compare_all(exported, other, graph.curve))
         wrong = [agreement for agreement in found[-1] if not agreement.holds]
         if wrong:
             raise ValueError(
@@ -170,7 +171,7 @@ def _reduce(
     images = [as_input(read_image(name)[None], graph) for name in options.calibration_images]
     precision.convert(path, options.precision, images)
     reduced = check.file_predictor(path, graph)
-    found = [check.compare(reduced, full, batch) for batch in check.batches()]
+    found = check.compare_all(reduced, full, graph.curve)
     if not all(agreement.finite for agreement in found):
         raise ValueError(
             f"in {options.precision} scores are NaN or infinite; the file is kept as {path}"
@@ -185,7 +186,7 @@ def inference_graph(inferencer: AnomalyInferencer, cfg: Config, options: Options
     outputs += ["score"] if calibration is not None else []
     outputs += ["logits"] if options.logits else []
     return InferenceGraph(
-        inferencer.model,
+        with_fast_layers(inferencer.model),
         preprocessing_of(cfg, inferencer.model),
         layout=options.layout,
         colour=options.colour,

@@ -100,15 +100,23 @@ class InferenceGraph(nn.Module):
         """
         height, width = image.shape[1:3] if self.layout == "nhwc" else image.shape[2:]
         logits = self.full_logits(image, height, width).float()
-        energy_head = self.model.energy_head
-        values = {
-            "labels": energy_head.class_logits(logits).argmax(dim=1).to(torch.uint8),
-            "logits": logits,
-        }
-        if {"anomaly", "score"} & set(self.outputs):
-            values["score"] = scores = self.scores(logits)
+        values = {"logits": logits}
+        if self._is_energy and len(self.outputs) > 1:
+            values["labels"], scores = self._labels_and_energy(logits)
+        else:
+            class_logits = self.model.energy_head.class_logits(logits)
+            values["labels"] = class_logits.argmax(dim=1).to(torch.uint8)
+            scores = self.model.energy_head.predict(logits) if len(self.outputs) > 1 else None
+        if scores is not None:
+            values["score"] = scores
             values["anomaly"] = scores if self.curve is None else probability(scores, self.curve)
         return tuple(values[name] for name in self.outputs)
+
+    def _labels_and_energy(self, logits: Tensor) -> tuple[Tensor, Tensor]:
+        energy_head = self.model.energy_head
+        temperature = energy_head.score.temperature
+        labels, scores = labels_and_energy(energy_head.class_logits(logits), temperature)
+        return labels, scores if energy_head.smoothing is None else energy_head.smoothing(scores)
 
     def network_input(self, image: Tensor, height: int, width: int) -> Tensor:
         """Images at the network's size, normalised, not yet padded."""
@@ -117,7 +125,7 @@ class InferenceGraph(nn.Module):
             maps = (image.permute(0, 3, 1, 2) if self.layout == "nhwc" else image).float()
         else:
             image = image if self.layout == "nhwc" else image.permute(0, 2, 3, 1)
-            maps = resize_image(image, *size).permute(0, 3, 1, 2)
+            maps = resize_image(image, *size)
         if self.swap_colours:
             maps = maps.flip(1)
         return (maps - self.mean) / self.std
@@ -151,33 +159,35 @@ class InferenceGraph(nn.Module):
         aligned = self.model.align_corners
         return F.interpolate(logits, tuple(size), mode="bilinear", align_corners=aligned)
 
-    def scores(self, logits: Tensor) -> Tensor:
-        """Smoothed scores `(N, H, W)` of logits `(N, C', H, W)`."""
-        energy_head = self.model.energy_head
-        if not self._is_energy:
-            return energy_head.predict(logits)
-        scores = energy_by_class(energy_head.class_logits(logits), energy_head.score.temperature)
-        return scores if energy_head.smoothing is None else energy_head.smoothing(scores)
 
+def labels_and_energy(logits: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+    """Arg-max and `scores.energy`, one class after the other.
 
-def energy_by_class(logits: Tensor, temperature: float) -> Tensor:
-    """`scores.energy`, one class after the other.
-
-    The same value as by `logsumexp` over the class axis, which ONNX Runtime computes in strides
-    over memory, four times as slow.
+    The same as `argmax` and `logsumexp` over the class axis. ONNX Runtime computes these in
+    strides over memory, four times as slow, and both need the highest logit.
 
     Args:
         logits: `(N, C, H, W)`.
         temperature: `T > 0`.
 
     Returns:
-        `(N, H, W)`.
+        Labels `(N, H, W)` uint8, the first of equals, and energies `(N, H, W)`.
     """
     maps = logits.unbind(dim=1)
-    maps = maps if temperature == 1 else tuple(one / temperature for one in maps)
-    highest = functools.reduce(torch.maximum, maps)
-    total = functools.reduce(operator.add, ((one - highest).exp() for one in maps))
-    return -temperature * (highest + total.log()) if temperature != 1 else -(highest + total.log())
+    highest, labels = maps[0], torch.zeros_like(maps[0])
+    for index, one in enumerate(maps[1:], start=1):
+        labels = torch.maximum(labels, torch.where(one > highest, float(index), 0.0))
+        highest = torch.maximum(highest, one)
+    total = functools.reduce(operator.add, (_exp(one - highest, temperature) for one in maps))
+    return labels.to(torch.uint8), -(highest + _times(total.log(), temperature))
+
+
+def _exp(differences: Tensor, temperature: float) -> Tensor:
+    return (differences if temperature == 1 else differences / temperature).exp()
+
+
+def _times(values: Tensor, temperature: float) -> Tensor:
+    return values if temperature == 1 else values * temperature
 
 
 def probability(scores: Tensor, curve: LogisticCurve | IsotonicCurve) -> Tensor:
