@@ -100,7 +100,8 @@ class FitData:
             task = progress.add_task("images", total=total)
 
             def advance(images: int) -> None:
-                progress.advance(task, images * get_world_size())
+                done = progress.tasks[task].completed + images * get_world_size()
+                progress.update(task, completed=min(done, total))  # the last round may be short
 
             yield self._all_batches(model, advance)
 

@@ -69,7 +69,8 @@ def _best(content: Mapping[str, Any]):
 def _note(content: Mapping[str, Any]) -> str:
     counts = ", ".join(f"{one['images']} images of {name}" for name, one in content["sets"].items())
     text = f"{counts}; protocol {content['protocol']['name']}, mode {content['mode']}."
-    shared = [one["shared"] for one in content["sets"].values() if one["shared"]["images"]]
+    shared = [one["shared"] for one in content["sets"].values() if one["shared"]]
+    shared = [one for one in shared if one["images"]]
     if shared:
         forward, logits = (
             1000 * sum(one[what] for one in shared) / sum(one["images"] for one in shared)
