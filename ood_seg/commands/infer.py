@@ -95,7 +95,10 @@ def _add_output_arguments(output: argparse._ArgumentGroup) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Analyse as the arguments say; 1 if any image could not be used, 130 after Ctrl-C."""
+    """Analyse as the arguments say; 1 if any image could not be used, 130 after Ctrl-C.
+
+    One of several processes ends with 0 all the same; the lines of `--json` name its failures.
+    """
     limits = parse_range(args.score_range)
     if args.out is None and (args.save or args.save_scores):
         raise ValueError("--save and --save-scores write files; give their folder: --out DIR")
@@ -167,6 +170,9 @@ def _analyse(
     kept = "; interrupted, the rest was not done" if tally.interrupted else ""
     dropped = f"; {outcomes.dropped} frames dropped for newer ones" if outcomes.dropped else ""
     print(f"{part}{tally.written}{of_all} images written to {place}{kept}{dropped}")
+    if shard.world > 1 and not tally.interrupted:
+        # torchrun and srun end all processes when one fails: a broken picture must not do that.
+        return 0
     return tally.exit_code
 
 

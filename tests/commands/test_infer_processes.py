@@ -145,6 +145,20 @@ def test_a_broken_image_is_reported_in_all_ways(photos, tmp_path):
     assert len(records) == COUNT
 
 
+def test_a_broken_image_does_not_end_the_other_processes(photos, tmp_path):
+    """torchrun ends all as soon as one exits with another code than 0."""
+    (photos / "day1" / "4.png").write_text("no picture")
+    ended = []
+    for process in several(2, photos, "--json", tmp_path / "r.jsonl"):
+        text, err = process.communicate(timeout=60)
+        assert process.returncode == 0, err
+        ended.append((text, err))
+    assert sum("day1/4.png" in err for _, err in ended) == 1
+    records = [json.loads(line) for line in (tmp_path / "r.jsonl").open()]
+    assert sum("error" in record for record in records) == 1
+    assert len({record["name"] for record in records}) == len(records) == COUNT
+
+
 def test_video_in_video_out_with_the_same_rate_and_number(tmp_path):
     writer = cv2.VideoWriter(
         str(tmp_path / "clip.mp4"), cv2.VideoWriter_fourcc(*"mp4v"), 12.5, (96, 64)
