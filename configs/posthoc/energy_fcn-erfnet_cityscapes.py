@@ -8,4 +8,8 @@ _base_ = [
 ]
 load_from = "{{$OOD_SEG_DATA:data}}/weights/erfnet_cityscapes_mmseg.pth"
 statistics = "work_dirs/erfnet.stats"  # of `ood-seg fit`, for the scores that need them
+# Layers of the flow, the one that `dsn` takes first: 16, 64 and 128 channels.
+fit_options = dict(
+    flow=dict(layers=["penultimate", "backbone.decoder.2", "backbone.encoder.15"]),
+)
 model = dict(energy_head=dict(score=dict(type="Energy", temperature=1.0)))

@@ -44,7 +44,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         action="extend",
         metavar="METHOD.NAME=VALUE",
-        help="options of a method, such as knn.capacity=20000",
+        help="options of a method, such as knn.bank_size=20000; they go before the config's "
+        "fit_options",
     )
     _fit_data.add_arguments(parser)
     _runner.add_common_arguments(parser)
@@ -59,10 +60,10 @@ def run(args: argparse.Namespace) -> int:
 
     cfg = _runner.load_config(args)
     shared = {"layers": tuple(args.layers)} if args.layers else {}
-    make_fitters(args.methods, shared, parse_options(args.option))  # bad names fail at once
+    options = parse_options(args.option), cfg.get("fit_options")
+    make_fitters(args.methods, shared, *options)  # bad names fail at once
     model, runner = load_model(cfg, args.checkpoint)
-    shared["seed"] = runner.seed
-    fitters = make_fitters(args.methods, shared, parse_options(args.option))
+    fitters = make_fitters(args.methods, {**shared, "seed": runner.seed}, *options)
     network = network_of(model)
     require_layers(network, layers_of(fitters))
     data = _fit_data.FitData(
@@ -90,6 +91,7 @@ def make_fitters(
     methods: Sequence[str],
     common: Mapping[str, Any],
     options: Mapping[str, Mapping[str, Any]],
+    defaults: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> dict[str, Fitter]:
     """The fitters of the chosen methods.
 
@@ -97,6 +99,7 @@ def make_fitters(
         methods: names, or `all`.
         common: options that go to every method that has them, such as `layers`.
         options: of single methods.
+        defaults: the same, of any methods; the two above go before them.
 
     Raises:
         ValueError: a method or an option is not known; those that are, are listed.
@@ -104,7 +107,8 @@ def make_fitters(
     from ood_seg.detectors import FITTED
 
     chosen = list(FITTED) if _ALL in methods else list(dict.fromkeys(methods))
-    for what, names in (("--methods", chosen), ("--option", options)):
+    defaults = defaults or {}
+    for what, names in (("--methods", chosen), ("--option", options), ("fit_options", defaults)):
         unknown = [name for name in names if name not in FITTED]
         if unknown:
             raise ValueError(
@@ -117,14 +121,14 @@ def make_fitters(
     for name in chosen:
         known = _options_of(FITTED[name])
         shared = {key: value for key, value in common.items() if key in known}
-        own = dict(options.get(name, {}))
+        own = {**defaults.get(name, {}), **shared, **options.get(name, {})}
         strange = [key for key in own if key not in known]
         if strange:
             raise ValueError(
                 f"--option: {name} has no option {strange[0]!r}; it has {', '.join(known)}"
             )
         used |= shared.keys()
-        fitters[name] = FITTED[name].fitter(**{**shared, **own})
+        fitters[name] = FITTED[name].fitter(**own)
     if "layers" in common and "layers" not in used:
         raise ValueError(f"--layers: none of {', '.join(chosen)} takes layers")
     return fitters

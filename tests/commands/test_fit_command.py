@@ -141,6 +141,20 @@ def test_what_cannot_be_is_refused(job, tmp_path, capsys, extra, message):
         assert not (tmp_path / "tiny.stats").exists()
 
 
+def test_options_of_the_config_stand_behind_those_of_the_command(job, tmp_path, capsys):
+    config = tmp_path / "greedy.py"
+    text = '\nfit_options = {"nearest-mean": dict(minimum=1000000)}\n'
+    config.write_text(job.config.read_text() + text)
+    arguments = [str(config), str(job.weights), "--work-dir", str(tmp_path), "--data", "ordinary"]
+    arguments += ["--out", str(tmp_path / "a.stats"), "--methods", "nearest-mean"]
+    assert main(["fit", *arguments]) == 2
+    assert "at least 1000000 pixels" in capsys.readouterr().err
+    assert main(["fit", *arguments, "--option", "nearest-mean.minimum=1"]) == 0
+    config.write_text(job.config.read_text() + text.replace("nearest-mean", "nearest"))
+    assert main(["fit", *arguments]) == 2
+    assert "fit_options: there is no fitted method 'nearest'" in capsys.readouterr().err
+
+
 def test_options_are_json_or_text():
     texts = ['flow.layers=["a", "b"]', "flow.steps=5", "knn.kind=euclid"]
     assert parse_options(texts) == {
