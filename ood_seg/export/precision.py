@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ood_seg.export.half import to_half
 from ood_seg.export.onnx_file import NETWORK, save, set_properties
 
 if TYPE_CHECKING:
@@ -21,24 +22,15 @@ NAMES = ("fp32", "fp16", "int8")
 
 
 def convert(path: Path, name: str, images: Sequence[np.ndarray]) -> None:
-    """Convert a file in place to `fp16` or `int8`; see `to_half` and `to_int8`."""
+    """Convert a file in place to `fp16` or `int8`; see `half.to_half` and `to_int8`."""
     import onnx
 
     if name == "int8":
         to_int8(path, path, images)
     else:
-        save(to_half(onnx.load(str(path))), path)
-
-
-def to_half(model: ModelProto) -> ModelProto:
-    """The model with its network in float16; inputs, outputs and the rest as they are."""
-    from onnxruntime.transformers.float16 import convert_float_to_float16
-
-    properties = _properties(model)
-    others = [node.name for node in model.graph.node if not node.name.startswith(NETWORK)]
-    half = convert_float_to_float16(model, keep_io_types=True, node_block_list=others)
-    set_properties(half, properties)
-    return half
+        model = onnx.load(str(path))
+        to_half(model, lambda node: node.name.startswith(NETWORK))
+        save(model, path)
 
 
 def to_int8(source: Path, target: Path, images: Sequence[np.ndarray]) -> None:

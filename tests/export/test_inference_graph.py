@@ -1,0 +1,125 @@
+"""The graph in torch says what the config's own test pipeline and model say."""
+
+import exported_tiny as tiny_export
+import numpy as np
+import pytest
+import tiny
+import torch
+from torch import nn
+
+from ood_seg import scores
+from ood_seg.apis.inferencer import AnomalyInferencer
+from ood_seg.calibration.curves import IsotonicCurve, LogisticCurve
+from ood_seg.export import check
+from ood_seg.export.exporting import Options, inference_graph
+from ood_seg.export.graph import labels_and_energy, probability
+from ood_seg.export.layers import PReLUByConvolution, with_fast_layers
+
+RULES = {
+    "fixed": None,
+    "own": {},
+    "keep_ratio": {"scale": (64, 48), "keep_ratio": True},
+}
+
+
+@pytest.mark.parametrize("temperature", [1.0, 2.5])
+def test_labels_and_energy_equal_the_definition(temperature):
+    logits = 6 * torch.randn(2, 7, 5, 6, generator=torch.Generator().manual_seed(0))
+    logits[:, :, 0] = logits[:, :, 0].round()  # ties
+    logits[0, :, 1, 1] = 3.0
+    labels, energy = labels_and_energy(logits, temperature)
+    assert labels.dtype == torch.uint8
+    assert torch.equal(labels.long(), logits.argmax(dim=1))
+    torch.testing.assert_close(energy, scores.energy(logits, temperature))
+
+
+def test_energy_survives_logits_whose_exponentials_overflow():
+    logits = torch.tensor([500.0, 499.0, -500.0]).view(1, 3, 1, 1)
+    expected = -(500 + np.log1p(np.exp(-1)))
+    assert labels_and_energy(logits, 1.0)[1].item() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("knots", [1, 2, 3, 4, 7, 8, 100])
+def test_isotonic_probability_equals_the_curve(knots):
+    rng = np.random.default_rng(knots)
+    curve = IsotonicCurve(
+        tuple(np.sort(rng.normal(size=knots)).tolist()), tuple(np.sort(rng.random(knots)).tolist())
+    )
+    grid = torch.linspace(-4, 4, 901).view(1, 17, 53)
+    exact = torch.tensor(curve.scores).float().expand(1, 1, -1)
+    for values in (grid, exact):
+        torch.testing.assert_close(probability(values, curve), curve(values), rtol=0, atol=0)
+
+
+def test_logistic_probability_equals_the_curve():
+    grid, curve = torch.linspace(-9, 9, 64).view(1, 8, 8), LogisticCurve(1.5, -0.25)
+    assert torch.equal(probability(grid, curve), curve(grid))
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("size", [(48, 64), (37, 101), (150, 83)])
+def test_graph_equals_the_test_pipeline(tmp_path, rule, size):
+    cfg = tiny_export.config(RULES[rule])
+    inferencer = AnomalyInferencer(cfg, tiny_export.checkpoint(tmp_path), "cpu")
+    agree(inferencer, cfg, Options(), size)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        {"score": {"type": "MaxSoftmax"}},
+        {"score": {"type": "Energy", "temperature": 2.0}, "smoothing": {"kernel_size": 5}},
+        {"score": {"type": "MaxLogit"}, "num_classes": 4},
+    ],
+)
+def test_scores_smoothing_and_extra_channels(tmp_path, head):
+    cfg = tiny_export.config(energy_head={"type": "EnergyHead", **head})
+    inferencer = AnomalyInferencer(cfg, tiny_export.checkpoint(tmp_path), "cpu")
+    agree(inferencer, cfg, Options(), (37, 101))
+
+
+@pytest.mark.parametrize("layout", ["nhwc", "nchw"])
+@pytest.mark.parametrize("colour", ["bgr", "rgb"])
+@pytest.mark.parametrize("resize", [None, {}])
+def test_layouts_and_colours(tmp_path, layout, colour, resize):
+    cfg = tiny_export.config(resize)
+    inferencer = AnomalyInferencer(cfg, tiny_export.checkpoint(tmp_path), "cpu")
+    agree(inferencer, cfg, Options(layout=layout, colour=colour, input_type="float32"), (45, 33))
+
+
+def agree(inferencer, cfg, options, size):
+    graph = check.torch_predictor(inference_graph(inferencer, cfg, options))
+    images = np.stack([tiny_export.made_up_picture(*size, seed) for seed in (0, 1)])
+    found = check.compare(graph, check.pipeline_predictor(inferencer), images)
+    assert found.holds, str(found)
+    assert found.shape == (2, *size)
+    assert found.score < 1e-5
+
+
+def test_check_notices_what_differs():
+    images = check.pictures((1, 20, 30))
+    labels = np.zeros((1, 20, 30), np.uint8)
+    good = {"labels": labels, "score": np.full(labels.shape, 2.0, np.float32)}
+    moved = {**good, "score": good["score"] + np.float32(1e-3)}
+    swapped = {**good, "labels": np.where(np.arange(600).reshape(labels.shape) < 1, 1, labels)}
+    broken = {**good, "score": np.where(labels == 0, np.nan, good["score"])}
+    assert check.compare(lambda _: good, lambda _: good, images).holds
+    for other in (moved, swapped, broken):
+        assert not check.compare(lambda _, other=other: other, lambda _: good, images).holds
+
+
+def test_prelu_by_convolution_is_prelu():
+    layer = nn.PReLU(6)
+    layer.weight.data = torch.tensor([0.25, -0.5, 0.0, 1.0, 2.0, 0.1])
+    maps = torch.randn(2, 6, 5, 7, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(PReLUByConvolution(layer)(maps), layer(maps))
+    model = nn.Sequential(nn.Conv2d(3, 6, 1), layer, nn.PReLU())
+    changed = with_fast_layers(model)
+    assert isinstance(changed[1], PReLUByConvolution)
+    assert isinstance(changed[2], nn.PReLU)
+    assert model[1] is layer
+
+
+def test_slow_layers_are_replaced_in_a_copy(tmp_path):
+    model = tiny.build()
+    assert with_fast_layers(model) is not model
