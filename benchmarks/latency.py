@@ -1,0 +1,263 @@
+"""What a frame costs: labels alone and with the anomaly map, in torch, ONNX Runtime, OpenVINO.
+
+    python benchmarks/latency.py [CONFIG ...] [--size 512x1024] [--repeat 15] [--threads 2]
+        [--int8-images FOLDER] [--video FILE] [--skip compile openvino ...]
+
+Images come as 8-bit arrays and leave as labels (and scores) of their size, so normalisation,
+interpolation and arg-max are inside each number. All ways are loaded first, then called in turns,
+so that other load on the machine meets all alike; median, 95th percentile and ratios are of the
+same run. `eager` is the config's own inferencer; its column without anomaly map leaves out the
+score. `video` reads a clip through the stream of `OnnxAnomalySegmentor` and is compared with the
+same file called on frames that are in memory already.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+CONFIGS = ("energy_fcn-erfnet_cityscapes", "energy_fcn-cgnet_cityscapes")
+WAYS = ("eager", "compile", "onnx", "int8", "openvino")
+TITLES = {
+    "eager": "torch eager",
+    "compile": "torch.compile",
+    "onnx": "ONNX Runtime fp32",
+    "int8": "ONNX Runtime int8",
+    "openvino": "OpenVINO fp32",
+}
+Call = Callable[[np.ndarray], object]
+
+
+def main() -> None:
+    """Measure every config and print a table for each."""
+    args = parse_arguments()
+    import cv2
+    import torch
+
+    torch.set_num_threads(args.threads)
+    cv2.setNumThreads(args.threads)
+    from ood_seg.commands._startup import prepare
+
+    prepare()
+    for config in args.configs:
+        with tempfile.TemporaryDirectory() as folder:
+            calls, files, left_out = prepare_calls(config, Path(folder), args)
+            times = measure(calls, frame(args), args.repeat)
+            print_table(config, times, left_out, args)
+            if args.video is not None:
+                print_video_rate(files["onnx", True], args)
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("configs", nargs="*", default=CONFIGS)
+    parser.add_argument("--size", default="512x1024", help="of the image, HEIGHTxWIDTH")
+    parser.add_argument("--repeat", type=int, default=15)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--int8-images", nargs="+", type=Path, help="pictures of known classes")
+    parser.add_argument("--video", type=Path, help="also measure this clip end to end")
+    parser.add_argument("--skip", nargs="+", choices=WAYS, default=[], help="ways to leave out")
+    return parser.parse_args()
+
+
+def frame(args: argparse.Namespace) -> np.ndarray:
+    """A made-up image of the size that is measured."""
+    from ood_seg.export.check import pictures
+
+    height, width = map(int, args.size.split("x"))
+    return pictures((1, height, width))[0]
+
+
+def prepare_calls(
+    config: str, folder: Path, args: argparse.Namespace
+) -> tuple[dict[tuple[str, bool], Call], dict, dict[str, str]]:
+    """Functions of an image by way and whether they score, their files, and what is left out."""
+    from mmengine.config import Config
+
+    from ood_seg.apis.inferencer import AnomalyInferencer
+    from ood_seg.commands.configs import resolve_config
+
+    print(f"preparing {config} ...", file=sys.stderr, flush=True)
+    cfg = Config.fromfile(resolve_config(config))
+    inferencer = AnomalyInferencer(cfg, device="cpu")
+    files = export_files(inferencer, cfg, folder, args)
+    calls: dict[tuple[str, bool], Call] = {}
+    left_out: dict[str, str] = {}
+    for way in (way for way in WAYS if way not in args.skip):
+        for scored in (False, True):
+            try:
+                calls[way, scored] = call(way, scored, inferencer, cfg, files, args)
+                calls[way, scored](frame(args))  # compiles, allocates
+            except Exception as error:  # a way that this machine lacks must not end the others
+                calls.pop((way, scored), None)
+                left_out[way] = str(error).strip().splitlines()[0][:200]
+    return calls, files, left_out
+
+
+def export_files(inferencer, cfg, folder: Path, args: argparse.Namespace) -> dict:
+    """ONNX files by way and whether they score."""
+    from ood_seg.export import onnx_file, precision
+    from ood_seg.export.exporting import Options, inference_graph, model_card
+    from ood_seg.perception.image_input import PICTURE_SUFFIXES, read_image
+
+    graph = inference_graph(inferencer, cfg, Options())
+    card = model_card(inferencer, graph, cfg, None, "fp32")
+    folders = [path for path in args.int8_images or () if path.exists()]
+    names = [p for f in folders for p in sorted(f.rglob("*")) if p.suffix in PICTURE_SUFFIXES]
+    images = [read_image(name)[None] for name in names[:16]]
+    files = {}
+    for scored in (False, True):
+        graph.outputs = ("labels", "anomaly") if scored else ("labels",)
+        model = onnx_file.to_onnx(graph)
+        onnx_file.set_properties(model, card.to_properties())
+        files["onnx", scored] = folder / f"{'scored' if scored else 'labels'}.onnx"
+        onnx_file.save(model, files["onnx", scored])
+        if images and "int8" not in args.skip:
+            files["int8", scored] = folder / f"int8-{files['onnx', scored].name}"
+            precision.to_int8(files["onnx", scored], files["int8", scored], images)
+    return files
+
+
+def call(way: str, scored: bool, inferencer, cfg, files: dict, args: argparse.Namespace) -> Call:
+    """One way to labels, with or without scores.
+
+    Raises:
+        ValueError: it cannot be had here.
+    """
+    if way == "eager":
+        return eager(inferencer, scored)
+    if way == "compile":
+        return compiled(inferencer, cfg, scored)
+    from ood_seg.deploy.runtimes import open_runtime
+
+    if (way, scored) not in files and way == "int8":
+        raise ValueError("no --int8-images were given")
+    path = files[way if way == "int8" else "onnx", scored]
+    runtime = "openvino" if way == "openvino" else "onnxruntime"
+    run = open_runtime(
+        path, runtime, device=None if runtime == "openvino" else "cpu", threads=args.threads
+    )
+    return lambda image: run(image[None])
+
+
+def eager(inferencer, scored: bool) -> Call:
+    """The config's own pipeline and model."""
+    import torch
+
+    energy_head = inferencer.model.energy_head
+    if scored:
+        return lambda image: inferencer.predict([image])
+
+    def labels_only(image: np.ndarray) -> object:
+        from unittest.mock import patch
+
+        nothing = torch.zeros(1, 1, 1)
+        with patch.object(energy_head, "predict", lambda logits: nothing):
+            return inferencer.predict([image])
+
+    return labels_only
+
+
+def compiled(inferencer, cfg, scored: bool) -> Call:
+    """The inference graph under `torch.compile`."""
+    import torch
+
+    from ood_seg.export.exporting import Options, inference_graph
+
+    graph = inference_graph(inferencer, cfg, Options())
+    graph.outputs = ("labels", "anomaly") if scored else ("labels",)
+    compiled_graph = torch.compile(graph)
+
+    def predict(image: np.ndarray) -> object:
+        with torch.inference_mode():
+            return compiled_graph(torch.from_numpy(image[None]))
+
+    return predict
+
+
+def measure(
+    calls: dict[tuple[str, bool], Call], image: np.ndarray, repeat: int
+) -> dict[tuple[str, bool], list[float]]:
+    """Seconds of each call, in turns."""
+    times: dict[tuple[str, bool], list[float]] = {key: [] for key in calls}
+    for turn in range(repeat):
+        print(f"turn {turn + 1} of {repeat}", file=sys.stderr, flush=True)
+        for key, function in calls.items():
+            start = time.perf_counter()
+            function(image)
+            times[key].append(time.perf_counter() - start)
+    return times
+
+
+def print_table(config: str, times: dict, left_out: dict, args: argparse.Namespace) -> None:
+    """Markdown: milliseconds, the anomaly map's share, and the ratio to eager."""
+    height, width = args.size.split("x")
+    print(f"\n{config}, {width}x{height}, {args.threads} threads, {args.repeat} turns\n")
+    print("| | labels, median / p95 ms | + anomaly, median / p95 ms | it adds | against eager |")
+    print("|---|---|---|---|---|")
+    base = statistics.median(times["eager", True]) if ("eager", True) in times else None
+    for way in WAYS:
+        if (way, True) not in times or (way, False) not in times:
+            continue
+        alone, scored = times[way, False], times[way, True]
+        # Of neighbours in time, so that load which comes and goes cancels.
+        added = statistics.median(b / a for a, b in zip(alone, scored, strict=True)) - 1
+        faster = "" if base is None else f"{base / statistics.median(scored):.2f}x"
+        print(
+            f"| {TITLES[way]} | {_figures(alone)} | {_figures(scored)} | {100 * added:+.1f} % "
+            f"| {faster} |"
+        )
+    for way, reason in left_out.items():
+        print(f"\n{TITLES[way]} left out: {reason}")
+
+
+def _figures(times: list[float]) -> str:
+    median, high = statistics.median(times), float(np.percentile(times, 95))
+    return f"{1000 * median:.0f} / {1000 * high:.0f}"
+
+
+def print_video_rate(model: Path, args: argparse.Namespace) -> None:
+    """Frames a second from file to result, beside the bare model on frames in memory."""
+    import cv2
+
+    from ood_seg.deploy import OnnxAnomalySegmentor
+
+    segmentor = OnnxAnomalySegmentor(model, threads=args.threads)
+    reader, frames = cv2.VideoCapture(str(args.video)), []
+    while len(frames) < 38:
+        there, image = reader.read()
+        if not there:
+            break
+        frames.append(image)
+    if not frames:
+        raise SystemExit(f"{args.video}: no frames can be read")
+    bare, whole = [], []
+    segmentor.predict(frames[:1])
+    for _ in range(3):
+        start = time.perf_counter()
+        for image in frames:
+            segmentor._run(image[None])
+        bare.append(len(frames) / (time.perf_counter() - start))
+        start, count = time.perf_counter(), 0
+        for count, _result in enumerate(segmentor.stream(args.video), start=1):
+            if count == len(frames):
+                break
+        whole.append(count / (time.perf_counter() - start))
+    share = statistics.median(w / b for w, b in zip(whole, bare, strict=True))
+    print(
+        f"\nvideo {args.video.name}, {frames[0].shape[1]}x{frames[0].shape[0]}: "
+        f"{statistics.median(whole):.2f} frames/s end to end, {statistics.median(bare):.2f} of the "
+        f"bare model: {100 * share:.1f} %"
+    )
+
+
+if __name__ == "__main__":
+    main()
