@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from ood_seg.perception.result import AnomalyResult
     from ood_seg.perception.segmentor import Segmentor
 
-# A thread that waits for a camera cannot be stopped; it is left behind after this many seconds.
-_PATIENCE_S = 2.0
+# A thread that waits for a camera cannot be stopped, and is left behind after so many seconds; the
+# network is given time to end its batch, as a process must not exit under it.
+_PATIENCE_S = {"decode": 2.0, "predict": 60.0}
 
 
 class _Read(NamedTuple):
@@ -156,7 +157,7 @@ def _outcomes(
         if isinstance(frames, Source):
             frames.close()
         for thread in threads:
-            thread.join(_PATIENCE_S)
+            thread.join(_PATIENCE_S[thread.name])
 
 
 def _read(frames: Iterable[Frame | Failure], size: int, chunks: Channel) -> None:
