@@ -38,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     scores.add_argument(
         "--smoothing",
         nargs=2,
+        type=float,
         metavar=("TAPS", "SIGMA"),
         help="Gaussian smoothing as the last step of every score of the model, such as 7 1",
     )
@@ -148,7 +149,7 @@ class Entrants:
         smoothing = None
         if args.smoothing:
             taps, sigma = args.smoothing
-            smoothing = GaussianSmoothing(int(taps), float(sigma))
+            smoothing = GaussianSmoothing(int(taps), sigma)
         self.failures: dict[str, str] = {}
         self.configs: dict[str, dict[str, Any]] = {}
         modules: dict[str, nn.Module] = {}

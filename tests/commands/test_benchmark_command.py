@@ -111,7 +111,7 @@ def test_a_second_run_reuses_the_first(result, job, maps, tmp_path, capsys):
     smoothed = content_of(out)
     assert smoothed["sets"]["strange"]["shared"]["images"] == 3
     assert smoothed["sets"]["strange"]["scores"]["energy"]["metrics"] != first["energy"]["metrics"]
-    assert smoothed["smoothing"] == ["5", "1"]
+    assert smoothed["smoothing"] == [5.0, 1.0]
 
 
 def test_maps_alone_need_no_model(job, maps, tmp_path):
