@@ -91,7 +91,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _pictures(sources: list[str]) -> list[Path]:
+def _pictures(sources: list[str]) -> tuple[Path, ...]:
     """The named pictures, and those of the named folders.
 
     Raises:
@@ -109,7 +109,7 @@ def _pictures(sources: list[str]) -> list[Path]:
         if not inside:
             raise ValueError(f"calibration images: no pictures in {source}")
         found += inside
-    return found
+    return tuple(found)
 
 
 def _tell(export: Export) -> None:

@@ -153,6 +153,7 @@ def save(model: ModelProto, path: Path) -> None:
             onnx.save(model, str(unfinished))
         else:
             weights = f"{path.name}.data"
+            path.with_name(weights).unlink(missing_ok=True)  # onnx would write at its end
             onnx.save(model, str(unfinished), save_as_external_data=True, location=weights)
         os.replace(unfinished, path)
     finally:
