@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
 NAMES = ("fp32", "fp16", "int8")
 
+# Ranges averaged over the pictures. Their extremes over all of them cost ERFNet 8 points of mIoU,
+# the averages 2.
+_RANGES = {"CalibMovingAverage": True, "CalibMovingAverageConstant": 0.2}
+
 
 def convert(path: Path, name: str, images: Sequence[np.ndarray]) -> None:
     """Convert a file in place to `fp16` or `int8`; see `half.to_half` and `to_int8`."""
@@ -78,6 +82,7 @@ def to_int8(source: Path, target: Path, images: Sequence[np.ndarray]) -> None:
             weight_type=QuantType.QInt8,
             calibrate_method=CalibrationMethod.MinMax,
             nodes_to_exclude=outside,
+            extra_options=_RANGES,
         )
         quantised = onnx.load(str(unfinished))
         set_properties(quantised, properties)
