@@ -34,15 +34,7 @@ def only_bag(args: argparse.Namespace) -> str | None:
         return None
     if len(args.sources) > 1 or args.out is None:
         raise ValueError("a bag is analysed alone and gives a bag; give it --out BAG")
-    for name in (
-        "json",
-        "video_out",
-        "save",
-        "save_scores",
-        "resume",
-        "skip_existing",
-        "overwrite",
-    ):
+    for name in _NOT_FOR_BAGS:
         if getattr(args, name):
             raise ValueError(f"--{name.replace('_', '-')} is not for bags: the results are topics")
     return bags[0]

@@ -85,6 +85,8 @@ def open_folder(args: argparse.Namespace, limits: Limits | None) -> FolderSink |
     kinds = kinds_of_files(args)
     if not kinds:
         return None
+    if Path(args.out).exists() and not Path(args.out).is_dir():
+        raise ValueError(f"--out {args.out}: expected a folder, got a file")
     # A picture without its line was cut off by a kill: its files are made again.
     options = {"overwrite": args.overwrite or args.resume, "skip": args.skip_existing}
     return FolderSink(args.out, kinds, limits=limits, **options)
@@ -110,4 +112,9 @@ def open_lines(args: argparse.Namespace, shard: Shard) -> JsonLines | None:
                 "it and its parts first"
             )
         JsonLines.remove(path)
-    return JsonLines(path, shard, resume=args.resume or args.skip_existing)
+    try:
+        return JsonLines(path, shard, resume=args.resume or args.skip_existing)
+    except OSError as error:
+        raise ValueError(
+            f"{path} cannot be written ({error.strerror}); give a file in a folder that can"
+        ) from error

@@ -1,8 +1,9 @@
-"""The model that `infer` runs: a config with its checkpoint, or an exported graph without torch."""
+"""The model that `infer` and `serve` run: a config with its checkpoint, or an exported graph."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ood_seg.perception.shards import Shard
@@ -12,21 +13,12 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser, *, config_help: str) -> None:
-    """Add what chooses the model and its decision."""
+    """Add what chooses the model of `infer` and its decision."""
     model = parser.add_argument_group("model")
     which = model.add_mutually_exclusive_group(required=True)
     which.add_argument("--config", help=config_help)
     which.add_argument(
         "--onnx", metavar="MODEL", help="exported model, run by ONNX Runtime without torch"
-    )
-    model.add_argument("--checkpoint", help="checkpoint file; by default the config's load_from")
-    model.add_argument("--device", help="by default cuda where there is one, else cpu")
-    model.add_argument("--openvino", action="store_true", help="run the --onnx model by OpenVINO")
-    model.add_argument(
-        "--smoothing",
-        nargs="+",
-        metavar=("SIZE", "SIGMA"),
-        help="Gaussian on the scores instead of the config's: an odd size and a sigma, or `none`",
     )
     decision = parser.add_argument_group("decision")
     decision.add_argument(
@@ -35,6 +27,20 @@ def add_arguments(parser: argparse.ArgumentParser, *, config_help: str) -> None:
         help="also write the anomaly probability as float32 .npy and a mask as .png (255 where an "
         "anomaly is flagged), by this file of `ood-seg calibrate`",
     )
+    add_shared_arguments(model, decision)
+
+
+def add_shared_arguments(model: argparse._ArgumentGroup, decision: argparse._ArgumentGroup) -> None:
+    """Add what `infer` and `serve` have in common."""
+    model.add_argument("--checkpoint", help="checkpoint file; by default the config's load_from")
+    model.add_argument("--device", help="by default cuda where there is one, else cpu")
+    model.add_argument("--openvino", action="store_true", help="run an exported model by OpenVINO")
+    model.add_argument(
+        "--smoothing",
+        nargs="+",
+        metavar=("SIZE", "SIGMA"),
+        help="Gaussian on the scores instead of the config's: an odd size and a sigma, or `none`",
+    )
     decision.add_argument(
         "--operating-point",
         metavar="NAME|NUMBER",
@@ -42,7 +48,10 @@ def add_arguments(parser: argparse.ArgumentParser, *, config_help: str) -> None:
         "calibration or exported model",
     )
     decision.add_argument(
-        "--min-area", type=int, metavar="PIXELS", help="smaller groups are no objects (default 50)"
+        "--min-area",
+        type=int,
+        metavar="PIXELS",
+        help="smaller groups are no objects (default: that of the exported model, or 50)",
     )
     region = decision.add_mutually_exclusive_group()
     region.add_argument(
@@ -60,7 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser, *, config_help: str) -> None:
 
 
 def build(args: argparse.Namespace, shard: Shard) -> Segmentor:
-    """Load the model.
+    """Load the model: `args.onnx`, or else `args.config`.
 
     Raises:
         FileNotFoundError, ValueError: the model says what is wrong.
@@ -71,7 +80,7 @@ def build(args: argparse.Namespace, shard: Shard) -> Segmentor:
     if args.onnx:
         return _exported(args, options)
     if args.openvino:
-        raise ValueError("--openvino runs exported models; give --onnx MODEL")
+        raise ValueError(f"--openvino runs exported models (.onnx), not the config {args.config}")
     from ood_seg.commands._startup import prepare
 
     prepare()
@@ -91,7 +100,7 @@ def _exported(args: argparse.Namespace, options: dict[str, Any]) -> Segmentor:
     for name in ("checkpoint", "calibration", "smoothing"):
         if getattr(args, name):
             raise ValueError(
-                f"--{name} belongs to --config; an exported model holds its own, so give it to "
+                f"--{name} belongs to a config; an exported model holds its own, so give it to "
                 "`ood-seg export-onnx`"
             )
     from ood_seg.deploy import OnnxAnomalySegmentor
@@ -144,9 +153,29 @@ def stages(args: argparse.Namespace) -> dict[str, Any]:
     return stages
 
 
+def check_outputs(args: argparse.Namespace, kinds: Sequence[str], segmentor: Segmentor) -> None:
+    """Refuse what this model cannot give, before any picture is read.
+
+    Raises:
+        ValueError: masks or objects without a threshold, probabilities without a calibration.
+    """
+    import numpy as np
+
+    if segmentor.threshold is None and ("mask" in kinds or args.track):
+        option = "--save mask" if "mask" in kinds else "--track"
+        raise ValueError(f"{option} needs a threshold; give --operating-point NAME or NUMBER")
+    if "probability" in kinds and segmentor.probability(np.zeros((1, 1), np.float32)) is None:
+        raise ValueError(
+            "--save probability needs a calibration; give --calibration FILE, or an exported model "
+            "that holds one"
+        )
+
+
 def say_threshold(segmentor: Segmentor) -> None:
     """Print what flags a pixel."""
-    if segmentor.threshold is not None:
+    if segmentor.threshold is None:
+        print("no operating point: scores alone, no mask and no objects (see --operating-point)")
+    else:
         name = segmentor.operating_point
         at = "" if name is None else f" at {name!r}"
         print(f"flagged{at}: scores from {segmentor.threshold:.6g} on")

@@ -161,10 +161,11 @@ def _analyse(
         writer = VideoWriter(args.video_out, rate, overwrite=args.overwrite or args.resume)
         sinks.append(VideoSink(writer, limits=limits))
     segmentor = _infer_models.build(args, shard)
+    _infer_models.check_outputs(args, folder.kinds if folder else (), segmentor)
     _infer_models.say_threshold(segmentor)
     outcomes = analyse(segmentor, source, **_infer_models.stages(args), batch_size=args.batch_size)
     tally = write_all(outcomes, sinks, lines, total=total)
-    place = args.out or args.json or args.video_out
+    place = ", ".join(filter(None, (args.out, args.json, args.video_out)))
     of_all = "" if total is None else f" of {total}"
     part = f"process {shard.rank} of {shard.world}: " if shard.world > 1 else ""
     kept = "; interrupted, the rest was not done" if tally.interrupted else ""

@@ -6,6 +6,9 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ood_seg.commands import _infer_models
+from ood_seg.perception.shards import Shard
+
 if TYPE_CHECKING:
     from ood_seg.perception.segmentor import Segmentor
     from ood_seg.serving.app import Limits
@@ -18,17 +21,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a model of `ood-seg export-onnx` (.onnx; needs no torch), or a config: its path or "
         "the name of a shipped one. A config is Python code and is executed",
     )
-    parser.add_argument("--checkpoint", help="of a config; by default its load_from")
-    parser.add_argument("--calibration", metavar="FILE", help="of a config; an .onnx holds its own")
-    parser.add_argument(
-        "--operating-point",
-        metavar="NAME",
-        help="of the calibration, such as 'fpr 5%%', or a number: threshold on the score",
-    )
-    parser.add_argument(
-        "--min-area", type=int, default=50, help="smallest object in pixels (default 50)"
-    )
-    parser.add_argument("--device", help="by default cuda where there is one, else cpu")
+    model = parser.add_argument_group("model")
+    model.add_argument("--calibration", metavar="FILE", help="of a config; an .onnx holds its own")
+    _infer_models.add_shared_arguments(model, parser.add_argument_group("decision"))
     parser.add_argument(
         "--host",
         default="127.0.0.1",
@@ -79,29 +74,11 @@ def _limits(args: argparse.Namespace) -> Limits:
 
 
 def _load(args: argparse.Namespace) -> Segmentor:
-    """The model, by the kind of file.
-
-    Raises:
-        ValueError: options of a config are given with an exported model.
-    """
-    shared = {"operating_point": args.operating_point, "min_area": args.min_area}
-    if args.model.endswith(".onnx"):
-        if args.checkpoint or args.calibration:
-            raise ValueError(
-                f"{args.model} holds its weights and calibration, so --checkpoint and "
-                "--calibration do not apply; export again to change them"
-            )
-        from ood_seg.deploy import OnnxAnomalySegmentor
-
-        return OnnxAnomalySegmentor(args.model, device=args.device, **shared)
-    from ood_seg.commands._startup import prepare
-
-    prepare()
-    from ood_seg.apis import AnomalyInferencer
-
-    return AnomalyInferencer(
-        args.model, args.checkpoint, args.device, calibration=args.calibration, **shared
-    )
+    """The model, by the kind of file."""
+    args.onnx, args.config = args.model, None
+    if not args.model.endswith(".onnx"):
+        args.onnx, args.config = None, args.model
+    return _infer_models.build(args, Shard())
 
 
 def _warm_up(segmentor: Segmentor) -> None:

@@ -109,6 +109,8 @@ class JsonLines:
         os.fsync(self._stream.fileno())
         self._stream.close()
         if self._shard.world == 1:
+            if not self._resumed and not self._own.stat().st_size:
+                self._own.unlink()  # a run that failed at once must not stop the next one
             return True
         with _locked(self.path, exclusive=True) as locked:
             # A process that has not begun must not find the merged file of its own run.

@@ -66,7 +66,7 @@ def test_options_of_the_other_runtime_are_refused(exported, job, tmp_path):
     images, lines = job.folder / "images", tmp_path / "r.jsonl"
     run = infer(images, "--onnx", exported, "--json", lines, "--smoothing", "7", "1.0")
     assert run.returncode == 2
-    assert "--smoothing belongs to --config; an exported model holds its own" in run.stderr
+    assert "--smoothing belongs to a config; an exported model holds its own" in run.stderr
     run = infer(images, "--onnx", exported, "--config", job.config, "--json", lines)
     assert "not allowed with argument" in run.stderr
     run = infer(images, "--json", lines)
@@ -99,3 +99,22 @@ def test_road_and_smallest_area_reach_the_model(exported, job, tmp_path):
     assert "no class 'water'; the model knows road, sky, car" in run.stderr
     run = infer(image, "--onnx", exported, "--json", lines, "--overwrite", "--road")
     assert run.returncode == 0, run.stderr
+
+
+def test_what_the_model_cannot_give_is_refused_before_any_picture(exported, job, tmp_path):
+    for option, needs in ((["mask"], "a threshold"), (["probability"], "a calibration")):
+        out = tmp_path / "out"
+        run = infer(job.folder / "images", "--onnx", exported, "--out", out, "--save", *option)
+        assert (run.returncode, run.stderr.count("ood-seg infer:")) == (2, 1), run.stderr
+        assert f"--save {option[0]} needs {needs}" in run.stderr
+    run = infer(job.folder / "images", "--onnx", exported, "--json", tmp_path / "r", "--track")
+    assert "--track needs a threshold" in run.stderr
+
+
+def test_a_run_that_could_not_begin_does_not_stop_the_next(exported, job, tmp_path):
+    lines = tmp_path / "r.jsonl"
+    run = infer(job.folder / "images", "--onnx", tmp_path / "no.onnx", "--json", lines)
+    assert run.returncode == 2
+    run = infer(job.folder / "images", "--onnx", exported, "--json", lines)
+    assert run.returncode == 0, run.stderr
+    assert "no mask and no objects" in run.stdout

@@ -120,7 +120,8 @@ def test_ctrl_c_keeps_what_is_done(photos, tmp_path):
     assert process.returncode == 130, err
     assert "Traceback" not in err
     names = [json.loads(line)["name"] for line in lines.open()]
-    assert f"{len(names)} of {COUNT} images written to {out}; interrupted" in text
+    assert f"{len(names)} of {COUNT} images written to {out}, {lines}, " in text
+        assert "; interrupted" in text
     assert 5 <= len(names) < COUNT
     assert len(list(out.rglob("*_overlay.png"))) in (len(names), len(names) + 1)
     assert not (tmp_path / "v.mp4").exists()
@@ -215,3 +216,12 @@ def test_16_bit_scores_are_read_by_evaluate(photos, tmp_path):
     expected = cv2.imread(str(photos / "day0" / "3.png"))[..., 0] / 255
     np.testing.assert_allclose(scores, expected, atol=1.01 / 65535)
     assert (out / "3_overlay.png").exists()
+
+
+def test_places_that_cannot_take_the_results(photos, tmp_path):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder").mkdir()
+    code, _, err = finish(photos, "--out", tmp_path / "file")
+    assert (code, "expected a folder, got a file" in err) == (2, True)
+    code, _, err = finish(photos, "--json", tmp_path / "folder", "--resume")
+    assert (code, "cannot be written (Is a directory)" in err) == (2, True)

@@ -26,7 +26,7 @@ httpx = pytest.importorskip("httpx", reason="httpx is not installed")
         (["--max-batch", "0"], "--max-batch must be above 0, got 0"),
         (["--max-megapixels", "-1"], "--max-megapixels must be above 0, got -1.0"),
         (["--port", "70000"], "--port must be from 0 to 65535, got 70000"),
-        (["--checkpoint", "a.pth"], "model.onnx holds its weights"),
+        (["--checkpoint", "a.pth"], "--checkpoint belongs to a config; an exported model holds"),
     ],
 )
 def test_refusals(options, message, capsys):
