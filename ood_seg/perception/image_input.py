@@ -29,6 +29,10 @@ _MOST_BYTES_OF_A_PIXEL = 8
 _HEADER_BYTES = 1 << 20
 # Depth and channels as stored, colours as BGR without alpha, turned upright.
 _AS_STORED = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR
+_RANGE_REMEDIES = {
+    "u": "(image / 257).astype(numpy.uint8) for full 16 bit",
+    "f": "(image * 255).round().astype(numpy.uint8) for 0..1",
+}
 _JPEG_MARKER = re.compile(rb"\xff+([\x01-\xcf\xd8-\xfe])")
 _TIFF_WIDTH, _TIFF_HEIGHT, _TIFF_SHORT = 256, 257, 3
 
@@ -135,7 +139,7 @@ def checked_image(image: np.ndarray, source: object = "image") -> np.ndarray:
     if image.dtype != np.uint8:
         raise ValueError(
             f"{source}: expected 8 bit (uint8), got {image.dtype}; bring its range to 0..255 first,"
-            " such as (image / 257).astype(numpy.uint8) for full 16 bit"
+            f" such as {_RANGE_REMEDIES.get(image.dtype.kind, 'image.astype(numpy.uint8)')}"
         )
     return np.ascontiguousarray(image[..., :3])
 

@@ -184,7 +184,10 @@ def _corners(text: str) -> tuple[tuple[float, float], ...]:
 
 
 def _picture(path: str) -> np.ndarray:
-    content = np.fromfile(Path(path).expanduser(), np.uint8)  # unlike imread, names a missing file
+    file = Path(path).expanduser()
+    if not file.is_file():
+        raise FileNotFoundError(f"region: mask {path} does not exist; give a picture, `mask:FILE`")
+    content = np.fromfile(file, np.uint8)
     mask = cv2.imdecode(content, cv2.IMREAD_GRAYSCALE) if content.size else None
     if mask is None:
         raise ValueError(f"region: {path} is no picture")

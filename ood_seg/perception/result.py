@@ -92,12 +92,14 @@ class AnomalyResult:
             write_picture(Path(path), picture)
         return picture
 
-    def save(self, folder: str | Path, kinds: Sequence[str] = ("overlay", "json")) -> list[Path]:
+    def save(
+        self, folder: str | Path, kinds: str | Sequence[str] = ("overlay", "json")
+    ) -> list[Path]:
         """Write files that are called after the image; each appears complete or not at all.
 
         Args:
             folder: the name's own folders are made below it.
-            kinds: any of
+            kinds: one or several of
 
                 overlay      NAME_overlay.png: image, heat map, mask edges, boxes
                 anomaly      NAME_anomaly.png: figure of image, labels and heat map (matplotlib)
@@ -114,6 +116,7 @@ class AnomalyResult:
             ValueError: an unknown kind; or `mask` without a threshold, `probability` without a
                 calibration. Nothing is written then.
         """
+        kinds = [kinds] if isinstance(kinds, str) else kinds
         for kind in kinds:
             if kind not in _WRITERS:
                 raise ValueError(f"kinds: there is no {kind!r}; known are {', '.join(_WRITERS)}")

@@ -64,7 +64,7 @@ def open_source(
     options = _Options(wanted, None if skip is None else Path(skip), max_pixels)
     if isinstance(source, (str, Path, int, np.ndarray)):
         return _open_one(source, None, options)
-    if isinstance(source, Iterable):
+    if isinstance(source, Iterable) and not isinstance(source, bytes):
         return ListSource(source, options)
     raise TypeError(
         "source: expected a path, an array, a camera number, a URL or a list of them, got "
@@ -167,7 +167,8 @@ class ListSource(Source):
                 name = self._name(element, number, unique)
                 yield _open_one(element, name, self._options)
             except (ValueError, FileNotFoundError) as error:
-                yield Failure(str(element), str(error), number)
+                array = isinstance(element, np.ndarray)
+                yield Failure(f"{number:06d}" if array else str(element), str(error), number)
 
     def _name(self, element: Any, number: int, unique: UniqueNames) -> str:
         if isinstance(element, np.ndarray):

@@ -67,10 +67,12 @@ class VideoWriter:
 
     def _open(self, picture: np.ndarray) -> cv2.VideoWriter:
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._unfinished.touch()  # says why it cannot be written, where OpenCV only says no
         height, width = even_sized(picture).shape[:2]
         code = cv2.VideoWriter_fourcc(*self._codec)
         writer = cv2.VideoWriter(str(self._unfinished), code, self._rate, (width, height))
         if not writer.isOpened():
+            self._unfinished.unlink()
             raise ValueError(
                 f"video {self.path}: this OpenCV cannot write {self._codec} at rate {self._rate}; "
                 "try a name that ends in .avi, or install opencv-python with FFmpeg"

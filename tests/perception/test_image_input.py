@@ -227,3 +227,10 @@ def test_palette_and_cmyk_pictures_are_converted(image):
         read = decode_image(stream.getvalue())
         assert read.shape == image.shape
         assert np.abs(read.astype(int) - image).mean() < 25
+
+
+def test_the_remedy_for_floats_is_not_that_for_16_bit():
+    with pytest.raises(ValueError, match=r"got float64; .*\(image \* 255\)"):
+        checked_image(np.zeros((4, 4, 3)))
+    with pytest.raises(ValueError, match=r"got uint16; .*\(image / 257\)"):
+        checked_image(np.zeros((4, 4, 3), np.uint16))

@@ -97,3 +97,8 @@ def test_masks_of_other_files_and_sizes_are_refused(tmp_path):
         parse_region(np.ones((4, 6)), CLASSES)(np.zeros((6, 4), np.uint8))
     with pytest.raises(TypeError, match="region: expected text"):
         parse_region(3, CLASSES)
+
+
+def test_a_missing_mask_is_named():
+    with pytest.raises(FileNotFoundError, match=r"region: mask nope.png does not exist"):
+        parse_region("mask:nope.png", CLASSES)

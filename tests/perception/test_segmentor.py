@@ -3,6 +3,7 @@
 import cv2
 import numpy as np
 import pytest
+from fake_segmentor import FakeSegmentor, picture
 from perception_scenes import Brightness, grey_image, texture
 
 from ood_seg.perception.result import AnomalyResult
@@ -137,3 +138,8 @@ def test_filtered_scores_get_the_probability_of_the_model():
     last = list(Calibrated().stream(images, temporal=TemporalFilter(0.5)))[-1]
     np.testing.assert_allclose(last.anomaly, 8)
     np.testing.assert_allclose(last.probability, (8 / 255) ** 2, rtol=1e-6)
+
+
+def test_one_kind_of_file_may_be_given_as_text(tmp_path):
+    (path,) = FakeSegmentor()(picture()).save(tmp_path, "labels")
+    assert path.name == "image_labels.png"

@@ -348,3 +348,10 @@ def test_name_set_remembers_what_was_added(monkeypatch):
 def test_natural_order_falls_back_to_the_name():
     ordered = sorted(["a10", "a9", "a09", "b", "10", "9"], key=listings.natural_key)
     assert ordered == ["9", "10", "a09", "a9", "a10", "b"]
+
+
+def test_bytes_are_no_source_and_an_array_that_fails_is_called_by_its_number():
+    with pytest.raises(TypeError, match="got bytes"):
+        open_source(b"abc")
+    (failure,) = open_source([np.zeros((5, 5))])
+    assert failure.name == "000000"

@@ -101,3 +101,12 @@ def test_even_sized_repeats_the_border():
     np.testing.assert_array_equal(even[3], even[2])
     np.testing.assert_array_equal(even[:, 5], even[:, 4])
     assert even_sized(even) is even
+
+
+def test_a_place_that_cannot_be_written_is_told_as_such(tmp_path, monkeypatch):
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("pathlib.Path.touch", refuse)
+    with pytest.raises(PermissionError, match="Permission denied"):
+        VideoWriter(tmp_path / "v.mp4", 25.0).write(moving_square(0, 48, 96))
