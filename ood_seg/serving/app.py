@@ -25,6 +25,7 @@ from fastapi import FastAPI, HTTPException, Query, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException as AnyHTTPException
 
 from ood_seg import __version__
 from ood_seg.perception.image_input import decode_image
@@ -139,7 +140,7 @@ class Service:
                 response = await run_in_threadpool(render, result, format)
             status = response.status_code
             return response
-        except HTTPException as error:
+        except AnyHTTPException as error:  # a damaged form is refused by Starlette itself
             status = error.status_code
             raise
         finally:

@@ -222,3 +222,9 @@ def test_a_client_that_leaves_harms_nobody():
         answer = httpx.post(f"{address}/predict", content=body, timeout=60)
         assert answer.status_code == 200
         assert httpx.get(f"{address}/health").status_code == 200
+
+
+def test_a_damaged_form_is_counted_as_what_it_is_answered_with(client):
+    headers = {"content-type": "multipart/form-data"}
+    assert client.post("/predict", content=b"abc", headers=headers).status_code == 400
+    assert 'requests_total{status="400"} 1' in client.get("/metrics").text
