@@ -121,7 +121,7 @@ def test_ctrl_c_keeps_what_is_done(photos, tmp_path):
     assert "Traceback" not in err
     names = [json.loads(line)["name"] for line in lines.open()]
     assert f"{len(names)} of {COUNT} images written to {out}, {lines}, " in text
-        assert "; interrupted" in text
+    assert "; interrupted" in text
     assert 5 <= len(names) < COUNT
     assert len(list(out.rglob("*_overlay.png"))) in (len(names), len(names) + 1)
     assert not (tmp_path / "v.mp4").exists()
