@@ -85,4 +85,7 @@ def _warm_up(segmentor: Segmentor) -> None:
     """Run the model once, so that a model that cannot run fails here and not in a request."""
     import numpy as np
 
-    segmentor.predict([np.zeros((64, 128, 3), np.uint8)])
+    from ood_seg.perception.judge import check_prediction
+
+    (prediction,) = segmentor.predict([np.zeros((64, 128, 3), np.uint8)])
+    check_prediction(prediction, (64, 128), "a black image, to try the model")

@@ -168,20 +168,20 @@ class Service:
         try:
             future = asyncio.wrap_future(self.worker.submit(image))
             prediction = await asyncio.wait_for(future, self.limits.timeout)
+            return await run_in_threadpool(
+                judge,
+                Frame(image, "image"),
+                prediction,
+                palette=self.segmentor.palette,
+                score_name=self.segmentor.score_name,
+                latency={"model": time.monotonic() - start},
+            )
         except Busy as error:
             raise _busy(str(error)) from error
         except asyncio.TimeoutError as error:
             raise HTTPException(504, f"no answer within {self.limits.timeout} s") from error
         except Exception as error:
             raise HTTPException(500, f"the model failed: {error}") from error
-        return await run_in_threadpool(
-            judge,
-            Frame(image, "image"),
-            prediction,
-            palette=self.segmentor.palette,
-            score_name=self.segmentor.score_name,
-            latency={"model": time.monotonic() - start},
-        )
 
     async def health(self) -> JSONResponse:
         """Whether images are being worked on."""

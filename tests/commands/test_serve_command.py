@@ -10,9 +10,11 @@ import time
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
+from fake_segmentor import FakeSegmentor
 
-from ood_seg.commands import main
+from ood_seg.commands import _infer_models, main
 
 TOOL = Path(__file__).parents[2] / "tools" / "serve.py"
 
@@ -58,3 +60,14 @@ def wait_for_address(server) -> str:
             return found[1]
         assert time.monotonic() < deadline
     raise AssertionError("the server ended before it served")
+
+
+def test_a_model_that_gives_nan_is_not_served(monkeypatch, capsys):
+    class Overflowing(FakeSegmentor):
+        def predict(self, images):
+            return [one._replace(anomaly=one.anomaly * np.nan) for one in super().predict(images)]
+
+    monkeypatch.setattr(_infer_models, "build", lambda args, shard: Overflowing())
+    monkeypatch.setattr("uvicorn.run", lambda *args, **options: None)
+    assert main(["serve", "model.onnx"]) == 2
+    assert "to try the model: 8192 anomaly scores are NaN" in capsys.readouterr().err

@@ -228,3 +228,14 @@ def test_a_damaged_form_is_counted_as_what_it_is_answered_with(client):
     headers = {"content-type": "multipart/form-data"}
     assert client.post("/predict", content=b"abc", headers=headers).status_code == 400
     assert 'requests_total{status="400"} 1' in client.get("/metrics").text
+
+
+def test_scores_that_are_nan_are_told():
+    class Overflowing(Brightness):
+        def predict(self, images):
+            return [one._replace(anomaly=one.anomaly * np.nan) for one in super().predict(images)]
+
+    with TestClient(create_app(Overflowing()), raise_server_exceptions=False) as client:
+        answer = client.post("/predict", content=png(scene([])))
+    assert answer.status_code == 500
+    assert "5400 anomaly scores are NaN" in answer.json()["detail"]
