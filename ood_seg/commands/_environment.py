@@ -158,6 +158,8 @@ def _families(installed: Mapping[str, str]) -> list[Finding]:
         text = "mmcv and mmcv-lite overwrite each other's files"
         return [Finding(text, "pip uninstall -y mmcv mmcv-lite && pip install 'mmcv>=2.0,<2.2'")]
     if not maintained and not original:
+        if "torch" not in installed:
+            return [_without_torch(installed)]
         return [Finding("mmsegmentation is not installed; the core works without it", _INSTALL)]
     if maintained:
         missing = [name for name in MAINTAINED.values() if name not in installed]
@@ -168,6 +170,16 @@ def _families(installed: Mapping[str, str]) -> list[Finding]:
         wanted = " ".join(f"'{name}'" for name in missing)
         return [Finding(f"half installed: {listed}; missing: {wanted}", f"pip install {wanted}")]
     return []
+
+
+def _without_torch(installed: Mapping[str, str]) -> Finding:
+    """A machine that only runs exported models is complete as it is."""
+    remedy = _INSTALL.replace("pip install", "pip install 'torch>=2.4'")
+    text = "torch and mmsegmentation are not installed"
+    if "onnxruntime" not in installed:
+        return Finding(text, remedy)
+    text += "; exported models run without them (`infer --onnx`, `serve MODEL.onnx`)"
+    return Finding(text, remedy, is_problem=False)
 
 
 def _original_family(facts: Facts) -> list[Finding]:

@@ -9,7 +9,7 @@ import traceback
 from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parents[1]
-_FRAMEWORK = ("mmengine", "mmcv", "mmseg", "rich", "matplotlib", "PIL", "pycocotools", "scipy")
+_FRAMEWORK = ("mmengine", "mmcv", "mmseg", "pycocotools")
 # Optional import name -> distributions of the extra that brings it; by their names, as this works
 # however the package itself was installed.
 _OPTIONAL = {
@@ -20,6 +20,9 @@ _OPTIONAL = {
     "fastapi": "fastapi uvicorn python-multipart",
     "uvicorn": "fastapi uvicorn python-multipart",
     "rosbags": "rosbags",
+    "torch": "torch",
+    **dict.fromkeys(("matplotlib", "PIL", "rich"), "matplotlib pillow rich"),
+    "scipy": "scipy",
 }
 _WORKER_FRAME = re.compile(r'^\s*File "(?P<file>[^"]+)", line \d+', re.MULTILINE)
 

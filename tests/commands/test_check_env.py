@@ -55,6 +55,16 @@ def test_half_installed_families_name_the_missing_part():
     assert found.remedy == _environment._INSTALL
 
 
+def test_a_machine_for_exported_models_alone_is_complete():
+    (note,) = judge(Facts({"numpy": "2.4.6", "onnxruntime": "1.32.0"}))
+    assert not note.is_problem
+    assert "exported models run without them" in note.text
+    (found,) = judge(Facts({"numpy": "2.4.6"}))
+    assert found.is_problem
+    assert found.text == "torch and mmsegmentation are not installed"
+    assert found.remedy.startswith("pip install 'torch>=2.4' 'onedl-mmengine")
+
+
 def test_mmcv_that_mmsegmentation_refuses():
     (found,) = problems(lite("2.2.0"))
     assert "mmsegmentation 1.2.2 refuses mmcv-lite 2.2.0" in found.text

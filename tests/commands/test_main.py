@@ -136,6 +136,9 @@ def test_error_of_a_loader_worker_is_cut_out_of_its_traceback():
 def test_missing_optional_library_names_what_brings_it():
     message = _errors.expected_message(ImportError("No module named 'rosbags'", name="rosbags.x"))
     assert message.endswith("This command needs it: pip install rosbags")
+    for name, brought in (("torch", "torch"), ("PIL.Image", "matplotlib pillow rich")):
+        message = _errors.expected_message(ImportError("absent", name=name))
+        assert message == f"absent. This command needs it: pip install {brought}"
     text = (Path(__file__).parents[2] / "pyproject.toml").read_text()
     for names in _errors._OPTIONAL.values():
         for name in names.split():
