@@ -96,13 +96,14 @@ def triton(card: ModelCard, name: str) -> str:
 
 _NVINFER_FITS = """\
 # Gst-nvinfer (DeepStream). The graph normalises, so nvinfer only converts and scales the frame.
-# nvinfer's own segmentation parser reads `logits` and takes the arg-max of them; it knows nothing
-# of anomalies. `anomaly` comes as tensor metadata (output-tensor-meta=1), for a probe of yours.
+# Nothing is parsed (network-type=100): nvinfer's own segmentation parser takes the first output
+# for class scores. `labels` and `anomaly` come as tensor metadata (output-tensor-meta=1), for a
+# probe of yours.
 """
 _NVINFER_UNFIT = """\
-# Gst-nvinfer (DeepStream) CANNOT run this export as it is: it feeds float32 planes (N,3,H,W) and
-# its segmentation parser reads class scores. Export once more with
-#     --input float32 --layout nchw --colour rgb --logits
+# Gst-nvinfer (DeepStream) CANNOT run this export as it is: it feeds float32 planes (N,3,H,W).
+# Export once more with
+#     --input float32 --layout nchw --colour rgb
 # and use the nvinfer file of that export. Alternatives: Triton through Gst-nvinferserver, which
 # takes this model as it is.
 """
@@ -110,16 +111,14 @@ _NVINFER_UNFIT = """\
 
 def deepstream(card: ModelCard, model: str) -> str:
     """Configuration of DeepStream's `nvinfer` element, or what keeps it from this model."""
-    fits = (card.input_type, card.layout) == ("float32", "nchw") and "logits" in card.outputs
+    fits = (card.input_type, card.layout) == ("float32", "nchw")
     height = card.size.get("height") or 512
     width = card.size.get("width") or 1024
     if card.size["kind"] == "keep_ratio" and height > width:
         height, width = width, height
     settings = {
         "onnx-file": model,
-        "labelfile-path": f"{Path(model).stem}.labels.txt",
-        "network-type": 2,
-        "num-detected-classes": len(card.classes),
+        "network-type": 100,
         "network-mode": {"fp32": 0, "int8": 1, "fp16": 2}[card.precision],
         "batch-size": 1,
         "infer-dims": f"3;{height};{width}",
@@ -128,8 +127,6 @@ def deepstream(card: ModelCard, model: str) -> str:
         "net-scale-factor": 1.0,
         "offsets": "0;0;0",
         "maintain-aspect-ratio": 0,
-        "segmentation-threshold": 0.0,
-        "output-blob-names": "logits;labels;anomaly",
         "output-tensor-meta": 1,
     }
     lines = [f"{key}={value}" for key, value in settings.items()]
