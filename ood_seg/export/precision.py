@@ -6,6 +6,7 @@ are left alone: the score compares logits, and small differences of these are it
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -66,6 +67,7 @@ def to_int8(source: Path, target: Path, images: Sequence[np.ndarray]) -> None:
 
     prepared = target.with_name(f".{target.name}.prepared.onnx")
     unfinished = target.with_name(f".{target.name}.int8.onnx")
+    logging.getLogger().addFilter(_is_news)
     try:
         # Folds batch norms into convolutions; shapes are free, so nothing is inferred from them.
         quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
@@ -88,8 +90,17 @@ def to_int8(source: Path, target: Path, images: Sequence[np.ndarray]) -> None:
         set_properties(quantised, properties)
         save(quantised, target)
     finally:
+        logging.getLogger().removeFilter(_is_news)
         for path in (prepared, unfinished):
             path.unlink(missing_ok=True)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Whether a log line is not the one on batch norms that fold into no layer.
+
+    These have one number per channel, so that one scale serves all of them.
+    """
+    return "is out-of-range for weight" not in record.getMessage()
 
 
 def _properties(model: ModelProto) -> dict[str, str]:
