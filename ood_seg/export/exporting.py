@@ -27,6 +27,7 @@ from ood_seg.export.settings import check_exportable, preprocessing_of, with_siz
 from ood_seg.perception.image_input import read_image
 
 if TYPE_CHECKING:
+    import numpy as np
     from mmengine.config import Config
 
 
@@ -116,12 +117,12 @@ def export_onnx(
         report: told of each step.
 
     Raises:
-        ValueError: a model that cannot be exported, or a check that failed (the file is then
-            kept under another name).
+        ValueError: `out` cannot be written, a picture cannot be read, a model that cannot be
+            exported, or a check that failed (the file is then kept under another name).
     """
     out, options = Path(out), options or Options()
-    if out.suffix != ".onnx":
-        raise ValueError(f"out: expected a file that ends in .onnx, got {out}")
+    _check_target(out)
+    images = [read_image(name)[None] for name in options.calibration_images]
     cfg = with_size(cfg, options.size)
     inferencer = AnomalyInferencer(cfg, checkpoint, "cpu", calibration=calibration)
     check_exportable(inferencer.model)
@@ -134,9 +135,20 @@ def export_onnx(
     onnx_file.save(model, aside)
     report("comparing ONNX Runtime with torch at three sizes")
     same, real = _compare(aside, graph, inferencer)
-    reduced = _reduce(aside, graph, options, report)
+    reduced = _reduce(aside, graph, options.precision, images, report)
     onnx_file.move(aside, out)
     return Export([out, *sidecars.write(card, out)], card, same, real, reduced)
+
+
+def _check_target(out: Path) -> None:
+    """Refuse what cannot be written, before the work."""
+    if out.suffix != ".onnx":
+        raise ValueError(f"out: expected a file that ends in .onnx, got {out}")
+    if out.is_dir():
+        raise ValueError(f"out: {out} is a folder, expected a file")
+    blocking = next((part for part in out.parents if part.exists()), Path())
+    if not blocking.is_dir():
+        raise ValueError(f"out: {blocking} is a file, so {out} cannot be in it")
 
 
 def _compare(
@@ -161,21 +173,22 @@ def _compare(
 
 
 def _reduce(
-    path: Path, graph: InferenceGraph, options: Options, report: Callable[[str], Any]
+    path: Path,
+    graph: InferenceGraph,
+    name: str,
+    images: Sequence[np.ndarray],
+    report: Callable[[str], Any],
 ) -> list[check.Agreement]:
     """Convert the file in place; how it then differs from what it was."""
-    if options.precision == "fp32":
+    if name == "fp32":
         return []
-    report(f"converting to {options.precision}")
+    report(f"converting to {name}")
     full = check.file_predictor(path, graph)
-    images = [as_input(read_image(name)[None], graph) for name in options.calibration_images]
-    precision.convert(path, options.precision, images)
+    precision.convert(path, name, [as_input(image, graph) for image in images])
     reduced = check.file_predictor(path, graph)
     found = check.compare_all(reduced, full, graph.curve)
     if not all(agreement.finite for agreement in found):
-        raise ValueError(
-            f"in {options.precision} scores are NaN or infinite; the file is kept as {path}"
-        )
+        raise ValueError(f"in {name} scores are NaN or infinite; the file is kept as {path}")
     return found
 
 

@@ -39,7 +39,8 @@ def to_onnx(graph: InferenceGraph, *, opset: int = DEFAULT_OPSET) -> ModelProto:
         A model with the input `image` and the outputs that the graph names.
 
     Raises:
-        ValueError: the network holds something that does not export; with the reason.
+        ValueError: the network holds something that does not export, with the reason; or the
+            exporter cannot give that opset.
     """
     count, height, width = _EXAMPLE
     free = torch.export.Dim.DYNAMIC
@@ -63,24 +64,36 @@ def to_onnx(graph: InferenceGraph, *, opset: int = DEFAULT_OPSET) -> ModelProto:
     except (torch.onnx.OnnxExporterError, torch.onnx.errors.OnnxExporterError) as error:
         raise ValueError(f"this network cannot be exported to ONNX: {_innermost(error)}") from error
     model = program.model_proto
+    _check_opset(model, opset)
     _tidy(model.graph, dict(zip(axes, "NHW", strict=True)))
     del model.functions[:]
     model.producer_name, model.producer_version = "ood_seg", __version__
     return model
 
 
+def _check_opset(model: ModelProto, wanted: int) -> None:
+    """Raise if the exporter could not convert; it then leaves its own version, with a log line."""
+    found = next(entry.version for entry in model.opset_import if entry.domain == "")
+    if found != wanted:
+        raise ValueError(
+            f"opset {wanted} is not possible for this network, only {found}; leave --opset away"
+        )
+
+
 @contextlib.contextmanager
 def _quietly() -> Iterator[None]:
     """Silence the exporter's notes on optional packages and on its own inside."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript")]
+    levels = [logger.level for logger in loggers]
+    for logger, level in zip(loggers, (logging.ERROR, logging.CRITICAL), strict=True):
+        logger.setLevel(level)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        logger.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def _innermost(error: BaseException) -> str:
@@ -140,9 +153,8 @@ def set_properties(model: ModelProto, properties: Mapping[str, str]) -> None:
 def save(model: ModelProto, path: Path) -> None:
     """Write a model: one file where it fits, else its weights in a second one beside it.
 
-    The file appears complete or not at all.
-
-    The weights' file is then called as the model with `.data` after it.
+    The file appears complete or not at all. The second one is called as the model, with `.data`
+    after it.
     """
     import onnx
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from mmengine.config import Config
     from torch import nn
 
+_NEEDED = {"outputs": "features of the network", "network": "the network itself"}
 _REMEDY = "; leave it out of the test pipeline, or export with --size"
 
 
@@ -115,7 +116,7 @@ def check_exportable(model: nn.Module) -> None:
     needs = getattr(score, "needs", "logits")
     if needs != "logits":
         raise ValueError(
-            f"the score {type(score).__name__} needs the {needs} of the network, not its logits "
-            "alone, and has no export; choose one of logits, such as Energy, MaxLogit, MaxSoftmax "
+            f"the score {type(score).__name__} needs {_NEEDED[needs]}, not its logits alone, and "
+            "has no export; choose one of logits, such as Energy, MaxLogit, MaxSoftmax "
             "or Entropy (--cfg-options model.energy_head.score.type=Energy)"
         )

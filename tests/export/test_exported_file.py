@@ -195,17 +195,48 @@ def test_deepstream_file_says_what_nvinfer_cannot_do(exported):
     parser = configparser.ConfigParser()
     parser.read_string(text)
     found = dict(parser["property"])
-    assert (found["network-type"], found["num-detected-classes"]) == ("2", "5")
+    # Its segmentation parser would take the first output, which is no map of class scores.
+    assert (found["network-type"], found["output-tensor-meta"]) == ("100", "1")
     assert (found["infer-dims"], found["model-color-format"]) == ("3;48;64", "0")
     assert (found["net-scale-factor"], found["offsets"]) == ("1.0", "0;0;0")
 
 
+def test_what_cannot_be_written_or_read_is_refused_before_the_work(tmp_path, monkeypatch):
+    def absent(*_arguments, **_options):
+        raise AssertionError("the model is loaded")
+
+    monkeypatch.setattr(exporting, "AnomalyInferencer", absent)
+    (tmp_path / "file").write_text("in the way")
+    (tmp_path / "folder.onnx").mkdir()
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    broken = exporting.Options(precision="int8", calibration_images=(tmp_path / "broken.png",))
+    for out, options, message in [
+        ("model.pt", None, "ends in .onnx"),
+        ("folder.onnx", None, "is a folder, expected a file"),
+        ("file/deep/model.onnx", None, "file is a file, so"),
+        ("model.onnx", broken, "not a picture"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            exporting.export_onnx(tiny_export.config(), None, tmp_path / out, options)
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_an_opset_that_the_exporter_does_not_give_is_refused(exported):
+    model = onnx.load(exported["model"])
+    exporting.onnx_file._check_opset(model, 18)
+    with pytest.raises(ValueError, match="opset 99 is not possible for this network, only 18"):
+        exporting.onnx_file._check_opset(model, 99)
+
+
 @pytest.mark.parametrize("name", ["fp16", "int8"])
-def test_reduced_precision_stays_close_and_keeps_the_frame_in_float32(exported, tmp_path, name):
+def test_reduced_precision_stays_close_and_keeps_the_frame_in_float32(
+    exported, tmp_path, name, caplog
+):
     path = tmp_path / "reduced.onnx"
     shutil.copy(exported["model"], path)
     images = [tiny_export.made_up_picture(48, 64, seed)[None] for seed in range(4)]
     precision.convert(path, name, images)
+    assert caplog.messages == []  # such as ONNX Runtime's on the weights of a batch norm
     assert card_of(path).to_properties() == card_of(exported["model"]).to_properties()
     full, reduced = (onnxruntime.InferenceSession(p) for p in (exported["model"], path))
     image = {"image": tiny_export.made_up_picture(48, 64, 9)[None]}

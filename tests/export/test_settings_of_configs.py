@@ -50,9 +50,10 @@ def test_models_without_an_export_are_refused():
     with pytest.raises(ValueError, match=r"test_cfg\.mode is 'slide'"):
         check_exportable(sliding)
     model = tiny.build()
-    model.energy_head.score.needs = "outputs"
-    with pytest.raises(ValueError, match="needs the outputs of the network"):
-        check_exportable(model)
+    for needs, words in (("outputs", "features of the network"), ("network", "the network itself")):
+        model.energy_head.score.needs = needs
+        with pytest.raises(ValueError, match=f"Energy needs {words}, not its logits alone"):
+            check_exportable(model)
 
 
 def test_bad_options_are_refused(tmp_path):
