@@ -26,9 +26,8 @@ from ood_seg.apis.checkpoints import (
 from ood_seg.apis.classes import class_names_and_colours
 from ood_seg.apis.pipelines import split_test_pipeline
 from ood_seg.calibration import Calibration
-from ood_seg.perception.image_input import checked_image
 from ood_seg.perception.regions import Region
-from ood_seg.perception.segmentor import Segmentor
+from ood_seg.perception.segmentor import Segmentor, predict_by_size
 from ood_seg.perception.types import Palette, Prediction
 from ood_seg.smoothing import GaussianSmoothing
 
@@ -52,7 +51,8 @@ class AnomalyInferencer(Segmentor):
             was made with another checkpoint.
         operating_point: name of the calibration's point at which pixels are flagged, by default
             its first one; or a number, the score from which they are.
-        min_area: smaller groups of flagged pixels are no instances.
+        min_area: smaller groups of flagged pixels are no instances; None: the smallest that counted
+            in the calibration, or 50.
         region: where pixels count, see `perception.regions`.
         smoothing: keyword arguments of `GaussianSmoothing`, instead of the config's; False for
             none.
@@ -77,7 +77,7 @@ class AnomalyInferencer(Segmentor):
         calibration: str | Path | Calibration | None = None,
         operating_point: str | float | None = None,
         *,
-        min_area: int = 50,
+        min_area: int | None = None,
         region: str | Sequence[str] | np.ndarray | Region | None = None,
         smoothing: Mapping[str, Any] | bool | None = None,
     ) -> None:
@@ -98,12 +98,13 @@ class AnomalyInferencer(Segmentor):
         self._prepare = Compose(rest)
         self.calibration = _checked_calibration(calibration, self.model, weights)
         points = self.calibration.operating_points if self.calibration else {}
+        smallest = self.calibration.min_area if self.calibration else None
         super().__init__(
             Palette(names, tuple(colours)),
             type(self.model.energy_head.score).__name__,
             {name: point.threshold for name, point in points.items()},
             operating_point=operating_point,
-            min_area=min_area,
+            min_area=smallest if min_area is None else min_area,
             region=region,
         )
         if smoothing is not None:
@@ -115,15 +116,7 @@ class AnomalyInferencer(Segmentor):
         Raises:
             ValueError: an array is no such image.
         """
-        images = [checked_image(image) for image in images]
-        batches: dict[tuple[int, int], list[int]] = {}
-        for index, image in enumerate(images):
-            batches.setdefault(image.shape[:2], []).append(index)
-        predictions: dict[int, Prediction] = {}
-        for indices in batches.values():
-            batch = self._predict_batch([images[index] for index in indices])
-            predictions.update(zip(indices, batch, strict=True))
-        return [predictions[index] for index in range(len(images))]
+        return predict_by_size(images, self._predict_batch)
 
     def probability(self, scores: np.ndarray) -> np.ndarray | None:
         """Probability of an anomaly by the calibration, `(H, W)`; None without one."""

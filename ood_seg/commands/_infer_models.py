@@ -51,7 +51,7 @@ def add_shared_arguments(model: argparse._ArgumentGroup, decision: argparse._Arg
         "--min-area",
         type=int,
         metavar="PIXELS",
-        help="smaller groups are no objects (default: that of the exported model, or 50)",
+        help="smaller groups are no objects (default: that of the calibration, or 50)",
     )
     region = decision.add_mutually_exclusive_group()
     region.add_argument(
@@ -74,9 +74,8 @@ def build(args: argparse.Namespace, shard: Shard) -> Segmentor:
     Raises:
         FileNotFoundError, ValueError: the model says what is wrong.
     """
-    options: dict[str, Any] = {"operating_point": args.operating_point, "region": args.region}
-    if args.min_area is not None:
-        options["min_area"] = args.min_area
+    names = ("operating_point", "region", "min_area")
+    options: dict[str, Any] = {name: getattr(args, name) for name in names}
     if args.onnx:
         return _exported(args, options)
     if args.openvino:

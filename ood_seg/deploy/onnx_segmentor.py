@@ -9,9 +9,8 @@ import numpy as np
 
 from ood_seg.deploy.model_card import ModelCard
 from ood_seg.deploy.runtimes import open_runtime
-from ood_seg.perception.image_input import checked_image
 from ood_seg.perception.regions import Region
-from ood_seg.perception.segmentor import Segmentor
+from ood_seg.perception.segmentor import Segmentor, predict_by_size
 from ood_seg.perception.types import Palette, Prediction
 
 
@@ -60,7 +59,7 @@ class OnnxAnomalySegmentor(Segmentor):
             card.score,
             card.thresholds,
             operating_point=operating_point,
-            min_area=(card.min_area or 50) if min_area is None else min_area,
+            min_area=card.min_area if min_area is None else min_area,
             region=region,
         )
 
@@ -68,28 +67,21 @@ class OnnxAnomalySegmentor(Segmentor):
         """Predict images `(H, W, 3)` uint8 BGR; those of one size run as one batch.
 
         Raises:
-            TypeError, ValueError: no such image; see `checked_image`.
+            ValueError: an array is no such image.
         """
-        images = [checked_image(image) for image in images]
-        by_size: dict[tuple[int, ...], list[int]] = {}
-        for index, image in enumerate(images):
-            by_size.setdefault(image.shape, []).append(index)
-        found: dict[int, Prediction] = {}
-        for indices in by_size.values():
-            batch = self._predict_batch(np.stack([images[index] for index in indices]))
-            found.update(zip(indices, batch, strict=True))
-        return [found[index] for index in range(len(images))]
+        return predict_by_size(images, self._predict_batch)
 
     def probability(self, scores: np.ndarray) -> np.ndarray | None:
         """Probability of an anomaly by the calibration, `(H, W)`; None without one."""
         return self.card.probability(scores)
 
-    def _predict_batch(self, images: np.ndarray) -> list[Prediction]:
+    def _predict_batch(self, images: list[np.ndarray]) -> list[Prediction]:
+        batch = np.stack(images)
         if self.card.colour == "rgb":
-            images = images[..., ::-1]
+            batch = batch[..., ::-1]
         if self.card.layout == "nchw":
-            images = images.transpose(0, 3, 1, 2)
-        outputs = self._run(np.ascontiguousarray(images, dtype=self.card.input_type))
+            batch = batch.transpose(0, 3, 1, 2)
+        outputs = self._run(np.ascontiguousarray(batch, dtype=self.card.input_type))
         labels, anomaly = outputs["labels"], outputs["anomaly"]
         if self.card.calibration is None:
             return [Prediction(*maps) for maps in zip(labels, anomaly, strict=True)]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ood_seg.perception.image_input import checked_image
 from ood_seg.perception.judge import Judge
 from ood_seg.perception.regions import Region, parse_region
 from ood_seg.perception.result import AnomalyResult
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from ood_seg.perception.stream import Analysis
     from ood_seg.perception.temporal import TemporalFilter
     from ood_seg.perception.tracking import InstanceTracker
+
+MIN_AREA = 50
 
 
 class Segmentor(ABC):
@@ -37,7 +40,7 @@ class Segmentor(ABC):
         thresholds: score at each named operating point; empty without a calibration.
         operating_point: name of one of them, or a number: the score from which pixels are
             flagged. None: the first name, or none, and then no mask and no instances.
-        min_area: smaller groups of flagged pixels are no instances.
+        min_area: smaller groups of flagged pixels are no instances; None: `MIN_AREA`.
         region: where pixels count, see `regions.parse_region`.
 
     Attributes:
@@ -61,13 +64,14 @@ class Segmentor(ABC):
         thresholds: Mapping[str, float],
         *,
         operating_point: str | float | None = None,
-        min_area: int = 50,
+        min_area: int | None = None,
         region: str | Sequence[str] | np.ndarray | Region | None = None,
     ) -> None:
         self.palette = palette
         self.score_name = score_name
         self.thresholds = dict(thresholds)
         name, threshold = choose_threshold(operating_point, self.thresholds)
+        min_area = MIN_AREA if min_area is None else min_area
         self.judge = Judge(threshold, name, min_area, parse_region(region, palette.classes))
 
     @property
@@ -226,3 +230,30 @@ def choose_threshold(
     if not math.isfinite(threshold):
         raise ValueError(f"operating point: expected a finite score, got {operating_point}")
     return None, threshold
+
+
+def predict_by_size(
+    images: Sequence[np.ndarray],
+    predict_batch: Callable[[list[np.ndarray]], Sequence[Prediction]],
+) -> list[Prediction]:
+    """Predict images of any sizes, those of one size as one batch.
+
+    Args:
+        images: as for `Segmentor.predict`.
+        predict_batch: predicts images of one size.
+
+    Returns:
+        A prediction for each image, in their order.
+
+    Raises:
+        ValueError: an array is no image; see `checked_image`.
+    """
+    images = [checked_image(image) for image in images]
+    by_size: dict[tuple[int, ...], list[int]] = {}
+    for index, image in enumerate(images):
+        by_size.setdefault(image.shape, []).append(index)
+    found: dict[int, Prediction] = {}
+    for indices in by_size.values():
+        batch = predict_batch([images[index] for index in indices])
+        found.update(zip(indices, batch, strict=True))
+    return [found[index] for index in range(len(images))]

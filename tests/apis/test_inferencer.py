@@ -1,6 +1,7 @@
 """`AnomalyInferencer` as a `Segmentor`: batches, calibration, region, smoothing, bad weights."""
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -112,6 +113,13 @@ def test_calibration_gives_probabilities_and_thresholds(weights, calibration):
     scores = np.float32([[-9, 0]])
     expected = calibration.probability(scores)
     np.testing.assert_array_equal(inferencer.probability(scores), expected)
+
+
+def test_smallest_object_is_that_of_the_calibration_unless_given(weights, calibration):
+    counted = replace(calibration, min_area=7)
+    for made, given, expected in ((counted, None, 7), (counted, 3, 3), (None, None, 50)):
+        inferencer = AnomalyInferencer(config(), weights, "cpu", made, min_area=given)
+        assert inferencer.judge.min_area == expected
 
 
 def test_operating_points_that_do_not_exist(weights, calibration):
