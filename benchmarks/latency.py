@@ -5,10 +5,11 @@
 
 Images come as 8-bit arrays and leave as labels (and scores) of their size, so normalisation,
 interpolation and arg-max are inside each number. All ways are loaded first, then called in turns,
-so that other load on the machine meets all alike; median, 95th percentile and ratios are of the
-same run. `eager` is the config's own inferencer; its column without anomaly map leaves out the
-score. `video` reads a clip through the stream of `OnnxAnomalySegmentor` and is compared with the
-same file called on frames that are in memory already.
+so that other load on the machine meets all alike, each warmed up by a call that does not count;
+median, 95th percentile and ratios are of the same run. `eager` is the config's own inferencer; its
+column without anomaly map leaves out the score. `video` reads a clip through the stream of
+`OnnxAnomalySegmentor` and is compared with the same file called on frames that are in memory
+already.
 """
 
 from __future__ import annotations
@@ -186,11 +187,16 @@ def compiled(inferencer, cfg, scored: bool) -> Call:
 def measure(
     calls: dict[tuple[str, bool], Call], image: np.ndarray, repeat: int
 ) -> dict[tuple[str, bool], list[float]]:
-    """Seconds of each call, in turns."""
+    """Seconds of each call, in turns.
+
+    Each is called twice and the second one counts: idle threads of the runtime before go on
+    spinning for a while, which on few cores slows the first call and would not happen in use.
+    """
     times: dict[tuple[str, bool], list[float]] = {key: [] for key in calls}
     for turn in range(repeat):
         print(f"turn {turn + 1} of {repeat}", file=sys.stderr, flush=True)
         for key, function in calls.items():
+            function(image)
             start = time.perf_counter()
             function(image)
             times[key].append(time.perf_counter() - start)
