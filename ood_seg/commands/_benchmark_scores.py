@@ -42,7 +42,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar=("TAPS", "SIGMA"),
         help="Gaussian smoothing as the last step of every score of the model, such as 7 1",
     )
-    maps = parser.add_argument_group("score maps of other methods")
+    _add_map_arguments(parser.add_argument_group("score maps of other methods"))
+
+
+def _add_map_arguments(maps: argparse._ArgumentGroup) -> None:
     maps.add_argument(
         "--maps",
         nargs="+",
@@ -166,10 +169,18 @@ class Entrants:
                 "no score can be computed: "
                 + "; ".join(f"{name}: {reason}" for name, reason in self.failures.items())
             )
-        common = {"smoothing": args.smoothing, "seed": self.seed, "device": str(self.device)}
-        files = [self.checkpoint] if _runner.is_local(self.checkpoint) else []
+        common = {
+            "model": _runner.plain(cfg.model),
+            "smoothing": args.smoothing,
+            "seed": self.seed,
+            "device": str(self.device),
+        }
         self.identities = {
-            name: ({**common, "score": self.configs[name]}, files) for name in self.source.names
+            name: (
+                {**common, "score": self.configs[name]},
+                _files_named_in([self.checkpoint, self.configs[name]]),
+            )
+            for name in self.source.names
         }
 
     def facts(self) -> dict[str, Any]:
@@ -186,6 +197,17 @@ class Entrants:
             "device": str(self.device),
             "threads": torch.get_num_threads(),
         }
+
+
+def _files_named_in(value: Any) -> list[Path]:
+    """Local files that a config names, such as statistics and checkpoints of an ensemble."""
+    if isinstance(value, str):
+        return [Path(value)] if Path(value).is_file() else []
+    if isinstance(value, Mapping):
+        value = value.values()
+    elif not isinstance(value, (list, tuple)):
+        return []
+    return [path for one in value for path in _files_named_in(one)]
 
 
 def with_statistics(config: Mapping[str, Any], statistics: Path | None) -> dict[str, Any]:

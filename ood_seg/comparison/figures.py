@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
 _STYLES = ("-", "--", ":")
 
@@ -32,24 +34,8 @@ def curves_figure(content: Mapping[str, Any]) -> Figure:
         for k, name in enumerate(names)
     }
     drawn = {}
-    for (left, right), (title, one) in zip(axes, sets.items(), strict=True):
-        for name, result in one["scores"].items():
-            pr, roc = result["curves"]["pr"], result["curves"]["roc"]
-            (drawn[name],) = left.plot(pr["recall"], pr["precision"], label=name, **styles[name])
-            right.plot(roc["fpr"], roc["tpr"], **styles[name])
-        pixels = one["pixels"]
-        valid = pixels["known"] + pixels["anomalous"]
-        if valid:
-            left.axhline(pixels["anomalous"] / valid, color="grey", linewidth=0.8, zorder=0)
-        right.plot([0, 1], [0, 1], color="grey", linewidth=0.8, zorder=0)
-        left.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, None), title=title)
-        right.set(
-            xlabel="false-positive rate",
-            ylabel="true-positive rate",
-            xlim=(0, 1),
-            ylim=(0, 1),
-            title=title,
-        )
+    for pair, (title, one) in zip(axes, sets.items(), strict=True):
+        drawn.update(_draw_set(pair, title, one, styles))
     shown = [name for name in names if name in drawn]
     figure.legend(
         [drawn[name] for name in shown],
@@ -59,3 +45,29 @@ def curves_figure(content: Mapping[str, Any]) -> Figure:
         frameon=False,
     )
     return figure
+
+
+def _draw_set(
+    axes: Sequence[Axes], title: str, one: Mapping[str, Any], styles: Mapping[str, dict]
+) -> dict[str, Line2D]:
+    """Draw the two kinds of curves of a data set; the first line of each score, by name."""
+    left, right = axes
+    drawn = {}
+    for name, result in one["scores"].items():
+        pr, roc = result["curves"]["pr"], result["curves"]["roc"]
+        (drawn[name],) = left.plot(pr["recall"], pr["precision"], label=name, **styles[name])
+        right.plot(roc["fpr"], roc["tpr"], **styles[name])
+    pixels = one["pixels"]
+    valid = pixels["known"] + pixels["anomalous"]
+    if valid:
+        left.axhline(pixels["anomalous"] / valid, color="grey", linewidth=0.8, zorder=0)
+    right.plot([0, 1], [0, 1], color="grey", linewidth=0.8, zorder=0)
+    left.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, None), title=title)
+    right.set(
+        xlabel="false-positive rate",
+        ylabel="true-positive rate",
+        xlim=(0, 1),
+        ylim=(0, 1),
+        title=title,
+    )
+    return drawn

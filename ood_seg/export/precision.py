@@ -48,22 +48,7 @@ def to_int8(source: Path, target: Path, images: Sequence[np.ndarray]) -> None:
             are those seen on them.
     """
     import onnx
-    from onnxruntime.quantization import (
-        CalibrationDataReader,
-        CalibrationMethod,
-        QuantFormat,
-        QuantType,
-        quantize_static,
-    )
     from onnxruntime.quantization.shape_inference import quant_pre_process
-
-    class Reader(CalibrationDataReader):
-        def __init__(self) -> None:
-            self._batches: Iterator[np.ndarray] = iter(images)
-
-        def get_next(self) -> dict[str, np.ndarray] | None:
-            batch = next(self._batches, None)
-            return None if batch is None else {"image": batch}
 
     prepared = target.with_name(f".{target.name}.prepared.onnx")
     unfinished = target.with_name(f".{target.name}.int8.onnx")
@@ -74,18 +59,7 @@ def to_int8(source: Path, target: Path, images: Sequence[np.ndarray]) -> None:
         model = onnx.load(str(prepared), load_external_data=False)
         properties = _properties(model) or _properties(onnx.load(str(source)))
         outside = [node.name for node in model.graph.node if not node.name.startswith(NETWORK)]
-        quantize_static(
-            str(prepared),
-            str(unfinished),
-            Reader(),
-            quant_format=QuantFormat.QDQ,
-            per_channel=True,
-            activation_type=QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
-            calibrate_method=CalibrationMethod.MinMax,
-            nodes_to_exclude=outside,
-            extra_options=_RANGES,
-        )
+        _quantise(prepared, unfinished, images, outside)
         quantised = onnx.load(str(unfinished))
         set_properties(quantised, properties)
         save(quantised, target)
@@ -93,6 +67,40 @@ def to_int8(source: Path, target: Path, images: Sequence[np.ndarray]) -> None:
         logging.getLogger().removeFilter(_is_news)
         for path in (prepared, unfinished):
             path.unlink(missing_ok=True)
+
+
+def _quantise(
+    source: Path, target: Path, images: Sequence[np.ndarray], excluded: list[str]
+) -> None:
+    """Run the quantiser on all nodes but the excluded ones."""
+    from onnxruntime.quantization import (
+        CalibrationDataReader,
+        CalibrationMethod,
+        QuantFormat,
+        QuantType,
+        quantize_static,
+    )
+
+    class Reader(CalibrationDataReader):
+        def __init__(self) -> None:
+            self._batches: Iterator[np.ndarray] = iter(images)
+
+        def get_next(self) -> dict[str, np.ndarray] | None:
+            batch = next(self._batches, None)
+            return None if batch is None else {"image": batch}
+
+    quantize_static(
+        str(source),
+        str(target),
+        Reader(),
+        quant_format=QuantFormat.QDQ,
+        per_channel=True,
+        activation_type=QuantType.QUInt8,
+        weight_type=QuantType.QInt8,
+        calibrate_method=CalibrationMethod.MinMax,
+        nodes_to_exclude=excluded,
+        extra_options=_RANGES,
+    )
 
 
 def _is_news(record: logging.LogRecord) -> bool:
