@@ -8,11 +8,13 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 
 pytest.importorskip("mmseg")
 from mmengine.config import Config
 
 from ood_seg.commands import main
+from ood_seg.detectors import StatisticsFile
 
 SCORES = ("max-softmax", "max-logit", "entropy", "energy", "odin")
 
@@ -177,6 +179,38 @@ def test_fitted_scores_take_the_statistics(job, tmp_path):
     report = json.loads((tmp_path / "test" / "metrics.json").read_text())
     expected = report["sets"]["strange"]["metrics"]["anomaly/auroc"] / 100
     assert scores["sml"]["metrics"]["auroc"]["value"] == pytest.approx(expected, abs=1e-4)
+
+
+def test_what_a_score_rests_on_may_change_under_its_name(job, tmp_path):
+    """Statistics fitted again, another member, another preprocessing: nothing stale comes back."""
+    stats, member = tmp_path / "tiny.stats", tmp_path / "member.pth"
+    common = ["--work-dir", str(tmp_path), "--data", "ordinary", "--methods", "sml"]
+    assert main(["fit", str(job.config), str(job.weights), *common, "--out", str(stats)]) == 0
+    weights = torch.load(job.weights, weights_only=True)
+    torch.save(weights, member)
+    config = json.dumps({"type": "DeepEnsemble", "checkpoints": [str(member)], "score": "energy"})
+    extra = ["--scores", "sml", "energy", "--score", f"ensemble={config}", "--statistics", stats]
+
+    def metrics(*more):
+        assert run_benchmark(job, tmp_path, *extra, *more) == 0
+        scores = content_of(tmp_path)["sets"]["strange"]["scores"]
+        return {name: one["metrics"]["auroc"]["value"] for name, one in scores.items()}
+
+    first = metrics()
+    found = StatisticsFile.load(stats)
+    mean = found.methods["sml"].tensors["mean"]
+    mean += 5 * torch.arange(len(mean))
+    found.save(stats)
+    name = "decode_head.conv_seg.bias"
+    state = weights.get("state_dict", weights)
+    torch.save({**state, name: state[name] + torch.tensor([3.0, -3.0, 0.0])}, member)
+    second = metrics()
+    assert second["sml"] != first["sml"]
+    assert second["ensemble"] != first["ensemble"]
+    assert second["energy"] == first["energy"]
+    assert content_of(tmp_path)["sets"]["strange"]["shared"]["images"] == 3
+    other = metrics("--cfg-options", "model.data_preprocessor.std=100.0,200.0,300.0")
+    assert other["energy"] != first["energy"]
 
 
 @pytest.mark.parametrize(
