@@ -147,8 +147,9 @@ class StandardizedMaxLogit(FittedDetector):
         return smooth_dilated(scores) if self.dilated_smoothing else scores
 
     @classmethod
-    def fitter(cls) -> StandardizedMaxLogitFitter:
-        return StandardizedMaxLogitFitter()
+    def fitter(cls, min_pixels: int = 100) -> StandardizedMaxLogitFitter:
+        """See `StandardizedMaxLogitFitter`."""
+        return StandardizedMaxLogitFitter(min_pixels)
 
     def extra_repr(self) -> str:
         return (
@@ -163,13 +164,24 @@ class StandardizedMaxLogitFitter:
     The logits are interpolated to the labels' size first, as the released code does. Labels only
     say which pixels are known; the code takes all.
 
-    A class that is predicted at fewer than two pixels, or whose largest logit never varies, has
-    the statistics of the largest logits of all classes together.
+    A class that is predicted too rarely, or whose largest logit never varies, has the statistics of
+    the largest logits of all classes together: the deviation of a few neighbouring pixels is close
+    to 0, and would make every later pixel of the class an extreme. The released code has no such
+    rule.
+
+    Args:
+        min_pixels: from how many a class has its own statistics, 2 or more.
+
+    Raises:
+        ValueError: min_pixels is less.
     """
 
     layers: tuple[str, ...] = ()
 
-    def __init__(self) -> None:
+    def __init__(self, min_pixels: int = 100) -> None:
+        if min_pixels < 2:
+            raise ValueError(f"min_pixels must be at least 2, got {min_pixels}")
+        self.min_pixels = min_pixels
         self._moments: ClassMoments | None = None
 
     def update(self, outputs: Outputs, labels: Tensor, network: Network) -> None:
@@ -200,13 +212,13 @@ class StandardizedMaxLogitFitter:
                 "finite number), so SML has no deviation to standardise by"
             )
         variance = moments.covariance(ddof=1)[:, 0, 0]
-        enough = variance > 0  # not for NaN, which a class of fewer than two pixels has
+        enough = (moments.counts >= self.min_pixels) & (variance > 0)
         tensors = {
             "mean": moments.means[:, 0].where(enough, pooled.means[0, 0]).float(),
             "std": variance.where(enough, spread).sqrt().float(),
             "counts": moments.counts.long(),
         }
-        return Statistics(StandardizedMaxLogit.method, tensors)
+        return Statistics(StandardizedMaxLogit.method, tensors, {"min_pixels": self.min_pixels})
 
 
 def _grown(maps: Tensor) -> Tensor:

@@ -186,7 +186,8 @@ class TestFit:
 
     def test_unbiased_statistics_of_interpolated_logits_by_predicted_class(self):
         network = dense(classes=4, seed=2)
-        file = fitted(StandardizedMaxLogit.fitter(), network, self.IMAGES, self.LABELS, [2])
+        fitter = StandardizedMaxLogit.fitter(min_pixels=2)
+        file = fitted(fitter, network, self.IMAGES, self.LABELS, [2])
         logits = network(self.IMAGES).logits
         logits = F.interpolate(logits, self.LABELS.shape[1:], mode="bilinear").numpy()
         known = self.LABELS.numpy() < 254
@@ -202,11 +203,31 @@ class TestFit:
 
     def test_class_that_is_never_predicted_has_the_statistics_of_all(self):
         logits = torch.tensor([[1.0, 2.0, 4.0], [0.0, 0.0, 0.0], [0.0, 0.0, 9.0]])[None, :, None]
-        fitter = StandardizedMaxLogit.fitter()
+        fitter = StandardizedMaxLogit.fitter(min_pixels=2)
         fitter.update(Outputs(logits, {}), torch.zeros(1, 1, 3, dtype=torch.long), dense())
         tensors = fitter.result().tensors
         np.testing.assert_allclose(tensors["mean"], [1.5, 4, 4])  # class 2 occurs only once
         np.testing.assert_allclose(tensors["std"], np.sqrt([0.5, 19, 19]), rtol=1e-6)
+
+    def test_class_that_is_predicted_rarely_has_the_statistics_of_all(self):
+        """Two neighbours that hardly differ give no deviation to standardise others by."""
+        logits = torch.zeros(1, 2, 1, 202)
+        logits[0, 0, 0, :200] = torch.linspace(4, 8, 200)
+        logits[0, 1, 0, 200:] = torch.tensor([3.0, 3.0001])
+        labels = torch.zeros(1, 1, 202, dtype=torch.long)
+        tensors = []
+        for options in ({}, {"min_pixels": 200}, {"min_pixels": 201}):
+            fitter = StandardizedMaxLogit.fitter(**options)
+            fitter.update(Outputs(logits, {}), labels, dense())
+            tensors.append(fitter.result().tensors)
+        largest = logits.amax(dim=1).flatten()
+        for one in tensors:
+            assert one["counts"].tolist() == [200, 2]
+            assert one["mean"][1].item() == pytest.approx(largest.mean().item(), rel=1e-5)
+            assert one["std"][1].item() == pytest.approx(largest.std().item(), rel=1e-5)
+        own, same, pooled = (one["mean"][0].item() for one in tensors)
+        assert own == same == pytest.approx(6, rel=1e-5)
+        assert pooled == pytest.approx(largest.mean().item(), rel=1e-5)
 
     def test_image_level_and_single_class(self):
         network = image_level(classes=1)
@@ -219,6 +240,8 @@ class TestFit:
 
     def test_too_little_data(self):
         network = dense()
+        with pytest.raises(ValueError, match="min_pixels must be at least 2, got 1"):
+            StandardizedMaxLogit.fitter(min_pixels=1)
         fitter = StandardizedMaxLogit.fitter()
         fitter.update(network(self.IMAGES), torch.full_like(self.LABELS, 255), network)
         with pytest.raises(ValueError, match="at least 2 known pixels, found 0"):
