@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mmengine.config import Config
+    from rich.progress import Progress
     from torch import Tensor, nn
     from torch.utils.data import Dataset
 
@@ -87,8 +88,15 @@ class FitData:
         return tuple(self.parts[0].dataset.metainfo.get("classes") or ())
 
     @contextlib.contextmanager
-    def batches(self, model: nn.Module) -> Iterator[Iterator[tuple[Tensor, Tensor]]]:
-        """Images and labels of this process's share, with a progress bar while it is open."""
+    def batches(
+        self, model: nn.Module, fitters: Mapping[str, Fitter]
+    ) -> Iterator[Iterator[tuple[Tensor, Tensor]]]:
+        """Images and labels of this process's share, with progress bars while it is open.
+
+        Args:
+            model: prepares the images.
+            fitters: by method; those that tell their steps, in `on_step`, get bars of their own.
+        """
         from mmengine.dist import get_world_size
         from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
@@ -103,6 +111,9 @@ class FitData:
                 done = progress.tasks[task].completed + images * get_world_size()
                 progress.update(task, completed=min(done, total))  # the last round may be short
 
+            for name, fitter in fitters.items():
+                if hasattr(fitter, "on_step"):
+                    fitter.on_step = _step_bars(progress, name)
             yield self._all_batches(model, advance)
 
     def _all_batches(self, model: nn.Module, on_batch: Any) -> Iterator[tuple[Tensor, Tensor]]:
@@ -128,6 +139,18 @@ class FitData:
         for part in self.parts:
             counts[part.name] = counts.get(part.name, 0) + len(part.positions)
         return {"data": counts, "images": sum(counts.values())}
+
+
+def _step_bars(progress: Progress, method: str) -> Callable[[str, int, int], None]:
+    """What an `on_step` may call: a bar for each layer, from its first step on."""
+    tasks: dict[str, Any] = {}
+
+    def on_step(layer: str, step: int, steps: int) -> None:
+        if layer not in tasks:
+            tasks[layer] = progress.add_task(f"{method}, {layer}", total=steps)
+        progress.update(tasks[layer], completed=step)
+
+    return on_step
 
 
 def wants_outliers(fitters: Mapping[str, Fitter]) -> bool:

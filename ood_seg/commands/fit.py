@@ -73,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
         pasted=args.pasted if _fit_data.wants_outliers(fitters) else 0,
         seed=runner.seed,
     )
-    with data.batches(model) as batches:
+    with data.batches(model, fitters) as batches:
         fit = fit_statistics(network, batches, fitters, num_classes=model.num_classes)
     if not fit.statistics:
         raise ValueError("nothing could be fitted: " + "; ".join(_failures(fit)))

@@ -52,6 +52,13 @@ def test_one_file_for_all_methods(job, tmp_path, capsys):
     assert "3 images of ordinary" in output
 
 
+def test_the_flow_shows_its_training(job, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(detectors, "FITTED", {"flow": detectors.EmbeddingDensity})
+    assert run_fit(job, tmp_path, "--option", "flow.steps=3") == 0
+    bar = next(line for line in capsys.readouterr().out.splitlines() if "flow, penult" in line)
+    assert "3/3" in bar
+
+
 def test_two_fits_are_identical(job, tmp_path):
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
