@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 PENULTIMATE = "penultimate"
 _LISTED = 40
@@ -94,8 +95,15 @@ class Network:
         return logits if self.num_classes is None else logits[:, : self.num_classes]
 
     def classify(self, features: Tensor) -> Tensor:
-        """Class logits of penultimate activations `(N, D, *)`, which may have been changed."""
-        return self.class_logits(self.layer(self._named_classifier())(features))
+        """Class logits of penultimate activations `(N, D, *)`, which may have been changed.
+
+        They are computed in the activations' precision, whatever that of the network: changed
+        activations may leave float16's range.
+        """
+        layer = self.layer(self._named_classifier())
+        weights = {name: value.to(features.dtype) for name, value in layer.state_dict().items()}
+        with torch.autocast(features.device.type, enabled=False):
+            return self.class_logits(functional_call(layer, weights, (features,)))
 
     def layer(self, name: str) -> nn.Module:
         """The layer of that name.

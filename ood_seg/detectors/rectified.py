@@ -17,7 +17,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from torch.func import functional_call
 
 from ood_seg.detectors.base import Detector, FittedDetector, Fitter
 from ood_seg.detectors.network import PENULTIMATE, Network, Outputs
@@ -115,18 +114,6 @@ def _sum_ratio(features: Tensor, pruned: Tensor) -> Tensor:
     return ratio.where(after > 0, torch.ones_like(ratio)).clamp(max=_LARGEST_EXPONENT)
 
 
-def _energy_of(changed: Tensor, network: Network, temperature: float) -> Tensor:
-    """Energy of the logits of a changed activation.
-
-    They are computed in the activation's precision, because scaled ones leave float16's range.
-    """
-    layer = network.layer(network.classifier or PENULTIMATE)
-    weights = {name: value.to(changed.dtype) for name, value in layer.state_dict().items()}
-    with torch.autocast(changed.device.type, enabled=False):
-        logits = functional_call(layer, weights, (changed,))
-    return energy(network.class_logits(logits), temperature)
-
-
 class ReAct(FittedDetector):
     """Energy after activations above a threshold, a percentile of known data, are clipped to it.
 
@@ -165,7 +152,7 @@ class ReAct(FittedDetector):
     def forward(self, outputs: Outputs, network: Network) -> Tensor:
         """Scores `(N, *)` at the resolution of the penultimate activation."""
         changed = full_precision(outputs.features[PENULTIMATE]).clamp(max=self.threshold)
-        return _energy_of(changed, network, self.temperature)
+        return energy(network.classify(changed), self.temperature)
 
     def extra_repr(self) -> str:
         return f"percentile={self.percentile}, threshold={self.threshold:.6g}"
@@ -242,7 +229,7 @@ class ASH(Detector):
         """Scores `(N, *)` at the resolution of the penultimate activation."""
         features = full_precision(outputs.features[PENULTIMATE])
         changed = shape_activations(features, self.percentile, self.variant)
-        return _energy_of(changed, network, self.temperature)
+        return energy(network.classify(changed), self.temperature)
 
     def extra_repr(self) -> str:
         return f"variant={self.variant!r}, percentile={self.percentile}"
@@ -271,7 +258,7 @@ class SCALE(Detector):
         """Scores `(N, *)` at the resolution of the penultimate activation."""
         features = full_precision(outputs.features[PENULTIMATE])
         changed = scale_activations(features, self.percentile)
-        return _energy_of(changed, network, self.temperature)
+        return energy(network.classify(changed), self.temperature)
 
     def extra_repr(self) -> str:
         return f"percentile={self.percentile}"

@@ -88,7 +88,7 @@ class VirtualLogit(FittedDetector):
         residual = residual_norm(rows(features), *constants)
         residual = residual.view(features.shape[0], *features.shape[2:])
         # Not outputs.logits: a head may have enlarged those.
-        logits = full_precision(network.classify(outputs.features[PENULTIMATE]))
+        logits = network.classify(features)
         score = self.alpha.to(features) * residual - logits.logsumexp(dim=1)
         return score if self.form == "energy" else score.sigmoid()
 
@@ -148,7 +148,8 @@ class VirtualLogitFitter:
         """Tensors `origin_point (D,)`, `null_space (D, R)` and `alpha ()`.
 
         Raises:
-            ValueError: fewer known pixels than channels, or known data without any residual.
+            ValueError: fewer known pixels than channels, known data without any residual, or with
+                negative largest logits, by which a residual would count against an anomaly.
         """
         width = 0 if self.moments.means is None else self.moments.means.shape[1]
         sample = self.reservoir.require(1, "ViM").double()
@@ -173,10 +174,16 @@ class VirtualLogitFitter:
                 f"{dimensions} dimensions hold all of the known data, so that ViM has no residual; "
                 "give fewer `dimensions`"
             )
+        largest = logits.amax(dim=1).mean()
+        if not largest > 0:
+            raise ValueError(
+                f"the largest logits of known data are {largest:.3g} on average; ViM scales its "
+                "residual to them, which takes logits above 0: another score is needed"
+            )
         tensors = {
             "origin_point": origin.float(),
             "null_space": null_space.float().contiguous(),
-            "alpha": (logits.amax(dim=1).mean() / residual).float(),
+            "alpha": (largest / residual).float(),
         }
         options = {"dimensions": dimensions, "seed": self.reservoir.seed, "pixels": count}
         return Statistics(VirtualLogit.method, tensors, options)

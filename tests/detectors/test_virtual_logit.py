@@ -48,6 +48,7 @@ def paper(known, rows, weight, bias, dimensions):
 @pytest.mark.parametrize("build", [toy_networks.dense, toy_networks.image_level])
 def test_equals_the_paper(build, dimensions):
     network = build()
+    network.module[-1].bias += 1  # largest logits above 0
     images, labels = data(build)
     fitter = VirtualLogit.fitter(dimensions=dimensions, sample_size=10**6)
     statistics = toy_networks.fitted(fitter, network, images, labels, (4,))
@@ -146,6 +147,7 @@ def test_extra_channels_and_no_bias():
 
 def test_one_class_and_half_precision():
     network = toy_networks.dense(classes=1)
+    network.module[-1].bias += 1
     images, labels = data(toy_networks.dense)
     labels[labels < 254] = 0
     statistics = toy_networks.fitted(VirtualLogit.fitter(), network, images, labels)
@@ -155,6 +157,12 @@ def test_one_class_and_half_precision():
     half = network.module.half()
     found = VirtualLogit(statistics)(network(images.half(), ("penultimate",)), network)
     assert half is network.module
+    assert found.dtype == torch.float32
+    assert torch.allclose(found, score, atol=0.05)
+    # As under autocast: activations in half precision, the classifier's weights not.
+    network.module.float()
+    features = {"penultimate": outputs.features["penultimate"].half()}
+    found = VirtualLogit(statistics)(outputs._replace(features=features), network)
     assert found.dtype == torch.float32
     assert torch.allclose(found, score, atol=0.05)
 
@@ -177,6 +185,10 @@ def test_bad_input():
         VirtualLogit(
             toy_networks.fitted(VirtualLogit.fitter(), network, images, labels), form="odds"
         )
+    low = toy_networks.dense()
+    low.module[-1].bias -= 100
+    with pytest.raises(ValueError, match=r"largest logits of known data are -99\.9 on"):
+        toy_networks.fitted(VirtualLogit.fitter(), low, images, labels)
     flat = toy_networks.dense()
     flat.module[0].weight.data[1:] = 0
     flat.module[0].bias.data[1:] = 0
