@@ -176,12 +176,13 @@ class Entrants:
             "device": str(self.device),
         }
         self.identities = {
-            name: (
-                {**common, "score": self.configs[name]},
-                _files_named_in([self.checkpoint, self.configs[name]]),
-            )
+            name: ({**common, "score": self.configs[name]}, self._files_of(name))
             for name in self.source.names
         }
+
+    def _files_of(self, name: str) -> list[Path]:
+        """The checkpoint, and what a score names: statistics, members of an ensemble."""
+        return _files_named_in([self.checkpoint, self.configs[name]])
 
     def facts(self) -> dict[str, Any]:
         """What the scores rest on, as JSON values."""
@@ -200,7 +201,7 @@ class Entrants:
 
 
 def _files_named_in(value: Any) -> list[Path]:
-    """Local files that a config names, such as statistics and checkpoints of an ensemble."""
+    """Files that exist, among all texts of a config."""
     if isinstance(value, str):
         return [Path(value)] if Path(value).is_file() else []
     if isinstance(value, Mapping):
