@@ -1,4 +1,4 @@
-"""ERFNet as it comes, scored by the lowest density of several layers (DMN); no training."""
+"""ERFNet as it comes, scored by the minimum NLL of several layers (DMN); no training."""
 
 _base_ = ["./energy_fcn-erfnet_cityscapes.py"]
 model = dict(

@@ -62,8 +62,9 @@ class EmbeddingDensity(FittedDetector):
         minimum (DMN):   min_l (N_l - L_l)                         "minimum NLL"
         logistic (DLR):  sum_l w_l N_l + b                         log odds of an outlier
 
-    Maps of several layers are interpolated to the finest. The weights of the last are fitted on
-    outlier pixels (254), where those were seen in the fit.
+    The minimum is high only where all layers find a pixel unlikely. Maps of several layers are
+    interpolated to the finest. The weights of the last are fitted on outlier pixels (254), where
+    those were seen in the fit.
 
     Args:
         statistics: a file of `ood-seg fit`, or what it holds.
