@@ -66,9 +66,8 @@ class Mahalanobis(FittedDetector):
         """
         if self.epsilon:
             return self._after_perturbation(first, second)
-        return self._combined(
-            [self.layer_scores(first, index) for index in range(len(self.layers))]
-        )
+        maps = [self.layer_scores(first, index) for index in range(len(self.layers))]
+        return self._combined(maps, align_corners=second.align_corners)
 
     def layer_scores(self, outputs: Outputs, index: int) -> Tensor:
         """Scores `(N, *)` of one layer, at its own size."""
@@ -104,12 +103,12 @@ class Mahalanobis(FittedDetector):
             )
             with torch.no_grad():
                 maps.append(self.layer_scores(network(moved, [layer]), index))
-        return clean.logits, self._combined(maps)
+        return clean.logits, self._combined(maps, align_corners=network.align_corners)
 
     def _objective(self, index: int) -> Callable[[Outputs], Tensor]:
         return lambda outputs: self.layer_scores(outputs, index).sum()
 
-    def _combined(self, maps: Sequence[Tensor]) -> Tensor:
+    def _combined(self, maps: Sequence[Tensor], *, align_corners: bool) -> Tensor:
         if len(maps) == 1:
             return maps[0]
         size = max(
@@ -117,7 +116,8 @@ class Mahalanobis(FittedDetector):
         )
         total = self.bias.to(maps[0])
         for weight, one in zip(self.weights, maps, strict=True):
-            total = total + weight.to(one) * resized(one.unsqueeze(1), size).squeeze(1)
+            fitting = resized(one.unsqueeze(1), size, align_corners=align_corners).squeeze(1)
+            total = total + weight.to(one) * fitting
         return total
 
 

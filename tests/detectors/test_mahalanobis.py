@@ -179,11 +179,14 @@ class TestLayers:
         for layer in ("2", "0"):
             own = Mahalanobis(fitted(Mahalanobis.fitter([layer]), network, IMAGES, LABELS))
             one = own(network(IMAGES, [layer]), network)[:, None]
-            maps.append(F.interpolate(one, (16, 24), mode="bilinear")[:, 0])
+            options = {"mode": "bilinear", "align_corners": network.align_corners}
+            maps.append(F.interpolate(one, (16, 24), **options)[:, 0])
         return weights[0] * maps[0] + weights[1] * maps[1] + bias
 
-    def test_weights_are_those_of_a_logistic_regression_on_outliers(self):
+    @pytest.mark.parametrize("align_corners", [False, True])
+    def test_weights_are_those_of_a_logistic_regression_on_outliers(self, align_corners):
         network = pyramid()
+        network.align_corners = align_corners
         fitter = Mahalanobis.fitter(["2", "0"], sample_size=100_000)
         score = Mahalanobis(fitted(fitter, network, IMAGES, LABELS, [4]))
         values, labels = self.layer_scores(network)

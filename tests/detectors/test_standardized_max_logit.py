@@ -184,12 +184,16 @@ class TestScore:
 class TestFit:
     IMAGES, LABELS = pictures(5, size=(16, 24))
 
-    def test_unbiased_statistics_of_interpolated_logits_by_predicted_class(self):
+    @pytest.mark.parametrize("align_corners", [False, True])
+    def test_unbiased_statistics_of_interpolated_logits_by_predicted_class(self, align_corners):
         network = dense(classes=4, seed=2)
+        network.align_corners = align_corners
         fitter = StandardizedMaxLogit.fitter(min_pixels=2)
         file = fitted(fitter, network, self.IMAGES, self.LABELS, [2])
         logits = network(self.IMAGES).logits
-        logits = F.interpolate(logits, self.LABELS.shape[1:], mode="bilinear").numpy()
+        logits = F.interpolate(
+            logits, self.LABELS.shape[1:], mode="bilinear", align_corners=align_corners
+        ).numpy()
         known = self.LABELS.numpy() < 254
         largest, predicted = logits.max(axis=1)[known], logits.argmax(axis=1)[known]
         tensors = file.methods["sml"].tensors
