@@ -116,7 +116,7 @@ def test_ctrl_c_keeps_what_is_done(photos, tmp_path):
     while not lines.exists() or lines.read_bytes().count(b"\n") < 5:
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
-    text, err = process.communicate(timeout=20)
+    text, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
     assert "Traceback" not in err
     names = [json.loads(line)["name"] for line in lines.open()]

@@ -29,7 +29,7 @@ def threads() -> set[str]:
 
 
 def wait_until_no_threads() -> None:
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while threads() and time.monotonic() < deadline:
         time.sleep(0.01)
     assert not threads()
@@ -56,9 +56,10 @@ def test_results_are_those_of_single_images_in_order(batch_size):
 def test_latency_of_each_stage():
     (result,) = analyse(FakeSegmentor(seconds=0.05), frames(1))
     assert list(result.latency) == ["decode", "predict", "judge", "total"]
-    assert 0.05 <= result.latency["predict"] < result.latency["total"] < 5
+    assert 0.05 <= result.latency["predict"] < result.latency["total"]
     first, second = analyse(FakeSegmentor(seconds=0.1), frames(2), batch_size=2)
-    assert 0.05 <= first.latency["predict"] == second.latency["predict"] < 0.1
+    assert 0.05 <= first.latency["predict"] == second.latency["predict"]
+    assert 2 * first.latency["predict"] < first.latency["total"]
 
 
 def test_an_image_that_the_network_refuses_does_not_take_its_batch_with_it():
@@ -157,34 +158,52 @@ def test_memory_stays_bounded_on_long_input():
 
 
 class Camera(Source):
-    """A frame each 5 ms."""
+    """Frame 0 comes at once; the others while `film(frames)` runs, and only then."""
 
     live = True
 
-    def __init__(self, count: int) -> None:
-        self.number, self.closed = count, False
+    def __init__(self, number: int) -> None:
+        self.number, self.closed = number, False
+        self._wanted, self._asked = 1, -1
+        self._changed = threading.Condition()
 
     def __iter__(self) -> Iterator[Frame | Failure]:
-        for index in range(self.number):
-            time.sleep(0.005)
-            yield Frame(picture(0), f"c{index}", index, float(index))
+        for index in range(self.number + 1):
+            with self._changed:
+                self._asked = index
+                self._changed.notify_all()
+                self._changed.wait_for(lambda index=index: index < self._wanted or self.closed)
+            if index < self.number:
+                yield Frame(picture(0), f"c{index}", index, float(index))
         yield Failure("camera", "stopped", self.number)
 
+    def film(self, frames: int) -> None:
+        """Return when so many more frames have been taken, and the next is asked for."""
+        with self._changed:
+            self._wanted += frames
+            self._changed.notify_all()
+            last = min(self._wanted, self.number)
+            assert self._changed.wait_for(lambda: self._asked >= last, timeout=30)
+
     def close(self) -> None:
-        self.closed = True
+        with self._changed:
+            self.closed = True
+            self._changed.notify_all()
 
 
 def test_newest_frame_of_a_camera_wins():
     camera = Camera(60)
-    outcomes = analyse(FakeSegmentor(seconds=0.05), camera, batch_size=4)
+
+    class TenFramesLong(FakeSegmentor):
+        def predict(self, images):
+            camera.film(10)
+            return super().predict(images)
+
+    outcomes = analyse(TenFramesLong(), camera, batch_size=4)
     *results, last = outcomes
-    indices = [result.index for result in results]
-    assert indices == sorted(indices)
-    assert len(results) < 20
+    # What is predicted next is the newest that has come, and a live source is not waited for.
+    assert [result.index for result in results] == [0, 10, 20, 30, 40, 50, 59]
     assert outcomes.dropped == 60 - len(results)
-    # Never far behind: what is predicted next is the newest that had come.
-    assert min(np.diff(indices[2:])) > 3
-    assert indices[-1] == 59
     assert isinstance(last, Failure)
     assert camera.closed
 
@@ -213,18 +232,26 @@ def test_temporal_filter_and_tracker_see_every_result_in_order():
     assert calls == ["f0", "f0", "f1", "f1", "reset", "reset", "f0", "f0"]
 
 
-def test_model_and_consumer_work_at_the_same_time():
-    """Decoding, predicting and consuming 30 ms each take little more than one of them."""
+def test_source_model_and_consumer_work_at_the_same_time():
+    """Each waits for both others to be at work too, which they never are one after another."""
+    together = threading.Barrier(3, timeout=30)
 
-    def slow() -> Iterator[Frame]:
-        for frame in frames(15):
-            time.sleep(0.03)
+    def source() -> Iterator[Frame]:
+        for index, frame in enumerate(frames(5)):
+            if index >= 2:
+                together.wait()
             yield frame
 
-    begun = time.perf_counter()
-    for _ in analyse(FakeSegmentor(seconds=0.03), slow()):
-        time.sleep(0.03)
-    assert time.perf_counter() - begun < 0.7 * 15 * 0.09
+    class Meeting(FakeSegmentor):
+        def predict(self, images):
+            if 1 <= len(self.batches) < 4:
+                together.wait()
+            return super().predict(images)
+
+    for index, outcome in enumerate(analyse(Meeting(), source())):
+        assert isinstance(outcome, AnomalyResult)
+        if index < 3:
+            together.wait()
 
 
 @pytest.mark.parametrize("name", ["batch_size", "prefetch"])

@@ -50,7 +50,7 @@ def test_every_item_is_either_taken_or_dropped():
         thread.start()
     for thread in putters:
         thread.join(10)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while len(taken) + sum(dropped) < 1500 and time.monotonic() < deadline:
         time.sleep(0.01)
     mailbox.close()
@@ -61,7 +61,7 @@ def test_every_item_is_either_taken_or_dropped():
 
 
 def _until(condition):
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.005)
@@ -72,19 +72,19 @@ def test_worker_drops_what_it_cannot_keep_up_with():
 
     def handle(item):
         begun.set()
-        assert go_on.wait(10)
+        assert go_on.wait(30)
         handled.append(item)
 
     worker = Worker(handle, Health())
     worker.submit("a")
-    assert begun.wait(10)
+    assert begun.wait(30)
     for item in "bcd":
         worker.submit(item)
     go_on.set()
     _until(lambda: worker.health.frames == 2)
     assert handled == ["a", "d"]
     assert worker.health.dropped == 2
-    assert worker.stop(10)
+    assert worker.stop(30)
 
 
 def test_worker_goes_on_after_an_error():
@@ -108,7 +108,7 @@ def test_worker_goes_on_after_an_error():
     assert level == Level.OK
     assert values["failures"] == "1"
     assert values["last_error"] == "the lens is covered"
-    assert worker.stop(10)
+    assert worker.stop(30)
 
 
 def test_latency_is_counted_from_the_arrival():
@@ -118,7 +118,7 @@ def test_latency_is_counted_from_the_arrival():
     _until(lambda: worker.health.frames == 1)
     values = worker.health.report(10.3)[2]
     assert values["latency_mean_ms"] == values["latency_max_ms"] == "250.0"
-    worker.stop(10)
+    worker.stop(30)
 
 
 def test_stale_before_the_first_image_and_when_the_camera_stops():

@@ -197,13 +197,23 @@ def test_sixteen_clients_lose_nothing():
 
 
 def test_more_than_the_queue_holds_is_answered_with_429():
-    model = Brightness(seconds=0.3)
+    refused = threading.Event()
+
+    class BusyUntilOneIsRefused(Brightness):
+        def predict(self, images):
+            assert refused.wait(60)
+            return super().predict(images)
+
+    model = BusyUntilOneIsRefused()
     limits = Limits(max_queue=1, max_batch=1)
     with running(create_app(model, limits=limits)) as address, ThreadPoolExecutor(8) as pool:
         body = png(scene(OBJECTS))
 
         def ask(_):
-            return httpx.post(f"{address}/predict", content=body, timeout=60).status_code
+            status = httpx.post(f"{address}/predict", content=body, timeout=60).status_code
+            if status == 429:
+                refused.set()
+            return status
 
         statuses = list(pool.map(ask, range(8)))
     assert set(statuses) == {200, 429}
