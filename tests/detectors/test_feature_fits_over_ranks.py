@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-import torch.distributed as dist
 import torch.multiprocessing as mp
 import toy_networks
+from process_group import process_group
 
 from ood_seg.detectors import EmbeddingDensity, NearestNeighbours, ReAct, VirtualLogit
 
@@ -28,11 +28,10 @@ def fits(images, labels):
 
 
 def _rank(rank, ranks, path, counts):
-    dist.init_process_group("gloo", init_method=f"file://{path}/store", rank=rank, world_size=ranks)
-    for count in counts:
-        images, labels = toy_networks.pictures(count, size=(64, 96))
-        torch.save(fits(images[rank::ranks], labels[rank::ranks]), f"{path}/{count}-{rank}.pt")
-    dist.destroy_process_group()
+    with process_group(rank, ranks, path):
+        for count in counts:
+            images, labels = toy_networks.pictures(count, size=(64, 96))
+            torch.save(fits(images[rank::ranks], labels[rank::ranks]), f"{path}/{count}-{rank}.pt")
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from process_group import process_group
 from toy_networks import dense, fitted, image_level, pictures
 
 from ood_seg.detectors import FITTED, StatisticsFile
@@ -90,18 +91,12 @@ def fitters_of(rank_images):
 
 
 def run_rank(rank: int, folder: str) -> None:
-    torch.set_num_threads(1)
-    torch.distributed.init_process_group(
-        "gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=3
-    )
-    try:
+    with process_group(rank, 3, folder):
         results = {}
         for name, fitter in fitters_of(range(rank, 2, 3)).items():  # the third sees nothing
             fitter.reduce()
             results[name] = fitter.result().tensors
         torch.save(results, f"{folder}/{rank}")
-    finally:
-        torch.distributed.destroy_process_group()
 
 
 def test_three_processes_make_the_statistics_of_one(tmp_path):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from process_group import process_group
 
 from ood_seg.detectors.moments import ClassMoments
 
@@ -127,11 +128,7 @@ def test_bad_input():
 
 
 def run_rank(rank: int, folder: str) -> None:
-    torch.set_num_threads(1)
-    torch.distributed.init_process_group(
-        "gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=3
-    )
-    try:
+    with process_group(rank, 3, folder):
         pieces = [[slice(0, 20)], [slice(20, 500)], []][rank]  # the last rank saw nothing
         for scatter in ("tied", "class"):
             moments = gathered(pieces, scatter)
@@ -142,8 +139,6 @@ def run_rank(rank: int, folder: str) -> None:
         empty = ClassMoments(2)
         empty.reduce()
         assert empty.means is None
-    finally:
-        torch.distributed.destroy_process_group()
 
 
 def test_three_processes_hold_the_moments_of_one(tmp_path):

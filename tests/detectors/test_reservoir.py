@@ -1,13 +1,12 @@
 """The pixel sample against a plain re-statement, and what it must not depend on."""
 
 import itertools
-import os
 
 import numpy as np
 import pytest
 import torch
-import torch.distributed as dist
 import torch.multiprocessing as mp
+from process_group import process_group
 
 from ood_seg.detectors.reservoir import PixelReservoir, labels_at, pooled_to
 from ood_seg.labels import IGNORE, OUTLIER
@@ -175,15 +174,13 @@ def test_bad_batches():
 
 
 def _rank(rank, ranks, path):
-    os.environ.update(OMP_NUM_THREADS="1")
-    dist.init_process_group("gloo", init_method=f"file://{path}/store", rank=rank, world_size=ranks)
-    features, labels = stream()
-    for classes in (None, 3):
-        found = PixelReservoir(12, seed=3, num_classes=classes)
-        found.update(features[rank::ranks], labels[rank::ranks])
-        found.reduce()
-        torch.save((found.rows, found.labels, found.seen), f"{path}/{rank}{classes}.pt")
-    dist.destroy_process_group()
+    with process_group(rank, ranks, path):
+        features, labels = stream()
+        for classes in (None, 3):
+            found = PixelReservoir(12, seed=3, num_classes=classes)
+            found.update(features[rank::ranks], labels[rank::ranks])
+            found.reduce()
+            torch.save((found.rows, found.labels, found.seen), f"{path}/{rank}{classes}.pt")
 
 
 def test_ranks_give_the_sample_of_one_process(tmp_path):

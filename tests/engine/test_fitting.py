@@ -1,8 +1,5 @@
 """One pass for all fitted scores: what is counted, shared, and the same for any processes."""
 
-import os
-import socket
-
 import numpy as np
 import pytest
 import torch
@@ -15,6 +12,7 @@ from mmengine.dataset import pseudo_collate
 from mmengine.registry import init_default_scope
 from mmengine.structures import PixelData
 from mmseg.registry import DATASETS
+from process_group import process_group
 from tiny_detectors import MeanFitter
 from tiny_training import train_set
 
@@ -160,17 +158,11 @@ def test_a_mix_gives_its_parts(scenes):
     assert stream(mix, 0, pasted=False).dataset is clean
 
 
-def _fit_on_rank(rank, world_size, port, root, out):
-    os.environ.update(
-        RANK=str(rank), WORLD_SIZE=str(world_size), LOCAL_RANK="0",
-        MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), OMP_NUM_THREADS="1",
-    )  # fmt: skip
-    torch.set_num_threads(1)
-    torch.distributed.init_process_group("gloo", rank=rank, world_size=world_size)
-    init_default_scope("mmseg")
-    found = fit(tiny.build(num_classes=19), root, fitters=real_fitters())
-    torch.save(saved(found), f"{out}/{rank}.pt")
-    torch.distributed.destroy_process_group()
+def _fit_on_rank(rank, world_size, root, out):
+    with process_group(rank, world_size, out):
+        init_default_scope("mmseg")
+        found = fit(tiny.build(num_classes=19), root, fitters=real_fitters())
+        torch.save(saved(found), f"{out}/{rank}.pt")
 
 
 def real_fitters():
@@ -196,10 +188,7 @@ def test_two_processes_give_the_statistics_of_one(scenes, tmp_path):
     whole = fit(tiny.build(num_classes=19), scenes, fitters=real_fitters())
     assert not whole.failures
     expected = saved(whole)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    mp.spawn(_fit_on_rank, (2, port, scenes, tmp_path), nprocs=2)
+    mp.spawn(_fit_on_rank, (2, scenes, tmp_path), nprocs=2)
     for rank in range(2):
         found = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
         assert found.keys() == expected.keys()

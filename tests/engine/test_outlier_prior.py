@@ -1,8 +1,6 @@
 """The outlier prior: counted right, reproducible, the same for one process and for two."""
 
 import json
-import os
-import socket
 
 import numpy as np
 import pytest
@@ -15,6 +13,7 @@ from mmengine.dataset import pseudo_collate
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from mmseg.registry import DATASETS
+from process_group import process_group
 from tiny_training import runner_config, train_set
 
 import ood_seg.register  # noqa: F401
@@ -112,27 +111,18 @@ def test_prior_in_the_config_switches_the_hook_off(scenes, tmp_path):
     assert runner.model.energy_head.losses[0].prior.tolist() == pytest.approx([1 / 19] * 19)
 
 
-def _count_on_rank(rank, world_size, port, root, out):
-    os.environ.update(
-        RANK=str(rank), WORLD_SIZE=str(world_size), LOCAL_RANK="0",
-        MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), OMP_NUM_THREADS="1",
-    )  # fmt: skip
-    torch.set_num_threads(1)
-    torch.distributed.init_process_group("gloo", rank=rank, world_size=world_size)
-    init_default_scope("mmseg")
-    model, dataset = build_parts(root)
-    counts = count_outlier_predictions(model, dataset, num_images=5, seed=1)
-    torch.save(counts, f"{out}/{rank}.pt")
-    torch.distributed.destroy_process_group()
+def _count_on_rank(rank, world_size, root, out):
+    with process_group(rank, world_size, out):
+        init_default_scope("mmseg")
+        model, dataset = build_parts(root)
+        counts = count_outlier_predictions(model, dataset, num_images=5, seed=1)
+        torch.save(counts, f"{out}/{rank}.pt")
 
 
 def test_two_processes_give_the_prior_of_one(scenes, tmp_path):
     model, dataset = build_parts(scenes)
     expected = count_outlier_predictions(model, dataset, num_images=5, seed=1)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    mp.spawn(_count_on_rank, (2, port, scenes, tmp_path), nprocs=2)
+    mp.spawn(_count_on_rank, (2, scenes, tmp_path), nprocs=2)
     for rank in range(2):
         counts = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
         assert counts.tolist() == expected.tolist()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ import torch.distributed
 import torch.multiprocessing
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
+from process_group import process_group
 from tiny_training import runner_config
 
 import ood_seg.register  # noqa: F401
@@ -50,15 +50,8 @@ def train(root: Path, work_dir: Path, *, world_size: int = 1, accumulate: int = 
 
 def run_rank(rank: int, root: str, folder: str) -> None:
     """Entry of one process."""
-    os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE="2")
-    torch.set_num_threads(1)
-    torch.distributed.init_process_group(
-        "gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2
-    )
-    try:
+    with process_group(rank, 2, folder):
         train(Path(root), Path(folder) / "two", world_size=2)
-    finally:
-        torch.distributed.destroy_process_group()
 
 
 def last_weights(work_dir: Path) -> dict[str, torch.Tensor]:

@@ -13,6 +13,7 @@ from evaluation_samples import CLASSES, random_samples
 from mmengine.dataset import DefaultSampler
 from mmengine.evaluator import Evaluator
 from mmseg.evaluation.metrics import IoUMetric
+from process_group import process_group
 
 from ood_seg.evaluation import AnomalyMetric, KnownIoUMetric
 
@@ -46,11 +47,7 @@ def evaluate(size: int = NUM_IMAGES, **options) -> dict[str, float]:
 def run_rank(rank: int, folder: str) -> None:
     """Entry of one process."""
     os.chdir(folder)  # mmengine exchanges results by files below the working directory
-    torch.set_num_threads(1)
-    torch.distributed.init_process_group(
-        "gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2
-    )
-    try:
+    with process_group(rank, 2, folder):
         results = {
             "exact": evaluate(output_dir="maps", collect_dir="collected"),
             "padded": evaluate(size=NUM_IMAGES + 1),
@@ -59,8 +56,6 @@ def run_rank(rank: int, folder: str) -> None:
             "auto": evaluate(memory=4 * BIGGER_SHARE),
         }
         Path(f"rank{rank}.json").write_text(json.dumps(results))
-    finally:
-        torch.distributed.destroy_process_group()
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing
+from process_group import process_group
 
 from ood_seg import losses
 from ood_seg.scores import energy
@@ -75,11 +76,7 @@ def value_and_gradient(name: str, logits, labels):
 
 def run_rank(rank: int, folder: str) -> None:
     """Entry of one process."""
-    torch.set_num_threads(1)
-    dist.init_process_group(
-        "gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2
-    )
-    try:
+    with process_group(rank, 2, folder):
         results = {}
         for batch, (logits, labels) in batches().items():
             for name in LOSSES:
@@ -93,8 +90,6 @@ def run_rank(rank: int, folder: str) -> None:
                     with losses.this_process_only():
                         results["alone", batch, name] = value_and_gradient(name, logits, labels)
         torch.save(results, f"{folder}/{rank}.pth")
-    finally:
-        dist.destroy_process_group()
 
 
 @pytest.fixture(scope="module")

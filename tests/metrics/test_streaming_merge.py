@@ -10,6 +10,7 @@ import torch.distributed
 import torch.multiprocessing
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from process_group import process_group
 from streaming_scenes import ASKED, PIXELS, assert_same, by_page, has_both, scene, streamed
 
 from ood_seg.metrics import PixelMetrics
@@ -117,11 +118,7 @@ class TestModes:
 
 def run_rank(rank: int, folder: str) -> None:
     """One process: its share of three images, reduced; saves what it then holds."""
-    torch.set_num_threads(1)
-    torch.distributed.init_process_group(
-        "gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2
-    )
-    try:
+    with process_group(rank, 2, folder):
         for kind in ("energy", "saturated", "8 bit"):
             metrics = streamed(*[scene(kind, 40_000, seed) for seed in range(rank, 3, 2)])
             metrics.all_reduce()
@@ -133,8 +130,6 @@ def run_rank(rank: int, folder: str) -> None:
         assert auto.num_known == split_scores(*scene("energy", 40_000)).known.size
         with pytest.raises(ValueError, match="use mode 'streaming', or gather"):
             PixelMetrics().all_reduce()
-    finally:
-        torch.distributed.destroy_process_group()
 
 
 def test_two_processes_hold_the_counts_of_one(tmp_path):
