@@ -24,6 +24,7 @@ from ood_seg.calibration.curves import (
     ScoreCounts,
     fit_curve,
     score_counts,
+    with_prior,
 )
 from ood_seg.calibration.operating_points import (
     OperatingPoint,
@@ -195,9 +196,7 @@ def calibrate(
     )
     prior = pixels.anomalous / (pixels.known + pixels.anomalous)
     if assumed_prior is not None:
-        if not 0 < assumed_prior < 1:
-            raise ValueError(f"assumed_prior must lie between 0 and 1, got {assumed_prior}")
-        curve = curve.with_odds_times(assumed_prior / (1 - assumed_prior) / (prior / (1 - prior)))
+        curve = with_prior(curve, prior, assumed_prior)
     diagram, held_out = _held_out_reliability(histograms, method, np.random.default_rng(seed))
     merged = ScoreHistogram.merged(histograms)
     names = _feasible_points(histograms) if points is None else points

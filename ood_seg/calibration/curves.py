@@ -232,3 +232,21 @@ def _check_counts(counts: ScoreCounts) -> None:
             f"all scores are equal ({occupied[0]:g}): they say nothing about anomalies; look for "
             "a constant output or a range lost while saving"
         )
+
+
+def with_prior(
+    curve: LogisticCurve | IsotonicCurve, prior: float, assumed: float
+) -> LogisticCurve | IsotonicCurve:
+    """The curve for another share of anomalous pixels than that of the calibration images.
+
+    Args:
+        curve: fitted where that share is `prior`.
+        prior: in (0, 1).
+        assumed: the share to be expected in use, in (0, 1).
+
+    Raises:
+        ValueError: an assumed share outside of that.
+    """
+    if not 0 < assumed < 1:
+        raise ValueError(f"assumed_prior must lie between 0 and 1, got {assumed}")
+    return curve.with_odds_times(assumed / (1 - assumed) / (prior / (1 - prior)))
