@@ -44,7 +44,6 @@ class SeededSamples(Dataset):
     def __init__(self, dataset: dict | Dataset, seed: int | None = None) -> None:
         self.dataset = DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
         self.seed = torch.initial_seed() if seed is None else seed
-        self._order = lru_cache(maxsize=2)(self._permutation)
 
     @property
     def metainfo(self) -> dict:
@@ -62,10 +61,13 @@ class SeededSamples(Dataset):
             random.seed(int(entropy))
             np.random.seed(entropy)
             torch.manual_seed(int(entropy))
-            return self.dataset[int(self._order(epoch)[place])]
+            return self.dataset[int(_permutation(self.seed, epoch, len(self.dataset))[place])]
 
-    def _permutation(self, epoch: int) -> np.ndarray:
-        return np.random.default_rng([self.seed, epoch]).permutation(len(self.dataset))
+
+# At module level, so that data sets can be sent to workers that are not forked.
+@lru_cache(maxsize=4)
+def _permutation(seed: int, epoch: int, length: int) -> np.ndarray:
+    return np.random.default_rng([seed, epoch]).permutation(length)
 
 
 @DATA_SAMPLERS.register_module()

@@ -1,5 +1,7 @@
 """The seeded stream: a sample depends on seed and position, and on nothing else."""
 
+import copy
+import pickle
 import random
 
 import numpy as np
@@ -57,6 +59,18 @@ def test_seed_of_the_process_is_the_default():
     torch.manual_seed(123)
     torch.rand(3)
     assert SeededSamples(Noisy())[2] == SeededSamples(Noisy(), seed=123)[2]
+
+
+def test_stream_can_be_sent_to_workers_that_are_not_forked():
+    stream = SeededSamples(Noisy(), seed=4)
+    received = pickle.loads(pickle.dumps(stream))
+    assert [received[n] for n in range(25)] == [stream[n] for n in range(25)]
+
+
+def test_a_copy_with_another_seed_has_an_order_of_its_own():
+    other = copy.deepcopy(SeededSamples(Noisy(), seed=4))
+    other.seed = 5
+    assert [other[n] for n in range(10)] == [SeededSamples(Noisy(), seed=5)[n] for n in range(10)]
 
 
 @pytest.mark.parametrize("workers", [0, 2])
