@@ -200,7 +200,10 @@ def _statistics_kept(block: nn.Module) -> Iterator[None]:
     layers = [module for module in block.modules() if isinstance(module, _BatchNorm)]
     before = [(layer.momentum, layer.num_batches_tracked) for layer in layers]
     for layer in layers:
-        layer.momentum, layer.num_batches_tracked = 0.0, None
+        layer.momentum = 0.0
+        if layer.num_batches_tracked is not None:
+            # Counted on a copy: synchronised layers refuse to go without a count.
+            layer.num_batches_tracked = layer.num_batches_tracked.clone()
     try:
         yield
     finally:

@@ -146,6 +146,21 @@ def counting_kept_values():
         yield kept
 
 
+def test_synchronised_batch_norms_are_recomputed_as_well():
+    norm_cfg = {"type": "SyncBN", "requires_grad": True}
+    backbone = small_backbone(with_cp=True, norm_cfg=norm_cfg).train()
+    images = image(count=2)
+    high = backbone(images)[1]
+    buffers = {name: buffer.clone() for name, buffer in backbone.named_buffers()}
+    high.sum().backward()
+    assert backbone.mod1.conv1.weight.grad.isfinite().all()
+    for name, buffer in backbone.named_buffers():
+        assert torch.equal(buffer, buffers[name]), name
+    counts = [b for name, b in buffers.items() if name.endswith("num_batches_tracked")]
+    assert counts
+    assert all(count == 1 for count in counts)
+
+
 def test_recomputation_keeps_fewer_activations():
     images = image(count=2)
     kept = {}
