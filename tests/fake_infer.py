@@ -5,15 +5,10 @@ python fake_infer.py SECONDS SOURCE... OPTIONS
 
 import sys
 
-
-class Blocked:
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in {"torch", "mmengine", "mmseg", "mmcv", "matplotlib", "PIL"}:
-            raise ModuleNotFoundError(f"{name} is blocked", name=name)
-
+from blocking import block
 
 if __name__ == "__main__":
-    sys.meta_path.insert(0, Blocked())
+    block({"torch", "mmengine", "mmseg", "mmcv", "matplotlib", "PIL"})
     from fake_segmentor import FakeSegmentor
 
     from ood_seg.commands import _infer_models, main

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 
 import cv2
 import numpy as np
 import pytest
+from blocking import run_blocked
 
 pytest.importorskip("mmseg")
 pytest.importorskip("onnxscript")
@@ -16,16 +16,9 @@ pytest.importorskip("onnxruntime")
 
 from ood_seg.commands import main
 
+BLOCKED = {"torch", "mmengine", "mmseg", "mmcv", "matplotlib", "PIL", "rich", "rosbags"}
 PROGRAM = """
 import sys
-
-class Blocked:
-    def find_spec(self, name, path=None, target=None):
-        blocked = {"torch", "mmengine", "mmseg", "mmcv", "matplotlib", "PIL", "rich", "rosbags"}
-        if name.split(".")[0] in blocked:
-            raise ModuleNotFoundError(f"{name} is blocked", name=name)
-
-sys.meta_path.insert(0, Blocked())
 from ood_seg.commands import main
 sys.exit(main(["infer", *sys.argv[1:]]))
 """
@@ -40,8 +33,7 @@ def exported(job, tmp_path_factory):
 
 
 def infer(*arguments) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-c", PROGRAM, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+    return run_blocked(BLOCKED, PROGRAM, *arguments)
 
 
 def test_same_scores_and_labels_as_with_torch(exported, job, tmp_path):

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 
 import numpy as np
 import pytest
+from blocking import run_blocked
 from map_folders import SHAPE, write_labels, write_maps
 from PIL import Image
 
@@ -212,18 +211,11 @@ class TestRefused:
 def test_works_without_mmseg(folders):
     program = """
 import sys
-
-class Blocked:
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in {"mmseg", "mmengine", "mmcv", "sklearn"}:
-            raise ModuleNotFoundError(f"{name} is blocked", name=name)
-
-sys.meta_path.insert(0, Blocked())
 from ood_seg.commands import main
 sys.exit(main(["evaluate", *sys.argv[1:], "--samples", "5"]))
 """
     out = folders.scores.parent / "out"
-    arguments = [sys.executable, "-c", program, folders.scores, folders.truth, "--out", out]
-    finished = subprocess.run(list(map(str, arguments)), capture_output=True, text=True)
+    blocked = {"mmseg", "mmengine", "mmcv", "sklearn"}
+    finished = run_blocked(blocked, program, folders.scores, folders.truth, "--out", out)
     assert finished.returncode == 0, finished.stderr
     assert (out / "evaluation.json").is_file()

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
+from blocking import run_blocked
+
 NODE_FOLDER = Path(__file__).resolve().parents[2] / "ros2" / "ood_seg_ros"
+BLOCKED = {"torch", "mmseg", "mmengine", "mmcv", "matplotlib", "PIL", "rich", "rclpy", "rosbags"}
 PROGRAM = """
 import sys
 
-BLOCKED = {"torch", "mmseg", "mmengine", "mmcv", "matplotlib", "PIL", "rich", "rclpy", "rosbags"}
-
-class Blocked:
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in BLOCKED:
-            raise ModuleNotFoundError(f"{name} is blocked", name=name)
-
-sys.meta_path.insert(0, Blocked())
 sys.path.insert(0, sys.argv[1])
 
 import importlib
@@ -41,10 +34,6 @@ except ModuleNotFoundError as error:
 
 
 def test_ros_modules_need_neither_torch_nor_ros(tmp_path):
-    run = subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(NODE_FOLDER), str(tmp_path)],
-        capture_output=True,
-        text=True,
-    )
+    run = run_blocked(BLOCKED, PROGRAM, NODE_FOLDER, tmp_path)
     assert run.returncode == 0, run.stderr
     assert run.stdout.strip() == "missing: rosbags"
