@@ -7,6 +7,7 @@ import exported_tiny as tiny_export
 import numpy as np
 import onnx
 import pytest
+from blocking import run_blocked
 
 from ood_seg.apis.inferencer import AnomalyInferencer
 from ood_seg.deploy import ModelCard, OnnxAnomalySegmentor
