@@ -54,6 +54,31 @@ def test_resumed_run_ends_with_the_weights_of_the_uninterrupted_one(scenes, tmp_
     assert torch.equal(resumed.model.energy_head.losses[0].prior, prior)
 
 
+def by_epochs(root, work_dir, epochs, **changes):
+    """Config of a run that counts epochs."""
+    config = runner_config(root, work_dir)
+    config["train_dataloader"] |= {
+        "sampler": {"type": "DefaultSampler", "shuffle": False},
+        "num_workers": 1,
+        "persistent_workers": True,
+    }
+    config["train_cfg"] = {"type": "EpochBasedTrainLoop", "max_epochs": epochs}
+    config["default_hooks"]["checkpoint"] = {"type": "CheckpointHook", "interval": 1}
+    return config | {"param_scheduler": []} | changes
+
+
+def test_epoch_based_run_resumes_with_the_dropout_of_the_uninterrupted_one(scenes, tmp_path):
+    straight = Runner(**by_epochs(scenes, tmp_path / "straight", 2))
+    straight.train()
+    Runner(**by_epochs(scenes, tmp_path / "stopped", 1)).train()
+    torch.rand(7)
+    resumed = Runner(**by_epochs(scenes, tmp_path / "stopped", 2, resume=True))
+    resumed.train()
+    expected = weights(straight)
+    for name, value in weights(resumed).items():
+        assert torch.equal(value, expected[name]), name
+
+
 def test_same_seed_same_weights_other_seed_others(scenes, tmp_path):
     runs = []
     for name, seed in (("a", 3), ("b", 3), ("c", 4)):

@@ -22,7 +22,8 @@ class RandomStateHook(Hook):
     checkpoint as tensors and put back right before the first resumed iteration. The data come
     from `SeededSamples`, which neither needs nor moves these states. In a distributed run every
     rank has a state of its own, of which only rank 0 writes checkpoints: there the hook does
-    nothing, and networks with active dropout resume with other masks.
+    nothing, and networks with active dropout resume with other masks. So do those of epoch-based
+    loops whose loader workers are started anew every epoch (`persistent_workers=False`).
     """
 
     priority = "LOWEST"
@@ -50,7 +51,7 @@ class RandomStateHook(Hook):
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch=None) -> None:
         """Put the states back once, if the run was resumed."""
         states, self._pending = self._pending, None
-        if states is None or batch_idx == 0 or get_world_size() > 1:
+        if states is None or runner.iter == 0 or get_world_size() > 1:
             return
         version, state, gauss = states["python"]
         random.setstate((version, tuple(state.tolist()), gauss))
