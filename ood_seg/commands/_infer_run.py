@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -84,7 +85,10 @@ def _write(
         try:
             for sink in sinks:
                 sink.write(outcome)
-        except ValueError as error:
+        except (ValueError, OSError) as error:
+            # Only this picture's name is wrong; a full disk, say, would stop them all.
+            if isinstance(error, OSError) and error.errno != errno.ENAMETOOLONG:
+                raise
             outcome = Failure(outcome.name, str(error), outcome.index)
     if isinstance(outcome, Failure):
         tally.failed += 1

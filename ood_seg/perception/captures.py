@@ -39,12 +39,12 @@ class VideoSource(Source):
     """
 
     def __init__(self, path: str, name: str) -> None:
-        capture = cv2.VideoCapture(path)
+        capture = open_capture(path)
         try:
             if not capture.isOpened() or not capture.grab():
                 raise ValueError(
-                    f"video {_shown(path)}: OpenCV reads no frame of it; damaged, not a video, or "
-                    "of a codec that is not there"
+                    f"video {shown_address(path)}: OpenCV reads no frame of it; damaged, not a "
+                    "video, or of a codec that is not there"
                 )
             self.rate = _positive(capture.get(cv2.CAP_PROP_FPS))
             self._count = _positive(capture.get(cv2.CAP_PROP_FRAME_COUNT))
@@ -60,7 +60,7 @@ class VideoSource(Source):
         return None if self._count is None else int(self._count)
 
     def __iter__(self) -> Iterator[Frame | Failure]:
-        capture = cv2.VideoCapture(self._path)
+        capture = open_capture(self._path)
         index = 0
         try:
             while True:
@@ -76,7 +76,7 @@ class VideoSource(Source):
         expected = self.count or 0
         if expected - index > max(_MISSING_FRAMES, _MISSING_SHARE * expected):
             message = f"ends after {index} of {expected} frames; the file is truncated or damaged"
-            yield Failure(_shown(self._path), message, index)
+            yield Failure(shown_address(self._path), message, index)
 
 
 class LiveSource(Source):
@@ -109,7 +109,7 @@ class LiveSource(Source):
         if not self._first.isOpened():
             self._first.release()
             raise ValueError(
-                f"{_shown(address)}: cannot be opened; is it connected, not used by another "
+                f"{shown_address(address)}: cannot be opened; is it connected, not used by another "
                 "program, and its address right?"
             )
         self.rate = _positive(self._first.get(cv2.CAP_PROP_FPS))
@@ -130,7 +130,7 @@ class LiveSource(Source):
                 capture.release()
                 capture = None
                 if tries == self._reconnects:
-                    yield Failure(_shown(self._address), self._ending(index), index)
+                    yield Failure(shown_address(self._address), self._ending(index), index)
                     return
                 self._closed.wait(self._wait * 2**tries)
                 tries += 1
@@ -170,7 +170,7 @@ def stream_name(url: str) -> str:
     return f"{parts.hostname or ''}{parts.path}".strip("/")
 
 
-def _shown(address: str | int) -> str:
+def shown_address(address: str | int) -> str:
     """The address without a password."""
     if isinstance(address, int):
         return f"camera {address}"

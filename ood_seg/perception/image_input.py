@@ -52,11 +52,11 @@ def read_image(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
         ValueError: it is a folder, cannot be read, or `decode_image` refuses it.
     """
     path = Path(path)
-    if not path.exists():
-        raise FileNotFoundError(f"picture {path} does not exist")
-    if not path.is_file():
-        raise ValueError(f"picture {path}: expected a file, got a folder or device")
     try:
+        if not path.exists():
+            raise FileNotFoundError(f"picture {path} does not exist")
+        if not path.is_file():
+            raise ValueError(f"picture {path}: expected a file, got a folder or device")
         size = path.stat().st_size
         if size > max_pixels * _MOST_BYTES_OF_A_PIXEL + _HEADER_BYTES:
             raise ValueError(
@@ -64,6 +64,8 @@ def read_image(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
                 "max_pixels if it is meant"
             )
         content = path.read_bytes()
+    except FileNotFoundError:
+        raise
     except OSError as error:
         raise ValueError(f"picture {path}: cannot be read ({error.strerror})") from error
     return decode_image(content, path, max_pixels=max_pixels)

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from ood_seg.perception.image_input import PICTURE_SUFFIXES
 from ood_seg.perception.name_set import NameSet
 
+_PATTERN = re.compile(r"[*?[]")
 _NUMBER = re.compile(r"(\d+)")
 _SEPARATORS = re.compile(r"[\\/]+")
 _UNSAFE = re.compile(r'[\x00-\x1f<>:"|?*]')
@@ -88,9 +89,21 @@ def _walk(folder: str, prefix: str, skipped: str | None) -> Iterator[Entry]:
             yield from _walk(below, f"{prefix}{name}/", skipped)
 
 
+def is_pattern(text: str) -> bool:
+    """Whether it is a pattern such as `drive_*/**/*.png`, and no file of that name."""
+    return _PATTERN.search(text) is not None and not os.path.exists(text)
+
+
+def before_pattern(text: str) -> str:
+    """A path that stands for all that a pattern matches: as deep as all of it is the same."""
+    found = _PATTERN.search(text)
+    return text if found is None else text[: found.start()] + "*"
+
+
 def matches_of(pattern: str) -> list[str]:
-    """Files that a pattern such as `drive_*/**/*.png` matches, naturally sorted."""
-    return sorted(glob.iglob(pattern, recursive=True), key=natural_key)
+    """Files that a pattern matches, naturally sorted."""
+    found = (path for path in glob.iglob(pattern, recursive=True) if not os.path.isdir(path))
+    return sorted(found, key=natural_key)
 
 
 def read_list(path: Path) -> Iterator[str]:

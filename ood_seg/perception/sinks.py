@@ -6,6 +6,7 @@ A sink takes results one by one (`write`) and is closed at the end; `JsonLines` 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -81,7 +82,7 @@ class FolderSink:
 
     def existing(self, name: str) -> list[Path]:
         """Those of its files that are there already."""
-        return [path for path in self.paths(name) if path.exists()]
+        return [path for path in self.paths(name) if os.path.exists(path)]
 
     def write(self, result: AnomalyResult) -> None:
         """Write the files of a result.

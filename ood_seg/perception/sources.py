@@ -12,8 +12,8 @@ rtsp://...  http://...         a stream; a URL that ends like a picture is one
 
 from __future__ import annotations
 
+import http.client
 import os
-import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
@@ -24,14 +24,27 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from ood_seg.perception import listings
-from ood_seg.perception.captures import LiveSource, VideoSource, open_stream, stream_name
-from ood_seg.perception.image_input import MAX_PIXELS, checked_image, decode_image, read_image
+from ood_seg.perception.captures import (
+    LiveSource,
+    VideoSource,
+    open_stream,
+    shown_address,
+    stream_name,
+)
+from ood_seg.perception.image_input import (
+    MAX_PIXELS,
+    PICTURE_SUFFIXES,
+    checked_image,
+    decode_image,
+    read_image,
+)
 from ood_seg.perception.listings import Entry, UniqueNames, is_picture, safe_name
 from ood_seg.perception.source import Source
 from ood_seg.perception.types import Failure, Frame
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg"})
 _LIST_SUFFIX = ".txt"
+_SUFFIXES = VIDEO_SUFFIXES | PICTURE_SUFFIXES | {_LIST_SUFFIX}
 _TIMEOUT_S = 10.0
 _BYTES_OF_A_PIXEL = 8
 
@@ -84,7 +97,8 @@ class _Options:
         if isinstance(picture, np.ndarray):
             return checked_image(picture)
         if "://" in picture:
-            return decode_image(_fetch(picture, self.max_pixels), picture)
+            content = _fetch(picture, self.max_pixels)
+            return decode_image(content, shown_address(picture), max_pixels=self.max_pixels)
         return read_image(picture, max_pixels=self.max_pixels)
 
 
@@ -124,15 +138,22 @@ class ListSource(Source):
     """Sources one after the other; those that cannot be opened are failures.
 
     Pictures are called after their path below the folder that all elements share, frames of other
-    elements after that and their own name; arrays by their number in the list.
+    elements after that and their own name; arrays by their number in the list. Patterns count as
+    the files that they match.
+
+    Args:
+        elements: see the top of the module.
+        options: see `open_source`.
+        name: prefixes all names; None where there is nothing else.
     """
 
-    def __init__(self, elements: Iterable[Any], options: _Options) -> None:
+    def __init__(self, elements: Iterable[Any], options: _Options, name: str | None = None) -> None:
         self._elements, self._options = elements, options
+        self._prefix = "" if name is None else f"{name}/"
         # One that can be read only once, such as a generator, is neither counted nor looked at.
         self._again = iter(elements) is not elements
         paths = (os.fspath(e) for e in elements if _is_path(e)) if self._again else iter(())
-        self._root = listings.common_folder(paths)
+        self._root = listings.common_folder(map(listings.before_pattern, paths))
         self._count: int | None = None
 
     @property
@@ -159,16 +180,23 @@ class ListSource(Source):
 
     def _open(self) -> Iterator[Source | Frame | Failure]:
         unique = UniqueNames()
-        for number, element in enumerate(self._elements):
+        for number, element in enumerate(self._expanded()):
             if isinstance(element, (Frame, Failure)):
                 yield element
                 continue
             try:
-                name = self._name(element, number, unique)
+                name = self._prefix + self._name(element, number, unique)
                 yield _open_one(element, name, self._options)
             except (ValueError, FileNotFoundError) as error:
                 array = isinstance(element, np.ndarray)
                 yield Failure(f"{number:06d}" if array else str(element), str(error), number)
+
+    def _expanded(self) -> Iterator[Any]:
+        """The elements, with the files that a pattern matches in its place."""
+        for element in self._elements:
+            pattern = _is_path(element) and listings.is_pattern(os.fspath(element))
+            matches = listings.matches_of(os.fspath(element)) if pattern else []
+            yield from matches or [element]
 
     def _name(self, element: Any, number: int, unique: UniqueNames) -> str:
         if isinstance(element, np.ndarray):
@@ -181,6 +209,8 @@ class ListSource(Source):
         if self._root:
             text = os.path.relpath(os.path.abspath(text), self._root)
         stem, suffix = os.path.splitext(text)
+        if suffix.lower() not in _SUFFIXES:  # a dot in the name of a folder
+            stem, suffix = text, ""
         return unique(safe_name(stem), number, suffix)
 
 
@@ -210,13 +240,13 @@ def _open_one(source: Any, name: str | None, options: _Options) -> Source:
         # Within a list nothing is asked of the file system before it is read.
         return PictureSource(lambda: [Entry(name, text)], options)
     path = Path(text).expanduser()
-    if path.is_dir():
+    if os.path.isdir(path):  # unlike those of Path, it raises nothing
         return _open_folder(path, name, options)
-    if not path.exists():
+    if not os.path.exists(path):
         return _open_pattern(text, options)
     stem = name or path.stem
     if suffix == _LIST_SUFFIX:
-        return ListSource(_Lines(path), options)
+        return ListSource(_Lines(path), options, name)
     if suffix in VIDEO_SUFFIXES:
         return VideoSource(str(path), stem) if options.wanted(stem) else ListSource([], options)
     return PictureSource(lambda: [Entry(stem, str(path))], options)
@@ -232,15 +262,15 @@ def _open_folder(folder: Path, name: str | None, options: _Options) -> Source:
     if options.skip is not None and options.skip.resolve() == folder.resolve():
         raise ValueError(f"the outputs go into the folder of the images, {folder}; give another")
     if next(entries(), None) is None:
-        known = " ".join(sorted(listings.PICTURE_SUFFIXES))
+        known = " ".join(sorted(PICTURE_SUFFIXES))
         raise ValueError(f"no images in {folder}; expected files that end in {known}")
     return PictureSource(entries, options)
 
 
 def _open_pattern(text: str, options: _Options) -> Source:
-    if {"*", "?", "["}.isdisjoint(text):
+    if not listings.is_pattern(text):
         raise FileNotFoundError(f"{text} does not exist; give a picture, folder, video or list")
-    matches = [path for path in listings.matches_of(text) if not os.path.isdir(path)]
+    matches = listings.matches_of(text)
     if not matches:
         raise FileNotFoundError(f"no file matches {text}")
     return ListSource(matches, options)
@@ -255,14 +285,18 @@ def _open_url(url: str, name: str, options: _Options) -> Source:
 
 def _fetch(url: str, max_pixels: int) -> bytes:
     """The bytes behind a URL, no more than so many pixels can have."""
-    most = max_pixels * _BYTES_OF_A_PIXEL
+    most, shown = max_pixels * _BYTES_OF_A_PIXEL, shown_address(url)
+    if "@" in urlsplit(url).netloc:
+        raise ValueError(f"picture {shown}: users and passwords are not sent; fetch it first")
     try:
         with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as answer:
             content = answer.read(most + 1)
-    except (urllib.error.URLError, OSError) as error:
-        raise ValueError(f"picture {url}: cannot be fetched ({error})") from error
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        raise ValueError(f"picture {shown}: cannot be fetched ({error})") from error
     if len(content) > most:
-        raise ValueError(f"picture {url}: more than {most} bytes; raise max_pixels if it is meant")
+        raise ValueError(
+            f"picture {shown}: more than {most} bytes; raise max_pixels if it is meant"
+        )
     return content
 
 

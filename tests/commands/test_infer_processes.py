@@ -146,6 +146,13 @@ def test_a_broken_image_is_reported_in_all_ways(photos, tmp_path):
     assert len(records) == COUNT
 
 
+def test_a_name_too_long_for_its_files_is_reported(photos, tmp_path):
+    cv2.imwrite(str(photos / ("a" * 250 + ".png")), picture(0))
+    code, text, err = finish(photos, "--out", tmp_path / "out")
+    assert (code, f"{COUNT} of {COUNT + 1} images" in text) == (1, True), err
+    assert "File name too long" in err
+
+
 def test_a_broken_image_does_not_end_the_other_processes(photos, tmp_path):
     """torchrun ends all as soon as one exits with another code than 0."""
     (photos / "day1" / "4.png").write_text("no picture")

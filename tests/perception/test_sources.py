@@ -126,6 +126,49 @@ def test_list_of_everything(tmp_path):
     assert "element 5: expected a path or array, got 7.5" in messages[1]
 
 
+def test_patterns_and_lists_of_equal_names_do_not_collide(tmp_path):
+    for side in ("left", "right"):
+        for name in ("10", "9"):
+            write(tmp_path / side / f"{name}.png")
+        (tmp_path / f"{side}.txt").write_text(f"{side}/9.png\n{side}/10.png\n")
+        (tmp_path / side / "some.txt").write_text("9.png\n")
+    patterns = [str(tmp_path / side / "*.png") for side in ("left", "right")]
+    source = open_source(patterns)
+    # As a shell would have expanded them.
+    assert names(source) == ["left/9", "left/10", "right/9", "right/10"]
+    assert source.count == 4
+    assert names(open_source([patterns[0]])) == ["9", "10"]
+    lists = [tmp_path / "left.txt", tmp_path / "right.txt"]
+    assert names(open_source(lists)) == ["left/9", "left/10", "right/9", "right/10"]
+    assert names(open_source([tmp_path / "left" / "some.txt", *lists[1:]])) == [
+        "left/some/9",
+        "right/9",
+        "right/10",
+    ]
+    (failure,) = open_source([str(tmp_path / "no*.png")])
+    assert "no*.png does not exist" in failure.message
+    literal = write(tmp_path / "frame[1].png")
+    assert names(open_source([literal, patterns[0]]))[0] == "frame[1]"
+
+
+def test_folders_with_a_dot_keep_their_whole_name(tmp_path):
+    for folder in ("drive.1", "drive.2"):
+        write(tmp_path / folder / "a.png")
+    assert names(open_source([tmp_path / "drive.2", tmp_path / "drive.1"])) == [
+        "drive.2/a",
+        "drive.1/a",
+    ]
+
+
+def test_a_name_that_is_too_long_is_a_failure_and_the_rest_goes_on(tmp_path):
+    write(tmp_path / "a.png")
+    (tmp_path / "some.txt").write_text("\n".join(["b" * 300 + ".png", "c" * 300, "a.png"]))
+    first, second, last = open_source(tmp_path / "some.txt")
+    assert "cannot be read (File name too long)" in first.message
+    assert "does not exist" in second.message
+    assert isinstance(last, Frame)
+
+
 def test_frames_and_generators_pass_through():
     frames = [Frame(picture(), "a", 5, 0.5), Failure("b", "lost")]
     source = open_source(one for one in frames)
@@ -278,6 +321,8 @@ def test_pictures_and_videos_behind_urls(server, tmp_path):
     assert "cannot be fetched (HTTP Error 404" in failure.message
     (failure,) = open_source(f"{server}/street.png", max_pixels=10)
     assert "more than 80 bytes" in failure.message
+    (failure,) = open_source(f"{server}/street.png", max_pixels=37 * 53 - 1)
+    assert "53x37 pixels are more than the allowed 1960" in failure.message
     video = open_source(f"{server}/drive.avi")
     assert (video.count, video.live) == (4, False)
     assert len(list(video)) == 4
@@ -303,6 +348,14 @@ def test_passwords_are_not_shown():
     with pytest.raises(ValueError, match=r"rtsp://\.\.\.@cam/left: cannot") as raised:
         LiveSource("rtsp://me:secret@cam/left", "cam", capture=Camera([]))
     assert "secret" not in str(raised.value)
+
+
+def test_addresses_that_are_none_are_failures():
+    urls = ["http://me:secret@cam/a.png", "http://a cam/a.png", "http://[cam/a.png"]
+    outcomes = list(open_source([*urls, picture()]))
+    assert [type(one) for one in outcomes] == [Failure] * 3 + [Frame]
+    assert "http://...@cam/a.png: users and passwords are not sent" in outcomes[0].message
+    assert "cannot be fetched (" in outcomes[1].message
 
 
 @pytest.mark.parametrize(
