@@ -112,12 +112,16 @@ class MaskRegion:
             raise ValueError(f"mask region: expected (H, W), got shape {self.mask.shape}")
 
     def __call__(self, labels: np.ndarray) -> np.ndarray:
-        if labels.shape != self.mask.shape:
+        self.check_size(labels.shape)
+        return self.mask != 0
+
+    def check_size(self, size: tuple[int, int]) -> None:
+        """Raise a ValueError unless images of that height and width fit the mask."""
+        if size != self.mask.shape:
             raise ValueError(
                 f"mask region: it is for images of {self.mask.shape} (height, width), got one of "
-                f"{labels.shape}"
+                f"{size}"
             )
-        return self.mask != 0
 
 
 def parse_region(
@@ -188,7 +192,9 @@ def _picture(path: str) -> np.ndarray:
     if not file.is_file():
         raise FileNotFoundError(f"region: mask {path} does not exist; give a picture, `mask:FILE`")
     content = np.fromfile(file, np.uint8)
-    mask = cv2.imdecode(content, cv2.IMREAD_GRAYSCALE) if content.size else None
+    # As it is stored: made grey or 8 bit, small values would become 0.
+    kind = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR
+    mask = cv2.imdecode(content, kind) if content.size else None
     if mask is None:
         raise ValueError(f"region: {path} is no picture")
-    return mask
+    return mask if mask.ndim == 2 else mask.any(axis=2)

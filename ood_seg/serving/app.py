@@ -1,7 +1,8 @@
 """The HTTP service: image in; JSON, PNG or scores out.
 
 ```
-POST /predict -> admission (429 when full) -> body (413 when large) -> decode (422 when no image)
+POST /predict -> admission (429 when full) -> body (413 when large, 408 when it does not come)
+              -> decode (422 when no image, or not of the size that --region mask:FILE is for)
               -> BatchWorker -> Prediction -> Judge -> json | overlay | labels | mask | scores
 GET  /        the page          GET /model    classes, thresholds, limits
 GET  /health  200 or 503        GET /metrics  for Prometheus
@@ -30,6 +31,7 @@ from starlette.exceptions import HTTPException as AnyHTTPException
 from ood_seg import __version__
 from ood_seg.perception.image_input import decode_image
 from ood_seg.perception.judge import Judge
+from ood_seg.perception.regions import MaskRegion
 from ood_seg.perception.result import AnomalyResult
 from ood_seg.perception.segmentor import Segmentor
 from ood_seg.perception.types import Frame
@@ -49,7 +51,8 @@ class Limits:
         max_batch: images of one run of the model.
         max_wait: seconds that an image may wait for others to run with.
         max_queue: requests under way beyond those in the model; more are answered with 429.
-        timeout: seconds until a request is given up with 504.
+        timeout: seconds until a request is given up: 408 while its body is read, 504 while it
+            waits for the model.
     """
 
     max_bytes: int = 32 * 2**20
@@ -134,7 +137,7 @@ class Service:
         start, status = time.monotonic(), 500
         try:
             with self._admission():
-                image = await run_in_threadpool(self._decode, await _body(request))
+                image = await run_in_threadpool(self._decode, await self._body(request))
                 judge = _adjusted(self.segmentor.judge, threshold, min_area)
                 result = await self._result(image, judge, start)
                 response = await run_in_threadpool(render, result, format)
@@ -157,9 +160,20 @@ class Service:
         finally:
             self._under_way -= 1
 
+    async def _body(self, request: Request) -> bytes:
+        """The image's bytes; a client that stops sending must not keep its place for ever."""
+        try:
+            return await asyncio.wait_for(_body(request), self.limits.timeout)
+        except asyncio.TimeoutError as error:
+            message = f"the body did not arrive within {self.limits.timeout} s"
+            raise HTTPException(408, message) from error
+
     def _decode(self, body: bytes) -> np.ndarray:
         try:
-            return decode_image(body, source="the body", max_pixels=self.limits.max_pixels)
+            image = decode_image(body, source="the body", max_pixels=self.limits.max_pixels)
+            if isinstance(self.segmentor.judge.region, MaskRegion):
+                self.segmentor.judge.region.check_size(image.shape[:2])
+            return image
         except ValueError as error:
             raise HTTPException(422, str(error)) from error
 

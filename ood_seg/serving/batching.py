@@ -118,8 +118,6 @@ class BatchWorker:
             batch, stop = self._gather(first)
             self._answer(batch)
             if stop:
-                if self._held is not None:
-                    self._answer([self._held])
                 return
 
     def _gather(self, first: _Request) -> tuple[list[_Request], bool]:

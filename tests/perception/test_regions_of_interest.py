@@ -65,6 +65,11 @@ def test_text_names_classes_polygons_and_masks(tmp_path):
     for region in (f"mask:{tmp_path}/a:b.png", drawn):
         inside = parse_region(region, CLASSES)(np.zeros((4, 6), np.uint8))
         np.testing.assert_array_equal(inside, drawn != 0)
+    # Not white alone: dark colours and 16 bit count as well.
+    for colour in (drawn.astype(np.uint16), np.dstack([drawn // 7, 0 * drawn, 0 * drawn])):
+        cv2.imwrite(str(tmp_path / "mask.png"), colour)
+        inside = parse_region(f"mask:{tmp_path}/mask.png", CLASSES)(drawn)
+        np.testing.assert_array_equal(inside, drawn != 0)
     own = parse_region(lambda labels: labels == 3, CLASSES)
     assert own(np.array([[3, 4]])).tolist() == [[True, False]]
 

@@ -154,12 +154,44 @@ def test_facts_health_and_metrics(client):
     assert "ood_seg_images_total 1" in text
 
 
-def test_a_request_that_takes_too_long_is_given_up():
-    slow = Brightness(seconds=0.5)
-    with TestClient(create_app(slow, limits=Limits(timeout=0.05))) as client:
+def test_a_mask_for_images_of_another_size_is_the_clients_error():
+    region = np.zeros((60, 90), np.uint8)
+    region[:, :20] = 1
+    model = Brightness(region=region)
+    with TestClient(create_app(model)) as client:
         answer = client.post("/predict", content=png(scene(OBJECTS)))
+        assert [one["box"] for one in answer.json()["instances"]] == [[10, 20, 10, 8]]
+        answer = client.post("/predict", content=png(scene([], (90, 60))))
+        assert answer.status_code == 422
+        assert "it is for images of (60, 90) (height, width), got" in answer.json()["detail"]
+    assert model.batches == [1]  # the other one was not even predicted
+
+
+def test_a_request_that_takes_too_long_is_given_up():
+    answered = threading.Event()
+
+    class HeldUp(Brightness):
+        def predict(self, images):
+            assert answered.wait(60)
+            return super().predict(images)
+
+    with TestClient(create_app(HeldUp(), limits=Limits(timeout=0.05))) as client:
+        answer = client.post("/predict", content=png(scene(OBJECTS)))
+        answered.set()
         assert answer.status_code == 504
         assert "0.05 s" in answer.json()["detail"]
+
+
+def test_a_client_that_stops_sending_gives_its_place_back():
+    limits = Limits(timeout=0.05, max_queue=1, max_batch=1)
+    with running(create_app(Brightness(), limits=limits)) as address:
+        host, port = address.removeprefix("http://").split(":")
+        for _ in range(3):  # one more than there are places
+            with socket.create_connection((host, int(port)), timeout=60) as connection:
+                head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n\r\n"
+                connection.sendall(head + b"only the beginning")
+                assert connection.recv(100).startswith(b"HTTP/1.1 408 ")
+        assert 'status="408"} 3' in httpx.get(f"{address}/metrics", timeout=60).text
 
 
 def test_sixteen_clients_lose_nothing():
