@@ -1,6 +1,7 @@
 """Losses on logits `(N, C, *)` and labels `(N, *)`: functions first, thin classes for configs."""
 
 from ood_seg.losses._common import this_process_only
+from ood_seg.losses._module import LossModule, PriorLossModule
 from ood_seg.losses.abstention import AbstentionLoss, abstention_loss
 from ood_seg.losses.balance import checked_prior, log_balance
 from ood_seg.losses.balanced_energy import BalancedEnergyLoss, balanced_energy_loss
@@ -30,8 +31,10 @@ __all__ = [
     "CrossEntropyBalancedEnergyLoss",
     "CrossEntropyEnergyLoss",
     "EnergyLoss",
+    "LossModule",
     "MetaOODLoss",
     "OutlierExposureLoss",
+    "PriorLossModule",
     "ResidualPatternLoss",
     "SmoothnessLoss",
     "SparsityLoss",

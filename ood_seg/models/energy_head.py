@@ -50,12 +50,14 @@ class EnergyHead(BaseModule):
         self.score = MODELS.build(score or {"type": "Energy"})
         self.smoothing = None if smoothing is None else GaussianSmoothing(**smoothing)
         self.losses = nn.ModuleList(MODELS.build(loss) for loss in losses)
-        names = [loss.loss_name for loss in self.losses]
-        wrong = [name for name in names if not name.startswith("loss")]
+        names = [getattr(loss, "loss_name", None) for loss in self.losses]
+        wrong = [name for name in names if not str(name).startswith("loss")]
         if wrong or len(set(names)) < len(names):
+            kinds = (type(loss).__name__ for loss in self.losses)
+            given = ", ".join(f"{kind} {name!r}" for kind, name in zip(kinds, names, strict=True))
             raise ValueError(
-                "each outlier loss needs a loss_name of its own that starts with 'loss' "
-                f"(mmengine sums those), got {names}"
+                "each outlier loss needs an attribute loss_name of its own that starts with 'loss' "
+                f"(mmengine sums those), got {given}"
             )
 
     def class_logits(self, logits: Tensor) -> Tensor:

@@ -162,6 +162,8 @@ def test_heads_that_cannot_be_scored_are_refused():
         tiny.build(decode_head=tiny.head_config(2, out_channels=1, threshold=0.5))
     with pytest.raises(ValueError, match="starts with 'loss'"):
         tiny.build(energy_head=HEAD | {"losses": [tiny.ENERGY_LOSS | {"loss_name": "energy"}]})
+    with pytest.raises(ValueError, match=r"an attribute loss_name .* got Energy None"):
+        tiny.build(energy_head=HEAD | {"losses": [{"type": "Energy"}]})
     model = tiny.build(energy_head={"type": "EnergyHead", "num_classes": 19})
     with pytest.raises(ValueError, match="5 channels"):
         predict(model, tiny.batch(1))
