@@ -39,8 +39,8 @@ def _training_meta(cfg: Config) -> Mapping[str, Any] | None:
     from mmseg.registry import DATASETS
 
     dataset = (cfg.get("train_dataloader") or {}).get("dataset") or {}
-    while dataset.get("datasets") or dataset.get("dataset"):
-        dataset = dataset.get("dataset") or dataset["datasets"][0]
+    while inner := dataset.get("dataset") or dataset.get("datasets") or dataset.get("clean"):
+        dataset = inner[0] if isinstance(inner, (list, tuple)) else inner
     if dataset.get("metainfo"):
         return dataset["metainfo"]
     kind = DATASETS.get(dataset["type"]) if dataset.get("type") else None
