@@ -53,6 +53,9 @@ def load_config(args: argparse.Namespace) -> Config:
     os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
     path = resolve_config(args.config)
     cfg = Config.fromfile(path)
+    # A config that names `custom_imports` of its own has replaced those of its base.
+    import ood_seg.register  # noqa: F401
+
     cfg.launcher = args.launcher
     if args.cfg_options is not None:
         cfg.merge_from_dict(args.cfg_options)
@@ -104,6 +107,15 @@ def allow_new_weights(cfg: Config) -> None:
     A trained checkpoint must hold them, so `test` and inference do not call this.
     """
     cfg.allowed_key_mismatch = [*cfg.get("allowed_key_mismatch", ()), *cfg.get("new_weights", ())]
+
+
+def leave_out_logits(cfg: Config) -> None:
+    """Let predictions hold no full-size logits, which no metric of ours reads.
+
+    A config that says `keep_logits` itself is left as it is.
+    """
+    if cfg.model.get("type") == "OODEncoderDecoder":
+        cfg.model.setdefault("keep_logits", False)
 
 
 def build_runner(cfg: Config, *hooks: Hook) -> Runner:

@@ -54,6 +54,7 @@ def run(args: argparse.Namespace) -> int:
 
     cfg = _runner.load_config(args)
     cfg.model.pop("distillation", None)
+    _runner.leave_out_logits(cfg)
     if len({Path(path).resolve() for path in args.checkpoints}) < len(args.checkpoints):
         raise ValueError(f"each checkpoint once, got {', '.join(args.checkpoints)}")
     for checkpoint in args.checkpoints:

@@ -36,8 +36,7 @@ def run(args: argparse.Namespace) -> int:
     choose_checkpoint(cfg, args.checkpoint)
     # The teacher is of use in training alone, and would load a second checkpoint.
     cfg.model.pop("distillation", None)
-    if cfg.model.get("type") == "OODEncoderDecoder":
-        cfg.model.setdefault("keep_logits", False)
+    _runner.leave_out_logits(cfg)
     if args.sets:
         _test_sets.keep_sets(cfg, args.sets)
     if args.tta:
@@ -72,7 +71,7 @@ def choose_checkpoint(cfg: Config, checkpoint: str | None) -> None:
     if not cfg.load_from:
         raise ValueError(
             "no checkpoint: the config has no `load_from`; "
-            "give the file as the second argument, `ood-seg test CONFIG CHECKPOINT`"
+            "give the file as the second argument, after the config"
         )
 
 

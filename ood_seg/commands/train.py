@@ -36,6 +36,7 @@ def run(args: argparse.Namespace) -> int:
         require_accelerator()
         enable_amp(cfg, dtype=args.amp_dtype)
     _runner.allow_new_weights(cfg)
+    _runner.leave_out_logits(cfg)
     note = decide_start(cfg, resume=args.resume)
     _runner.verify_readable(cfg.get("load_from"))
     runner = _runner.build_runner(cfg)

@@ -39,6 +39,8 @@ def sets_of_config(path: str | Path) -> list[ConfigSet]:
     from mmengine.config import Config
     from mmengine.registry import init_default_scope
 
+    import ood_seg.register  # noqa: F401
+
     cfg = Config.fromfile(path)
     init_default_scope(cfg.get("default_scope") or "mmseg")
     found: dict[str, ConfigSet] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from tiny_job import write_job, write_weights
 
 from ood_seg.apis import load_checkpoint
 from ood_seg.commands import main
+from ood_seg.commands._runner import load_config
 from ood_seg.commands.train import decide_start, enable_amp, last_checkpoint
 
 
@@ -104,6 +106,28 @@ def test_training_starts_at_load_from_and_resumes_at_its_own_checkpoint(job, tmp
 
 def next_log(work_dir: Path) -> Path:
     return max(work_dir.rglob("vis_data/2*.json"), key=lambda path: path.stat().st_mtime_ns)
+
+
+def test_validation_leaves_out_full_size_logits_unless_the_config_keeps_them(job, tmp_path):
+    options = ["--cfg-options", "train_cfg.max_iters=2"]
+    assert train(job, tmp_path / "plain", *options) == 0
+    assert train(job, tmp_path / "kept", *options, "model.keep_logits=True") == 0
+    for name, kept in (("plain", False), ("kept", True)):
+        used = Config.fromfile(tmp_path / name / job.config.name)
+        assert used.model.keep_logits is kept
+
+
+def test_config_with_imports_of_its_own_need_not_name_ours(job, tmp_path, monkeypatch):
+    path = tmp_path / "child.py"
+    imports = 'custom_imports = dict(imports=["json"])'
+    path.write_text(f"_base_ = {str(job.config)!r}\n{imports}\n")
+    monkeypatch.delitem(sys.modules, "ood_seg.register")
+    args = argparse.Namespace(
+        config=str(path), launcher="none", cfg_options=None, work_dir=None, seed=None, local_rank=0
+    )
+    cfg = load_config(args)
+    assert cfg.custom_imports.imports == ["json"]
+    assert "ood_seg.register" in sys.modules
 
 
 def test_seed_is_taken_although_the_config_has_no_randomness(job, tmp_path):
