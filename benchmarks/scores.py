@@ -31,7 +31,7 @@ SCORES = {
     "MaxSoftmax": "max softmax",
     "MaxLogit": "max logit",
     "Entropy": "entropy",
-    "GeneralizedEntropy": "GEN (no fast form)",
+    "GeneralizedEntropy": "GEN",
 }
 FORMS = ("plain", "blocks")
 CONFIG = Path(__file__).parents[1] / "configs" / "posthoc" / "energy_fcn-erfnet_cityscapes.py"

@@ -40,8 +40,8 @@ def labels_and_scores(
     The same as `F.interpolate(logits, size, mode="bilinear")`, `argmax(dim=1)` and
     `score(...)` one after another: the interpolation multiplies and adds in the same order, so
     the interpolated logits are in general the same to the last bit. Equal maxima give the first
-    class. For `Energy`, `MaxSoftmax`, `MaxLogit` and `Entropy` the maximum of the arg-max
-    serves the score too; any other score is called on blocks of rows.
+    class. For `Energy`, `MaxSoftmax`, `MaxLogit`, `Entropy` and `GeneralizedEntropy` the maximum
+    of the arg-max serves the score too; any other score is called on blocks of rows.
 
     A segmentor often interpolates twice, to the size of its input and from there to that of the
     image; `input_size` does this, again in rows.
@@ -133,7 +133,7 @@ def _finish(
     top = _arg_max(block[:num_classes], labels)
     shared = None if num_classes not in (None, len(block)) else _SHARED.get(type(score))
     if shared is not None:
-        values.copy_(shared(score, block, top))
+        values.copy_(shared(score, block, top, labels))
         return
     result = score(block[None])
     if result.shape != (1, *values.shape):
@@ -165,32 +165,51 @@ def _exponents(block: Tensor, top: Tensor, temperature: float) -> Tensor:
     return differences if temperature == 1 else differences.div_(temperature)
 
 
-def _energy(score: scores.Energy, block: Tensor, top: Tensor) -> Tensor:
+def _energy(score: scores.Energy, block: Tensor, top: Tensor, labels: Tensor) -> Tensor:
     total = _exponents(block, top, score.temperature).exp_().sum(dim=0)
     return -(total.log_() * score.temperature + top)
 
 
-def _max_softmax(score: scores.MaxSoftmax, block: Tensor, top: Tensor) -> Tensor:
+def _max_softmax(score: scores.MaxSoftmax, block: Tensor, top: Tensor, labels: Tensor) -> Tensor:
     return 1 - 1 / _exponents(block, top, score.temperature).exp_().sum(dim=0)
 
 
-def _max_logit(score: scores.MaxLogit, block: Tensor, top: Tensor) -> Tensor:
+def _max_logit(score: scores.MaxLogit, block: Tensor, top: Tensor, labels: Tensor) -> Tensor:
     return -top
 
 
-def _entropy(score: scores.Entropy, block: Tensor, top: Tensor) -> Tensor:
+def _entropy(score: scores.Entropy, block: Tensor, top: Tensor, labels: Tensor) -> Tensor:
     exponents = _exponents(block, top, 1.0)
     exponentials = exponents.exp()
     total = exponentials.sum(dim=0)
     return total.log() - exponentials.mul_(exponents).sum(dim=0) / total
 
 
+def _generalized_entropy(
+    score: scores.GeneralizedEntropy, block: Tensor, top: Tensor, labels: Tensor
+) -> Tensor:
+    """With `e = p / p_first`, of which only those of the other classes can be tiny."""
+    logs = block.sub_(top).scatter_(0, labels.long()[None], -torch.inf)
+    second = logs.amax(dim=0).clamp_(min=torch.finfo(logs.dtype).min)
+    parts = (logs - second).exp_()
+    log_others = parts.sum(dim=0).log_() + second
+    total = 1 + log_others.exp()
+    # p (1 - p) is e (total - e) / total^2: of the first class, whose e is 1, others / total^2.
+    complements = torch.sub(total, parts.mul_(second.exp()), out=parts)
+    terms = logs.add_(complements.log_()).mul_(score.gamma).exp_()
+    if score.top_classes is not None and score.top_classes < len(block):
+        terms = terms.topk(score.top_classes - 1, dim=0).values  # the first class has the largest
+    terms = terms.sum(dim=0) + (score.gamma * log_others).exp_()
+    return terms * total.pow_(-2 * score.gamma)
+
+
 # By exact type: a subclass may compute something else.
-_SHARED: dict[type[nn.Module], Callable[[nn.Module, Tensor, Tensor], Tensor]] = {
+_SHARED: dict[type[nn.Module], Callable[[nn.Module, Tensor, Tensor, Tensor], Tensor]] = {
     scores.Energy: _energy,
     scores.MaxSoftmax: _max_softmax,
     scores.MaxLogit: _max_logit,
     scores.Entropy: _entropy,
+    scores.GeneralizedEntropy: _generalized_entropy,
 }
 
 

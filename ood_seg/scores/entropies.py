@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -54,10 +56,12 @@ def generalized_entropy(
     """
     _check_generalized_entropy(gamma, top_classes)
     log_probabilities = checked(logits).log_softmax(dim=1)
-    first = log_probabilities.argmax(dim=1, keepdim=True)
-    # 1 - p of the first class is the sum of the others, which a subtraction would round away.
-    others = log_probabilities.scatter(1, first, -torch.inf)
-    log_complements = torch.log1p(-others.exp()).scatter(1, first, others.logsumexp(1, True))
+    # Where p is near 1, 1 - p is the sum of the others, which a subtraction would round away.
+    likely = log_probabilities > math.log(0.5)
+    others = log_probabilities.masked_fill(likely, -torch.inf)
+    log_complements = torch.where(
+        likely, others.logsumexp(dim=1, keepdim=True), torch.log1p(-others.exp())
+    )
     terms = (gamma * (log_probabilities + log_complements)).exp()
     if top_classes is not None and top_classes < terms.shape[1]:
         # p (1 - p) orders the classes as p does, because no two probabilities exceed 1 together.
