@@ -3,7 +3,7 @@
 ```
 results.jsonl                  one process writes it itself
 results.part-2-of-4.jsonl      each of several writes its own; the last to end merges them
-.results.jsonl.lock            who reads or merges
+.results.jsonl.lock            who reads or merges; removed by the last one
 ```
 
 A line stands for a picture that is done: it is written in one piece after the picture's files. A
@@ -206,8 +206,27 @@ def _end_of_lines(stream: BinaryIO, step: int = 1 << 16) -> int:
 @contextlib.contextmanager
 def _locked(path: Path, *, exclusive: bool) -> Iterator[bool]:
     """Hold the lock of all files of `path`; gives False where locks do not exist."""
-    with path.with_name(f".{path.name}.lock").open("ab") as stream:
-        yield _lock(stream, wait=True, exclusive=exclusive)
+    file = path.with_name(f".{path.name}.lock")
+    with contextlib.ExitStack() as stack:
+        while True:
+            stream = stack.enter_context(file.open("ab"))
+            locked = _lock(stream, wait=True, exclusive=exclusive)
+            if not locked or _is_open(file, stream):
+                break
+            # Who held it while this one waited has removed it: it locks nothing any more.
+        try:
+            yield locked
+        finally:
+            if locked and exclusive:
+                file.unlink(missing_ok=True)
+
+
+def _is_open(path: Path, stream: BinaryIO) -> bool:
+    """Whether the stream is of the file that has this path now."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(stream.fileno()))
+    except FileNotFoundError:
+        return False
 
 
 def _lock(stream: BinaryIO, *, wait: bool, exclusive: bool = True) -> bool:

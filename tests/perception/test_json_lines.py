@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -101,7 +102,7 @@ def test_several_processes_with_kills_and_other_numbers(tmp_path):
     for rank in range(4):
         run(path, Shard(rank, 4), resume=True)
     assert sorted(names_in(path)) == NAMES
-    assert sorted(file.name for file in tmp_path.iterdir()) == [".r.jsonl.lock", "r.jsonl"]
+    assert [file.name for file in tmp_path.iterdir()] == ["r.jsonl"]
 
 
 def test_the_last_process_merges_and_only_it(tmp_path):
@@ -195,6 +196,47 @@ def test_failures_are_tried_again_and_give_way_to_results(tmp_path):
             lines.close()
     assert sorted(names_in(other)) == list("abcdef")
     assert "error" not in other.read_text()
+
+
+def test_one_at_a_time_holds_the_lock_although_it_is_removed(tmp_path):
+    inside, most = [], []
+
+    def take(number: int) -> None:
+        for _ in range(50):
+            with json_lines._locked(tmp_path / "r.jsonl", exclusive=True) as locked:
+                assert locked
+                inside.append(number)
+                most.append(len(inside))
+                inside.remove(number)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(take, range(8)))
+    assert most == [1] * 400
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_lock_that_was_removed_while_one_waited_is_taken_anew(tmp_path, monkeypatch):
+    lock, real = json_lines._lock, []
+
+    def late(stream, **options):
+        if not real:  # as if the holder had removed the file just before it let go
+            (tmp_path / ".r.jsonl.lock").unlink()
+        real.append(lock(stream, **options))
+        return real[-1]
+
+    monkeypatch.setattr(json_lines, "_lock", late)
+    with json_lines._locked(tmp_path / "r.jsonl", exclusive=False):
+        assert (tmp_path / ".r.jsonl.lock").exists()
+    assert real == [True, True]
+
+
+def test_no_lock_is_left_behind(tmp_path):
+    lines = JsonLines(tmp_path / "r.jsonl")
+    assert [file.name for file in tmp_path.iterdir()] == ["r.jsonl"]
+    with pytest.raises(ValueError, match="being written by another process"):
+        JsonLines(tmp_path / "r.jsonl", resume=True)
+    assert [file.name for file in tmp_path.iterdir()] == ["r.jsonl"]
+    lines.close()
 
 
 def test_a_name_is_written_once(tmp_path):
