@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from ood_seg.commands import _infer_models
 from ood_seg.perception.shards import Shard
@@ -16,28 +15,56 @@ _NOT_FOR_BAGS = (
     "resume",
     "skip_existing",
     "overwrite",
+    "score_range",
 )
+_FOR_BAGS = ("topic", "namespace", "outputs", "no_copy")
+
+
+def add_arguments(bags: argparse._ArgumentGroup) -> None:
+    """Add what is for bags alone."""
+    from ood_seg.ros.messages import TOPICS
+
+    bags.add_argument("--topic", help="of the images; needed where a bag has several cameras")
+    bags.add_argument(
+        "--namespace",
+        help="what the result topics begin with (default /ood_seg); one for each camera",
+    )
+    bags.add_argument(
+        "--outputs",
+        nargs="+",
+        choices=TOPICS,
+        metavar="TOPIC",
+        help=f"result topics: {', '.join(TOPICS)} (default: all)",
+    )
+    bags.add_argument(
+        "--no-copy", action="store_true", help="the new bag has the results without the recording"
+    )
 
 
 def only_bag(args: argparse.Namespace) -> str | None:
     """The bag, if the source is one.
 
     Raises:
-        ValueError: a bag with something that does not go with it.
+        ValueError: a bag with something that does not go with it, or options of bags without one.
     """
-    if not any(Path(source).suffix or Path(source).is_dir() for source in args.sources):
-        return None
     from ood_seg.ros.bags import is_bag
 
     bags = [source for source in args.sources if is_bag(source)]
     if not bags:
+        for name in _FOR_BAGS:
+            if getattr(args, name):
+                raise ValueError(f"{_option(name)} is for ROS bags, which {args.sources[0]} is not")
         return None
     if len(args.sources) > 1 or args.out is None:
         raise ValueError("a bag is analysed alone and gives a bag; give it --out BAG")
     for name in _NOT_FOR_BAGS:
-        if getattr(args, name):
-            raise ValueError(f"--{name.replace('_', '-')} is not for bags: the results are topics")
+        if getattr(args, name) not in (None, False, ["auto"]):
+            raise ValueError(f"{_option(name)} is not for bags: the results are topics")
     return bags[0]
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 def annotate_bag(args: argparse.Namespace, bag: str, shard: Shard) -> int:
@@ -49,7 +76,8 @@ def annotate_bag(args: argparse.Namespace, bag: str, shard: Shard) -> int:
     if shard.world > 1:
         raise ValueError("one process writes a bag; start only one")
     from ood_seg.commands._infer_run import progress
-    from ood_seg.ros.bags import annotate
+    from ood_seg.ros.bags import NAMESPACE, annotate
+    from ood_seg.ros.messages import TOPICS
 
     segmentor = _infer_models.build(args, shard)
     _infer_models.say_threshold(segmentor)
@@ -59,6 +87,9 @@ def annotate_bag(args: argparse.Namespace, bag: str, shard: Shard) -> int:
             args.out,
             segmentor,
             topic=args.topic,
+            namespace=args.namespace or NAMESPACE,
+            outputs=args.outputs or tuple(TOPICS),
+            copy=not args.no_copy,
             model=args.onnx or args.config,
             progress=lambda _done, _total: advance(),
             batch_size=args.batch_size,

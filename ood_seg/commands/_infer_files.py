@@ -100,8 +100,6 @@ def open_lines(args: argparse.Namespace, shard: Shard) -> JsonLines | None:
     """
     path = Path(args.json) if args.json else None
     if path is None and args.resume:
-        if args.out is None:
-            raise ValueError("--resume needs --json FILE or --out DIR: it reads there what is done")
         path = Path(args.out) / _RESULTS
     if path is None:
         return None

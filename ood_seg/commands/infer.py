@@ -7,7 +7,7 @@ import math
 import os
 from typing import TYPE_CHECKING, Any
 
-from ood_seg.commands import _infer_bags, _infer_models
+from ood_seg.commands import _infer_bags, _infer_models, _infer_run
 from ood_seg.commands._runner import CONFIG_HELP
 from ood_seg.perception.shards import Shard, shard_of
 
@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--motion", action="store_true", help="the same, along the motion (optical flow)"
     )
     video.add_argument("--track", action="store_true", help="follow objects and number them")
-    video.add_argument("--topic", help="images of a bag; needed where it has several cameras")
+    _infer_bags.add_arguments(parser.add_argument_group("ROS bags"))
     running = parser.add_argument_group("running")
     running.add_argument("--batch-size", type=int, default=1, help="images at once (default 1)")
     running.add_argument(
@@ -98,7 +98,13 @@ def run(args: argparse.Namespace) -> int:
     """Analyse as the arguments say; 1 if any image could not be used, 130 after Ctrl-C.
 
     One of several processes ends with 0 all the same; the lines of `--json` name its failures.
+    SIGTERM, which schedulers and containers send, is taken as Ctrl-C.
     """
+    with _infer_run.ended_by_sigterm():
+        return _run(args)
+
+
+def _run(args: argparse.Namespace) -> int:
     limits = parse_range(args.score_range)
     if args.out is None and (args.save or args.save_scores):
         raise ValueError("--save and --save-scores write files; give their folder: --out DIR")
@@ -110,6 +116,11 @@ def run(args: argparse.Namespace) -> int:
         return _infer_bags.annotate_bag(args, bag, shard)
     from ood_seg.commands import _infer_files
 
+    if args.video_out and (args.resume or args.skip_existing):
+        raise ValueError(
+            "--video-out: --resume and --skip-existing leave out what is done, and the video would "
+            "have the rest alone; write all anew (--overwrite), or no video"
+        )
     if shard.world > 1 and args.video_out:
         raise ValueError("--video-out: several processes cannot write one video; start only one")
     folder = _infer_files.open_folder(args, limits)
@@ -138,6 +149,8 @@ def _open(args: argparse.Namespace, selection: Any) -> Source:
     from ood_seg.perception.sources import open_source
 
     given = args.sources[0] if len(args.sources) == 1 else args.sources
+    if not 1 <= args.max_pixels < math.inf:
+        raise ValueError(f"--max-pixels: expected a number from 1 on, got {args.max_pixels}")
     return open_source(given, wanted=selection, skip=args.out, max_pixels=int(args.max_pixels))
 
 
@@ -150,7 +163,6 @@ def _analyse(
     lines: Any,
     limits: tuple[float, float] | None,
 ) -> int:
-    from ood_seg.commands._infer_run import write_all
     from ood_seg.perception.sinks import VideoSink
     from ood_seg.perception.stream import analyse
     from ood_seg.perception.video_io import VideoWriter
@@ -158,13 +170,13 @@ def _analyse(
     sinks = [] if folder is None else [folder]
     if args.video_out:
         rate = source.rate or _RATE_OF_PICTURES
-        writer = VideoWriter(args.video_out, rate, overwrite=args.overwrite or args.resume)
+        writer = VideoWriter(args.video_out, rate, overwrite=args.overwrite)
         sinks.append(VideoSink(writer, limits=limits))
     segmentor = _infer_models.build(args, shard)
     _infer_models.check_outputs(args, folder.kinds if folder else (), segmentor)
     _infer_models.say_threshold(segmentor)
     outcomes = analyse(segmentor, source, **_infer_models.stages(args), batch_size=args.batch_size)
-    tally = write_all(outcomes, sinks, lines, total=total)
+    tally = _infer_run.write_all(outcomes, sinks, lines, total=total)
     place = ", ".join(filter(None, (args.out, args.json, args.video_out)))
     of_all = "" if total is None else f" of {total}"
     part = f"process {shard.rank} of {shard.world}: " if shard.world > 1 else ""

@@ -113,7 +113,7 @@ class Bag:
         if self._digests.get(kind, digest) != digest:
             raise ValueError(
                 f"the bag holds {kind} of another version than is written ({topic}); write the "
-                "results alone, without a copy of the source"
+                "results alone (--no-copy)"
             )
         qos = _qos(latched=kind == LABEL_INFO)
         connection = self._writer.add_connection(

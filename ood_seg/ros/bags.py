@@ -12,6 +12,7 @@ complete; what a broken run wrote stays beside it in `TARGET.part`, a bag that c
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,8 @@ from ood_seg.ros.messages import TOPICS, describe, label_info, result_messages
 
 _CAMERA_TYPES = (IMAGE, COMPRESSED_IMAGE)
 _DIAGNOSTICS_TOPIC = "/diagnostics"
+NAMESPACE = "/ood_seg"
+_ROS_NAME = re.compile(r"(/[A-Za-z_][A-Za-z0-9_]*)+")
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,7 @@ def annotate(
     *,
     topic: str | None = None,
     outputs: Sequence[str] = tuple(TOPICS),
-    namespace: str = "/ood_seg",
+    namespace: str = NAMESPACE,
     model: str = "",
     storage: str | None = None,
     copy: bool = True,
@@ -85,7 +88,8 @@ def annotate(
         segmentor: the model.
         topic: of the images, raw or compressed; None where the bag has just one.
         outputs: topics that are written, see `ood_seg.ros.messages`.
-        namespace: what their names begin with.
+        namespace: what their names begin with, another one for each camera; the status in
+            `/diagnostics` is called after it.
         model: its name in the diagnostics.
         storage: `sqlite3` or `mcap`; None: as the source.
         copy: whether everything in the source is copied too, unopened.
@@ -96,12 +100,13 @@ def annotate(
         FileNotFoundError: no such source.
         ValueError: the source is no readable ROS 2 bag; the topic is missing, is no image topic,
             or must be chosen; the target or `TARGET.part` exists; an unknown output or storage;
-            an output topic that the source has already.
+            a namespace that is no ROS name; an output topic that the source has already.
     """
     source, target = Path(source), Path(target)
     part = _part(target)
     plugin = choose_storage(source, storage)
     _check_outputs(outputs)
+    namespace = _checked_namespace(namespace)
     with reading(source) as reader:
         camera = _camera(reader.connections, topic)
         topic = camera[0].topic
@@ -163,7 +168,8 @@ class _Annotator:
             self.health.handled(sum(stages.values()))
         level, summary, values = self.health.report(time * 1e-9)
         values = {"model": self._model, **describe(self._segmentor), **values}
-        report = diagnostics(level, summary, values, header, hardware_id=self._model)
+        name = f"{self._namespace.strip('/')}: anomaly segmentation"
+        report = diagnostics(level, summary, values, header, name=name, hardware_id=self._model)
         self._bag.send(_DIAGNOSTICS_TOPIC, report, time)
 
 
@@ -207,12 +213,19 @@ def _check_outputs(outputs: Sequence[str]) -> None:
         raise ValueError(f"outputs: expected some of {', '.join(TOPICS)}, got {unknown[0]!r}")
 
 
+def _checked_namespace(namespace: str) -> str:
+    name = f"/{namespace.strip('/')}"
+    if not _ROS_NAME.fullmatch(name):
+        raise ValueError(f"namespace: expected a ROS name such as /front_camera, got {namespace!r}")
+    return name
+
+
 def _check_names(connections: Sequence[Any], names: Sequence[str]) -> None:
     taken = sorted({connection.topic for connection in connections} & set(names))
     if taken:
         raise ValueError(
-            f"the bag has a topic {taken[0]} already; choose another namespace, or write the "
-            "results alone, without a copy of the source"
+            f"the bag has a topic {taken[0]} already; choose another namespace (--namespace), or "
+            "write the results alone (--no-copy)"
         )
 
 

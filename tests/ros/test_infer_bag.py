@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from fake_segmentor import FakeSegmentor, picture
 
@@ -9,6 +10,7 @@ pytest.importorskip("rosbags")
 import bag_doubles
 
 from ood_seg.commands import _infer_models, main
+from ood_seg.ros.images import read_array
 
 
 @pytest.fixture
@@ -43,6 +45,39 @@ def test_results_go_into_a_bag(bag, tmp_path, monkeypatch, capsys):
     assert len(results[bag_doubles.CAMERA]) == 4
 
 
+def test_two_cameras_of_one_bag(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(_infer_models, "build", lambda args, shard: FakeSegmentor(min_area=1))
+    messages = [
+        (f"/{side}/image", "sensor_msgs/msg/Image", time, bag_doubles.image(picture(seed), time))
+        for seed, side in enumerate(("left", "right"))
+        for time in (bag_doubles.T0, bag_doubles.T0 + bag_doubles.PERIOD)
+    ]
+    bag = bag_doubles.write_bag(tmp_path / "bag", messages)
+    one, both = tmp_path / "one", tmp_path / "both"
+    assert infer(bag, "--out", one) == 2
+    assert "are: /left/image, /right/image" in capsys.readouterr().err
+    assert infer(bag, "--out", one, "--topic", "/left/image", "--namespace", "/left/ood") == 0
+    assert infer(one, "--out", both, "--topic", "/right/image", "--namespace", "/left/ood") == 2
+    assert "already; choose another namespace (--namespace)" in capsys.readouterr().err
+    assert infer(one, "--out", both, "--topic", "/right/image", "--namespace", "right/ood") == 0
+    results = bag_doubles.read_results(both)
+    for seed, side in enumerate(("left", "right")):
+        assert len(results[f"/{side}/image"]) == 2
+        for labels in results[f"/{side}/ood/labels"]:
+            np.testing.assert_array_equal(read_array(labels.message), picture(seed)[..., 1] >= 128)
+    # Who reads the diagnostics can tell the cameras apart.
+    told = [status.name for one in results["/diagnostics"] for status in one.message.status]
+    sides = ("left", "left", "right", "right")
+    assert sorted(told) == [f"{side}/ood: anomaly segmentation" for side in sides]
+
+
+def test_some_results_without_the_recording(bag, tmp_path, monkeypatch):
+    monkeypatch.setattr(_infer_models, "build", lambda args, shard: FakeSegmentor(min_area=1))
+    assert infer(bag, "--out", tmp_path / "out", "--outputs", "objects", "--no-copy") == 1
+    topics = {"/ood_seg/objects", "/ood_seg/label_info", "/diagnostics"}
+    assert set(bag_doubles.read_bag(tmp_path / "out")) == topics
+
+
 def test_what_does_not_go_with_a_bag(bag, tmp_path, capsys, monkeypatch):
     def message(*arguments) -> str:
         assert infer(*arguments) == 2
@@ -51,6 +86,17 @@ def test_what_does_not_go_with_a_bag(bag, tmp_path, capsys, monkeypatch):
     assert "give it --out BAG" in message(bag, "--json", tmp_path / "r.jsonl")
     assert "analysed alone" in message(bag, tmp_path, "--out", tmp_path / "o")
     assert "--save is not for bags" in message(bag, "--out", tmp_path / "o", "--save", "mask")
+    wide = ("--score-range", "0", "1")
+    assert "--score-range is not for bags" in message(bag, "--out", tmp_path / "o", *wide)
+    (tmp_path / "photos").mkdir()
+    for option in (
+        ["--topic", "/a"],
+        ["--namespace", "/a"],
+        ["--outputs", "labels"],
+        ["--no-copy"],
+    ):
+        text = message(tmp_path / "photos", "--out", tmp_path / "o", *option)
+        assert f"{option[0]} is for ROS bags, which {tmp_path / 'photos'} is not" in text
     monkeypatch.setenv("RANK", "0")
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(ValueError, match="one process writes a bag"):

@@ -62,6 +62,13 @@ def test_unknown_output(tmp_path):
         annotate(source, tmp_path / "out", ColourSegmentor(), outputs=["labels", "depth"])
 
 
+@pytest.mark.parametrize("namespace", ["", "/", "/front camera", "/1st", "/a//b", "~/a"])
+def test_a_namespace_that_ros_does_not_take(namespace, tmp_path):
+    source = camera_bag(tmp_path / "in", PICTURES[:1])
+    with pytest.raises(ValueError, match="expected a ROS name such as /front_camera, got"):
+        annotate(source, tmp_path / "out", ColourSegmentor(), namespace=namespace)
+
+
 def test_what_is_a_bag(tmp_path):
     source = camera_bag(tmp_path / "in", PICTURES[:1])
     (tmp_path / "photos").mkdir()
