@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ood_seg.precision import without_autocast
+
 
 def gaussian_kernel(
     kernel_size: int,
@@ -37,6 +39,7 @@ def gaussian_kernel(
     return weights / weights.sum()
 
 
+@without_autocast
 def gaussian_smooth(scores: Tensor, kernel_size: int = 7, sigma: float = 1.0) -> Tensor:
     """Blur score maps with a separable Gaussian, borders reflected.
 

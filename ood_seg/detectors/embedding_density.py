@@ -17,9 +17,10 @@ from ood_seg.detectors.base import FittedDetector, Fitter
 from ood_seg.detectors.flow import AffineFlow, train_flow
 from ood_seg.detectors.layer_weights import fit_layer_weights
 from ood_seg.detectors.network import PENULTIMATE, Network, Outputs
-from ood_seg.detectors.pixels import full_precision, resized, rows
+from ood_seg.detectors.pixels import resized, rows
 from ood_seg.detectors.reservoir import PixelReservoir, from_any_rank, pooled_to
 from ood_seg.detectors.statistics import Statistics, StatisticsFile
+from ood_seg.precision import full_precision, without_autocast
 
 _CHUNK = 1 << 16
 # Directions in which known data vary less than this share of their strongest are left out.
@@ -119,7 +120,7 @@ class EmbeddingDensity(FittedDetector):
             return stacked[..., 0]
         if self.combine == "minimum":
             return (stacked - self.mean_nll.to(stacked)).amin(dim=-1)
-        return stacked @ self.weights.to(stacked) + self.bias.to(stacked)
+        return (stacked * self.weights.to(stacked)).sum(dim=-1) + self.bias.to(stacked)
 
     def extra_repr(self) -> str:
         return f"combine={self.combine!r}, layers={self.layers}"
@@ -266,6 +267,7 @@ class EmbeddingDensityFitter:
         )
 
 
+@without_autocast
 def _nll(flow: AffineFlow, values: Tensor, mean: Tensor, matrix: Tensor) -> Tensor:
     """Negative log density of activations `(P, D)`, in blocks, `(P,)`."""
     parts = [-flow.log_density((some - mean) @ matrix) for some in values.split(_CHUNK)]

@@ -14,13 +14,15 @@ from torch import Tensor
 from ood_seg.detectors.base import FittedDetector
 from ood_seg.detectors.moments import ClassMoments, reduced
 from ood_seg.detectors.network import Network, Outputs
-from ood_seg.detectors.pixels import check_classes, full_precision, full_size_logits, rows
+from ood_seg.detectors.pixels import check_classes, full_size_logits, rows
 from ood_seg.detectors.statistics import Statistics, StatisticsFile
 from ood_seg.labels import split_labels
+from ood_seg.precision import full_precision, without_autocast
 
 _SMALLEST = torch.finfo(torch.float32).tiny
 
 
+@without_autocast
 def kl_matching(logits: Tensor, posteriors: Tensor) -> Tensor:
     """`min_k KL(p || d_k)` of the softmax p, in nats, at least 0.
 

@@ -10,14 +10,16 @@ from torch.nn import functional
 
 from ood_seg.detectors.base import FittedDetector, Fitter
 from ood_seg.detectors.network import PENULTIMATE, Network, Outputs
-from ood_seg.detectors.pixels import full_precision, rows
+from ood_seg.detectors.pixels import rows
 from ood_seg.detectors.reservoir import PixelReservoir, pooled_to
 from ood_seg.detectors.statistics import Statistics, StatisticsFile
+from ood_seg.precision import full_precision, without_autocast
 
 # Similarities held at a time: 16 MB of float32, whatever the picture and the bank.
 _HELD = 1 << 22
 
 
+@without_autocast
 def kth_distance(features: Tensor, bank: Tensor, k: int) -> Tensor:
     """Euclidean distance to the k-th nearest row of a bank, both normalised to length 1.
 

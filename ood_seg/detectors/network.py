@@ -19,6 +19,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from ood_seg.precision import without_autocast
+
 PENULTIMATE = "penultimate"
 _LISTED = 40
 
@@ -94,6 +96,7 @@ class Network:
         """The channels of the known classes."""
         return logits if self.num_classes is None else logits[:, : self.num_classes]
 
+    @without_autocast
     def classify(self, features: Tensor) -> Tensor:
         """Class logits of penultimate activations `(N, D, *)`, which may have been changed.
 
@@ -102,8 +105,7 @@ class Network:
         """
         layer = self.layer(self._named_classifier())
         weights = {name: value.to(features.dtype) for name, value in layer.state_dict().items()}
-        with torch.autocast(features.device.type, enabled=False):
-            return self.class_logits(functional_call(layer, weights, (features,)))
+        return self.class_logits(functional_call(layer, weights, (features,)))
 
     def layer(self, name: str) -> nn.Module:
         """The layer of that name.
@@ -122,7 +124,10 @@ class Network:
         return self._layers[name]
 
     def fingerprint(self) -> str:
-        """SHA-256 of names, shapes and values of all weights, those of an energy head left out."""
+        """SHA-256 of names, shapes and values of all weights.
+
+        Those of energy head and auxiliary heads are left out: no score depends on them.
+        """
         digest = hashlib.sha256()
         for name, value in self.module.state_dict().items():
             if name.startswith(("energy_head.", "auxiliary_head.")):

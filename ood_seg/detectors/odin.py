@@ -13,7 +13,7 @@ from torch import Tensor
 from ood_seg.detectors.base import Detector
 from ood_seg.detectors.network import Network, Outputs
 from ood_seg.detectors.perturbation import check_epsilon, perturbed_images
-from ood_seg.detectors.pixels import full_precision
+from ood_seg.precision import full_precision
 
 
 class ODIN(Detector):

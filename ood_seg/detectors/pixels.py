@@ -4,25 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from ood_seg.detectors.network import Network, Outputs
 from ood_seg.detectors.reservoir import pooled_to
-
-_HALF_TYPES = (torch.float16, torch.bfloat16)
-
-
-def full_precision(values: Tensor) -> Tensor:
-    """The values in at least float32, whatever type the network computes in.
-
-    Raises:
-        TypeError: they are not floating point.
-    """
-    if not torch.is_floating_point(values):
-        raise TypeError(f"expected floating point values, got {values.dtype}")
-    return values.float() if values.dtype in _HALF_TYPES else values
+from ood_seg.precision import full_precision
 
 
 def rows(features: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ood_seg.detectors.pixels import full_precision
+from ood_seg.precision import full_precision
 from ood_seg.scores import entropy
 
 UNCERTAINTIES = ("predictive-entropy", "mutual-information")

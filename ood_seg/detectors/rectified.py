@@ -20,9 +20,9 @@ from torch import Tensor
 
 from ood_seg.detectors.base import Detector, FittedDetector, Fitter
 from ood_seg.detectors.network import PENULTIMATE, Network, Outputs
-from ood_seg.detectors.pixels import full_precision
 from ood_seg.detectors.reservoir import PixelReservoir
 from ood_seg.detectors.statistics import Statistics, StatisticsFile
+from ood_seg.precision import full_precision
 from ood_seg.scores import energy
 
 # exp(60) times an activation times a weight is still far from float32's end.

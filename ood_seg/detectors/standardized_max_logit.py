@@ -20,9 +20,10 @@ from torch import Tensor
 from ood_seg.detectors.base import FittedDetector
 from ood_seg.detectors.moments import ClassMoments, reduced
 from ood_seg.detectors.network import Network, Outputs
-from ood_seg.detectors.pixels import check_classes, full_precision, full_size_logits
+from ood_seg.detectors.pixels import check_classes, full_size_logits
 from ood_seg.detectors.statistics import Statistics, StatisticsFile
 from ood_seg.labels import split_labels
+from ood_seg.precision import full_precision, without_autocast
 from ood_seg.smoothing import gaussian_kernel
 
 WIDTHS = (3, 2, 1, 0)
@@ -57,6 +58,7 @@ def class_boundaries(classes: Tensor) -> Tensor:
     return (_grown(values) != smallest).squeeze(1)
 
 
+@without_autocast
 def suppress_boundaries(scores: Tensor, classes: Tensor, widths: Sequence[int] = WIDTHS) -> Tensor:
     """Replace scores at class boundaries by those around, from the outside inwards (section 3.3).
 
@@ -85,6 +87,7 @@ def suppress_boundaries(scores: Tensor, classes: Tensor, widths: Sequence[int] =
     return scores.squeeze(1)
 
 
+@without_autocast
 def smooth_dilated(
     scores: Tensor, kernel_size: int = 7, sigma: float = 1.0, dilation: int = 6
 ) -> Tensor:
@@ -230,4 +233,4 @@ def _grown(maps: Tensor) -> Tensor:
 def _sum_3x3(maps: Tensor) -> Tensor:
     """Sum over the 3x3 around each pixel of `(N, 1, H, W)`, borders repeated."""
     padded = F.pad(maps, (1, 1, 1, 1), mode="replicate")
-    return F.avg_pool2d(padded, 3, stride=1, divisor_override=1)
+    return F.conv2d(padded, padded.new_ones(1, 1, 3, 3))

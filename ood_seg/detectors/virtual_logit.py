@@ -10,10 +10,11 @@ from torch import Tensor, nn
 from ood_seg.detectors.base import FittedDetector, Fitter
 from ood_seg.detectors.moments import ClassMoments
 from ood_seg.detectors.network import PENULTIMATE, Network, Outputs
-from ood_seg.detectors.pixels import full_precision, rows
+from ood_seg.detectors.pixels import rows
 from ood_seg.detectors.reservoir import PixelReservoir, from_any_rank, labels_at
 from ood_seg.detectors.statistics import Statistics, StatisticsFile
 from ood_seg.labels import split_labels
+from ood_seg.precision import full_precision, without_autocast
 
 
 def classifier_weights(network: Network) -> tuple[Tensor, Tensor]:
@@ -45,6 +46,7 @@ def origin_of(weight: Tensor, bias: Tensor) -> Tensor:
     return -torch.linalg.pinv(weight) @ bias
 
 
+@without_autocast
 def residual_norm(features: Tensor, origin: Tensor, null_space: Tensor) -> Tensor:
     """Length of `features - origin (P, D)` in the span of `null_space (D, R)`, `(P,)`."""
     return ((features - origin) @ null_space).norm(dim=1)

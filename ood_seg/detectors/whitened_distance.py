@@ -7,9 +7,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from ood_seg.precision import without_autocast
+
 _CHUNK = 1 << 16
 
 
+@without_autocast
 def nearest_distance(features: Tensor, means: Tensor, whitening: Tensor) -> Tensor:
     """`min_k |W (f - mu_k)|^2 / 2`.
 

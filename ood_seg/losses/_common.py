@@ -16,7 +16,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-_HALF_TYPES = (torch.float16, torch.bfloat16)
+from ood_seg.precision import full_precision
+
 _ALONE = ContextVar("this_process_only", default=False)
 
 
@@ -81,7 +82,7 @@ def check_logits(logits: Tensor, labels: Tensor) -> None:
 def checked_logits(logits: Tensor, labels: Tensor) -> Tensor:
     """The logits after `check_logits`; half precision becomes float32."""
     check_logits(logits, labels)
-    return logits.float() if logits.dtype in _HALF_TYPES else logits
+    return full_precision(logits)
 
 
 def class_labels(labels: Tensor, known_mask: Tensor, num_classes: int) -> Tensor:

@@ -70,8 +70,7 @@ def abstention_loss(
     )
     classes = class_labels(labels, known_mask, logits.shape[1] - 1).unsqueeze(1)
     log_total = logits.logsumexp(dim=1)
-    with torch.autocast(logits.device.type, enabled=False):  # it would blur in half precision
-        reward = gaussian_smooth(energy(logits[:, :-1]).square(), kernel_size, sigma)
+    reward = gaussian_smooth(energy(logits[:, :-1]).square(), kernel_size, sigma)
     log_reward = reward.clamp(min=torch.finfo(reward.dtype).tiny).log()
     log_abstention = logits[:, -1] - log_total - log_reward
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from ood_seg.labels import IGNORE, OUTLIER, split_labels
 from ood_seg.losses._common import checked_logits
 from ood_seg.losses._module import LossModule
+from ood_seg.precision import without_autocast
 
 
 def context_robust_contrastive_loss(
@@ -80,6 +81,7 @@ def _draw(places: Tensor, count: int, generator: torch.Generator | None) -> Tens
     return places[torch.randperm(len(places), generator=generator)[:count].to(places.device)]
 
 
+@without_autocast
 def _info_nce(vectors: Tensor, sides: Tensor, num_anchors: int, temperature: float) -> Tensor:
     """The loss for drawn unit vectors `(M, D)` and their sides `(M,)`; the first are anchors."""
     similarity = vectors[:num_anchors] @ vectors.T / temperature

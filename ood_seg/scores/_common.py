@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-_HALF_TYPES = (torch.float16, torch.bfloat16)
+from ood_seg.precision import full_precision
 
 
 def checked(logits: Tensor) -> Tensor:
@@ -16,7 +16,7 @@ def checked(logits: Tensor) -> Tensor:
         raise ValueError(
             f"logits must be (N, C, *) with at least one channel, got {tuple(logits.shape)}"
         )
-    return logits.float() if logits.dtype in _HALF_TYPES else logits
+    return full_precision(logits)
 
 
 def check_temperature(temperature: float) -> None:
