@@ -1,8 +1,8 @@
 """Data sets, outlier sources and pipeline transforms.
 
-The classes need mmseg and are imported when asked for; the modules that only look at files
-(`listing`, `layouts`, `label_maps`, `pictures`, `checks`, `known_sets`,
-`preparing` ...) work without it.
+The classes, most of which need mmseg, are imported when asked for; the modules that only look at
+files (`listing`, `layouts`, `label_maps`, `pictures`, `checks`, `known_sets`, `preparing` ...)
+work without it.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ _CLASSES = {
     "CropOrPad": "transforms.crop_or_pad",
     "FishyscapesDataset": "fishyscapes",
     "KittiSemanticsDataset": "kitti",
+    "Listing": "listing",
     "LoadCheckedImage": "transforms.loading",
     "LoadCheckedLabels": "transforms.loading",
     "OutlierMix": "outlier_mix",
