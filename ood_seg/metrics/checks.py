@@ -19,7 +19,7 @@ def checked_arrays(scores: Any, labels: Any, ignore_index: int) -> tuple[np.ndar
             `ignore_index`.
         TypeError: scores or labels are not real numbers.
     """
-    scores, labels = _as_numpy(scores), _as_numpy(labels)
+    scores, labels = as_numpy(scores), as_numpy(labels)
     if scores.shape != labels.shape:
         raise ValueError(
             f"scores and labels must have one shape, got {scores.shape} and {labels.shape}; "
@@ -43,11 +43,11 @@ def checked_parts(scores: np.ndarray | Sequence[np.ndarray]) -> list[np.ndarray]
         np.isscalar(part) for part in scores
     )
     parts = scores if is_sequence_of_arrays else [scores]
-    return [_checked_scores(_as_numpy(part)) for part in parts]
+    return [_checked_scores(as_numpy(part)) for part in parts]
 
 
-def _as_numpy(values: Any) -> np.ndarray:
-    """A tensor or anything array-like as an array; bfloat16, unknown to NumPy, as float32."""
+def as_numpy(values: Any) -> np.ndarray:
+    """A tensor of any device, or anything array-like, as an array; bfloat16 as float32."""
     if isinstance(values, torch.Tensor):
         values = values.detach().cpu()
         return (values.float() if values.dtype == torch.bfloat16 else values).numpy()

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ood_seg.labels import ANOMALY, IGNORE, KNOWN
-from ood_seg.metrics.checks import checked_arrays
+from ood_seg.metrics.checks import as_numpy, checked_arrays
 from ood_seg.metrics.overlaps import label_components, overlaps
 
 IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
@@ -190,7 +190,7 @@ def _component_scores(
 
 def _checked_instances(instances: Any, ignore_index: int) -> np.ndarray:
     """One map `(H, W)` of whole numbers, none below 0 but `ignore_index`."""
-    instances = np.asarray(instances)
+    instances = as_numpy(instances)
     if instances.ndim != 2:
         raise ValueError(f"instances must be one map of shape (H, W), got {instances.shape}")
     if instances.dtype.kind not in "iu":

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from ood_seg.labels import IGNORE, OUTLIER
-from ood_seg.metrics.checks import checked_arrays
+from ood_seg.metrics.checks import as_numpy, checked_arrays
 
 
 class OpenSetMetrics:
@@ -156,20 +156,20 @@ def class_ious(confusion: np.ndarray) -> np.ndarray:
         return intersection / union
 
 
-def rejection_threshold(anomalous: np.ndarray, tpr: float = 0.95) -> float:
+def rejection_threshold(anomalous: Any, tpr: float = 0.95) -> float:
     """Threshold as published: the highest score `t` such that more than `tpr` score at least `t`.
 
     Rejecting where `score > t`, as published too, then leaves out the anomalous pixels at `t`
     itself. The authors' ROC curve is thinned by scikit-learn and may end at a slightly lower `t`.
 
     Args:
-        anomalous: scores of anomalous pixels, any shape.
+        anomalous: scores of anomalous pixels, any shape; tensor or array.
         tpr: true-positive rate in [0, 1) to exceed.
 
     Raises:
         ValueError: there is no score, one is NaN, or `tpr` lies outside [0, 1).
     """
-    anomalous = np.reshape(anomalous, -1)
+    anomalous = as_numpy(anomalous).reshape(-1)
     if not anomalous.size or np.isnan(anomalous).any():
         raise ValueError("the threshold needs at least one anomalous score and none that is NaN")
     if not 0 <= tpr < 1:
@@ -181,7 +181,7 @@ def rejection_threshold(anomalous: np.ndarray, tpr: float = 0.95) -> float:
 
 
 def _whole_numbers(values: Any, name: str) -> np.ndarray:
-    values = np.asarray(values)
+    values = as_numpy(values)
     if values.dtype.kind not in "iu":
         raise TypeError(f"{name} must be whole numbers, got {values.dtype}")
     return values
