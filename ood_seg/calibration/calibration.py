@@ -108,7 +108,7 @@ class Calibration:
             return self.curve(scores if scores.dtype == torch.float64 else scores.float())
         array = np.asarray(scores)
         array = array if array.dtype == np.float64 else array.astype(np.float32)
-        return self.curve(torch.from_numpy(np.ascontiguousarray(array))).numpy()
+        return self.curve(torch.from_numpy(np.asarray(array, order="C"))).numpy()
 
     def point(self, name: str | None = None) -> OperatingPoint:
         """The operating point of that name; without a name the first one.

@@ -110,6 +110,9 @@ def test_probability_takes_arrays_tensors_and_lists(histograms):
     assert calibration.probability([-30, 10]).tolist() == array.reshape(-1)[[0, -1]].tolist()
     assert np.isnan(calibration.probability(np.array([np.nan]))).all()
     assert calibration.probability(np.array([1e30, -1e30])).tolist() == [1, 0]
+    assert calibration.probability(10).shape == ()
+    assert calibration.probability(10) == array[-1, -1]
+    np.testing.assert_array_equal(calibration.probability(scores[::-1, ::2]), array[::-1, ::2])
 
 
 def test_default_points_and_their_names(histograms):
