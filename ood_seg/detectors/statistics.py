@@ -126,14 +126,13 @@ class StatisticsFile:
                 name: Statistics(name, _section(tensors, name), options)
                 for name, options in described["options"].items()
             }
+            facts = described["fingerprint"], tuple(described["classes"]), described["facts"]
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ValueError(
                 f"{path} is no statistics file of `ood-seg fit` (expected the schema {SCHEMA!r}; "
                 f"{type(error).__name__}: {error})"
             ) from error
-        return cls(
-            methods, described["fingerprint"], tuple(described["classes"]), described["facts"]
-        )
+        return cls(methods, *facts)
 
 
 def _section(tensors: Mapping[str, Tensor], method: str) -> dict[str, Tensor]:

@@ -64,6 +64,23 @@ class TestFile:
             torch.testing.assert_close(section[name], value)
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"state_dict": {"weight": torch.ones(2)}},
+        {"description": "{", "tensors": {}},
+        {"description": "[]", "tensors": {}},
+        {"description": '{"schema": "ood_seg.statistics/0"}', "tensors": {}},
+        {"description": '{"schema": "ood_seg.statistics/1", "options": {}}', "tensors": {}},
+        {"description": '{"schema": "ood_seg.statistics/1", "options": {"a": {}}}'},
+    ],
+)
+def test_other_files_are_no_statistics(content, tmp_path):
+    torch.save(content, tmp_path / "other.pth")
+    with pytest.raises(ValueError, match=r"other\.pth is no statistics file of `ood-seg fit`"):
+        StatisticsFile.load(tmp_path / "other.pth")
+
+
 def test_layer_that_does_not_exist():
     network = dense(seed=3)
     fitter = FITTED["mahalanobis"].fitter(["backbone"])
