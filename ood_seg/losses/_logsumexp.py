@@ -57,10 +57,11 @@ def pixel_sums(
     # (S, C, P): images and their pixels; the images of a classifier are the pixels of one.
     flat = logits.t().unsqueeze(0) if logits.ndim == 2 else logits.flatten(2)
     if classes is not None:
-        classes = classes.reshape(flat.shape[0], 1, -1)
+        classes = classes.reshape(len(flat), 1, flat.shape[2])
     positions = []
     if shifts is not None:
-        positions = [row.nonzero().squeeze(1) for row in mask.reshape(flat.shape[0], -1)]
+        rows = mask.reshape(len(flat), flat.shape[2])
+        positions = [row.nonzero().squeeze(1) for row in rows]
     sums, picked, shifted = _PixelSums.apply(flat, temperature, classes, shifts, *positions)
     return PixelSums(sums.view(size), None if picked is None else picked.view(size), shifted)
 
@@ -84,7 +85,7 @@ class _PixelSums(torch.autograd.Function):
                 for shift in shifts
                 for image, chosen in _chosen_blocks(positions)
             ]
-            shifted = torch.cat(values).view(len(shifts), -1)
+            shifted = torch.cat([sums.new_empty(0), *values]).view(len(shifts), -1)
         ctx.temperature = temperature
         ctx.save_for_backward(logits, sums, classes, shifts, shifted, *positions)
         ctx.set_materialize_grads(False)

@@ -27,6 +27,16 @@ def test_module_is_the_weighted_function(module):
     assert expected.item() != 0
 
 
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: type(module).__name__)
+@pytest.mark.parametrize("size", [(0, 3, 2, 2), (0, 3), (2, 3, 0, 4)])
+def test_no_pixel_at_all_gives_zero(module, size):
+    logits = torch.zeros(size, requires_grad=True)
+    value = module(logits, torch.zeros((size[0], *size[2:]), dtype=torch.int64))
+    value.backward()
+    assert value.item() == 0
+    assert logits.grad.shape == size
+
+
 def test_names_in_the_log():
     assert losses.OutlierExposureLoss().loss_name == "loss_outlier_exposure"
     assert losses.OutlierExposureLoss(loss_name="loss_far").loss_name == "loss_far"
