@@ -15,17 +15,25 @@ if TYPE_CHECKING:
     from torch.utils.data import DataLoader
 
 
-def add_arguments(parser: argparse.ArgumentParser, *, num_images: int) -> None:
+def add_arguments(
+    parser: argparse.ArgumentParser, *, num_images: int, one_process: bool = False
+) -> None:
     """Add config, checkpoint, number of scenes and output file."""
     parser.add_argument("config", help=_runner.CONFIG_HELP)
     parser.add_argument(
         "checkpoint", nargs="?", help="pre-trained weights; without it the config's `load_from`"
     )
     parser.add_argument(
-        "--num-images", type=int, default=num_images, help=f"pasted scenes (default {num_images})"
+        "--num-images",
+        type=int,
+        default=num_images,
+        metavar="N",
+        help="pasted scenes to look at (default: %(default)s)",
     )
-    parser.add_argument("--out", metavar="FILE.json", help="default: in the work dir")
-    _runner.add_common_arguments(parser)
+    parser.add_argument(
+        "--out", metavar="FILE.json", help="file to write (default: in the work dir)"
+    )
+    _runner.add_common_arguments(parser, one_process=one_process)
 
 
 def load(args: argparse.Namespace) -> tuple[Config, nn.Module, DataLoader, int]:

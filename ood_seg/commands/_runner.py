@@ -21,21 +21,43 @@ CONFIG_HELP = (
 )
 
 
-def add_common_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options that mmseg's `train.py` and `test.py` have in common."""
+def add_common_arguments(parser: argparse.ArgumentParser, *, one_process: bool = False) -> None:
+    """Add the options that mmseg's `train.py` and `test.py` have in common.
+
+    Args:
+        parser: of the command.
+        one_process: the command cannot run in several, so that it has no `--launcher`.
+    """
     prepare()
     from mmengine.config import DictAction
 
-    parser.add_argument("--work-dir", help="folder of logs, checkpoints and results")
+    class KeyValues(DictAction):
+        def __call__(self, parser, namespace, values, option_string=None):
+            wrong = [value for value in values if "=" not in value]
+            if wrong:
+                parser.error(
+                    f"{option_string}: expected KEY=VALUE without spaces, got {wrong[0]!r}"
+                )
+            super().__call__(parser, namespace, values, option_string)
+
+    parser.add_argument(
+        "--work-dir",
+        metavar="DIR",
+        help="folder of logs, checkpoints and results (default: the config's work_dir, else "
+        "work_dirs/NAME of the config)",
+    )
     parser.add_argument(
         "--cfg-options",
         nargs="+",
-        action=DictAction,
+        action=KeyValues,
         metavar="KEY=VALUE",
         help="values that replace those of the config, e.g. train_cfg.max_iters=20; lists as "
         'key="[a,b]" or key=a,b, nested ones as key="[(a,b),(c,d)]"; no spaces',
     )
-    parser.add_argument("--seed", type=int, help="random seed, instead of the config's")
+    parser.add_argument("--seed", type=int, metavar="N", help="random seed (default: the config's)")
+    if one_process:
+        parser.set_defaults(launcher="none", local_rank=0)
+        return
     parser.add_argument(
         "--launcher",
         choices=["none", "pytorch", "slurm", "mpi"],
@@ -43,7 +65,9 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
         help="how the processes of a distributed run were started",
     )
     # `torch.distributed.launch` passes it with a dash, older versions with an underscore.
-    parser.add_argument("--local_rank", "--local-rank", type=int, default=0, help="set by torch")
+    parser.add_argument(
+        "--local_rank", "--local-rank", type=int, default=0, metavar="N", help="set by torch"
+    )
 
 
 def load_config(args: argparse.Namespace) -> Config:

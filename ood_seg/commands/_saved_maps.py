@@ -24,8 +24,12 @@ def add_map_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "ground_truth", type=Path, metavar="GROUND_TRUTH", help="folder of label pictures (.png)"
     )
-    parser.add_argument("--method", help="name of the scores (default: that of their folder)")
-    parser.add_argument("--data-set", help="name of the images (default: that of their folder)")
+    parser.add_argument(
+        "--method", metavar="NAME", help="name of the scores (default: that of their folder)"
+    )
+    parser.add_argument(
+        "--data-set", metavar="NAME", help="name of the images (default: that of their folder)"
+    )
     reading = parser.add_argument_group("reading")
     _add_value_arguments(reading)
     _add_pairing_arguments(reading)
@@ -33,6 +37,7 @@ def add_map_arguments(parser: argparse.ArgumentParser) -> None:
         "--workers",
         type=int,
         default=min(4, os.cpu_count() or 1),
+        metavar="N",
         help="threads that read and count (default: %(default)s)",
     )
 

@@ -33,17 +33,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--num-images", type=int, metavar="N", help="the first N images of each set, for a trial"
     )
-    parser.add_argument("--title", help="of the table (default: name of the config)")
+    parser.add_argument(
+        "--title", metavar="TEXT", help="of the table (default: name of the config)"
+    )
     _benchmark_scores.add_arguments(parser)
-    _runner.add_common_arguments(parser)
+    _runner.add_common_arguments(parser, one_process=True)
 
 
 def run(args: argparse.Namespace) -> int:
     """Compare as the arguments say; print the table and write the results."""
     from ood_seg.comparison.writing import write_benchmark
 
-    if args.launcher != "none":
-        raise ValueError("benchmark runs in one process; leave --launcher out")
     if args.num_images is not None and args.num_images < 1:
         raise ValueError(f"--num-images must be positive, got {args.num_images}")
     chosen = _benchmark_scores.chosen_scores(args)

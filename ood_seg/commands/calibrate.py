@@ -27,9 +27,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="type of the score in the model's config, such as Energy; `infer` refuses another",
     )
-    parser.add_argument("--checkpoint", type=Path, help="the model's file; its hash is kept")
+    parser.add_argument(
+        "--checkpoint", type=Path, metavar="FILE", help="the model's file; its hash is kept"
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace an existing file")
-    fit = parser.add_argument_group("fit")
+    _add_fit_arguments(parser.add_argument_group("fit"))
+
+
+def _add_fit_arguments(fit: argparse._ArgumentGroup) -> None:
+    """The curve, and what is read off it."""
     fit.add_argument(
         "--fit",
         default="platt",
@@ -54,9 +60,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--min-area",
         type=int,
         default=50,
+        metavar="PIXELS",
         help="smallest false alarm that counts, in pixels (default: %(default)s)",
     )
-    fit.add_argument("--seed", type=int, default=0, help="of the halves that judge the fit")
+    fit.add_argument(
+        "--seed",
+        type=int,
+        default=0,
+        metavar="N",
+        help="of the halves that judge the fit (default: %(default)s)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:

@@ -41,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--metric",
         default="anomaly/ap",
+        metavar="NAME",
         help="metric to choose by, its mean over the sets (default: anomaly/ap; FPR: lowest)",
     )
     _runner.add_common_arguments(parser)

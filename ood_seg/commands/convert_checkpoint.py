@@ -26,7 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="config that the converted weights must fit; by default the shipped one of the "
         "recognised layout. A config is Python code and is executed: give only those you trust",
     )
-    parser.add_argument("--force", action="store_true", help="replace OUT if it exists")
+    parser.add_argument(
+        "--overwrite", "--force", action="store_true", help="replace OUT if it exists"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -35,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
     from ood_seg.checkpoint_layouts import convert_checkpoint
 
     source, target = Path(args.source).expanduser(), Path(args.target).expanduser()
-    check_target(source, target, force=args.force)
+    check_target(source, target, overwrite=args.overwrite)
     conversion = convert_checkpoint(load_checkpoint(source), origin=str(source))
     config = choose_config(conversion, args.config, origin=str(source))
     check_matches(model_without_weights(config), conversion.state_dict, origin=str(source))
@@ -53,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def check_target(source: Path, target: Path, *, force: bool) -> None:
+def check_target(source: Path, target: Path, *, overwrite: bool) -> None:
     """Raise unless the result may be written there.
 
     Raises:
@@ -63,8 +65,8 @@ def check_target(source: Path, target: Path, *, force: bool) -> None:
         raise ValueError(f"{target} is the checkpoint to be converted; give another name for OUT")
     if target.is_dir():
         raise ValueError(f"{target} is a folder; give the name of a file for OUT")
-    if target.exists() and not force:
-        raise ValueError(f"{target} exists; give another name, or --force to replace it")
+    if target.exists() and not overwrite:
+        raise ValueError(f"{target} exists; give another name, or --overwrite to replace it")
 
 
 def choose_config(conversion: Conversion, given: str | None, *, origin: str) -> str:

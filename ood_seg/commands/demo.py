@@ -28,9 +28,19 @@ _TITLES = {
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `ood-seg demo`."""
     parser.add_argument(
-        "--out", type=Path, default=Path("demo_output"), help="folder of all that is written"
+        "--out",
+        type=Path,
+        default=Path("demo_output"),
+        metavar="DIR",
+        help="folder of all that is written (default: %(default)s)",
     )
-    parser.add_argument("--seed", type=int, default=0, help="seed of the drawings and trainings")
+    parser.add_argument(
+        "--seed",
+        type=int,
+        default=0,
+        metavar="N",
+        help="of the drawings and trainings (default: %(default)s)",
+    )
     parser.add_argument(
         "--fast", action="store_true", help="a minute-long version; its numbers mean little"
     )

@@ -62,14 +62,39 @@ def _add_metric_arguments(group: argparse._ArgumentGroup) -> None:
         "--memory", type=float, default=2.0, metavar="GIB", help="see --mode (default: 2)"
     )
     group.add_argument(
-        "--tpr", type=float, nargs="+", default=[0.95], help="also FPR at these rates, as 0.9"
+        "--tpr",
+        type=float,
+        nargs="+",
+        default=[0.95],
+        metavar="RATE",
+        help="give the FPR also at these true-positive rates, such as 0.9",
+    )
+    _add_interval_arguments(group)
+    _add_part_arguments(group)
+
+
+def _add_interval_arguments(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--samples",
+        type=int,
+        default=1000,
+        metavar="N",
+        help="bootstrap resamples (default: %(default)s); 0: no intervals",
     )
     group.add_argument(
-        "--samples", type=int, default=1000, help="bootstrap resamples; 0: no intervals"
+        "--level",
+        type=float,
+        default=0.95,
+        metavar="SHARE",
+        help="of the intervals (default: %(default)s)",
     )
-    group.add_argument("--level", type=float, default=0.95, help="of the intervals")
-    group.add_argument("--seed", type=int, default=0, help="of resamples and of the division")
-    _add_part_arguments(group)
+    group.add_argument(
+        "--seed",
+        type=int,
+        default=0,
+        metavar="N",
+        help="of resamples and of the division into halves (default: %(default)s)",
+    )
 
 
 def _add_part_arguments(group: argparse._ArgumentGroup) -> None:
@@ -78,10 +103,14 @@ def _add_part_arguments(group: argparse._ArgumentGroup) -> None:
         "--components",
         default="anomaly",
         choices=("anomaly", "obstacle", _NONE),
-        help="track of the component metrics, which sets the smallest sizes that count",
+        help="track of the component metrics, which sets the smallest sizes that count (default: "
+        "%(default)s)",
     )
     group.add_argument(
-        "--calibration", default="platt", choices=("platt", "temperature", "isotonic", _NONE)
+        "--calibration",
+        default="platt",
+        choices=("platt", "temperature", "isotonic", _NONE),
+        help="curve of the probability (default: %(default)s)",
     )
     group.add_argument(
         "--select-fraction",
@@ -89,7 +118,7 @@ def _add_part_arguments(group: argparse._ArgumentGroup) -> None:
         default=0.5,
         metavar="SHARE",
         help="share of the images that calibration and operating points are fitted on; they are "
-        "reported on the others (0: fitted and reported on all)",
+        "reported on the others (default: %(default)s; 0: fitted and reported on all)",
     )
     group.add_argument(
         "--threshold-on",

@@ -24,7 +24,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "checkpoint", nargs="?", help="checkpoint file; without it the config's `load_from`"
     )
-    parser.add_argument("--out", required=True, type=Path, metavar="FILE", help="statistics")
+    parser.add_argument(
+        "--out", required=True, type=Path, metavar="FILE", help="file of the statistics to write"
+    )
     parser.add_argument(
         "--methods",
         nargs="+",

@@ -29,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--out",
+        metavar="DIR",
         help="folder of the set (default: its place below $OOD_SEG_DATA, else below ./data)",
     )
     parser.add_argument(

@@ -20,7 +20,7 @@ _CONFIGURED = "config"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `ood-seg suggest-margins`."""
-    _pretrained.add_arguments(parser, num_images=200)
+    _pretrained.add_arguments(parser, num_images=200, one_process=True)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -30,8 +30,6 @@ def run(args: argparse.Namespace) -> int:
     from ood_seg.plots import energy_figure
     from ood_seg.visualization import save_figure
 
-    if args.launcher != "none":
-        raise ValueError("suggest-margins runs in one process; leave --launcher out")
     cfg, model, loader, seed = _pretrained.load(args)
     path = _pretrained.output_path(args, cfg, "margins.json")
     histogram = energies_of(model, loader, num_images=args.num_images, seed=seed)

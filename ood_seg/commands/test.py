@@ -18,12 +18,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "checkpoint", nargs="?", help="checkpoint file; without it the config's `load_from`"
     )
-    parser.add_argument("--out", metavar="DIR", help="save the predictions in DIR/NAME of the set")
-    parser.add_argument("--sets", nargs="+", metavar="NAME", help="only these test sets")
-    parser.add_argument("--tta", action="store_true", help="test-time augmentation")
+    parser.add_argument(
+        "--out",
+        metavar="DIR",
+        help="save the score maps as DIR/SET/IMAGE.npy (DIR/IMAGE.npy where the config has one "
+        "nameless set)",
+    )
+    parser.add_argument(
+        "--sets", nargs="+", metavar="NAME", help="only these test sets (default: all)"
+    )
+    parser.add_argument(
+        "--tta", action="store_true", help="test-time augmentation, by the config's tta_pipeline"
+    )
     parser.add_argument("--show", action="store_true", help="show each prediction in a window")
     parser.add_argument("--show-dir", metavar="DIR", help="save a picture of each prediction")
-    parser.add_argument("--wait-time", type=float, default=2, help="seconds per shown picture")
+    parser.add_argument(
+        "--wait-time",
+        type=float,
+        default=2,
+        metavar="SECONDS",
+        help="per picture of --show (default: %(default)s)",
+    )
     _runner.add_common_arguments(parser)
 
 

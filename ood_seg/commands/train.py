@@ -16,7 +16,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `ood-seg train`."""
     parser.add_argument("config", help=_runner.CONFIG_HELP)
     parser.add_argument(
-        "--resume", action="store_true", help="go on from the last checkpoint in the work dir"
+        "--resume",
+        action="store_true",
+        help="go on from the last checkpoint in the work dir; without one, start as usual",
     )
     parser.add_argument("--amp", action="store_true", help="automatic mixed precision")
     parser.add_argument(

@@ -225,9 +225,14 @@ def test_what_a_score_rests_on_may_change_under_its_name(job, tmp_path):
         (["--sets", "ordinary"], "no test set ordinary with anomaly masks"),
         (["--num-images", "0"], "--num-images must be positive"),
         (["--scores", "mahalanobis"], "no score can be computed: mahalanobis: needs --statistics"),
-        (["--launcher", "pytorch"], "leave --launcher out"),
     ],
 )
 def test_what_cannot_be_is_refused(job, tmp_path, capsys, extra, message):
     assert run_benchmark(job, tmp_path, *extra) == 2
     assert message in capsys.readouterr().err
+
+
+def test_there_is_no_launcher_for_what_runs_in_one_process(job, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        run_benchmark(job, tmp_path, "--launcher", "pytorch")
+    assert "unrecognized arguments: --launcher" in capsys.readouterr().err

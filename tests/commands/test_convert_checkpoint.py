@@ -98,9 +98,9 @@ def test_existing_files_are_kept_unless_forced(tmp_path, capsys):
     torch.save(full_size("cgnet"), tmp_path / "in.pth")
     (tmp_path / "out.pth").write_text("mine")
     assert convert(tmp_path / "in.pth", tmp_path / "out.pth") == 2
-    assert "out.pth exists; give another name, or --force" in capsys.readouterr().err
+    assert "out.pth exists; give another name, or --overwrite" in capsys.readouterr().err
     assert (tmp_path / "out.pth").read_text() == "mine"
-    assert convert(tmp_path / "in.pth", tmp_path / "out.pth", "--force") == 0
+    assert convert(tmp_path / "in.pth", tmp_path / "out.pth", "--overwrite") == 0
     assert load_checkpoint(tmp_path / "out.pth")["meta"]["origin_layout"] == "cgnet"
 
 

@@ -130,6 +130,12 @@ def test_config_with_imports_of_its_own_need_not_name_ours(job, tmp_path, monkey
     assert "ood_seg.register" in sys.modules
 
 
+def test_option_without_a_value_is_named(job, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        train(job, tmp_path, "--cfg-options", "train_cfg.max_iters=2", "oops")
+    assert "--cfg-options: expected KEY=VALUE without spaces, got 'oops'" in capsys.readouterr().err
+
+
 def test_seed_is_taken_although_the_config_has_no_randomness(job, tmp_path):
     path = tmp_path / "seedless.py"
     text = job.config.read_text().replace("randomness = dict(seed=3)\n", "")
