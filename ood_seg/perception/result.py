@@ -16,6 +16,18 @@ from ood_seg.perception.types import Instance, Palette
 from ood_seg.perception.whole_files import write_bytes, write_picture
 
 SCHEMA = "ood_seg.result/1"
+# Kind -> ending of its file.
+ENDINGS = {
+    "overlay": "_overlay.png",
+    "anomaly": "_anomaly.png",
+    "labels": "_labels.png",
+    "scores": "_scores.npy",
+    "probability": "_probability.npy",
+    "mask": "_mask.png",
+    "json": ".json",
+}
+
+Limits = tuple[float, float]
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +105,11 @@ class AnomalyResult:
         return picture
 
     def save(
-        self, folder: str | Path, kinds: str | Sequence[str] = ("overlay", "json")
+        self,
+        folder: str | Path,
+        kinds: str | Sequence[str] = ("overlay", "json"),
+        *,
+        limits: Limits | None = None,
     ) -> list[Path]:
         """Write files that are called after the image; each appears complete or not at all.
 
@@ -108,6 +124,7 @@ class AnomalyResult:
                 probability  NAME_probability.npy: float32
                 mask         NAME_mask.png: 255 where flagged, else 0
                 json         NAME.json: `to_dict`
+            limits: scores at both ends of the colours of overlay and figure; see `overlay`.
 
         Returns:
             The files, in the order of `kinds`.
@@ -118,17 +135,14 @@ class AnomalyResult:
         """
         kinds = [kinds] if isinstance(kinds, str) else kinds
         for kind in kinds:
-            if kind not in _WRITERS:
-                raise ValueError(f"kinds: there is no {kind!r}; known are {', '.join(_WRITERS)}")
+            if kind not in ENDINGS:
+                raise ValueError(f"kinds: there is no {kind!r}; known are {', '.join(ENDINGS)}")
             if kind in _NEEDS and getattr(self, kind) is None:
                 raise ValueError(f"{self.name}: no {kind} to save; {_NEEDS[kind]}")
-        return [self._write(Path(folder), kind) for kind in kinds]
-
-    def _write(self, folder: Path, kind: str) -> Path:
-        suffix, write = _WRITERS[kind]
-        path = folder / f"{self.name}{suffix}"
-        write(self, path)
-        return path
+        paths = [Path(folder) / f"{self.name}{ENDINGS[kind]}" for kind in kinds]
+        for kind, path in zip(kinds, paths, strict=True):
+            _WRITERS[kind](self, path, limits)
+        return paths
 
 
 def _instance_values(instance: Instance) -> dict[str, Any]:
@@ -143,19 +157,23 @@ def _save_array(path: Path, values: np.ndarray) -> None:
     write_bytes(path, content.getvalue())
 
 
-def _save_json(result: AnomalyResult, path: Path) -> None:
+def _save_json(result: AnomalyResult, path: Path, _limits: Limits | None) -> None:
     write_bytes(path, (json.dumps(result.to_dict(), allow_nan=False) + "\n").encode())
 
 
-def _save_figure(result: AnomalyResult, path: Path) -> None:
+def _save_figure(result: AnomalyResult, path: Path, limits: Limits | None) -> None:
+    """Image, labels and heat map in one figure; needs matplotlib."""
     from ood_seg.visualization import prediction_figure, save_figure
 
+    low, high = limits or (None, None)
     figure = prediction_figure(
         result.image[..., ::-1],
         result.labels,
         result.anomaly,
         classes=result.palette.classes,
         palette=result.palette.colours,
+        vmin=low,
+        vmax=high,
     )
     save_figure(figure, path)
 
@@ -164,15 +182,12 @@ _NEEDS = {
     "mask": "give an operating point or a threshold",
     "probability": "give a calibration",
 }
-_WRITERS: dict[str, tuple[str, Callable[[AnomalyResult, Path], Any]]] = {
-    "overlay": ("_overlay.png", lambda result, path: result.plot(path)),
-    "anomaly": ("_anomaly.png", _save_figure),
-    "labels": ("_labels.png", lambda result, path: write_picture(path, result.labels)),
-    "scores": ("_scores.npy", lambda result, path: _save_array(path, result.anomaly)),
-    "probability": (
-        "_probability.npy",
-        lambda result, path: _save_array(path, result.probability),
-    ),
-    "mask": ("_mask.png", lambda result, path: write_picture(path, result.mask * np.uint8(255))),
-    "json": (".json", _save_json),
+_WRITERS: dict[str, Callable[[AnomalyResult, Path, Limits | None], Any]] = {
+    "overlay": lambda result, path, limits: result.plot(path, limits=limits),
+    "anomaly": _save_figure,
+    "labels": lambda result, path, _: write_picture(path, result.labels),
+    "scores": lambda result, path, _: _save_array(path, result.anomaly),
+    "probability": lambda result, path, _: _save_array(path, result.probability),
+    "mask": lambda result, path, _: write_picture(path, result.mask * np.uint8(255)),
+    "json": _save_json,
 }

@@ -7,35 +7,23 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Sequence
+import uuid
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ood_seg.perception.result import ENDINGS as RESULT_ENDINGS
+from ood_seg.perception.result import AnomalyResult, Limits
 from ood_seg.perception.video_io import VideoWriter
 from ood_seg.perception.whole_files import write_bytes, write_picture
 from ood_seg.visualization import score_range
 
-if TYPE_CHECKING:
-    from ood_seg.perception.result import AnomalyResult
-
-# Kind -> ending of its file; `scores-png` has a folder of its own, as `ood-seg evaluate` reads it.
-ENDINGS = {
-    "overlay": "_overlay.png",
-    "anomaly": "_anomaly.png",
-    "labels": "_labels.png",
-    "scores": "_scores.npy",
-    "scores-png": ".png",
-    "probability": "_probability.npy",
-    "mask": "_mask.png",
-    "json": ".json",
-}
+# `scores-png` has a folder of its own, as `ood-seg evaluate` reads it.
+ENDINGS = {**RESULT_ENDINGS, "scores-png": ".png"}
 SCORE_FOLDER, SCALE_FILE = "scores", "scale.json"
 _LEVELS = 65535
 _LISTED = 5
-
-Limits = tuple[float, float]
 
 
 class FolderSink:
@@ -98,11 +86,10 @@ class FolderSink:
             if existing and not self._skip:
                 raise ValueError(existing_message(existing, len(existing)))
         for kind, path in zip(self.kinds, self.paths(result.name), strict=True):
-            writer = _DRAWN.get(kind)
-            if writer is None:
-                result.save(self.folder, [kind])
+            if kind == "scores-png":
+                write_picture(path, self._levels(result.anomaly))
             else:
-                writer(result, path, self.limits)
+                result.save(self.folder, kind, limits=self.limits)
 
     def close(self, *, complete: bool = True) -> None:
         """Nothing is left to do."""
@@ -118,7 +105,14 @@ class FolderSink:
         path = self.folder / SCORE_FOLDER / SCALE_FILE
         if path.exists() and json.loads(path.read_text()) != scale and not self._overwrite:
             raise ValueError(f"{path} holds another scale than that of {low}..{high}")
-        write_bytes(path, (json.dumps(scale) + "\n").encode())
+        # Several processes write the same, each under a name of its own first.
+        own = path.with_name(f".{SCALE_FILE}.{uuid.uuid4().hex}")
+        write_bytes(own, (json.dumps(scale) + "\n").encode()).replace(path)
+
+    def _levels(self, scores: np.ndarray) -> np.ndarray:
+        low, high = self.limits
+        levels = np.rint((scores.astype(np.float64) - low) * (_LEVELS / (high - low)))
+        return np.clip(levels, 0, _LEVELS).astype(np.uint16)
 
 
 class VideoSink:
@@ -155,37 +149,3 @@ def existing_message(existing: Sequence[Path], count: int) -> str:
         f"{count} files exist ({listed}); use --overwrite to replace them, --skip-existing to keep "
         "them, or another --out"
     )
-
-
-def _overlay(result: AnomalyResult, path: Path, limits: Limits | None) -> None:
-    result.plot(path, limits=limits)
-
-
-def _figure(result: AnomalyResult, path: Path, limits: Limits | None) -> None:
-    """Image, labels and heat map in one figure; needs matplotlib."""
-    from ood_seg.visualization import prediction_figure, save_figure
-
-    low, high = limits or (None, None)
-    figure = prediction_figure(
-        result.image[..., ::-1],
-        result.labels,
-        result.anomaly,
-        classes=result.palette.classes,
-        palette=result.palette.colours,
-        vmin=low,
-        vmax=high,
-    )
-    save_figure(figure, path)
-
-
-def _deep_scores(result: AnomalyResult, path: Path, limits: Limits | None) -> None:
-    low, high = limits
-    levels = np.rint((result.anomaly.astype(np.float64) - low) * (_LEVELS / (high - low)))
-    write_picture(path, np.clip(levels, 0, _LEVELS).astype(np.uint16))
-
-
-_DRAWN: dict[str, Callable[[AnomalyResult, Path, Limits | None], None]] = {
-    "overlay": _overlay,
-    "anomaly": _figure,
-    "scores-png": _deep_scores,
-}

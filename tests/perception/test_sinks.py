@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import cv2
@@ -41,6 +42,8 @@ def test_files_and_their_content(tmp_path):
     np.testing.assert_array_equal(np.load(tmp_path / "city/a_scores.npy"), one.anomaly)
     overlay = one.plot(limits=(0.25, 0.75))
     np.testing.assert_array_equal(read(tmp_path / "city/a_overlay.png"), overlay)
+    (path,) = one.save(tmp_path / "own", "overlay", limits=(0.25, 0.75))
+    np.testing.assert_array_equal(read(path), overlay)
     deep = read(tmp_path / "scores/city/a.png")
     assert deep.dtype == np.uint16
     # value = offset + scale * stored; outside the range the nearer end.
@@ -74,6 +77,20 @@ def test_existing_files(tmp_path):
     assert (tmp_path / "a_mask.png").exists()
     FolderSink(tmp_path, kinds, overwrite=True).write(result("a", picture(5)))
     np.testing.assert_array_equal(read(tmp_path / "a_labels.png"), picture(5)[..., 1] >= 128)
+
+
+def test_processes_that_write_the_scale_at_the_same_time(tmp_path, monkeypatch):
+    replace, others = os.replace, []
+
+    def late(*paths):
+        if not others:
+            others.append(None)
+            FolderSink(tmp_path, ["scores-png"], limits=(0, 1))
+        replace(*paths)
+
+    monkeypatch.setattr(os, "replace", late)
+    FolderSink(tmp_path, ["scores-png"], limits=(0, 1))
+    assert [path.name for path in (tmp_path / "scores").iterdir()] == ["scale.json"]
 
 
 def test_what_is_refused(tmp_path):
