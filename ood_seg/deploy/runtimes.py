@@ -54,6 +54,8 @@ class OnnxRuntime:
             options.intra_op_num_threads = threads
         providers = _providers(device, onnxruntime.get_available_providers())
         self._session = _session(path, options, providers)
+        if device is not None:
+            _check_device(device, providers, self._session.get_providers())
         self._input = self._session.get_inputs()[0].name
         self.outputs = [output.name for output in self._session.get_outputs()]
         self.properties = dict(self._session.get_modelmeta().custom_metadata_map)
@@ -107,6 +109,16 @@ def _session(path: Path, options: Any, providers: list[Any]) -> Any:
 def _reason(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0][:200] if lines else type(error).__name__
+
+
+def _check_device(device: str, wanted: list[Any], used: list[str]) -> None:
+    """Raise a ValueError where ONNX Runtime has quietly fallen back to the CPU."""
+    name = wanted[0] if isinstance(wanted[0], str) else wanted[0][0]
+    if name not in used:
+        raise ValueError(
+            f"device {device!r} cannot be used here: ONNX Runtime could not load {name}, and would "
+            "run on the CPU; are the CUDA and cuDNN that it needs installed?"
+        )
 
 
 def _providers(device: str | None, available: list[str]) -> list[Any]:

@@ -190,6 +190,21 @@ def test_a_gpu_that_is_not_there_is_named(exported):
         OnnxAnomalySegmentor(exported["model"], device="cuda:0")
 
 
+def test_a_gpu_whose_libraries_are_missing_is_not_replaced_by_the_cpu(exported, monkeypatch):
+    """ONNX Runtime for GPUs then only warns; a session on the CPU stands for it."""
+    import onnxruntime
+
+    providers = ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: providers)
+    session = onnxruntime.InferenceSession(
+        str(exported["model"]), providers=["CPUExecutionProvider"]
+    )
+    monkeypatch.setattr(onnxruntime, "InferenceSession", lambda *_, **__: session)
+    with pytest.raises(ValueError, match="could not load CUDAExecutionProvider, and would run on"):
+        OnnxAnomalySegmentor(exported["model"], device="cuda")
+    assert OnnxAnomalySegmentor(exported["model"]).card.score  # without a wish the CPU will do
+
+
 def test_logistic_probability_by_hand():
     values = {"method": "platt", "parameters": {"slope": 2.0, "offset": 1.0}}
     properties = {name: json.dumps(value) for name, value in card_values(values).items()}
