@@ -52,6 +52,7 @@ class Selection:
         existing = self._files.existing(name)
         if self._skip:
             return len(existing) < len(self._files.kinds)
+        existing += self._files.existing(f"{name}/000000")  # if it is a video, its first frame's
         self.in_the_way += len(existing)
         self._shown += existing[: _SHOWN - len(self._shown)]
         return True

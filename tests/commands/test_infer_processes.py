@@ -200,6 +200,22 @@ def test_video_in_video_out_with_the_same_rate_and_number(tmp_path):
     np.testing.assert_allclose(lefts, 5 + 3 * np.arange(1, 15), atol=2)
 
 
+def test_files_of_a_video_are_not_replaced_unasked(tmp_path):
+    writer = cv2.VideoWriter(
+        str(tmp_path / "clip.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 25, (64, 48)
+    )
+    for index in range(3):
+        writer.write(picture(index, 48, 64))
+    writer.release()
+    options = (tmp_path / "clip.avi", "--out", tmp_path / "out", "--save", "mask", "labels")
+    assert finish(*options)[0] == 0
+    code, text, err = finish(*options)
+    assert (code, "3 images" in text) == (2, False)
+    assert "2 files exist" in err
+    assert "clip/000000_mask.png" in err
+    assert finish(*options, "--overwrite")[0] == finish(*options, "--skip-existing")[0] == 0
+
+
 def test_options_that_do_not_go_together(photos, tmp_path):
     def message(*arguments, environment=None) -> str:
         code, _, err = finish(photos, *arguments, environment=environment)
