@@ -17,10 +17,10 @@ from ood_seg.detectors.base import FittedDetector, Fitter
 from ood_seg.detectors.flow import AffineFlow, train_flow
 from ood_seg.detectors.layer_weights import fit_layer_weights
 from ood_seg.detectors.network import PENULTIMATE, Network, Outputs
-from ood_seg.detectors.pixels import resized, rows
-from ood_seg.detectors.reservoir import PixelReservoir, from_any_rank, pooled_to
+from ood_seg.detectors.pixels import layer_features, resized, rows
+from ood_seg.detectors.reservoir import PixelReservoir, from_any_rank
 from ood_seg.detectors.statistics import Statistics, StatisticsFile
-from ood_seg.precision import full_precision, without_autocast
+from ood_seg.precision import without_autocast
 
 _CHUNK = 1 << 16
 # Directions in which known data vary less than this share of their strongest are left out.
@@ -132,7 +132,7 @@ class EmbeddingDensity(FittedDetector):
 
     def _layer_map(self, outputs: Outputs, name: str, number: int, flow: AffineFlow) -> Tensor:
         """Negative log density of one layer, `(N, *)` float32."""
-        features = pooled_to(full_precision(outputs.features[name]), outputs.logits.ndim - 2)
+        features = layer_features(outputs, name)
         mean, matrix = getattr(self, f"mean_{number}"), getattr(self, f"matrix_{number}")
         found = _nll(flow, rows(features).float(), mean, matrix)
         return found.view(features.shape[0], *features.shape[2:])
@@ -223,7 +223,9 @@ class EmbeddingDensityFitter:
                 vary, or all of the activation constant.
         """
         known = self._by_layer(self.known.require(1000, "the flow's training"))
-        outliers = self._by_layer(self.outliers.rows) if len(self.outliers) else None
+        outliers = None
+        if len(self.outliers):
+            outliers = self._by_layer(self.outliers.require(1, "weighing layers"))
         tensors, known_nll, outlier_nll = {}, [], []
         for number, name in enumerate(self.layers):
             mean, matrix = principal_components(known[number], self.components)

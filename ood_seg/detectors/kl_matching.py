@@ -96,10 +96,14 @@ class KLMatchingFitter:
         """Tensors `posteriors (C, C)`, row k that of class k, and `counts (C,)`.
 
         Raises:
-            ValueError: there was no known pixel.
+            ValueError: there was no known pixel, or some logits are infinite or NaN.
         """
         if self._moments is None or not self._moments.counts.any():
             raise ValueError("KL matching takes at least one known pixel, found none")
+        if not self._moments.means.isfinite().all():
+            raise ValueError(
+                "KL matching: some logits are infinite or NaN; run the network in float32"
+            )
         tensors = {
             "posteriors": self._moments.means.float(),
             "counts": self._moments.counts.long(),

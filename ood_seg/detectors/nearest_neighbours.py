@@ -10,10 +10,10 @@ from torch.nn import functional
 
 from ood_seg.detectors.base import FittedDetector, Fitter
 from ood_seg.detectors.network import PENULTIMATE, Network, Outputs
-from ood_seg.detectors.pixels import rows
-from ood_seg.detectors.reservoir import PixelReservoir, pooled_to
+from ood_seg.detectors.pixels import layer_features, rows
+from ood_seg.detectors.reservoir import PixelReservoir
 from ood_seg.detectors.statistics import Statistics, StatisticsFile
-from ood_seg.precision import full_precision, without_autocast
+from ood_seg.precision import without_autocast
 
 # Similarities held at a time: 16 MB of float32, whatever the picture and the bank.
 _HELD = 1 << 22
@@ -83,8 +83,7 @@ class NearestNeighbours(FittedDetector):
     @torch.no_grad()
     def forward(self, outputs: Outputs, network: Network) -> Tensor:
         """Scores `(N, *)` in `[0, 2]` at the layer's resolution."""
-        features = full_precision(outputs.features[self.layers[0]])
-        features = pooled_to(features, outputs.logits.ndim - 2)
+        features = layer_features(outputs, self.layers[0])
         distances = kth_distance(rows(features), self.bank.to(features.dtype), self.k)
         return distances.view(features.shape[0], *features.shape[2:])
 

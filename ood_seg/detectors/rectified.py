@@ -20,9 +20,9 @@ from torch import Tensor
 
 from ood_seg.detectors.base import Detector, FittedDetector, Fitter
 from ood_seg.detectors.network import PENULTIMATE, Network, Outputs
+from ood_seg.detectors.pixels import layer_features
 from ood_seg.detectors.reservoir import PixelReservoir
 from ood_seg.detectors.statistics import Statistics, StatisticsFile
-from ood_seg.precision import full_precision
 from ood_seg.scores import energy
 
 # exp(60) times an activation times a weight is still far from float32's end.
@@ -151,7 +151,7 @@ class ReAct(FittedDetector):
     @torch.no_grad()
     def forward(self, outputs: Outputs, network: Network) -> Tensor:
         """Scores `(N, *)` at the resolution of the penultimate activation."""
-        changed = full_precision(outputs.features[PENULTIMATE]).clamp(max=self.threshold)
+        changed = layer_features(outputs, PENULTIMATE).clamp(max=self.threshold)
         return energy(network.classify(changed), self.temperature)
 
     def extra_repr(self) -> str:
@@ -227,7 +227,7 @@ class ASH(Detector):
     @torch.no_grad()
     def forward(self, outputs: Outputs, network: Network) -> Tensor:
         """Scores `(N, *)` at the resolution of the penultimate activation."""
-        features = full_precision(outputs.features[PENULTIMATE])
+        features = layer_features(outputs, PENULTIMATE)
         changed = shape_activations(features, self.percentile, self.variant)
         return energy(network.classify(changed), self.temperature)
 
@@ -256,7 +256,7 @@ class SCALE(Detector):
     @torch.no_grad()
     def forward(self, outputs: Outputs, network: Network) -> Tensor:
         """Scores `(N, *)` at the resolution of the penultimate activation."""
-        features = full_precision(outputs.features[PENULTIMATE])
+        features = layer_features(outputs, PENULTIMATE)
         changed = scale_activations(features, self.percentile)
         return energy(network.classify(changed), self.temperature)
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ood_seg.detectors.base import FittedDetector, Fitter
 from ood_seg.detectors.moments import ClassMoments
 from ood_seg.detectors.network import PENULTIMATE, Network, Outputs
-from ood_seg.detectors.pixels import rows
+from ood_seg.detectors.pixels import layer_features, rows
 from ood_seg.detectors.reservoir import PixelReservoir, from_any_rank, labels_at
 from ood_seg.detectors.statistics import Statistics, StatisticsFile
 from ood_seg.labels import split_labels
@@ -85,7 +85,7 @@ class VirtualLogit(FittedDetector):
     @torch.no_grad()
     def forward(self, outputs: Outputs, network: Network) -> Tensor:
         """Scores `(N, *)` at the resolution of the penultimate activation."""
-        features = full_precision(outputs.features[PENULTIMATE])
+        features = layer_features(outputs, PENULTIMATE)
         constants = (one.to(features) for one in (self.origin_point, self.null_space))
         residual = residual_norm(rows(features), *constants)
         residual = residual.view(features.shape[0], *features.shape[2:])

@@ -38,10 +38,9 @@ def nearest_distance(features: Tensor, means: Tensor, whitening: Tensor) -> Tens
     means, whitening = means.to(features), whitening.to(features)
     centre = means.mean(dim=0)  # a point among the means keeps the squares below small
     targets = (means - centre) @ whitening.T
-    if features.ndim == 2:
-        return _columns_distance(features.T, centre, targets, whitening)
-    distances = [_columns_distance(one.flatten(1), centre, targets, whitening) for one in features]
-    return torch.stack(distances).view(features.shape[0], *features.shape[2:])
+    columns = features.movedim(1, 0)
+    distances = _columns_distance(columns.flatten(1), centre, targets, whitening)
+    return distances.view(columns.shape[1:])
 
 
 def layer_distance(

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from process_group import process_group
-from toy_networks import dense, fitted, image_level, pictures
+from toy_networks import dense, fitted, image_level, pictures, quick_fitter
 
 from ood_seg.detectors import FITTED, StatisticsFile
 
@@ -79,6 +79,34 @@ def test_other_files_are_no_statistics(content, tmp_path):
     torch.save(content, tmp_path / "other.pth")
     with pytest.raises(ValueError, match=r"other\.pth is no statistics file of `ood-seg fit`"):
         StatisticsFile.load(tmp_path / "other.pth")
+
+
+@pytest.mark.parametrize("method", FITTED)
+def test_no_image_and_no_activation(method):
+    network, (images, labels) = dense(), pictures(4, size=(32, 48))
+    score = FITTED[method](fitted(quick_fitter(method), network, images, labels))
+    outputs = network(images[:0], score.layers)
+    if score.needs == "logits":
+        assert score(outputs.logits).shape == (0, 16, 24)
+        return
+    assert score(outputs, network).shape == (0, 16, 24)
+    with pytest.raises(ValueError, match=f"activation of layer '{score.layers[0]}' is needed, the"):
+        score(outputs._replace(features={}), network)
+
+
+@pytest.mark.parametrize("method", FITTED)
+def test_activations_that_are_no_numbers_are_refused(method):
+    images, labels = pictures(4, size=(32, 48))
+    images[1, 0, 12:14] = torch.nan
+    with pytest.raises(ValueError, match=r"(infinite or NaN|no finite number)"):
+        fitted(quick_fitter(method), dense(), images, labels)
+
+
+def test_outliers_that_are_no_numbers_are_refused():
+    images, labels = pictures(4, size=(32, 48))
+    images[1, 0, 0, 0] = torch.nan  # an outlier pixel
+    with pytest.raises(ValueError, match=r"weighing layers: .* infinite or NaN; run the network"):
+        fitted(quick_fitter("flow"), dense(), images, labels)
 
 
 def test_layer_that_does_not_exist():

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from toy_networks import dense, fitted, pictures
+from toy_networks import dense, fitted, pictures, quick_fitter
 
 from ood_seg.detectors import ASH, FITTED, SCALE
 from ood_seg.detectors.standardized_max_logit import smooth_dilated
@@ -13,15 +13,7 @@ from ood_seg.smoothing import gaussian_smooth
 NETWORK = dense(channels=16)
 IMAGES, LABELS = pictures(4, size=(32, 48))
 LAYERS = ("0", "penultimate")
-OPTIONS = {
-    "mahalanobis": {"layers": LAYERS},
-    "relative-mahalanobis": {"layers": LAYERS},
-    "flow": {"layers": LAYERS, "steps": 20, "sample_size": 2000},
-}
-SCORES = {
-    name: (kind, fitted(kind.fitter(**OPTIONS.get(name, {})), NETWORK, IMAGES, LABELS))
-    for name, kind in FITTED.items()
-}
+STATISTICS = {name: fitted(quick_fitter(name), NETWORK, IMAGES, LABELS) for name in FITTED}
 
 
 def agrees(function):
@@ -41,14 +33,12 @@ def scored(score):
 
 @pytest.mark.parametrize("method", FITTED)
 def test_fitted_scores(method):
-    kind, statistics = SCORES[method]
-    assert scored(kind(statistics))
+    assert scored(FITTED[method](STATISTICS[method]))
 
 
 @pytest.mark.parametrize("combine", ["minimum", "logistic"])
 def test_densities_of_several_layers(combine):
-    kind, statistics = SCORES["flow"]
-    assert scored(kind(statistics, combine))
+    assert scored(FITTED["flow"](STATISTICS["flow"], combine))
 
 
 @pytest.mark.parametrize("score", [ASH("S"), ASH("B"), ASH("P"), SCALE()])

@@ -5,7 +5,7 @@ import itertools
 import torch
 from torch import nn
 
-from ood_seg.detectors import Network, StatisticsFile
+from ood_seg.detectors import FITTED, Network, StatisticsFile
 from ood_seg.labels import IGNORE, OUTLIER
 
 
@@ -54,6 +54,16 @@ def fitted(fitter, network, images, labels, cuts=()):
     fitter.reduce()
     section = fitter.result()
     return StatisticsFile({section.method: section}, fingerprint=network.fingerprint())
+
+
+def quick_fitter(method, layers=("0", "penultimate")):
+    """A fitter of the method with several layers, where it takes them, and little to do."""
+    options = {
+        "mahalanobis": {"layers": layers},
+        "relative-mahalanobis": {"layers": layers},
+        "flow": {"layers": layers, "steps": 20, "sample_size": 2000},
+    }
+    return FITTED[method].fitter(**options.get(method, {}))
 
 
 def two_sizes(classes=4, *, seed=0):
