@@ -1,0 +1,167 @@
+"""Where a score's errors sit: its values and rankings by the class that the model predicts.
+
+    python benchmarks/by_class.py CONFIG --statistics FILE --scores max-logit sml --sets NAME
+
+Takes the options of `ood-seg benchmark` that choose model, scores and sets. One table for each set:
+shares of the known and of the anomalous pixels by predicted class, and the medians of each score
+over both. Below it the AUROC of each score over all pairs of a known and an anomalous pixel, over
+those of one predicted class, and over the others. Shifting and stretching a score class by class,
+as SML does with the largest logit before its last two steps, changes the third alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import warnings
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ood_seg.metrics import metrics_from_scores
+
+CLASS = "class"
+
+
+class Pixels(NamedTuple):
+    """A sample of the valid pixels of a set."""
+
+    classes: np.ndarray
+    anomalous: np.ndarray
+    scores: dict[str, np.ndarray]
+
+
+class PredictedClass(nn.Module):
+    """The arg-max as a score, so that it comes with the others from one forward pass."""
+
+    def forward(self, logits: Tensor) -> Tensor:
+        return logits.argmax(dim=1).float()
+
+
+def main() -> None:
+    """Score every set and print its tables."""
+    from ood_seg.commands._startup import prepare
+
+    prepare()
+    from mmseg.registry import MODELS
+
+    from ood_seg.apis.classes import class_names_and_colours
+    from ood_seg.commands import _runner
+    from ood_seg.commands._benchmark_scores import chosen_scores, with_statistics
+    from ood_seg.commands._benchmark_sets import AnomalySet, anomaly_sets
+    from ood_seg.commands._models import load_model
+    from ood_seg.comparison.shared_pass import SharedPass
+
+    args = parse_arguments()
+    cfg = _runner.load_config(args)
+    sets = anomaly_sets(cfg, args.sets)
+    model, _ = load_model(cfg, args.checkpoint)
+    scores = {
+        name: MODELS.build(with_statistics(config, args.statistics)).eval()
+        for name, config in chosen_scores(args).items()
+    }
+    names, _ = class_names_and_colours(cfg, {}, count=model.num_classes)
+    source = SharedPass(model, {CLASS: PredictedClass(), **scores})
+    if source.failures:
+        sys.exit("\n".join(f"{name}: {reason}" for name, reason in source.failures.items()))
+    for name, place in sets.items():
+        anomaly_set = AnomalySet(name, place, args.num_images)
+        pixels = sampled(source, anomaly_set, args.step)
+        print(f"\n{name}, {anomaly_set.size} images\n")
+        print_classes(pixels, names, args.share / 100)
+        print_rankings(pixels)
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Command line."""
+    from ood_seg.commands import benchmark
+
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    benchmark.add_arguments(parser)
+    parser.add_argument("--step", type=int, default=4, help="every so many-th row and column")
+    parser.add_argument("--share", type=float, default=1.0, help="rows: percent of either kind")
+    return parser.parse_args()
+
+
+def sampled(source, anomaly_set, step: int) -> Pixels:
+    """Scores of all images of a set at every `step`-th row and column."""
+    from mmengine.dataset import pseudo_collate
+
+    parts = []
+    for index in range(anomaly_set.size):
+        batch = pseudo_collate([anomaly_set.dataset[index]])
+        truth = batch["data_samples"][0].gt_sem_seg.data[0]
+        labels = torch.as_tensor(anomaly_set.metric.evaluation_labels(truth))[::step, ::step]
+        valid = labels < 2
+        part = {"anomalous": (labels[valid] == 1).numpy()}
+        for scored in source.scores(batch, source.names, memory=False):
+            if scored.failure:
+                sys.exit(f"{scored.name}: {scored.failure}")
+            part[scored.name] = torch.as_tensor(scored.scores)[::step, ::step][valid].cpu().numpy()
+        parts.append(part)
+        print(f"\r{anomaly_set.name}: image {index + 1}", end="", file=sys.stderr, flush=True)
+    print(file=sys.stderr)
+    joined = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+    scores = {name: joined[name] for name in source.names if name != CLASS}
+    return Pixels(joined[CLASS].astype(np.uint8), joined["anomalous"], scores)
+
+
+def print_classes(pixels: Pixels, names, least: float) -> None:
+    """One row a class that at least a share of the known or of the anomalous pixels have."""
+    print("| predicted | known % | anomalous % | " + " | ".join(pixels.scores) + " |")
+    print("|---" * (3 + len(pixels.scores)) + "|")
+    kinds = [~pixels.anomalous, pixels.anomalous]
+    for number, name in enumerate(names):
+        inside = [(pixels.classes == number) & kind for kind in kinds]
+        shares = [some.sum() / kind.sum() for some, kind in zip(inside, kinds, strict=True)]
+        if max(shares) < least:
+            continue
+        cells = [name, *(f"{100 * share:.1f}" for share in shares)]
+        for values in pixels.scores.values():
+            cells.append(" / ".join(median(values[some]) for some in inside))
+        print("| " + " | ".join(map(str, cells)) + " |")
+
+
+def print_rankings(pixels: Pixels) -> None:
+    """AUROC of each score over all pairs, those of one predicted class, and the others."""
+    known, anomalous = (
+        [pixels.classes[pixels.anomalous == kind] == c for c in np.unique(pixels.classes)]
+        for kind in (False, True)
+    )
+    pairs = np.array(
+        [float(k.sum()) * float(a.sum()) for k, a in zip(known, anomalous, strict=True)]
+    )
+    total = float((~pixels.anomalous).sum()) * float(pixels.anomalous.sum())
+    same = pairs.sum() / total
+    print(f"\n| AUROC over | all | one class: {100 * same:.1f} % of the pairs | two classes |")
+    print("|---|---|---|---|")
+    for name, values in pixels.scores.items():
+        apart = values[~pixels.anomalous], values[pixels.anomalous]
+        of_class = np.array(
+            [auroc(apart[0][k], apart[1][a]) for k, a in zip(known, anomalous, strict=True)]
+        )
+        everywhere = auroc(*apart)
+        within = (of_class * pairs)[pairs > 0].sum() / pairs.sum()
+        between = (everywhere - within * same) / (1 - same)
+        cells = (f"{100 * value:.1f}" for value in (everywhere, within, between))
+        print(f"| {name} | " + " | ".join(cells) + " |")
+
+
+def auroc(known: np.ndarray, anomalous: np.ndarray) -> float:
+    """NaN where there are none of either."""
+    if not len(known) or not len(anomalous):
+        return float("nan")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # far below 0.5 is what this script looks for
+        return metrics_from_scores(known, anomalous)["auroc"]
+
+
+def median(values: np.ndarray) -> str:
+    """To two digits behind the point; a dash where there are none."""
+    return f"{np.median(values):.2f}" if len(values) else "-"
+
+
+if __name__ == "__main__":
+    main()
