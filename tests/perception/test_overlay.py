@@ -63,8 +63,8 @@ def test_edges_are_flagged_pixels_with_an_unflagged_neighbour():
 
 def test_labels_are_blended_as_in_the_figures():
     image = np.random.default_rng(0).integers(0, 256, (13, 17, 3), dtype=np.uint8)
-    labels = np.arange(13 * 17, dtype=np.uint8).reshape(13, 17) % 3
-    labels[labels == 2] = 255
+    labels = np.arange(13 * 17, dtype=np.uint8).reshape(13, 17) % 4
+    labels[labels == 3] = 255  # no class, and so is 2
     for alpha in (0.0, 0.5, 1.0):
         ours = blend_labels(image, labels, PALETTE, alpha)
         theirs = label_overlay(image[..., ::-1], labels, PALETTE.colours, alpha)

@@ -162,6 +162,7 @@ def test_large_images_are_filtered_too():
         {"image": grey_image(255 - texture(40, 60))},  # another scene
         {"image": grey_image(texture(41, 60))},  # another size
         {"index": 0},  # the video begins again
+        {"index": 1},  # the same frame twice
     ],
 )
 def test_a_new_scene_begins_anew(change):
