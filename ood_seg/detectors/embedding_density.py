@@ -63,8 +63,11 @@ class EmbeddingDensity(FittedDetector):
         minimum (DMN):   min_l (N_l - L_l)                         "minimum NLL"
         logistic (DLR):  sum_l w_l N_l + b                         log odds of an outlier
 
-    The minimum is high only where all layers find a pixel unlikely. Maps of several layers are
-    interpolated to the finest. The weights of the last are fitted on outlier pixels (254), where
+    The minimum is high only where all layers find a pixel unlikely: a known pixel needs to look
+    usual at one layer alone. `N_l` grows with the number of components, so that without `L_l` the
+    layer with the fewest would nearly always be the lowest; spreads are left as they are. This
+    follows the paper's words and was not compared with code of its authors. Maps of several layers
+    are interpolated to the finest. The weights of the last are fitted on outlier pixels (254), where
     those were seen in the fit.
 
     Args:
