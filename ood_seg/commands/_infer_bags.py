@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sqlite3
 
 from ood_seg.commands import _infer_models
 from ood_seg.perception.shards import Shard
@@ -82,19 +83,24 @@ def annotate_bag(args: argparse.Namespace, bag: str, shard: Shard) -> int:
     segmentor = _infer_models.build(args, shard)
     _infer_models.say_threshold(segmentor)
     with progress(None) as (advance, say):
-        summary = annotate(
-            bag,
-            args.out,
-            segmentor,
-            topic=args.topic,
-            namespace=args.namespace or NAMESPACE,
-            outputs=args.outputs or tuple(TOPICS),
-            copy=not args.no_copy,
-            model=args.onnx or args.config,
-            progress=lambda _done, _total: advance(),
-            batch_size=args.batch_size,
-            **_infer_models.stages(args),
-        )
+        try:
+            summary = annotate(
+                bag,
+                args.out,
+                segmentor,
+                topic=args.topic,
+                namespace=args.namespace or NAMESPACE,
+                outputs=args.outputs or tuple(TOPICS),
+                copy=not args.no_copy,
+                model=args.onnx or args.config,
+                progress=lambda _done, _total: advance(),
+                batch_size=args.batch_size,
+                **_infer_models.stages(args),
+            )
+        except FileNotFoundError:
+            raise
+        except (OSError, sqlite3.Error) as error:  # such as a full disk
+            raise ValueError(f"cannot write {args.out}: {error}") from error
         for failure in summary.failures:
             say(f"{failure.name}: {failure.message}")
     good = summary.frames - len(summary.failures)

@@ -90,7 +90,10 @@ def open_folder(args: argparse.Namespace, limits: Limits | None) -> FolderSink |
         raise ValueError(f"--out {args.out}: expected a folder, got a file")
     # A picture without its line was cut off by a kill: its files are made again.
     options = {"overwrite": args.overwrite or args.resume, "skip": args.skip_existing}
-    return FolderSink(args.out, kinds, limits=limits, **options)
+    try:
+        return FolderSink(args.out, kinds, limits=limits, **options)
+    except OSError as error:
+        raise ValueError(f"--out {args.out}: cannot be written ({error.strerror})") from error
 
 
 def open_lines(args: argparse.Namespace, shard: Shard) -> JsonLines | None:

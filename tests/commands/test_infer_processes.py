@@ -259,5 +259,9 @@ def test_places_that_cannot_take_the_results(photos, tmp_path):
     (tmp_path / "folder").mkdir()
     code, _, err = finish(photos, "--out", tmp_path / "file")
     assert (code, "expected a folder, got a file" in err) == (2, True)
+    deep = ("--save", "scores-png", "--score-range", "0", "1")
+    for options in ((), deep):
+        code, _, err = finish(photos, "--out", tmp_path / "file" / "x", *options)
+        assert (code, "Not a directory" in err, "Traceback" in err) == (2, True, False)
     code, _, err = finish(photos, "--json", tmp_path / "folder", "--resume")
     assert (code, "cannot be written (Is a directory)" in err) == (2, True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+
 import numpy as np
 import pytest
 from fake_segmentor import FakeSegmentor, picture
@@ -10,6 +12,7 @@ pytest.importorskip("rosbags")
 import bag_doubles
 
 from ood_seg.commands import _infer_models, main
+from ood_seg.ros import bag_files
 from ood_seg.ros.images import read_array
 
 
@@ -76,6 +79,19 @@ def test_some_results_without_the_recording(bag, tmp_path, monkeypatch):
     assert infer(bag, "--out", tmp_path / "out", "--outputs", "objects", "--no-copy") == 1
     topics = {"/ood_seg/objects", "/ood_seg/label_info", "/diagnostics"}
     assert set(bag_doubles.read_bag(tmp_path / "out")) == topics
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(28, "No space left on device"), sqlite3.OperationalError("disk is full")]
+)
+def test_a_full_disk_is_told(error, bag, tmp_path, monkeypatch, capsys):
+    def full(*_):
+        raise error
+
+    monkeypatch.setattr(_infer_models, "build", lambda args, shard: FakeSegmentor())
+    monkeypatch.setattr(bag_files.Bag, "send", full)
+    assert infer(bag, "--out", tmp_path / "out") == 2
+    assert f"cannot write {tmp_path / 'out'}: {error}" in capsys.readouterr().err
 
 
 def test_what_does_not_go_with_a_bag(bag, tmp_path, capsys, monkeypatch):
