@@ -67,8 +67,8 @@ class EmbeddingDensity(FittedDetector):
     usual at one layer alone. `N_l` grows with the number of components, so that without `L_l` the
     layer with the fewest would nearly always be the lowest; spreads are left as they are. This
     follows the paper's words and was not compared with code of its authors. Maps of several layers
-    are interpolated to the finest. The weights of the last are fitted on outlier pixels (254), where
-    those were seen in the fit.
+    are interpolated to the finest. The weights of the last are fitted on outlier pixels (254),
+    where those were seen in the fit.
 
     Args:
         statistics: a file of `ood-seg fit`, or what it holds.
