@@ -38,6 +38,13 @@ def test_a_pair_by_hand():
     }  # fmt: skip
 
 
+def test_a_mask_carried_by_half_a_pixel_takes_the_pixel_it_half_covers():
+    before, now = np.zeros((8, 10)), np.zeros((8, 10))
+    before[:, 2:], now[:, 1:] = 200, 200
+    moved = STILL + np.float32([0.5, 0])
+    assert frame_flicker(blue(before), blue(now), moved, ALL)["pixels"] == 0
+
+
 def test_only_trusted_pixels_count():
     before, now = np.zeros((8, 10)), np.zeros((8, 10))
     now[:, 5:] = 200
