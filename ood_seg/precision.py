@@ -32,6 +32,8 @@ def without_autocast(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     @wraps(function)
     def exact(*args, **kwargs) -> Tensor:
         device = next(one.device for one in args if isinstance(one, Tensor))
+        if not torch.amp.is_autocast_available(device.type):  # such as "meta", shapes alone
+            return function(*args, **kwargs)
         with torch.autocast(device.type, enabled=False):
             return function(*args, **kwargs)
 
