@@ -22,6 +22,8 @@ _ONLY_IN_LOG_FILE = (
     '"FileClient" will be deprecated in future',
     '"HardDiskBackend" is the alias of "LocalBackend"',
 )
+# Ends of such lines; this one comes once for each frozen weight.
+_ENDS_ONLY_IN_LOG_FILE = (" is skipped since its requires_grad=False",)
 _WARNINGS = (
     # Says that an operator is absent which none of our models uses.
     r"Fail to import ``MultiScaleDeformableAttention``",
@@ -73,7 +75,8 @@ def quiet_terminal(logger: logging.Logger) -> None:
 
 
 def _is_for_terminal(record: logging.LogRecord) -> bool:
-    return not str(record.msg).startswith(_ONLY_IN_LOG_FILE)
+    text = str(record.msg)
+    return not (text.startswith(_ONLY_IN_LOG_FILE) or text.endswith(_ENDS_ONLY_IN_LOG_FILE))
 
 
 @contextlib.contextmanager

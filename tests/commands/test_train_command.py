@@ -190,7 +190,9 @@ def test_a_run_prints_no_noise_of_other_packages(job, tmp_path):
         "-c",
         "import sys; from ood_seg.commands import main; sys.exit(main())",
     ]
-    arguments = ["train", str(job.config), "--work-dir", str(tmp_path)]
+    # As in the configs of RPL, whose optimizer looks at each frozen weight.
+    options = ["model.freeze.frozen=[backbone.*]", "optim_wrapper.paramwise_cfg.bias_lr_mult=1.0"]
+    arguments = ["train", str(job.config), "--work-dir", str(tmp_path), "--cfg-options", *options]
     done = subprocess.run([*command, *arguments], capture_output=True, text=True)
     output = done.stdout + done.stderr
     assert done.returncode == 0, output
@@ -200,6 +202,7 @@ def test_a_run_prints_no_noise_of_other_packages(job, tmp_path):
     log = next(tmp_path.glob("2*/*.log")).read_text()
     assert "System environment" in log
     assert "Hooks will be executed" in log
+    assert "is skipped since its requires_grad=False" in log
 
 
 def test_new_weights_may_be_missing_at_the_start_alone(job, tmp_path, capsys):
