@@ -12,6 +12,7 @@ channels, 90 % keeps two.
 from __future__ import annotations
 
 import math
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,8 @@ from ood_seg.scores import energy
 
 # exp(60) times an activation times a weight is still far from float32's end.
 _LARGEST_EXPONENT = 60.0
+# Of ERFNet's 16 channels 10 keep ASH near the energy, 6 and fewer lose more the fewer they are.
+_FEW_CHANNELS = 5
 _ASH_PERCENTILES = {"S": 90.0, "B": 65.0, "P": 60.0}
 
 
@@ -101,10 +104,13 @@ def check_percentile(percentile: float) -> float:
 
 def _largest(features: Tensor, percentile: float) -> Tensor:
     """Mask of the channels that stay, `(N, D, *)` bool."""
-    width = features.shape[1]
-    count = width - math.floor(width * check_percentile(percentile) / 100)
-    order = features.argsort(dim=1, descending=True, stable=True)[:, :count]
+    order = features.argsort(dim=1, descending=True, stable=True)
+    order = order[:, : _num_kept(features.shape[1], percentile)]
     return torch.zeros_like(features, dtype=torch.bool).scatter_(1, order, True)
+
+
+def _num_kept(width: int, percentile: float) -> int:
+    return width - math.floor(width * check_percentile(percentile) / 100)
 
 
 def _sum_ratio(features: Tensor, pruned: Tensor) -> Tensor:
@@ -199,7 +205,7 @@ class ReActFitter:
 
 
 class ASH(Detector):
-    """Energy after `shape_activations`.
+    """Energy after `shape_activations`; warns where only a handful of channels stays.
 
     Args:
         variant: `S`, `B` or `P`.
@@ -228,6 +234,14 @@ class ASH(Detector):
     def forward(self, outputs: Outputs, network: Network) -> Tensor:
         """Scores `(N, *)` at the resolution of the penultimate activation."""
         features = layer_features(outputs, PENULTIMATE)
+        width = features.shape[1]
+        kept = _num_kept(width, self.percentile)
+        if kept < min(_FEW_CHANNELS, width):
+            warnings.warn(
+                f"ASH at percentile {self.percentile:g} keeps {kept} of {width} channels, too few "
+                "to tell classes apart; set a lower percentile",
+                stacklevel=2,
+            )
         changed = shape_activations(features, self.percentile, self.variant)
         return energy(network.classify(changed), self.temperature)
 

@@ -1,10 +1,13 @@
 """ReAct, ASH and SCALE against slow loops, by hand, and at their limits."""
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
 import toy_networks
 
+from ood_seg.detectors import Network, Outputs
 from ood_seg.detectors.rectified import ASH, SCALE, ReAct, scale_activations, shape_activations
 from ood_seg.scores import energy
 
@@ -187,3 +190,20 @@ def test_bad_input():
         ReAct(statistics, 101)
     with pytest.raises(ValueError, match="ReAct takes at least 1 labelled known pixels"):
         toy_networks.fitted(ReAct.fitter(), network, images, labels * 0 + 254)
+
+
+def test_a_handful_of_channels_is_warned_of():
+    def run(score, channels):
+        classifier = torch.nn.Conv2d(channels, 3, 1)
+        network = Network(torch.nn.Sequential(classifier), classifier="0")
+        features = torch.rand(1, channels, 2, 2)
+        score(Outputs(torch.zeros(1, 3, 2, 2), {"penultimate": features}), network)
+
+    with pytest.warns(UserWarning, match="ASH at percentile 90 keeps 2 of 16 channels"):
+        run(ASH("S"), 16)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        run(ASH("S"), 256)
+        run(ASH("S", percentile=40), 16)
+        run(ASH("S", percentile=0), 3)  # nothing is removed
+        run(SCALE(), 16)  # removes nothing either
