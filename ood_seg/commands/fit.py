@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ood_seg.engine.fitting import Fit
 
 _ALL = "all"
+_RARE = 0.001  # share of the pixels below which a class is told
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -211,6 +212,10 @@ def _print(path: Path, fit: Fit, classes: Sequence[str], data: _fit_data.FitData
     absent = fit.absent_classes(classes)
     if absent:
         lines.append(f"note: no pixel of {', '.join(absent)}")
+    shares = zip(classes, fit.pixels, strict=True)
+    rare = [name for name, count in shares if 0 < count < _RARE * sum(fit.pixels)]
+    if rare:
+        lines.append(f"note: less than {_RARE:.1%} of the pixels each: {', '.join(rare)}")
     lines += [f"not fitted: {failure}" for failure in _failures(fit)]
     for line in lines:
         console.print(line, markup=False, highlight=False, soft_wrap=True)

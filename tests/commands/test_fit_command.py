@@ -116,6 +116,24 @@ def test_absent_classes_are_told(tmp_path, job, capsys):
     assert StatisticsFile.load(tmp_path / "a.stats").facts["pixels"][2] == 0
 
 
+def test_rare_classes_are_told(tmp_path, job, capsys):
+    import cv2
+
+    config = write_job(tmp_path)
+    for path in (tmp_path / "labels").iterdir():
+        labels = cv2.imread(str(path), 0)
+        labels[:] = 0
+        cv2.imwrite(str(path), labels)
+    labels[0, 0] = 2
+    cv2.imwrite(str(path), labels)
+    arguments = [str(config), str(job.weights), "--work-dir", str(tmp_path), "--methods", "sml"]
+    arguments += ["--out", str(tmp_path / "a.stats"), "--data", "ordinary"]
+    assert main(["fit", *arguments]) == 0
+    output = capsys.readouterr().out
+    assert "note: less than 0.1% of the pixels each: car\n" in output
+    assert "note: no pixel of sky\n" in output
+
+
 def test_a_method_with_too_little_data_is_named(job, tmp_path, capsys):
     many = "nearest-mean.minimum=1000000"
     assert run_fit(job, tmp_path, "--methods", "sml", "nearest-mean", "--option", many) == 1
