@@ -40,8 +40,7 @@ def standardized_max_logit(logits: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     Returns:
         Scores `(N, *)`, at least float32.
     """
-    largest, classes = full_precision(logits).max(dim=1)
-    return (mean.to(largest)[classes] - largest) / std.to(largest)[classes]
+    return _standardized(*full_precision(logits).max(dim=1), mean, std)
 
 
 def class_boundaries(classes: Tensor) -> Tensor:
@@ -144,9 +143,10 @@ class StandardizedMaxLogit(FittedDetector):
                 f"boundary suppression and dilated smoothing need logits (N, C, H, W), got "
                 f"{tuple(logits.shape)}; switch both off for image-level logits"
             )
-        scores = standardized_max_logit(logits, self.mean, self.std)
+        largest, classes = full_precision(logits).max(dim=1)
+        scores = _standardized(largest, classes, self.mean, self.std)
         if self.boundary_suppression:
-            scores = suppress_boundaries(scores, logits.argmax(dim=1))
+            scores = suppress_boundaries(scores, classes)
         return smooth_dilated(scores) if self.dilated_smoothing else scores
 
     @classmethod
@@ -224,6 +224,11 @@ class StandardizedMaxLogitFitter:
         return Statistics(StandardizedMaxLogit.method, tensors, {"min_pixels": self.min_pixels})
 
 
+def _standardized(largest: Tensor, classes: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """`standardized_max_logit` of the largest logits `(N, *)` and their classes."""
+    return (mean.to(largest)[classes] - largest) / std.to(largest)[classes]
+
+
 def _grown(maps: Tensor) -> Tensor:
     """Largest value in the cross of each pixel and its four neighbours, `(N, 1, H, W)`."""
     across = F.max_pool2d(maps, (1, 3), stride=1, padding=(0, 1))
@@ -233,4 +238,4 @@ def _grown(maps: Tensor) -> Tensor:
 def _sum_3x3(maps: Tensor) -> Tensor:
     """Sum over the 3x3 around each pixel of `(N, 1, H, W)`, borders repeated."""
     padded = F.pad(maps, (1, 1, 1, 1), mode="replicate")
-    return F.conv2d(padded, padded.new_ones(1, 1, 3, 3))
+    return 9 * F.avg_pool2d(padded, 3, stride=1)  # a divisor of 1 is lost in ONNX

@@ -235,7 +235,7 @@ def model_card(
         network_colour=rule.colour,
         divisor=rule.divisor,
         outputs=graph.outputs,
-        channels=inferencer.model.out_channels,
+        channels=graph.channels,
         precision=precision_name,
         version=ood_seg.__version__,
         padded_size=rule.padded_size,

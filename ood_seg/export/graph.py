@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from ood_seg.calibration.curves import IsotonicCurve, LogisticCurve
 from ood_seg.export.resizing import SizeRule, resize_image
+from ood_seg.models.detector_scores import network_of, network_scores
 from ood_seg.scores import Energy
 
 
@@ -82,10 +83,17 @@ class InferenceGraph(nn.Module):
         self.curve = curve
         self.outputs = outputs
         # Asked here, because torch.export gives modules classes of its own.
+        self._needs = model.energy_head.needs
         self._is_energy = type(model.energy_head.score) is Energy
         for name in ("mean", "std"):
             values = torch.tensor(getattr(preprocessing, name), dtype=torch.float32)
             self.register_buffer(name, values.view(1, -1, 1, 1), persistent=False)
+
+    @property
+    def channels(self) -> int:
+        """C' of the logits: beside a score of activations there are those of the classes alone."""
+        model = self.model
+        return model.out_channels if self._needs == "logits" else model.num_classes
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         """Predict images.
@@ -98,16 +106,17 @@ class InferenceGraph(nn.Module):
             float32 (a probability if there is a curve), `score` `(N, H, W)` float32, `logits`
             `(N, C', H, W)` float32.
         """
-        height, width = image.shape[1:3] if self.layout == "nhwc" else image.shape[2:]
-        logits = self.full_logits(image, height, width).float()
+        size = image.shape[1:3] if self.layout == "nhwc" else image.shape[2:]
+        logits, scores = self.full_maps(image, size)
+        energy_head, scored = self.model.energy_head, len(self.outputs) > 1
         values = {"logits": logits}
-        if self._is_energy and len(self.outputs) > 1:
+        if self._is_energy and scored:
             values["labels"], scores = self._labels_and_energy(logits)
         else:
-            class_logits = self.model.energy_head.class_logits(logits)
+            class_logits = energy_head.class_logits(logits)
             values["labels"] = class_logits.argmax(dim=1).to(torch.uint8)
-            scores = self.model.energy_head.predict(logits) if len(self.outputs) > 1 else None
-        if scores is not None:
+        if scored:
+            scores = energy_head.predict(logits) if scores is None else energy_head.smooth(scores)
             values["score"] = scores
             values["anomaly"] = scores if self.curve is None else probability(scores, self.curve)
         return tuple(values[name] for name in self.outputs)
@@ -115,8 +124,7 @@ class InferenceGraph(nn.Module):
     def _labels_and_energy(self, logits: Tensor) -> tuple[Tensor, Tensor]:
         energy_head = self.model.energy_head
         temperature = energy_head.score.temperature
-        labels, scores = labels_and_energy(energy_head.class_logits(logits), temperature)
-        return labels, scores if energy_head.smoothing is None else energy_head.smoothing(scores)
+        return labels_and_energy(energy_head.class_logits(logits), temperature)
 
     def network_input(self, image: Tensor, height: int, width: int) -> Tensor:
         """Images at the network's size, normalised, not yet padded."""
@@ -130,24 +138,46 @@ class InferenceGraph(nn.Module):
             maps = maps.flip(1)
         return (maps - self.mean) / self.std
 
-    def full_logits(self, image: Tensor, height: int, width: int) -> Tensor:
-        """Logits at the image's size, by way of the network's, as mmseg does."""
-        model, rule = self.model, self.preprocessing
-        maps = self.network_input(image, height, width)
-        inner = maps.shape[2:]
+    def full_maps(self, image: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor | None]:
+        """Logits at the image's size, by way of the network's, as mmseg does.
+
+        Returns:
+            Logits `(N, C', H, W)` float32; and, where the score is one of activations, its map
+            `(N, H, W)`, not yet smoothed.
+        """
+        maps = self.network_input(image, *size)
+        inner, rule = maps.shape[2:], self.preprocessing
         right, bottom = (self._padding(side, axis) for axis, side in ((1, inner[1]), (0, inner[0])))
         if not (isinstance(right, int) and isinstance(bottom, int) and right == bottom == 0):
             maps = F.pad(maps, (0, right, 0, bottom), value=rule.pad_value)
-        logits = model.decode_head(model.extract_feat(maps))
+        enlarged = functools.partial(self._enlarged, padded=maps.shape[2:], inner=inner, size=size)
+        if self._needs == "logits" or len(self.outputs) == 1:
+            return enlarged(self._logits(maps)), None
+        network = network_of(self.model, self._logits)
+        logits, scores = network_scores(self.model.energy_head.score, network, maps)
+        return enlarged(logits), enlarged(scores.unsqueeze(1)).squeeze(1)
+
+    def _logits(self, maps: Tensor) -> Tensor:
+        """Logits of prepared images, at the network's own resolution."""
+        logits = self.model.decode_head(self.model.extract_feat(maps))
         if not isinstance(logits, Tensor):
             raise ValueError(
-                f"{type(model.decode_head).__name__} gives {type(logits).__name__}, expected one "
-                "map of logits; such a decode head cannot be exported"
+                f"{type(self.model.decode_head).__name__} gives {type(logits).__name__}, expected "
+                "one map of logits; such a decode head cannot be exported"
             )
-        logits = self._interpolate(logits, maps.shape[2:])[:, :, : inner[0], : inner[1]]
-        if rule.size.kind == "own":
-            return logits
-        return self._interpolate(logits, (height, width))
+        return logits
+
+    def _enlarged(
+        self,
+        maps: Tensor,
+        padded: tuple[int, int],
+        inner: tuple[int, int],
+        size: tuple[int, int],
+    ) -> Tensor:
+        """Maps of the network at the size of its input, padding cut off, then at the image's."""
+        maps = self._interpolate(maps, padded)[:, :, : inner[0], : inner[1]]
+        own = self.preprocessing.size.kind == "own"
+        return (maps if own else self._interpolate(maps, size)).float()
 
     def _padding(self, side: int, axis: int) -> int:
         rule = self.preprocessing

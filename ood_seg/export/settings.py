@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from ood_seg.detectors import ReAct, VirtualLogit
 from ood_seg.export.graph import Preprocessing
 from ood_seg.export.resizing import SizeRule
 
@@ -12,7 +13,9 @@ if TYPE_CHECKING:
     from mmengine.config import Config
     from torch import nn
 
-_NEEDED = {"outputs": "features of the network", "network": "the network itself"}
+# Scores of activations whose operations exist in ONNX for any number and size of images. Others
+# sort channels stably (ASH, SCALE) or go through images and pixels in parts (Mahalanobis, kNN).
+EXPORTABLE = (ReAct, VirtualLogit)
 _REMEDY = "; leave it out of the test pipeline, or export with --size"
 
 
@@ -113,10 +116,10 @@ def check_exportable(model: nn.Module) -> None:
             raise ValueError(
                 f"{type(head).__name__} predicts by a {method} of its own, which has no export"
             )
-    needs = getattr(score, "needs", "logits")
-    if needs != "logits":
+    if model.energy_head.needs != "logits" and not isinstance(score, EXPORTABLE):
+        names = ", ".join(kind.__name__ for kind in EXPORTABLE)
         raise ValueError(
-            f"the score {type(score).__name__} needs {_NEEDED[needs]}, not its logits alone, and "
-            "has no export; choose one of logits, such as Energy, MaxLogit, MaxSoftmax "
-            "or Entropy (--cfg-options model.energy_head.score.type=Energy)"
+            f"the score {type(score).__name__} has no export; choose one of logits, such as "
+            f"Energy, MaxLogit, MaxSoftmax or Entropy, or one of {names} "
+            "(--cfg-options model.energy_head.score.type=Energy)"
         )

@@ -49,11 +49,6 @@ def test_models_without_an_export_are_refused():
     sliding = tiny.build(test_cfg={"mode": "slide", "crop_size": (32, 32), "stride": (16, 16)})
     with pytest.raises(ValueError, match=r"test_cfg\.mode is 'slide'"):
         check_exportable(sliding)
-    model = tiny.build()
-    for needs, words in (("outputs", "features of the network"), ("network", "the network itself")):
-        model.energy_head.score.needs = needs
-        with pytest.raises(ValueError, match=f"Energy needs {words}, not its logits alone"):
-            check_exportable(model)
 
 
 def test_bad_options_are_refused(tmp_path):
