@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
-import math
-import os
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -90,19 +88,11 @@ def _cell(value: float | None) -> str:
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write JSON that every parser reads: NaN and infinity become null."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(_finite(_runner.plain(content)), indent=2, ensure_ascii=False)
-    unfinished = path.with_name(f".{path.name}.part")
-    unfinished.write_text(text + "\n", encoding="utf-8")
-    os.replace(unfinished, path)
+    from ood_seg.reports.texts import finite
+    from ood_seg.reports.writing import write_text
 
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    text = json.dumps(finite(_runner.plain(content)), indent=2, ensure_ascii=False)
+    write_text(path, text + "\n")
 
 
 def describe(
