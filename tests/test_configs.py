@@ -12,6 +12,7 @@ import torch
 
 pytest.importorskip("mmseg")
 from mmengine.config import Config
+from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
 from mmengine.structures import PixelData
 from mmseg.registry import DATASETS, HOOKS, LOOPS, METRICS, MODELS, PARAM_SCHEDULERS
@@ -135,6 +136,18 @@ def test_training_losses_are_finite_and_reach_the_trained_parameters(name):
     assert all(p.grad is not None for p in trained)
     assert any(p.grad.abs().sum() > 0 for p in trained)
     assert all(p.grad is None for p in model.parameters() if not p.requires_grad)
+
+
+@pytest.mark.parametrize("name", [*LIGHT_TRAINED, *RECIPES])
+def test_every_special_learning_rate_reaches_a_trained_weight(name):
+    config = load(name)
+    with torch.device("meta"):
+        model = MODELS.build(dict(copy.deepcopy(config.model), distillation=None))
+    settings = copy.deepcopy(config.optim_wrapper)
+    rate, special = settings.optimizer.lr, settings.get("paramwise_cfg", {}).get("custom_keys", {})
+    groups = build_optim_wrapper(model, settings).optimizer.param_groups
+    used = {g["lr"] for g in groups if any(p.requires_grad for p in g["params"])}
+    assert used == {rate, *(rate * one["lr_mult"] for one in special.values())}
 
 
 @pytest.mark.parametrize("name", RECIPES)

@@ -1,21 +1,11 @@
 """Balanced EnergyOE on DeepLabV3+ ResNet-101: cross entropy + 0.1 x balanced energy loss."""
 
 _base_ = [
-    "../_base_/models/deeplabv3plus-r101_cityscapes.py",
+    "../_base_/pretrained/deeplabv3plus-r101_cityscapes.py",
     "../_base_/datasets/cityscapes-coco_900x900.py",
-    "../_base_/datasets/evaluation_native.py",
     "../_base_/schedules/adam-1e-5_40e.py",
-    "../_base_/default_runtime.py",
 ]
-# Of mmsegmentation's model zoo.
-load_from = (
-    "{{$OOD_SEG_DATA:data}}/weights/"
-    "deeplabv3plus_r101-d8_512x1024_80k_cityscapes_20200606_114143-068fcfe9.pth"
-)
-# The auxiliary head of the checkpoint has no part in the method.
-allowed_key_mismatch = [r"^auxiliary_head\."]
 model = dict(
-    auxiliary_head=None,
     freeze=dict(
         # The layers that follow the fusion, like the published `final`.
         trained=["decode_head.sep_bottleneck.*", "decode_head.conv_seg.*"],

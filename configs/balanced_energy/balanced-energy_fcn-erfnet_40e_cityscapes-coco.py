@@ -1,13 +1,10 @@
 """Balanced EnergyOE on ERFNet: cross entropy + 0.1 x balanced energy loss."""
 
 _base_ = [
-    "../_base_/models/erfnet_cityscapes.py",
+    "../_base_/pretrained/erfnet_cityscapes.py",
     "../_base_/datasets/cityscapes-coco_900x900.py",
-    "../_base_/datasets/evaluation_1024x512.py",
     "../_base_/schedules/adam-1e-5_40e.py",
-    "../_base_/default_runtime.py",
 ]
-load_from = "{{$OOD_SEG_DATA:data}}/weights/erfnet_cityscapes_mmseg.pth"
 model = dict(
     freeze=dict(
         # Its decoder; the classifier alone is one 1x1 convolution.

@@ -1,14 +1,10 @@
 """EnergyOE on DeepLabV3+ WideResNet38: cross entropy + 0.1 x energy loss."""
 
 _base_ = [
-    "../_base_/models/deepwv3plus-wrn38_cityscapes.py",
+    "../_base_/pretrained/deepwv3plus-wrn38_cityscapes.py",
     "../_base_/datasets/cityscapes-coco_900x900.py",
-    "../_base_/datasets/evaluation_native.py",
     "../_base_/schedules/adam-1e-5_40e.py",
-    "../_base_/default_runtime.py",
 ]
-# NVIDIA's cityscapes_best.pth after `ood-seg convert-checkpoint`.
-load_from = "{{$OOD_SEG_DATA:data}}/weights/deepwv3plus-wrn38_cityscapes.pth"
 model = dict(
     data_preprocessor=dict(size=(900, 900)),
     freeze=dict(

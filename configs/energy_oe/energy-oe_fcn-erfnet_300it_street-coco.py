@@ -1,16 +1,13 @@
 """ERFNet fine-tuned with pasted COCO objects under the energy loss (EnergyOE), on a CPU."""
 
 _base_ = [
-    "../_base_/models/erfnet_cityscapes.py",
+    "../_base_/pretrained/erfnet_cityscapes.py",
     "../_base_/datasets/street_coco_512x384.py",
-    "../_base_/datasets/evaluation_1024x512.py",
     "../_base_/schedules/adam_300it.py",
-    "../_base_/default_runtime.py",
 ]
-load_from = "{{$OOD_SEG_DATA:data}}/weights/erfnet_cityscapes_mmseg.pth"
 model = dict(
     freeze=dict(norm_statistics="fixed", dropout="off"),
-    distillation=dict(checkpoint=load_from, weight=1.0),
+    distillation=dict(checkpoint=_base_.load_from, weight=1.0),
     energy_head=dict(
         losses=[
             dict(type="EnergyLoss", margin_in=-12.0, margin_out=2.0, loss_weight=0.05),

@@ -1,12 +1,9 @@
 """ERFNet as it comes, scored by its free energy; no training."""
 
 _base_ = [
-    "../_base_/models/erfnet_cityscapes.py",
-    "../_base_/datasets/evaluation_1024x512.py",
+    "../_base_/pretrained/erfnet_cityscapes.py",
     "../_base_/datasets/fit_cityscapes_camvid_1024x512.py",
-    "../_base_/default_runtime.py",
 ]
-load_from = "{{$OOD_SEG_DATA:data}}/weights/erfnet_cityscapes_mmseg.pth"
 statistics = "work_dirs/erfnet.stats"  # of `ood-seg fit`, for the scores that need them
 # Layers of the flow, the one that `dsn` takes first: 16, 64 and 128 channels.
 fit_options = dict(

@@ -1,22 +1,13 @@
 """RPL on DeepLabV3+ ResNet-101: a residual block trained beside the frozen segmentor."""
 
 _base_ = [
-    "../_base_/models/deeplabv3plus-r101_cityscapes.py",
+    "../_base_/pretrained/deeplabv3plus-r101_cityscapes.py",
     "../_base_/datasets/cityscapes-coco_700x700.py",
-    "../_base_/datasets/evaluation_native.py",
     "../_base_/schedules/adam-7.5e-5_40e.py",
-    "../_base_/default_runtime.py",
 ]
-# Of mmsegmentation's model zoo.
-load_from = (
-    "{{$OOD_SEG_DATA:data}}/weights/"
-    "deeplabv3plus_r101-d8_512x1024_80k_cityscapes_20200606_114143-068fcfe9.pth"
-)
-# The checkpoint has no block; its auxiliary head has no part in the method.
+# The checkpoint has no block.
 new_weights = [r"^decode_head\.residual_block\."]
-allowed_key_mismatch = [r"^auxiliary_head\."]
 model = dict(
-    auxiliary_head=None,
     decode_head=dict(
         type="ResidualPatternHead",
         wraps="DepthwiseSeparableASPPHead",

@@ -1,14 +1,10 @@
 """RPL on DeepLabV3+ WideResNet38: a residual block trained beside the frozen segmentor."""
 
 _base_ = [
-    "../_base_/models/deepwv3plus-wrn38_cityscapes.py",
+    "../_base_/pretrained/deepwv3plus-wrn38_cityscapes.py",
     "../_base_/datasets/cityscapes-coco_700x700.py",
-    "../_base_/datasets/evaluation_native.py",
     "../_base_/schedules/adam-7.5e-5_40e.py",
-    "../_base_/default_runtime.py",
 ]
-# NVIDIA's cityscapes_best.pth after `ood-seg convert-checkpoint`.
-load_from = "{{$OOD_SEG_DATA:data}}/weights/deepwv3plus-wrn38_cityscapes.pth"
 # The checkpoint has no block.
 new_weights = [r"^decode_head\.residual_block\."]
 model = dict(

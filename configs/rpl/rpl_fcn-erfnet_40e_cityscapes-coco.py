@@ -1,13 +1,10 @@
 """RPL on ERFNet: a residual block trained beside the frozen segmentor."""
 
 _base_ = [
-    "../_base_/models/erfnet_cityscapes.py",
+    "../_base_/pretrained/erfnet_cityscapes.py",
     "../_base_/datasets/cityscapes-coco_700x700.py",
-    "../_base_/datasets/evaluation_1024x512.py",
     "../_base_/schedules/adam-7.5e-5_40e.py",
-    "../_base_/default_runtime.py",
 ]
-load_from = "{{$OOD_SEG_DATA:data}}/weights/erfnet_cityscapes_mmseg.pth"
 # The checkpoint has no block.
 new_weights = [r"^decode_head\.residual_block\."]
 model = dict(
