@@ -7,7 +7,7 @@ from fake_segmentor import FakeSegmentor, picture
 from perception_scenes import Brightness, grey_image, texture
 
 from ood_seg.perception.result import AnomalyResult
-from ood_seg.perception.segmentor import choose_threshold
+from ood_seg.perception.segmentor import choose_threshold, predict_by_size
 from ood_seg.perception.sources import open_source
 from ood_seg.perception.temporal import TemporalFilter
 from ood_seg.perception.tracking import InstanceTracker
@@ -21,6 +21,19 @@ def folder(tmp_path):
     for index, size in enumerate([(37, 53), (37, 53), (21, 53)]):
         cv2.imwrite(str(tmp_path / "in" / f"{index}.png"), grey_image(texture(*size, index)))
     return tmp_path / "in"
+
+
+def test_images_of_one_size_are_one_batch_and_come_back_in_their_order():
+    sizes = [(37, 53), (21, 53), (37, 53), (21, 53), (37, 54)]
+    images = [picture(seed, *size) for seed, size in enumerate(sizes)]
+    segmentor = FakeSegmentor()
+    found = predict_by_size([*images[:-1], np.dstack([images[-1], images[-1][..., :1]])],
+                            segmentor.predict)  # fmt: skip
+    assert segmentor.batches == [2, 2, 1]
+    for image, prediction in zip(images, found, strict=True):
+        np.testing.assert_array_equal(prediction.anomaly, np.float32(image[..., 0]) / 255)
+    with pytest.raises(ValueError, match="three colour channels, got one"):
+        predict_by_size([images[0][..., 0]], segmentor.predict)
 
 
 def test_threshold_by_name_by_number_and_by_default():
