@@ -61,7 +61,8 @@ class OODEncoderDecoder(EncoderDecoder):
         logits_index: for decode heads whose training forward returns several maps: the index of
             the one that is used at inference.
         closed_set_loss: False leaves out the losses of decode and auxiliary heads, for methods
-            whose outlier losses hold a closed-set term of their own.
+            whose outlier losses hold a closed-set term of their own; an auxiliary head then stays
+            as it is.
         keep_logits: True gives predictions the full-size `seg_logits`, as mmseg does. False
             leaves them out where that is possible, see `can_predict_fused`: the same labels and
             scores in a fraction of time and memory.
@@ -95,6 +96,9 @@ class OODEncoderDecoder(EncoderDecoder):
         self._fixed_norm = self._fixed_dropout = False
         if freeze is not None:
             self._freeze(**freeze)
+        if not closed_set_loss and self.with_auxiliary_head:
+            # No loss reaches it, and data-parallel training stops at trained weights of that kind.
+            self.auxiliary_head.requires_grad_(False)
         # In a tuple, so that its parameters are none of this module's.
         self._teacher: tuple[Teacher, ...] = ()
         if distillation is not None:

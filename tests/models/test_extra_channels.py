@@ -224,6 +224,19 @@ def test_closed_set_loss_can_be_left_out():
     }  # fmt: skip
 
 
+def test_without_closed_set_loss_the_loss_reaches_every_trained_weight():
+    """Data-parallel training stops at any other one."""
+    heads = (tiny.head_config(), [tiny.head_config(), tiny.head_config()])
+    for auxiliary in heads:
+        model = tiny.build(energy_head=HEAD, auxiliary_head=auxiliary, closed_set_loss=False)
+        model.train()
+        data = model.data_preprocessor(tiny.batch(), True)
+        model.parse_losses(model.loss(**data))[0].backward()
+        trained = {name for name, p in model.named_parameters() if p.requires_grad}
+        assert trained == {name for name, p in model.named_parameters() if p.grad is not None}
+        assert any(name.startswith("backbone.") for name in trained)
+
+
 def test_classifier_of_another_name():
     narrow, wide = (
         MODELS.build(
