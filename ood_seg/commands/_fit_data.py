@@ -202,16 +202,22 @@ def _loader(cfg: Config, name: str) -> dict:
         loader = cfg.get(f"{name}_dataloader")
         if not loader:
             raise ValueError(
-                f"--data {name}: the config has no {name}_dataloader; "
-                "configs/_base_/datasets/fit_cityscapes_camvid_1024x512.py holds one for --data fit"
+                f"--data {name}: the config has no {name}_dataloader; give it one with labelled "
+                "known images as the network sees them in use, as docs/finetuning.md shows, or "
+                f"give --data another name: {', '.join(_names(cfg))}"
             )
         return loader
-    sets = _test_sets.named_sets(cfg) if cfg.get("test_dataloader") else {}
-    if name not in sets:
-        raise ValueError(
-            f"--data: there is no {name!r}; there are {', '.join([_FIT, _TRAIN, *sets])}"
-        )
-    return sets[name][0]
+    if name not in _names(cfg):
+        raise ValueError(f"--data: there is no {name!r}; there are {', '.join(_names(cfg))}")
+    return _test_sets.named_sets(cfg)[name][0]
+
+
+def _names(cfg: Config) -> list[str]:
+    """What --data may name."""
+    from ood_seg.commands import _test_sets
+
+    loaders = [name for name in (_FIT, _TRAIN) if cfg.get(f"{name}_dataloader")]
+    return [*loaders, *(_test_sets.named_sets(cfg) if cfg.get("test_dataloader") else ())]
 
 
 def _build(loader: dict) -> Dataset:

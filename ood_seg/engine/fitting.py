@@ -141,7 +141,8 @@ def known_batches(
         dataset: with labels `gt_sem_seg`, taken at the pixels of the image that the network sees.
         positions: of the images, over all processes.
         first: number of images of the pass before these, so that dealing goes on from there.
-        batch_size: images of one size that go through the network at once.
+        batch_size: images that are loaded at once; those of one size go through the network
+            together.
         num_workers: processes that load.
         on_batch: told the number of images after each batch.
         only_outliers: keep the pasted pixels, and hide all others.
@@ -154,20 +155,31 @@ def known_batches(
         Subset(dataset, share), batch_size, num_workers=num_workers, collate_fn=pseudo_collate
     )
     with preserved_random_state():  # a loader draws its base seed
-        for batch in loader:
-            sizes = [tuple(image.shape[-2:]) for image in batch["inputs"]]
+        for size, batch in _of_one_size(loader):
             data = model.data_preprocessor(batch, False)
             images = data["inputs"]
             labels = torch.stack(
                 [
                     _fitted(sample.gt_sem_seg.data[0], size, images.shape[-2:])
-                    for sample, size in zip(data["data_samples"], sizes, strict=True)
+                    for sample in data["data_samples"]
                 ]
             ).to(images.device)
             if only_outliers:
                 labels = torch.where(labels == OUTLIER, labels, IGNORE)
             yield images, labels
             on_batch(len(images))
+
+
+def _of_one_size(batches: Iterable[dict]) -> Iterator[tuple[tuple[int, int], dict]]:
+    """Batches split by the size of their images: a test's preprocessor pads them only as one."""
+    for batch in batches:
+        parts: dict[tuple[int, int], dict[str, list]] = {}
+        for image, sample in zip(batch["inputs"], batch["data_samples"], strict=True):
+            size = tuple(image.shape[-2:])
+            part = parts.setdefault(size, {"inputs": [], "data_samples": []})
+            part["inputs"].append(image)
+            part["data_samples"].append(sample)
+        yield from parts.items()
 
 
 def _fitted(labels: Tensor, size: tuple[int, int], padded: torch.Size) -> Tensor:

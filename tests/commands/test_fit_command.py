@@ -153,8 +153,11 @@ def test_a_method_with_too_little_data_is_named(job, tmp_path, capsys):
         (["--option", "sml.size=3"], "sml has no option 'size'"),
         (["--methods", "sml", "--option", "mahalanobis.seed=1"], "not among the methods to fit"),
         (["--num-images", "9"], "ordinary: the number of images must be 1 to 3, got 9"),
-        (["--data", "nothing"], "there is no 'nothing'; there are fit, train, strange, ordinary"),
-        (["--data", "fit"], "the config has no fit_dataloader"),
+        (["--data", "nothing"], "there is no 'nothing'; there are train, strange, ordinary"),
+        (
+            ["--data", "fit"],
+            "or give --data another name: train, strange, ordinary",
+        ),
         (["--data", "strange"], ""),
     ],
 )

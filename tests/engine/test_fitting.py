@@ -118,6 +118,28 @@ def test_labels_are_taken_at_the_pixels_of_the_image_and_padding_is_ignored():
     assert (labels[:, :, 44:] == 255).all()
 
 
+def test_crops_of_different_sizes_go_through_one_by_one():
+    """mmseg's training pipelines leave small pictures smaller than the crop."""
+
+    class Pictures(torch.utils.data.Dataset):
+        def __len__(self):
+            return 3
+
+        def __getitem__(self, index):
+            size = (30, 44) if index == 1 else (32, 48)
+            batch = tiny.batch(1, size=size, seed=index, outliers=False)
+            return {"inputs": batch["inputs"][0], "data_samples": batch["data_samples"][0]}
+
+    model, pictures = tiny.build(), Pictures()
+    together = list(known_batches(model, pictures, range(3), batch_size=3))
+    alone = [pair for index in (0, 2, 1) for pair in known_batches(model, pictures, [index])]
+    assert [len(images) for images, _ in together] == [2, 1]
+    for part in (0, 1):
+        torch.testing.assert_close(
+            torch.cat([pair[part] for pair in together]), torch.cat([pair[part] for pair in alone])
+        )
+
+
 def test_a_method_with_too_little_data_is_named_and_loses_nothing_to_others(scenes):
     fitters = {
         "good": MeanFitter((PENULTIMATE,), 1),
