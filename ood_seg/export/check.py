@@ -14,6 +14,10 @@ from ood_seg.export.graph import InferenceGraph
 SIZES = ((1, 256, 384), (2, 195, 333), (1, 301, 227))
 LEAST_EQUAL_LABELS = 0.9999
 LARGEST_DIFFERENCE = 1e-4
+_ONE_SIZE = (
+    "Some layers, such as pooling pyramids, can be exported for one size alone: give the size that "
+    "the network shall see, --size HEIGHTxWIDTH. "
+)
 
 
 @dataclass(frozen=True)
@@ -119,11 +123,28 @@ def torch_predictor(graph: InferenceGraph) -> Predictor:
 
 
 def file_predictor(path: Path, graph: InferenceGraph) -> Predictor:
-    """An exported file in ONNX Runtime as a predictor of BGR images."""
+    """An exported file in ONNX Runtime as a predictor of BGR images.
+
+    The predictor raises `ValueError` where the file does not run, as with networks that hold
+    numbers of the size that they were exported at.
+    """
     from ood_seg.deploy.runtimes import open_runtime
 
     run = open_runtime(path, "onnxruntime", device="cpu")
-    return lambda images: _named(run(as_input(images, graph)))
+
+    def predict(images: np.ndarray) -> dict[str, np.ndarray]:
+        try:
+            return _named(run(as_input(images, graph)))
+        except Exception as error:  # its errors share no base class of their own
+            reason = str(error).strip().partition("\n")[0]
+            size = "x".join(map(str, images.shape[1:3]))
+            remedy = "" if graph.preprocessing.size.kind == "fixed" else _ONE_SIZE
+            raise ValueError(
+                f"ONNX Runtime cannot run the exported model on images of {size}: {reason}. "
+                f"{remedy}The file is kept as {path}"
+            ) from error
+
+    return predict
 
 
 def pipeline_predictor(inferencer: Callable) -> Predictor:

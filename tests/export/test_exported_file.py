@@ -5,6 +5,8 @@ import dataclasses
 import json
 import re
 import shutil
+from pathlib import Path
+from types import SimpleNamespace
 
 import exported_tiny as tiny_export
 import numpy as np
@@ -15,7 +17,7 @@ import torch
 import yaml
 
 from ood_seg.apis.checkpoints import file_sha256
-from ood_seg.deploy import ModelCard
+from ood_seg.deploy import ModelCard, runtimes
 from ood_seg.export import check, exporting, precision, sidecars
 
 
@@ -105,6 +107,21 @@ def test_failed_check_leaves_nothing_at_out(exported, tmp_path, monkeypatch):
             tiny_export.config(), weights, out, calibration=exported["calibration"]
         )
     assert sorted(path.name for path in tmp_path.iterdir()) == ["new.failed.onnx", "other.pth"]
+
+
+@pytest.mark.parametrize(("kind", "remedy"), [("own", "--size HEIGHTxWIDTH"), ("fixed", "kept")])
+def test_network_that_fits_one_size_alone_names_the_remedy(monkeypatch, kind, remedy):
+    """As ONNX Runtime fails on a pooling pyramid, whose windows are those of the first size."""
+
+    def run(image):
+        raise RuntimeError("Non-zero status code\nGatherND: invalid index")
+
+    monkeypatch.setattr(runtimes, "open_runtime", lambda path, runtime, device: run)
+    rule = SimpleNamespace(size=SimpleNamespace(kind=kind))
+    graph = SimpleNamespace(preprocessing=rule, colour="bgr", layout="nhwc", input_type="uint8")
+    predict = check.file_predictor(Path("a.failed.onnx"), graph)
+    with pytest.raises(ValueError, match=rf"images of 20x30: Non-zero status code\..*{remedy}"):
+        predict(check.pictures((2, 20, 30)))
 
 
 def test_side_cars(exported):
