@@ -138,3 +138,9 @@ def test_description_names_the_operating_point():
     assert described["threshold"] == "100"
     assert described["score"] == "Redness"
     assert PALETTE.classes == ("road", "sky", "car")
+
+
+def test_stamps_in_seconds_and_in_nanoseconds():
+    header = Header.at(1_700_000_003_250_000_000, "camera")
+    assert header == Header(1_700_000_003, 250_000_000, "camera")
+    assert header.stamp == 1_700_000_003.25
