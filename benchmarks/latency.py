@@ -63,7 +63,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--size", default="512x1024", help="of the image, HEIGHTxWIDTH")
     parser.add_argument("--repeat", type=int, default=15)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--int8-images", nargs="+", type=Path, help="pictures of known classes")
+    parser.add_argument("--int8-images", nargs="+", default=[], help="pictures of known classes")
     parser.add_argument("--video", type=Path, help="also measure this clip end to end")
     parser.add_argument("--skip", nargs="+", choices=WAYS, default=[], help="ways to leave out")
     return parser.parse_args()
@@ -105,15 +105,14 @@ def prepare_calls(
 
 def export_files(inferencer, cfg, folder: Path, args: argparse.Namespace) -> dict:
     """ONNX files by way and whether they score."""
+    from ood_seg.commands.export_onnx import calibration_pictures
     from ood_seg.export import onnx_file, precision
     from ood_seg.export.exporting import Options, inference_graph, model_card
-    from ood_seg.perception.image_input import PICTURE_SUFFIXES, read_image
+    from ood_seg.perception.image_input import read_image
 
     graph = inference_graph(inferencer, cfg, Options())
     card = model_card(inferencer, graph, cfg, None, "fp32")
-    folders = [path for path in args.int8_images or () if path.exists()]
-    names = [p for f in folders for p in sorted(f.rglob("*")) if p.suffix in PICTURE_SUFFIXES]
-    images = [read_image(name)[None] for name in names[:16]]
+    images = [read_image(name)[None] for name in calibration_pictures(args.int8_images)]
     files = {}
     for scored in (False, True):
         graph.outputs = ("labels", "anomaly") if scored else ("labels",)

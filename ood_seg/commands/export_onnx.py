@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,9 @@ from ood_seg.commands._startup import prepare
 
 if TYPE_CHECKING:
     from ood_seg.export.exporting import Export
+
+
+MOST_PICTURES = 32
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,7 +54,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PATH",
         nargs="+",
         default=[],
-        help="pictures of known classes, or folders of them, for --int8; not those evaluated on",
+        help="pictures of known classes, or folders of them, for --int8; not those evaluated on. "
+        f"Of a larger folder {MOST_PICTURES} are taken, evenly spaced",
     )
     parser.add_argument("--opset", type=int, default=18, help="by default 18")
     parser.add_argument(
@@ -73,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
         size=args.size,
         logits=args.logits,
         precision="fp16" if args.fp16 else "int8" if args.int8 else "fp32",
-        calibration_images=_pictures(args.calibration_images),
+        calibration_images=calibration_pictures(args.calibration_images),
         opset=args.opset,
     )
     cfg = Config.fromfile(resolve_config(args.config))
@@ -91,8 +96,8 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _pictures(sources: list[str]) -> tuple[Path, ...]:
-    """The named pictures, and those of the named folders.
+def calibration_pictures(sources: Sequence[str | Path]) -> tuple[Path, ...]:
+    """The named pictures, and an even choice of those in each named folder.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -108,7 +113,8 @@ def _pictures(sources: list[str]) -> tuple[Path, ...]:
         inside = [path for path in inside if path.suffix.lower() in PICTURE_SUFFIXES]
         if not inside:
             raise ValueError(f"calibration images: no pictures in {source}")
-        found += inside
+        count = min(len(inside), MOST_PICTURES)
+        found += [inside[i * len(inside) // count] for i in range(count)]
     return tuple(found)
 
 

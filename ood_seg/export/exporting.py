@@ -118,7 +118,8 @@ def export_onnx(
 
     Raises:
         ValueError: `out` cannot be written, a picture cannot be read, a model that cannot be
-            exported, or a check that failed (the file is then kept under another name).
+            exported or converted, or a check that failed (the file is then kept under another name,
+            which the message says).
     """
     out, options = Path(out), options or Options()
     _check_target(out)
@@ -184,7 +185,14 @@ def _reduce(
         return []
     report(f"converting to {name}")
     full = check.file_predictor(path, graph)
-    precision.convert(path, name, [as_input(image, graph) for image in images])
+    try:
+        precision.convert(path, name, [as_input(image, graph) for image in images])
+    except Exception as error:  # those of ONNX Runtime share no base class
+        onnx_file.remove(path)
+        raise ValueError(
+            f"this network cannot be converted to {name}: {onnx_file.innermost(error)}; export it "
+            "without"
+        ) from error
     reduced = check.file_predictor(path, graph)
     found = check.compare_all(reduced, full, graph.curve)
     if not all(agreement.finite for agreement in found):

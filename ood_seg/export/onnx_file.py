@@ -62,7 +62,7 @@ def to_onnx(graph: InferenceGraph, *, opset: int = DEFAULT_OPSET) -> ModelProto:
                 verbose=False,
             )
     except (torch.onnx.OnnxExporterError, torch.onnx.errors.OnnxExporterError) as error:
-        raise ValueError(f"this network cannot be exported to ONNX: {_innermost(error)}") from error
+        raise ValueError(f"this network cannot be exported to ONNX: {innermost(error)}") from error
     model = program.model_proto
     _check_opset(model, opset)
     _tidy(model.graph, dict(zip(axes, "NHW", strict=True)))
@@ -96,7 +96,8 @@ def _quietly() -> Iterator[None]:
             logger.setLevel(level)
 
 
-def _innermost(error: BaseException) -> str:
+def innermost(error: BaseException) -> str:
+    """First line of the message of the error that an error comes from."""
     while error.__cause__ is not None:
         error = error.__cause__
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
@@ -164,9 +165,9 @@ def save(model: ModelProto, path: Path) -> None:
         if model.ByteSize() < _LARGEST_FILE:
             onnx.save(model, str(unfinished))
         else:
-            weights = f"{path.name}.data"
-            path.with_name(weights).unlink(missing_ok=True)  # onnx would write at its end
-            onnx.save(model, str(unfinished), save_as_external_data=True, location=weights)
+            weights = _weights_beside(path)
+            weights.unlink(missing_ok=True)  # onnx would write at its end
+            onnx.save(model, str(unfinished), save_as_external_data=True, location=weights.name)
         os.replace(unfinished, path)
     finally:
         unfinished.unlink(missing_ok=True)
@@ -176,10 +177,18 @@ def move(source: Path, target: Path) -> None:
     """Rename a model file; one with its weights in a second file is written again."""
     import onnx
 
-    weights = source.with_name(f"{source.name}.data")
-    if not weights.exists():
+    if not _weights_beside(source).exists():
         os.replace(source, target)
         return
     save(onnx.load(str(source)), target)
-    source.unlink()
-    weights.unlink()
+    remove(source)
+
+
+def remove(path: Path) -> None:
+    """Delete a model file, and the second one if there is one."""
+    path.unlink()
+    _weights_beside(path).unlink(missing_ok=True)
+
+
+def _weights_beside(path: Path) -> Path:
+    return path.with_name(f"{path.name}.data")
