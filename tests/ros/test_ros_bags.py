@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from ros_doubles import ColourSegmentor, street
@@ -20,7 +23,9 @@ from bag_doubles import (  # noqa: E402
 )
 
 from ood_seg.perception.tracking import InstanceTracker  # noqa: E402
+from ood_seg.ros import bags  # noqa: E402
 from ood_seg.ros.bags import annotate, is_bag  # noqa: E402
+from ood_seg.ros.fields import Header  # noqa: E402
 from ood_seg.ros.images import read_array  # noqa: E402
 
 PICTURES = [street(seed=seed) for seed in range(4)]
@@ -190,6 +195,20 @@ def test_a_broken_run_leaves_a_part_that_can_be_read(tmp_path, storage, error):
     done = read_bag(tmp_path / "out.part" / "out")
     assert len(done["/ood_seg/labels"]) == 2
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "out.part"]
+
+
+def test_latency_of_a_bag_is_without_the_time_that_an_image_waited():
+    sent = []
+    bag = SimpleNamespace(send=lambda topic, message, time: sent.append(message))
+    segmentor = ColourSegmentor()
+    (result,) = segmentor.stream(PICTURES[:1])
+    latency = {"decode": 0.1, "predict": 0.2, "judge": 0.3, "total": 9.0}
+    annotator = bags._Annotator(bag, segmentor, [], "/front", "model.onnx")
+    annotator.add(replace(result, latency=latency), Header.at(T0), T0)
+    (status,) = sent[-1].fields["status"]
+    assert status.fields["name"] == "front: anomaly segmentation"
+    values = {pair.fields["key"]: pair.fields["value"] for pair in status.fields["values"]}
+    assert values["latency_mean_ms"] == values["latency_max_ms"] == "600.0"
 
 
 def test_topic_that_is_there_already(tmp_path):
