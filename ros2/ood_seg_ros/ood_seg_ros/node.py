@@ -67,7 +67,6 @@ class AnomalyNode:
         self._model = fixed["model"]
         self._default_judge = self._segmentor.judge
         self._values = values
-        self._images = 0
         self.health = Health()
         self._apply(values)
         if self._segmentor.threshold is None:
@@ -109,8 +108,7 @@ class AnomalyNode:
     def _handle(self, message: Any) -> None:
         """Analyse one image message; runs in the worker's thread."""
         header = Header.of(message)
-        frame = Frame(read_image(message), header.frame_id, self._images, header.stamp)
-        self._images += 1
+        frame = Frame(read_image(message), header.frame_id)
         (prediction,) = self._segmentor.predict([frame.image])
         result = self._segmentor.result(frame, prediction)
         for name, one in result_messages(result, header, self._wanted()).items():
