@@ -34,6 +34,11 @@ def run(args: argparse.Namespace) -> int:
     from mmengine.logging import print_log
 
     cfg = _runner.load_config(args)
+    if not cfg.get("train_dataloader"):
+        raise ValueError(
+            f"config {args.config} has no train_dataloader, so there is nothing to train on; "
+            "`ood-seg configs` lists those of the trainings, by method"
+        )
     if args.amp or args.amp_dtype:
         require_accelerator()
         enable_amp(cfg, dtype=args.amp_dtype)

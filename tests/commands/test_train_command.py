@@ -130,6 +130,13 @@ def test_config_with_imports_of_its_own_need_not_name_ours(job, tmp_path, monkey
     assert "ood_seg.register" in sys.modules
 
 
+def test_config_without_training_data_is_refused(job, tmp_path, capsys):
+    path = tmp_path / "posthoc.py"
+    path.write_text(f"_base_ = {str(job.config)!r}\ntrain_dataloader = None\n")
+    assert main(["train", str(path), "--work-dir", str(tmp_path / "run")]) == 2
+    assert "has no train_dataloader, so there is nothing to train on" in capsys.readouterr().err
+
+
 def test_option_without_a_value_is_named(job, tmp_path, capsys):
     with pytest.raises(SystemExit):
         train(job, tmp_path, "--cfg-options", "train_cfg.max_iters=2", "oops")
