@@ -120,6 +120,8 @@ def test_large_bodies_and_large_images_are_refused_before_they_are_decoded():
         answer = client.post("/predict", content=bytes(20_001))
         assert answer.status_code == 413
         assert "20000 bytes" in answer.json()["detail"]
+        # The limit itself is allowed; this is no image.
+        assert client.post("/predict", content=bytes(20_000)).status_code == 422
         # Without a length in the header it is stopped while it arrives.
         answer = client.post("/predict", content=(bytes(1000) for _ in range(100)))
         assert answer.status_code == 413
