@@ -142,6 +142,15 @@ def test_half_precision_network_is_scored_in_float32():
     assert len(scores.unique()) > 20  # in bfloat16 all would be 0.25
 
 
+def test_half_precision_gradients_do_not_vanish_at_a_high_temperature():
+    network = dense_with_norm()
+    expected, _ = perturbed_images(network, IMAGES, ODIN(1e6)._objective, 0.5)
+    network.module.half()
+    moved, _ = perturbed_images(network, IMAGES.half(), ODIN(1e6)._objective, 0.5)
+    same_way = (moved < IMAGES.half()) == (expected < IMAGES)
+    assert same_way.float().mean() > 0.95
+
+
 def test_bad_options():
     with pytest.raises(ValueError, match="temperature must be positive, got 0"):
         ODIN(0)

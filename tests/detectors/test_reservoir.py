@@ -192,3 +192,12 @@ def test_ranks_give_the_sample_of_one_process(tmp_path):
             assert torch.equal(rows, single.rows)
             assert torch.equal(labels, single.labels)
             assert seen == single.seen
+
+
+@pytest.mark.parametrize(("side", "places"), [(6, [1, 4]), (5, [1, 3]), (1, [0, 0])])
+def test_other_maps_are_read_under_the_centres_of_the_first(side, places):
+    numbers = torch.arange(side * side, dtype=torch.float32).view(1, 1, side, side)
+    sample = PixelReservoir(10)
+    sample.update([torch.arange(4.0).view(1, 1, 2, 2), numbers], torch.zeros(1, 2, 2).long())
+    found = sample.rows[sample.rows[:, 0].argsort(), 1]
+    assert found.tolist() == [down * side + right for down in places for right in places]
