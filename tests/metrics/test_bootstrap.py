@@ -61,6 +61,13 @@ def test_metrics_of_resamples_equal_those_of_repeated_images(monkeypatch, block)
             assert result[name][row] == pytest.approx(value, abs=1e-12), name
 
 
+def test_nineteen_of_twenty_anomalies_are_95_percent():
+    scores, labels = np.arange(40), np.repeat([0, 1], 20)
+    scores[20] = -1  # the one anomaly below all known pixels
+    found = resampled_metrics([histogram(scores, labels)], [[1], [3]])
+    assert found["fpr95"].tolist() == [0, 0]
+
+
 def test_a_resample_without_a_class_is_nan():
     images = [histogram([1, 2], [0, 0]), histogram([3, 4], [1, 1])]
     result = resampled_metrics(images, [[2, 0], [0, 2], [1, 1]])

@@ -150,6 +150,14 @@ def test_equals_the_transcription(name, digits, seed):
     assert get_protocol(name).evaluate(images) == pytest.approx(SLOW[name](images), abs=1e-9)
 
 
+def test_smiyc_takes_384_percentiles_of_a_class():
+    images = scene(2, size=1500, fraction=0.5)
+    assert min(np.bincount(images[0][1])[:2]) > 500
+    found = get_protocol("smiyc").evaluate(images)
+    assert found == pytest.approx(slow_smiyc(images), abs=1e-9)
+    assert found != get_protocol("fishyscapes").evaluate(images)
+
+
 @pytest.mark.parametrize("name", SLOW)
 @settings(max_examples=40, deadline=None)
 @given(
