@@ -48,10 +48,12 @@ def print_table(priors: dict[str, tuple[float, ...]], classes: list[str], *, not
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("class", title="Outlier prior (%)", caption=note)
+    table = Table("class", title="Outlier prior (%)")
     for name in priors:
         table.add_column(name, justify="right")
     first = next(iter(priors.values()))
     for index in sorted(range(len(classes)), key=lambda index: -first[index]):
         table.add_row(classes[index], *(f"{100 * prior[index]:.2f}" for prior in priors.values()))
-    Console().print(table)
+    console = Console()
+    console.print(table)
+    console.print(note, markup=False, highlight=False, soft_wrap=True)

@@ -130,10 +130,11 @@ def print_tables(
         values = (row.mean, *row.quantiles)
         energies.add_row(name, str(row.count), *(f"{value:.2f}" for value in values))
     console.print(energies)
-    table = Table("margins", title="Margins", caption=note)
+    table = Table("margins", title="Margins")
     for title in ("m_in", "m_out", "known pixels moved", "outlier pixels moved"):
         table.add_column(title, justify="right")
     for name, pair in margins.items():
         shares = (f"{100 * share:.1f} %" for share in (pair.active_known, pair.active_outliers))
         table.add_row(name, f"{pair.margin_in:.2f}", f"{pair.margin_out:.2f}", *shares)
     console.print(table)
+    console.print(note, markup=False, highlight=False, soft_wrap=True)

@@ -83,6 +83,7 @@ class OutlierPriorHook(Hook):
             classes = loader.dataset.metainfo["classes"]
             self.given.check_classes(classes, origin=str(self.source))
             return self.given
+        runner.logger.info(f"Measuring the outlier prior on {self.num_images} pasted scenes")
         return measure_outlier_prior(
             model, loader, runner.cfg, num_images=self.num_images, seed=self.seed
         )
