@@ -191,7 +191,7 @@ def _reduce(
         onnx_file.remove(path)
         raise ValueError(
             f"this network cannot be converted to {name}: {onnx_file.innermost(error)}; export it "
-            "without"
+            "in fp32"
         ) from error
     reduced = check.file_predictor(path, graph)
     found = check.compare_all(reduced, full, graph.curve)
