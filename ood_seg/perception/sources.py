@@ -12,9 +12,7 @@ rtsp://...  http://...         a stream; a URL that ends like a picture is one
 
 from __future__ import annotations
 
-import http.client
 import os
-import urllib.request
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -31,6 +29,7 @@ from ood_seg.perception.captures import (
     shown_address,
     stream_name,
 )
+from ood_seg.perception.fetching import fetch
 from ood_seg.perception.image_input import (
     MAX_PIXELS,
     PICTURE_SUFFIXES,
@@ -45,8 +44,6 @@ from ood_seg.perception.types import Failure, Frame
 VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg"})
 _LIST_SUFFIX = ".txt"
 _SUFFIXES = VIDEO_SUFFIXES | PICTURE_SUFFIXES | {_LIST_SUFFIX}
-_TIMEOUT_S = 10.0
-_BYTES_OF_A_PIXEL = 8
 
 Wanted = Callable[[str], bool]
 
@@ -97,7 +94,7 @@ class _Options:
         if isinstance(picture, np.ndarray):
             return checked_image(picture)
         if "://" in picture:
-            content = _fetch(picture, self.max_pixels)
+            content = fetch(picture, self.max_pixels)
             return decode_image(content, shown_address(picture), max_pixels=self.max_pixels)
         return read_image(picture, max_pixels=self.max_pixels)
 
@@ -281,23 +278,6 @@ def _open_url(url: str, name: str, options: _Options) -> Source:
     if parts.scheme in ("http", "https") and is_picture(parts.path):
         return PictureSource(lambda: [Entry(os.path.splitext(name)[0], url)], options)
     return open_stream(url, name)
-
-
-def _fetch(url: str, max_pixels: int) -> bytes:
-    """The bytes behind a URL, no more than so many pixels can have."""
-    most, shown = max_pixels * _BYTES_OF_A_PIXEL, shown_address(url)
-    if "@" in urlsplit(url).netloc:
-        raise ValueError(f"picture {shown}: users and passwords are not sent; fetch it first")
-    try:
-        with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as answer:
-            content = answer.read(most + 1)
-    except (OSError, ValueError, http.client.HTTPException) as error:
-        raise ValueError(f"picture {shown}: cannot be fetched ({error})") from error
-    if len(content) > most:
-        raise ValueError(
-            f"picture {shown}: more than {most} bytes; raise max_pixels if it is meant"
-        )
-    return content
 
 
 class _Lines:
