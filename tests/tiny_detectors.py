@@ -14,7 +14,7 @@ from ood_seg.detectors import (
 from ood_seg.detectors.reservoir import labels_at
 
 
-class FeatureNorm(Detector):
+class ActivationNorm(Detector):
     """Norm of the activation of a layer."""
 
     needs = "outputs"

@@ -9,7 +9,7 @@ pytest.importorskip("mmseg")
 import tiny
 from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
-from tiny_detectors import BrighterImage, FeatureNorm
+from tiny_detectors import BrighterImage, ActivationNorm
 
 import ood_seg.register  # noqa: F401
 from ood_seg.comparison.shared_pass import SharedPass
@@ -17,14 +17,14 @@ from ood_seg.detectors import Detector
 from ood_seg.smoothing import GaussianSmoothing
 
 init_default_scope("mmseg")
-for _kind in (BrighterImage, FeatureNorm):
+for _kind in (BrighterImage, ActivationNorm):
     MODELS.register_module(module=_kind, force=True)
 
 CONFIGS = {
     "energy": {"type": "Energy"},
     "entropy": {"type": "Entropy"},
-    "norm": {"type": "FeatureNorm"},
-    "encoder": {"type": "FeatureNorm", "layer": "backbone.encoder.2"},
+    "norm": {"type": "ActivationNorm"},
+    "encoder": {"type": "ActivationNorm", "layer": "backbone.encoder.2"},
     "brighter": {"type": "BrighterImage"},
     "odin": {"type": "ODIN"},
 }
@@ -105,13 +105,16 @@ def test_a_score_that_fails_is_named_and_the_others_go_on():
 
 
 def test_scores_that_cannot_be_had_are_known_at_the_start():
-    configs = {"energy": {"type": "Energy"}, "gone": {"type": "FeatureNorm", "layer": "neck.fpn"}}
+    configs = {
+        "energy": {"type": "Energy"},
+        "gone": {"type": "ActivationNorm", "layer": "neck.fpn"},
+    }
     source = shared_pass(tiny.build(), configs)
     assert source.names == ("energy",)
     assert "no layer 'neck.fpn'; it has" in source.failures["gone"]
     model = tiny.build()
     model.test_cfg = type(model.test_cfg)(mode="slide", crop_size=(16, 16), stride=(8, 8))
-    windows = shared_pass(model, {"norm": {"type": "FeatureNorm"}})
+    windows = shared_pass(model, {"norm": {"type": "ActivationNorm"}})
     assert "sliding windows" in windows.failures["norm"]
 
 

@@ -10,7 +10,7 @@ pytest.importorskip("mmseg")
 import tiny
 from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
-from tiny_detectors import BrighterImage, FeatureNorm, GradientNorm, NearestMean
+from tiny_detectors import BrighterImage, ActivationNorm, GradientNorm, NearestMean
 
 import ood_seg.register  # noqa: F401
 from ood_seg.detectors import PENULTIMATE, Statistics, StatisticsFile
@@ -18,7 +18,7 @@ from ood_seg.models.detector_scores import network_of
 from ood_seg.smoothing import gaussian_smooth
 
 init_default_scope("mmseg")
-for _kind in (BrighterImage, FeatureNorm, GradientNorm, NearestMean):
+for _kind in (BrighterImage, ActivationNorm, GradientNorm, NearestMean):
     MODELS.register_module(module=_kind, force=True)
 
 
@@ -39,7 +39,7 @@ def interpolated(scores, input_size, padding, size, *, flip=False):
 
 
 def test_score_of_an_activation_is_interpolated_as_logits_are():
-    model = build({"type": "FeatureNorm"})
+    model = build({"type": "ActivationNorm"})
     batch = tiny.batch(1, size=(30, 44))
     batch["data_samples"][0].set_metainfo({"ori_shape": (61, 90)})
     prepared = model.data_preprocessor(copy.deepcopy(batch), False)["inputs"]
@@ -57,7 +57,7 @@ def test_score_of_an_activation_is_interpolated_as_logits_are():
 
 
 def test_a_flipped_image_is_flipped_back():
-    model = build({"type": "FeatureNorm"})
+    model = build({"type": "ActivationNorm"})
     batch = tiny.batch(1)
     (plain,) = model.test_step(copy.deepcopy(batch))
     batch["data_samples"][0].set_metainfo({"flip": True, "flip_direction": "horizontal"})
@@ -80,7 +80,7 @@ def test_score_that_runs_the_network_itself():
 def test_smoothing_comes_last():
     smoothing = {"kernel_size": 5, "sigma": 1.5}
     (raw,), (smooth,) = (
-        predict(build({"type": "FeatureNorm"}, **options), count=1)
+        predict(build({"type": "ActivationNorm"}, **options), count=1)
         for options in ({}, {"smoothing": smoothing})
     )
     torch.testing.assert_close(
@@ -88,7 +88,7 @@ def test_smoothing_comes_last():
     )
 
 
-@pytest.mark.parametrize("kind", ["FeatureNorm", "BrighterImage", "GradientNorm"])
+@pytest.mark.parametrize("kind", ["ActivationNorm", "BrighterImage", "GradientNorm"])
 def test_works_in_inference_mode_for_batches_and_without_samples(kind):
     model = build({"type": kind})
     with torch.inference_mode():
@@ -141,24 +141,24 @@ def test_missing_statistics_name_the_command_that_makes_them(tmp_path):
 
 
 def test_missing_layer_lists_those_that_exist():
-    model = build({"type": "FeatureNorm", "layer": "backbone.encoder.7"})
+    model = build({"type": "ActivationNorm", "layer": "backbone.encoder.7"})
     with pytest.raises(ValueError, match=r"no layer 'backbone.encoder.7'; it has backbone.encoder"):
         predict(model)
 
 
 def test_windows_and_augmentation_are_refused():
-    model = build({"type": "FeatureNorm"})
+    model = build({"type": "ActivationNorm"})
     model.test_cfg = type(model.test_cfg)(mode="slide", crop_size=(16, 16), stride=(8, 8))
     with pytest.raises(ValueError, match="cannot be averaged over sliding windows"):
         predict(model)
     with pytest.raises(ValueError, match="test-time augmentation averages logits"):
-        MODELS.build({"type": "OODTTAModel", "module": build({"type": "FeatureNorm"})})
+        MODELS.build({"type": "OODTTAModel", "module": build({"type": "ActivationNorm"})})
     with pytest.raises(ValueError, match="cannot be computed from logits alone"):
         model.energy_head.predict(torch.zeros(1, tiny.NUM_CLASSES, 4, 4))
 
 
 def test_copies_of_a_model_look_at_themselves():
-    model = build({"type": "FeatureNorm"})
+    model = build({"type": "ActivationNorm"})
     (before,) = predict(model, count=1)
     twin = copy.deepcopy(model)
     for parameter in twin.backbone.parameters():
