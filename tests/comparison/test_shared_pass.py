@@ -9,7 +9,7 @@ pytest.importorskip("mmseg")
 import tiny
 from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
-from tiny_detectors import BrighterImage, ActivationNorm
+from tiny_detectors import ActivationNorm, BrighterImage
 
 import ood_seg.register  # noqa: F401
 from ood_seg.comparison.shared_pass import SharedPass

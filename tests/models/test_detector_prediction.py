@@ -10,7 +10,7 @@ pytest.importorskip("mmseg")
 import tiny
 from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
-from tiny_detectors import BrighterImage, ActivationNorm, GradientNorm, NearestMean
+from tiny_detectors import ActivationNorm, BrighterImage, GradientNorm, NearestMean
 
 import ood_seg.register  # noqa: F401
 from ood_seg.detectors import PENULTIMATE, Statistics, StatisticsFile
