@@ -165,7 +165,8 @@ def prediction_figure(
     figure, axes = _panels(1, ("image", "labels", "anomaly score"), image.shape)
     _show(axes[0][0], image)
     _show(axes[0][1], label_overlay(image, labels, palette))
-    _show_scores(figure, axes[0][2], scores, low, high)
+    _show(axes[0][2], heat_map(scores, low, high))
+    _add_colour_bar(figure, [axes[0][2]], low, high)
     present = [index for index in np.unique(labels) if 0 <= index < len(classes)]
     patches = [Patch(color=np.array(palette[i]) / 255, label=classes[i]) for i in present]
     if patches:
@@ -231,12 +232,14 @@ def comparison_figure(
     for row, (image_axes, truth_axes, *score_axes) in zip(rows, axes, strict=True):
         _show(image_axes, row.image)
         _show(truth_axes, ground_truth_overlay(row.image, row.ground_truth))
-        image_axes.set_ylabel(row.name, fontsize=8)
+        image_axes.set_ylabel(row.name, fontsize=10)
         for one_axes, scores, limits in zip(
             score_axes, (row.before, row.after), ranges, strict=True
         ):
             _check_same_size("scores", scores, row.image)
-            _show_scores(figure, one_axes, scores, *limits)
+            _show(one_axes, heat_map(scores, *limits))
+    for column, limits in zip((2, 3), ranges, strict=True):
+        _add_colour_bar(figure, [one_row[column] for one_row in axes], *limits)
     return figure
 
 
@@ -276,13 +279,13 @@ def _show(axes: Axes, image: np.ndarray) -> None:
     axes.set_yticks([])
 
 
-def _show_scores(figure: Figure, axes: Axes, scores: np.ndarray, low: float, high: float) -> None:
+def _add_colour_bar(figure: Figure, axes: Sequence[Axes], low: float, high: float) -> None:
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
 
-    _show(axes, heat_map(scores, low, high))
     colours = ScalarMappable(norm=Normalize(low, high), cmap=COLOUR_MAP)
-    bar = figure.colorbar(colours, ax=axes, fraction=0.04, pad=0.01, extend="both")
+    aspect = 20 * len(axes)  # of the bar: one width for any number of panels
+    bar = figure.colorbar(colours, ax=axes, fraction=0.04, pad=0.01, aspect=aspect, extend="both")
     bar.ax.tick_params(labelsize=7)
 
 

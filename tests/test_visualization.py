@@ -160,6 +160,7 @@ def test_comparison_figure_shares_a_range_down_a_column():
     titles = [axes.get_title() for axes in figure.axes if axes.get_title()]
     assert titles == ["image", "ground truth", "MSP", "energy"]
     panels = [axes.images[0].get_array() for axes in figure.axes if axes.images]
+    assert len(figure.axes) == len(panels) + 2  # one colour bar a column
     assert len(panels) == 8
     # Row 1 holds the low scores, row 2 the high ones: dark above light in both score columns.
     for column in (2, 3):

@@ -26,6 +26,7 @@ def test_fast_demo_raises_the_average_precision_and_is_not_repeated(tmp_path, ca
         for step in ("energy_oe", "balanced_energy"):
             assert results[f"{step}_energy"][f"{name}/anomaly/ap"] > before
     assert (out / "figure.png").stat().st_size > 10_000
+    assert 10_000 < (out / "strip.png").stat().st_size < (out / "figure.png").stat().st_size / 4
     assert (out / "table.md").read_text().count("\n") == 8
     assert (out / "balanced_energy" / "outlier_prior.json").is_file()
 
