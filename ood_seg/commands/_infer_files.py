@@ -107,15 +107,9 @@ def open_lines(args: argparse.Namespace, shard: Shard) -> JsonLines | None:
         path = Path(args.out) / _RESULTS
     if path is None:
         return None
-    if args.overwrite:
-        if shard.world > 1:
-            raise ValueError(
-                f"--overwrite: {shard.world} processes cannot agree on who removes {path}; remove "
-                "it and its parts first"
-            )
-        JsonLines.remove(path)
     try:
-        return JsonLines(path, shard, resume=args.resume or args.skip_existing)
+        resume = args.resume or args.skip_existing
+        return JsonLines(path, shard, resume=resume, replace=args.overwrite)
     except OSError as error:
         raise ValueError(
             f"{path} cannot be written ({error.strerror}); give a file in a folder that can"

@@ -41,19 +41,34 @@ class JsonLines:
         path: the file that all results end up in.
         shard: this process.
         resume: go on with existing files; else they must not be there.
+        replace: existing files give way to the first record, so that a run that fails before it
+            takes nothing away; for one process alone.
 
     Attributes:
         done: names of this process's pictures that have a result already.
 
     Raises:
-        ValueError: files exist and `resume` is false; or another process writes the same file.
+        ValueError: files exist, to be neither resumed nor replaced; another process writes the
+            same file; several processes are to replace one.
     """
 
-    def __init__(self, path: str | Path, shard: Shard = _ALONE, *, resume: bool = False) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        shard: Shard = _ALONE,
+        *,
+        resume: bool = False,
+        replace: bool = False,
+    ) -> None:
         self.path = Path(path)
-        self._shard, self._resumed = shard, resume
+        self._shard, self._resumed, self._replaces = shard, resume, replace
         self._own = self.path if shard.world == 1 else _part(self.path, shard)
-        if not resume:
+        if replace and shard.world > 1:
+            raise ValueError(
+                f"{shard.world} processes cannot agree on who replaces {path}; remove it and its "
+                "parts first"
+            )
+        if not (resume or replace):
             self._check_new()
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.done = NameSet()
@@ -62,16 +77,10 @@ class JsonLines:
         with _locked(self.path, exclusive=alone):
             if alone and resume and not _merge(self.path, keep_failures=False):
                 raise ValueError(f"{self.path} or a part of it is being written by another process")
-            for record, _ in _records([self.path, *_parts(self.path)]):
+            for record, _ in () if replace else _records([self.path, *_parts(self.path)]):
                 if "error" not in record and shard.owns(record["name"]):
                     self.done.add(record["name"])
             self._stream = _opened(self._own)
-
-    @staticmethod
-    def remove(path: Path) -> None:
-        """Remove the file of an earlier run, and the parts of its processes."""
-        for file in [path, *_parts(path)]:
-            file.unlink(missing_ok=True)
 
     def _check_new(self) -> None:
         others = [part for part in _parts(self.path) if not _is_of(part, self._shard)]
@@ -94,6 +103,11 @@ class JsonLines:
         self._append({**record, "error": failure.message})
 
     def _append(self, record: dict[str, Any]) -> None:
+        if self._replaces:
+            self._stream.truncate(0)
+            for part in _parts(self.path):
+                part.unlink()
+            self._replaces = False
         line = json.dumps(record, allow_nan=False).encode() + b"\n"
         if self._stream.write(line) != len(line):
             raise OSError(f"{self._own}: only part of a line could be written; is the disk full?")

@@ -239,6 +239,8 @@ def test_options_that_do_not_go_together(photos, tmp_path):
     )
     (tmp_path / "r.jsonl").write_text('{"name": "day0/0"}\n')
     assert "exists; go on with it" in message("--json", tmp_path / "r.jsonl")
+    assert "water" in message("--json", tmp_path / "r.jsonl", "--overwrite", "--region", "water")
+    assert (tmp_path / "r.jsonl").read_text() == '{"name": "day0/0"}\n'
     code, text, _ = finish(photos, "--json", tmp_path / "r.jsonl", "--overwrite")
     assert (code, f"{COUNT} of {COUNT}" in text) == (0, True)
 

@@ -148,6 +148,23 @@ def test_a_kill_between_the_steps_of_merging_is_healed(tmp_path, monkeypatch):
         assert not list(tmp_path.glob("*.part-*"))
 
 
+def test_replaced_files_stay_until_there_is_something_in_their_place(tmp_path):
+    path, part = tmp_path / "r.jsonl", tmp_path / "r.part-1-of-3.jsonl"
+    for file in (path, part):
+        file.write_text('{"name": "old"}\n')
+    lines = JsonLines(path, replace=True)
+    assert "old" not in lines.done
+    lines.close()
+    assert (path.read_text(), part.exists()) == ('{"name": "old"}\n', True)
+    lines = JsonLines(path, replace=True)
+    lines.write({"name": "new"})
+    lines.write({"name": "newer"})
+    lines.close()
+    assert (path.read_text(), part.exists()) == ('{"name": "new"}\n{"name": "newer"}\n', False)
+    with pytest.raises(ValueError, match="2 processes cannot agree on who replaces"):
+        JsonLines(path, Shard(0, 2), replace=True)
+
+
 def test_two_starts_of_one_process_are_told(tmp_path):
     path = tmp_path / "r.jsonl"
     running = JsonLines(path)
