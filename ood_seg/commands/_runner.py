@@ -19,6 +19,12 @@ CONFIG_HELP = (
     "path of a config file, or the name of a shipped one (`ood-seg configs` lists them). "
     "A config is Python code and is executed: run only those you trust"
 )
+# Launcher -> what starts the processes, and a variable that it sets.
+_LAUNCHERS = {
+    "pytorch": ("torchrun", "RANK"),
+    "slurm": ("srun", "SLURM_PROCID"),
+    "mpi": ("mpirun", "OMPI_COMM_WORLD_LOCAL_RANK"),
+}
 
 
 def add_common_arguments(parser: argparse.ArgumentParser, *, one_process: bool = False) -> None:
@@ -60,7 +66,7 @@ def add_common_arguments(parser: argparse.ArgumentParser, *, one_process: bool =
         return
     parser.add_argument(
         "--launcher",
-        choices=["none", "pytorch", "slurm", "mpi"],
+        choices=["none", *_LAUNCHERS],
         default="none",
         help="how the processes of a distributed run were started",
     )
@@ -74,6 +80,7 @@ def load_config(args: argparse.Namespace) -> Config:
     """Load the config that the arguments name and merge the common options into it."""
     from mmengine.config import Config
 
+    _check_launched(args.launcher)
     os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
     path = resolve_config(args.config)
     cfg = Config.fromfile(path)
@@ -91,6 +98,16 @@ def load_config(args: argparse.Namespace) -> Config:
         # Assigned whole: what `Config.setdefault` returns is no part of the config.
         cfg.randomness = {**(cfg.get("randomness") or {}), "seed": args.seed}
     return cfg
+
+
+def _check_launched(launcher: str) -> None:
+    """Refuse `--launcher` where that launcher did not start this process."""
+    program, variable = _LAUNCHERS.get(launcher, ("", ""))
+    if variable and variable not in os.environ:
+        raise ValueError(
+            f"--launcher {launcher} is for processes that {program} starts, and this one was not "
+            f"({variable} is not set); leave it out to run in one process, or see docs/scaling.md"
+        )
 
 
 def allow_processes_without_gpu(cfg: Config) -> None:

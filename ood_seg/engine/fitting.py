@@ -160,7 +160,7 @@ def known_batches(
             images = data["inputs"]
             labels = torch.stack(
                 [
-                    _fitted(sample.gt_sem_seg.data[0], size, images.shape[-2:])
+                    _fitted(sample.gt_sem_seg.data, size, images.shape[-2:])
                     for sample in data["data_samples"]
                 ]
             ).to(images.device)
@@ -184,7 +184,13 @@ def _of_one_size(batches: Iterable[dict]) -> Iterator[tuple[tuple[int, int], dic
 
 def _fitted(labels: Tensor, size: tuple[int, int], padded: torch.Size) -> Tensor:
     """Labels at their image's size, padded as the image was, at the right and at the bottom."""
-    labels = labels_at(labels[None], size)[0]
+    if labels.ndim != 3 or len(labels) != 1:
+        raise ValueError(
+            f"gt_sem_seg must have shape (1, H, W), got {tuple(labels.shape)}: label pictures need "
+            "one channel of class indices; LoadCheckedLabels in place of LoadAnnotations names "
+            "those that have more"
+        )
+    labels = labels_at(labels, size)[0]
     return F.pad(labels, (0, padded[1] - size[1], 0, padded[0] - size[0]), value=IGNORE)
 
 

@@ -115,7 +115,7 @@ def read_list(path: Path) -> Iterator[str]:
         ValueError: the file is not text.
     """
     try:
-        with path.open(encoding="utf-8") as lines:
+        with path.open(encoding="utf-8-sig") as lines:
             for line in lines:
                 text = line.strip()
                 if text and not text.startswith("#"):

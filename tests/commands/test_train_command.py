@@ -153,6 +153,18 @@ def test_seed_is_taken_although_the_config_has_no_randomness(job, tmp_path):
     assert load_checkpoint(tmp_path / "run" / "iter_2.pth")["meta"]["seed"] == 11
 
 
+@pytest.mark.parametrize(
+    ("launcher", "program"), [("pytorch", "torchrun"), ("slurm", "srun"), ("mpi", "mpirun")]
+)
+def test_a_launcher_that_launched_nothing_is_refused(job, capsys, monkeypatch, launcher, program):
+    for name in ("RANK", "SLURM_PROCID", "OMPI_COMM_WORLD_LOCAL_RANK"):
+        monkeypatch.delenv(name, raising=False)
+    assert main(["train", str(job.config), "--launcher", launcher]) == 2
+    message = capsys.readouterr().err
+    assert f"--launcher {launcher} is for processes that {program} starts" in message
+    assert "leave it out" in message
+
+
 @pytest.mark.slow
 def test_two_processes_on_the_cpu_train_and_test_like_one(job, tmp_path):
     tools = Path(__file__).resolve().parents[2] / "tools"

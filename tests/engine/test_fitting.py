@@ -140,6 +140,16 @@ def test_crops_of_different_sizes_go_through_one_by_one():
         )
 
 
+def test_colour_labels_are_refused():
+    """mmseg's own loader lets a label picture of three channels pass."""
+    batch = tiny.batch(1, outliers=False)
+    (sample,) = batch["data_samples"]
+    sample.gt_sem_seg = PixelData(data=sample.gt_sem_seg.data[0, ..., None].repeat(1, 1, 3))
+    pictures = [{"inputs": batch["inputs"][0], "data_samples": sample}]
+    with pytest.raises(ValueError, match=r"must have shape \(1, H, W\).*LoadCheckedLabels"):
+        list(known_batches(tiny.build(), pictures, [0]))
+
+
 def test_a_method_with_too_little_data_is_named_and_loses_nothing_to_others(scenes):
     fitters = {
         "good": MeanFitter((PENULTIMATE,), 1),

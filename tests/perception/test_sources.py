@@ -104,6 +104,8 @@ def test_pattern_and_list_file(tmp_path):
     good = [one.name for one in outcomes if isinstance(one, Frame)]
     # The same picture twice: two results, two names.
     assert good == ["night/left/1", "day/left/9", "day/left/9.png"]
+    (tmp_path / "windows.txt").write_bytes(b"\xef\xbb\xbfday/left/9.png\r\nnight/left/1.png\r\n")
+    assert names(open_source(tmp_path / "windows.txt")) == ["day/left/9", "night/left/1"]
     assert "gone.png does not exist" in outcomes[2].message
     (tmp_path / "binary.txt").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ValueError, match="expected UTF-8 text"):
