@@ -8,7 +8,6 @@ published one belongs to DeepLabV3+ with WideResNet38.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from ood_seg.labels import CITYSCAPES_CLASSES
+from ood_seg.whole_files import write_text
 
 SCHEMA = "ood_seg.outlier_prior/1"
 
@@ -115,11 +115,7 @@ def write_prior(path: str | Path, prior: OutlierPrior) -> None:
         "classes": list(prior.classes),
         **prior.origin,
     }
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.part")
-    partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    os.replace(partial, path)
+    write_text(Path(path), json.dumps(content, indent=2) + "\n")
 
 
 def read_prior(path: str | Path) -> OutlierPrior:

@@ -6,7 +6,6 @@ matplotlib `Figure` objects drawn by Agg, so there is no window and no global st
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ood_seg.labels import ANOMALY, IGNORE
+from ood_seg.whole_files import replacing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -246,13 +246,8 @@ def comparison_figure(
 def save_figure(figure: Figure, path: str | Path, *, dpi: int = _DPI) -> Path:
     """Write a figure as PNG; the file appears complete or not at all."""
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.part")
-    try:
+    with replacing(path) as unfinished:
         figure.savefig(unfinished, format="png", dpi=dpi, bbox_inches="tight", pad_inches=0.1)
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
     return path
 
 

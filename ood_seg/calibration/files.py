@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,24 +15,19 @@ from ood_seg.calibration.calibration import Calibration, PixelCounts
 from ood_seg.calibration.curves import METHODS, IsotonicCurve, LogisticCurve
 from ood_seg.calibration.operating_points import OperatingPoint
 from ood_seg.calibration.reliability import Reliability
+from ood_seg.whole_files import write_text
 
 SCHEMA = "ood_seg.calibration/1"
 
 
 def write(calibration: Calibration, path: Path) -> None:
-    """Write the file under another name first, then move it.
+    """Write the file, which appears complete or not at all.
 
     Raises:
         ValueError: a number is NaN or infinite.
     """
     text = json.dumps(to_content(calibration), indent=1, allow_nan=False) + "\n"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.part")
-    try:
-        unfinished.write_text(text, encoding="utf-8")
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    write_text(path, text)
 
 
 def to_content(calibration: Calibration) -> dict[str, Any]:

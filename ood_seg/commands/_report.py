@@ -89,7 +89,7 @@ def _cell(value: float | None) -> str:
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write JSON that every parser reads: NaN and infinity become null."""
     from ood_seg.reports.texts import finite
-    from ood_seg.reports.writing import write_text
+    from ood_seg.whole_files import write_text
 
     text = json.dumps(finite(_runner.plain(content)), indent=2, ensure_ascii=False)
     write_text(path, text + "\n")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ood_seg
 from ood_seg.commands.configs import resolve_config
+from ood_seg.whole_files import replacing
 
 if TYPE_CHECKING:
     from torch import nn
@@ -112,13 +112,8 @@ def write_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
     """Save a checkpoint; the file appears whole or not at all."""
     import torch
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with replacing(path) as unfinished:
         torch.save(content, unfinished)
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def print_report(conversion: Conversion, config: str, target: Path) -> None:

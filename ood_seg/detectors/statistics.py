@@ -7,7 +7,6 @@ section for each fitted method, so that one pass over the data serves all of the
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +17,7 @@ from torch import Tensor
 
 from ood_seg import __version__
 from ood_seg.apis.checkpoints import load_checkpoint
+from ood_seg.whole_files import replacing
 
 SCHEMA = "ood_seg.statistics/1"
 
@@ -96,14 +96,9 @@ class StatisticsFile:
             for name, one in self.methods.items()
             for key, value in one.tensors.items()
         }
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_name(f".{path.name}.part")
-        try:
-            text = json.dumps(described, allow_nan=False)
+        text = json.dumps(described, allow_nan=False)
+        with replacing(path) as unfinished:
             torch.save({"description": text, "tensors": tensors}, unfinished)
-            os.replace(unfinished, path)
-        finally:
-            unfinished.unlink(missing_ok=True)
 
     @classmethod
     def load(cls, path: str | Path) -> StatisticsFile:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import zipfile
 import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
+
+from ood_seg.whole_files import replacing
 
 # Raise it when what is stored, or how it is computed, changes.
 _VERSION = 1
@@ -49,15 +50,8 @@ class PartialResults:
         """Store the arrays of an image; an entry of an earlier run is replaced."""
         if self.folder is None:
             return
-        target = self._path(name)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = target.with_name(f".{target.name}.{os.getpid()}.part")
-        try:
-            with unfinished.open("wb") as file:
-                np.savez(file, **{_IDENTITY: np.array(self._identity(files))}, **arrays)
-            os.replace(unfinished, target)
-        finally:
-            unfinished.unlink(missing_ok=True)
+        with replacing(self._path(name)) as unfinished, unfinished.open("wb") as file:
+            np.savez(file, **{_IDENTITY: np.array(self._identity(files))}, **arrays)
 
     def _path(self, name: str) -> Path:
         return self.folder / f"{name}.npz"

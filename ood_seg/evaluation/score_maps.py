@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
+
+from ood_seg.whole_files import replacing
 
 
 class ScoreMapWriter:
@@ -71,13 +72,6 @@ class ScoreMapWriter:
             ValueError: as `claim`.
         """
         target = self.claim(image_path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        # The process id keeps ranks apart that write the same image of a padded data set.
-        temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-        try:
-            with temporary.open("wb") as file:
-                np.save(file, scores.astype(np.float32, copy=False))
-            os.replace(temporary, target)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with replacing(target) as unfinished, unfinished.open("wb") as file:
+            np.save(file, scores.astype(np.float32, copy=False))
         return target

@@ -14,6 +14,7 @@ import torch
 
 from ood_seg import __version__
 from ood_seg.export.graph import InferenceGraph
+from ood_seg.whole_files import replacing
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto
@@ -159,18 +160,13 @@ def save(model: ModelProto, path: Path) -> None:
     """
     import onnx
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.part")
-    try:
+    with replacing(path) as unfinished:
         if model.ByteSize() < _LARGEST_FILE:
             onnx.save(model, str(unfinished))
         else:
             weights = _weights_beside(path)
             weights.unlink(missing_ok=True)  # onnx would write at its end
             onnx.save(model, str(unfinished), save_as_external_data=True, location=weights.name)
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def move(source: Path, target: Path) -> None:

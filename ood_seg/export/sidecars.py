@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from ood_seg.deploy.model_card import SCHEMA_NAME, SCHEMA_VERSION, ModelCard
-from ood_seg.perception.whole_files import write_bytes
+from ood_seg.whole_files import write_text
 
 UNLABELLED = 255
 
@@ -33,7 +33,7 @@ def write(card: ModelCard, model: Path) -> list[Path]:
     files = []
     for suffix, text in texts.items():
         files.append(model.with_name(f"{model.stem}.{suffix}"))
-        write_bytes(files[-1], text.encode())
+        write_text(files[-1], text)
     return files
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from ood_seg.perception.overlay import overlay
 from ood_seg.perception.types import Instance, Palette
-from ood_seg.perception.whole_files import write_bytes, write_picture
+from ood_seg.whole_files import write_bytes, write_picture, write_text
 
 SCHEMA = "ood_seg.result/1"
 # Kind -> ending of its file.
@@ -158,7 +158,7 @@ def _save_array(path: Path, values: np.ndarray) -> None:
 
 
 def _save_json(result: AnomalyResult, path: Path, _limits: Limits | None) -> None:
-    write_bytes(path, (json.dumps(result.to_dict(), allow_nan=False) + "\n").encode())
+    write_text(path, json.dumps(result.to_dict(), allow_nan=False) + "\n")
 
 
 def _save_figure(result: AnomalyResult, path: Path, limits: Limits | None) -> None:

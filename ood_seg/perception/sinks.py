@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,8 +15,8 @@ import numpy as np
 from ood_seg.perception.result import ENDINGS as RESULT_ENDINGS
 from ood_seg.perception.result import AnomalyResult, Limits
 from ood_seg.perception.video_io import VideoWriter
-from ood_seg.perception.whole_files import write_bytes, write_picture
 from ood_seg.visualization import score_range
+from ood_seg.whole_files import write_picture, write_text
 
 # `scores-png` has a folder of its own, as `ood-seg evaluate` reads it.
 ENDINGS = {**RESULT_ENDINGS, "scores-png": ".png"}
@@ -105,9 +104,7 @@ class FolderSink:
         path = self.folder / SCORE_FOLDER / SCALE_FILE
         if path.exists() and json.loads(path.read_text()) != scale and not self._overwrite:
             raise ValueError(f"{path} holds another scale than that of {low}..{high}")
-        # Several processes write the same, each under a name of its own first.
-        own = path.with_name(f".{SCALE_FILE}.{uuid.uuid4().hex}")
-        write_bytes(own, (json.dumps(scale) + "\n").encode()).replace(path)
+        write_text(path, json.dumps(scale) + "\n")
 
     def _levels(self, scores: np.ndarray) -> np.ndarray:
         low, high = self.limits

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from ood_seg.reports import texts
 from ood_seg.reports.page import html_page
 from ood_seg.reports.pictures import ReadMaps, gallery
 from ood_seg.reports.wording import Evaluations
+from ood_seg.whole_files import write_text
 
 SCHEMA = "ood_seg.evaluation/1"
 FORMATS = ("html", "md", "csv", "tex", "json")
@@ -114,16 +114,3 @@ def _page(evaluations: Evaluations, read_maps: Any, max_images: int) -> str:
             f"got {len(readers)}"
         )
     return html_page(evaluations, gallery(evaluations, readers, max_images))
-
-
-def write_text(path: Path, text: str) -> Path:
-    """Write a text file, which appears complete or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        # File names may hold bytes that are no UTF-8; they appear as \\udcXX.
-        unfinished.write_bytes(text.encode("utf-8", "backslashreplace"))
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
-    return path
