@@ -8,11 +8,11 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from ..labels import IGNORE, OUTLIER
-from .canvas import Canvas, scaled
-from .stage import Stage
-from .textures import checker, diagonal_stripes, random_colour, shading, smooth_noise
-from .wayside import ground_shadow
+from ood_seg.demo.canvas import Canvas, scaled
+from ood_seg.demo.stage import Stage
+from ood_seg.demo.textures import checker, diagonal_stripes, random_colour, shading, smooth_noise
+from ood_seg.demo.wayside import ground_shadow
+from ood_seg.labels import IGNORE, OUTLIER
 
 PAINTER_SIZE = 160
 

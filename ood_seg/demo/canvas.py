@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from ..labels import IGNORE
+from ood_seg.labels import IGNORE
 
 Colour = Sequence[float]
 Paint = Colour | np.ndarray

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from ..labels import IGNORE
-from .canvas import Camera, Canvas
-from .objects import OBJECT_KINDS, draw_object
-from .people import draw_bicycle, draw_person
-from .stage import Stage, sample_street, sample_style
-from .textures import gradient, random_colour, shading, smooth_noise
-from .traffic import draw_car
+from ood_seg.demo.canvas import Camera, Canvas
+from ood_seg.demo.objects import OBJECT_KINDS, draw_object
+from ood_seg.demo.people import draw_bicycle, draw_person
+from ood_seg.demo.stage import Stage, sample_street, sample_style
+from ood_seg.demo.textures import gradient, random_colour, shading, smooth_noise
+from ood_seg.demo.traffic import draw_car
+from ood_seg.labels import IGNORE
 
 PICTURE_SIZE = (180, 240)
 # What Cityscapes labels as well and outlier sources must leave out: drawn as in the scenes.

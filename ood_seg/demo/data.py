@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from .layouts import (
+from ood_seg.demo.layouts import (
     save_json,
     write_cityscapes,
     write_coco,

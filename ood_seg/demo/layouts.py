@@ -9,9 +9,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from ..labels import ANOMALY, IGNORE, KNOWN, OUTLIER
-from .coco import categories, draw_picture, encode_instance
-from .scenes import Scene, draw_scene
+from ood_seg.demo.coco import categories, draw_picture, encode_instance
+from ood_seg.demo.scenes import Scene, draw_scene
+from ood_seg.labels import ANOMALY, IGNORE, KNOWN, OUTLIER
 
 # Road Anomaly writes anomalies as 2, and its frames come in several sizes.
 ROAD_ANOMALY_VALUE = 2

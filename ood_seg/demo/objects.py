@@ -11,9 +11,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..labels import OUTLIER
-from .canvas import Canvas, scaled
-from .textures import random_colour, surface
+from ood_seg.demo.canvas import Canvas, scaled
+from ood_seg.demo.textures import random_colour, surface
+from ood_seg.labels import OUTLIER
 
 Painter = Callable[[Canvas, np.ndarray, np.random.Generator], None]
 

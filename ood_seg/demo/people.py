@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from .canvas import scaled
-from .stage import LABEL, Stage
-from .textures import random_colour
-from .traffic import TYRE
-from .wayside import ground_shadow
+from ood_seg.demo.canvas import scaled
+from ood_seg.demo.stage import LABEL, Stage
+from ood_seg.demo.textures import random_colour
+from ood_seg.demo.traffic import TYRE
+from ood_seg.demo.wayside import ground_shadow
 
 SKIN = ((150, 180, 226), (118, 150, 204), (66, 92, 140), (48, 66, 100))
 

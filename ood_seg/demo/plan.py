@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from .data import DRAWING_VERSION, DemoDataSize
+from ood_seg.demo.data import DRAWING_VERSION, DemoDataSize
+from ood_seg.whole_files import write_text
 
 PRETRAINING = "pretrain"
 DONE = "done.json"
@@ -101,8 +101,5 @@ def read_done(folder: Path, fingerprint: dict) -> dict | None:
 
 def write_done(folder: Path, fingerprint: dict, result: dict) -> None:
     """Mark a step as finished; the mark appears complete or not at all."""
-    folder.mkdir(parents=True, exist_ok=True)
-    unfinished = folder / f".{DONE}.part"
     content = {"fingerprint": fingerprint, "result": result}
-    unfinished.write_text(json.dumps(content, indent=2), encoding="utf-8")
-    os.replace(unfinished, folder / DONE)
+    write_text(folder / DONE, json.dumps(content, indent=2))

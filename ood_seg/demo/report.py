@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .layouts import ROAD_ANOMALY_VALUE
-from .plan import METHODS, Method
+from ood_seg.demo.layouts import ROAD_ANOMALY_VALUE
+from ood_seg.demo.plan import METHODS, Method
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -17,8 +17,7 @@ from mmengine.runner import Runner
 
 from ood_seg.commands._runner import plain
 from ood_seg.commands.configs import resolve_config
-
-from .plan import PRETRAINING, TRAININGS, DemoPlan, Method, read_done, write_done
+from ood_seg.demo.plan import PRETRAINING, TRAININGS, DemoPlan, Method, read_done, write_done
 
 FOLDER_VARIABLE = "OOD_SEG_DEMO"
 Report = Callable[[int, int, str], None]

@@ -9,12 +9,12 @@ from functools import partial
 import cv2
 import numpy as np
 
-from ..labels import IGNORE
-from . import people, street, traffic, wayside
-from .anomalies import ANOMALY_KINDS, draw_anomaly
-from .canvas import Camera, Canvas
-from .stage import LABEL, Stage, sample_street, sample_style
-from .textures import random_colour, smooth_noise
+from ood_seg.demo import people, street, traffic, wayside
+from ood_seg.demo.anomalies import ANOMALY_KINDS, draw_anomaly
+from ood_seg.demo.canvas import Camera, Canvas
+from ood_seg.demo.stage import LABEL, Stage, sample_street, sample_style
+from ood_seg.demo.textures import random_colour, smooth_noise
+from ood_seg.labels import IGNORE
 
 # Drawn larger and averaged down, so that edges are smooth in the image and crisp in the labels.
 OVERSAMPLING = 2

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..labels import CITYSCAPES_CLASSES
-from .canvas import Camera, Canvas, scaled
+from ood_seg.demo.canvas import Camera, Canvas, scaled
+from ood_seg.labels import CITYSCAPES_CLASSES
 
 LABEL = {name: index for index, name in enumerate(CITYSCAPES_CLASSES)}
 

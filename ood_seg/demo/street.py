@@ -6,9 +6,9 @@ import itertools
 
 import numpy as np
 
-from .canvas import front, ground, scaled, side
-from .stage import LABEL, Stage
-from .textures import gradient, random_colour, smooth_noise
+from ood_seg.demo.canvas import front, ground, scaled, side
+from ood_seg.demo.stage import LABEL, Stage
+from ood_seg.demo.textures import gradient, random_colour, smooth_noise
 
 FARTHEST = 130.0
 NEAREST = 2.0

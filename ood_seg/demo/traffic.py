@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from .canvas import front, ground, scaled, side
-from .stage import LABEL, Stage
-from .textures import random_colour
-from .wayside import ground_shadow
+from ood_seg.demo.canvas import front, ground, scaled, side
+from ood_seg.demo.stage import LABEL, Stage
+from ood_seg.demo.textures import random_colour
+from ood_seg.demo.wayside import ground_shadow
 
 TYRE = (36, 34, 34)
 GLASS = (92, 80, 66)

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from .canvas import front, scaled, side
-from .stage import LABEL, Stage
-from .textures import random_colour
+from ood_seg.demo.canvas import front, scaled, side
+from ood_seg.demo.stage import LABEL, Stage
+from ood_seg.demo.textures import random_colour
 
 GALVANISED = (128, 126, 122)
 
