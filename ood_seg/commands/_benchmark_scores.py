@@ -93,6 +93,11 @@ def chosen_scores(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
     return found
 
 
+def asked_for(args: argparse.Namespace) -> set[str]:
+    """Names of scores of the model that were given one by one, not by `all`."""
+    return {*(args.scores or ()), *(text.partition("=")[0] for text in args.score)}
+
+
 def chosen_maps(
     args: argparse.Namespace, taken: Iterable[str]
 ) -> dict[str, tuple[Path, dict[str, Any]]]:
@@ -236,7 +241,6 @@ def _build(config: Mapping[str, Any]) -> nn.Module:
     kind = MODELS.get(options.pop("type"))
     if issubclass(kind, FittedDetector) and "statistics" not in options:
         raise ValueError(
-            "needs --statistics FILE; `ood-seg fit CONFIG CHECKPOINT --out FILE "
-            f"--methods {kind.method}` makes it"
+            "needs --statistics FILE; `ood-seg fit CONFIG CHECKPOINT --out FILE` makes it"
         )
     return kind(**options)

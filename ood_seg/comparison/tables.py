@@ -32,6 +32,14 @@ def benchmark_table(content: Mapping[str, Any]) -> Table:
     )
 
 
+def not_scored(content: Mapping[str, Any]) -> list[str]:
+    """What `benchmark.json` says of failures: `NAME, NAME: REASON`, each reason once."""
+    names: dict[str, list[str]] = {}
+    for name, reason in content["failures"].items():
+        names.setdefault(reason, []).append(name)
+    return [f"{', '.join(those)}: {reason}" for reason, those in names.items()]
+
+
 def _row(name: str, content: Mapping[str, Any]) -> tuple[str, ...]:
     results = [one["scores"].get(name) for one in content["sets"].values()]
     cells = [

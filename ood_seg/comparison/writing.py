@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ood_seg.comparison.figures import curves_figure
-from ood_seg.comparison.tables import benchmark_table
+from ood_seg.comparison.tables import benchmark_table, not_scored
 from ood_seg.reports.texts import csv_text, finite, latex_table, markdown_table
 from ood_seg.visualization import save_figure
 from ood_seg.whole_files import write_text
@@ -29,7 +29,7 @@ def write_benchmark(content: Mapping[str, Any], folder: str | Path) -> list[Path
     """
     path = Path(folder) / _NAME
     table = benchmark_table(content)
-    failures = [f"- {name}: {reason}" for name, reason in content["failures"].items()]
+    failures = [f"- {text}" for text in not_scored(content)]
     left_out = ["", "Not scored:", "", *failures] if failures else []
     texts = {
         ".json": json.dumps(finite(content), indent=1, ensure_ascii=False, allow_nan=False) + "\n",

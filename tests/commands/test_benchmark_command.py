@@ -154,6 +154,17 @@ def test_scores_that_fail_are_named_and_the_others_are_there(job, maps, tmp_path
     assert "Not scored:" in (tmp_path / "benchmark.md").read_text()
 
 
+def test_of_all_scores_those_that_the_model_does_not_have_are_left_out(job, tmp_path, capsys):
+    assert run_benchmark(job, tmp_path, "--sets", "strange", "--num-images", "1") == 0
+    output = capsys.readouterr().out
+    (line,) = [line for line in output.splitlines() if "needs --statistics" in line]
+    assert line.startswith("not scored: ")
+    names = line.removeprefix("not scored: ").partition(": needs")[0].split(", ")
+    assert {"sml", "mahalanobis", "knn", "vim", "react"} <= set(names)
+    assert set(names) <= content_of(tmp_path)["failures"].keys()
+    assert run_benchmark(job, tmp_path, "--num-images", "1", "--scores", "energy", "sml") == 1
+
+
 def test_fitted_scores_take_the_statistics(job, tmp_path):
     stats = tmp_path / "tiny.stats"
     arguments = [
