@@ -6,8 +6,9 @@
 Images come as 8-bit arrays and leave as labels (and scores) of their size, so normalisation,
 interpolation and arg-max are inside each number. All ways are loaded first, then called in turns,
 so that other load on the machine meets all alike, each warmed up by a call that does not count;
-median, 95th percentile and ratios are of the same run. `eager` is the config's own inferencer; its
-column without anomaly map leaves out the score. `video` reads a clip through the stream of
+median, 95th percentile and ratios are of the same run. `eager` is the config's own inferencer,
+which has labels and score without full-size logits; labels alone are mmseg's own, from full-size
+logits. `mmseg` has the score from those as well. `video` reads a clip through the stream of
 `OnnxAnomalySegmentor` and is compared with the same file called on frames that are in memory
 already.
 """
@@ -25,9 +26,10 @@ from pathlib import Path
 import numpy as np
 
 CONFIGS = ("energy_fcn-erfnet_cityscapes", "energy_fcn-cgnet_cityscapes")
-WAYS = ("eager", "compile", "onnx", "int8", "openvino")
+WAYS = ("eager", "mmseg", "compile", "onnx", "int8", "openvino")
 TITLES = {
     "eager": "torch eager",
+    "mmseg": "torch eager, full-size logits",
     "compile": "torch.compile",
     "onnx": "ONNX Runtime fp32",
     "int8": "ONNX Runtime int8",
@@ -132,8 +134,8 @@ def call(way: str, scored: bool, inferencer, cfg, files: dict, args: argparse.Na
     Raises:
         ValueError: it cannot be had here.
     """
-    if way == "eager":
-        return eager(inferencer, scored)
+    if way in ("eager", "mmseg"):
+        return eager(inferencer, scored, keep_logits=way == "mmseg" or not scored)
     if way == "compile":
         return compiled(inferencer, cfg, scored)
     from ood_seg.deploy.runtimes import open_runtime
@@ -148,22 +150,25 @@ def call(way: str, scored: bool, inferencer, cfg, files: dict, args: argparse.Na
     return lambda image: run(image[None])
 
 
-def eager(inferencer, scored: bool) -> Call:
+def eager(inferencer, scored: bool, *, keep_logits: bool) -> Call:
     """The config's own pipeline and model."""
+    from contextlib import ExitStack
+    from unittest.mock import patch
+
     import torch
 
-    energy_head = inferencer.model.energy_head
-    if scored:
-        return lambda image: inferencer.predict([image])
+    model = inferencer.model
+    nothing = torch.zeros(1, 1, 1)
 
-    def labels_only(image: np.ndarray) -> object:
-        from unittest.mock import patch
-
-        nothing = torch.zeros(1, 1, 1)
-        with patch.object(energy_head, "predict", lambda logits: nothing):
+    def predict(image: np.ndarray) -> object:
+        with ExitStack() as stack:
+            stack.enter_context(patch.object(model, "keep_logits", keep_logits))
+            if not scored:
+                no_score = patch.object(model.energy_head, "predict", lambda logits: nothing)
+                stack.enter_context(no_score)
             return inferencer.predict([image])
 
-    return labels_only
+    return predict
 
 
 def compiled(inferencer, cfg, scored: bool) -> Call:
@@ -203,19 +208,22 @@ def measure(
 
 
 def print_table(config: str, times: dict, left_out: dict, args: argparse.Namespace) -> None:
-    """Markdown: milliseconds, the anomaly map's share, and the ratio to eager."""
+    """Markdown: milliseconds, the anomaly map's share, and the ratios to eager of both."""
     height, width = args.size.split("x")
     print(f"\n{config}, {width}x{height}, {args.threads} threads, {args.repeat} turns\n")
     print("| | labels, median / p95 ms | + anomaly, median / p95 ms | it adds | against eager |")
     print("|---|---|---|---|---|")
-    base = statistics.median(times["eager", True]) if ("eager", True) in times else None
     for way in WAYS:
         if (way, True) not in times or (way, False) not in times:
             continue
         alone, scored = times[way, False], times[way, True]
         # Of neighbours in time, so that load which comes and goes cancels.
         added = statistics.median(b / a for a, b in zip(alone, scored, strict=True)) - 1
-        faster = "" if base is None else f"{base / statistics.median(scored):.2f}x"
+        faster = " / ".join(
+            f"{statistics.median(times['eager', kind]) / statistics.median(times[way, kind]):.2f}x"
+            for kind in (False, True)
+            if ("eager", kind) in times
+        )
         print(
             f"| {TITLES[way]} | {_figures(alone)} | {_figures(scored)} | {100 * added:+.1f} % "
             f"| {faster} |"
