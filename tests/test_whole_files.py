@@ -18,9 +18,14 @@ def test_the_file_of_before_stays_until_the_new_one_is_whole(tmp_path):
 
 def test_nothing_is_left_of_what_fails(tmp_path):
     path = write_text(tmp_path / "a.txt", "first")
-    with pytest.raises(OSError, match="full"), replacing(path) as unfinished:
-        unfinished.write_text("half")
-        raise OSError("disk is full")
+
+    def fail_halfway():
+        with replacing(path) as unfinished:
+            unfinished.write_text("half")
+            raise OSError("disk is full")
+
+    with pytest.raises(OSError, match="full"):
+        fail_halfway()
     assert (path.read_text(), list(tmp_path.iterdir())) == ("first", [path])
 
 
