@@ -112,8 +112,9 @@ def write_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
     """Save a checkpoint; the file appears whole or not at all."""
     import torch
 
-    with replacing(path) as unfinished:
-        torch.save(content, unfinished)
+    # Of a path, torch would store the name, which is another one each time.
+    with replacing(path) as unfinished, unfinished.open("wb") as file:
+        torch.save(content, file)
 
 
 def print_report(conversion: Conversion, config: str, target: Path) -> None:

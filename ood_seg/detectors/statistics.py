@@ -97,8 +97,9 @@ class StatisticsFile:
             for key, value in one.tensors.items()
         }
         text = json.dumps(described, allow_nan=False)
-        with replacing(path) as unfinished:
-            torch.save({"description": text, "tensors": tensors}, unfinished)
+        # Of a path, torch would store the name, which is another one each time.
+        with replacing(path) as unfinished, unfinished.open("wb") as file:
+            torch.save({"description": text, "tensors": tensors}, file)
 
     @classmethod
     def load(cls, path: str | Path) -> StatisticsFile:

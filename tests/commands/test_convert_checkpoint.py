@@ -102,6 +102,9 @@ def test_existing_files_are_kept_unless_forced(tmp_path, capsys):
     assert (tmp_path / "out.pth").read_text() == "mine"
     assert convert(tmp_path / "in.pth", tmp_path / "out.pth", "--overwrite") == 0
     assert load_checkpoint(tmp_path / "out.pth")["meta"]["origin_layout"] == "cgnet"
+    first = file_sha256(tmp_path / "out.pth")
+    assert convert(tmp_path / "in.pth", tmp_path / "again.pth") == 0
+    assert file_sha256(tmp_path / "again.pth") == first
 
 
 def test_source_and_folders_are_never_overwritten(tmp_path, capsys):
@@ -119,8 +122,8 @@ def test_interrupted_writing_leaves_the_old_file_and_nothing_else(tmp_path, monk
     target = tmp_path / "out.pth"
     target.write_text("old")
 
-    def fail(content, path):
-        path.write_text("half")
+    def fail(content, file):
+        file.write(b"half")
         raise OSError("disk full")
 
     monkeypatch.setattr(torch, "save", fail)
