@@ -27,6 +27,14 @@ _LAUNCHERS = {
 }
 
 
+def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what a trained model is named by: its config, and its checkpoint if it is another."""
+    parser.add_argument("config", help=CONFIG_HELP)
+    parser.add_argument(
+        "checkpoint", nargs="?", help="checkpoint file; without it the config's `load_from`"
+    )
+
+
 def add_common_arguments(parser: argparse.ArgumentParser, *, one_process: bool = False) -> None:
     """Add the options that mmseg's `train.py` and `test.py` have in common.
 

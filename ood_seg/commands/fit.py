@@ -21,10 +21,7 @@ _RARE = 0.001  # share of the pixels below which a class is told
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `ood-seg fit`."""
-    parser.add_argument("config", help=_runner.CONFIG_HELP)
-    parser.add_argument(
-        "checkpoint", nargs="?", help="checkpoint file; without it the config's `load_from`"
-    )
+    _runner.add_model_arguments(parser)
     parser.add_argument(
         "--out", required=True, type=Path, metavar="FILE", help="file of the statistics to write"
     )

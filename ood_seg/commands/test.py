@@ -14,10 +14,7 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `ood-seg test`."""
-    parser.add_argument("config", help=_runner.CONFIG_HELP)
-    parser.add_argument(
-        "checkpoint", nargs="?", help="checkpoint file; without it the config's `load_from`"
-    )
+    _runner.add_model_arguments(parser)
     parser.add_argument(
         "--out",
         metavar="DIR",
