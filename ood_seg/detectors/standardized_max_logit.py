@@ -27,6 +27,7 @@ from ood_seg.precision import full_precision, without_autocast
 from ood_seg.smoothing import gaussian_kernel
 
 WIDTHS = (3, 2, 1, 0)
+_KERNEL_SIZE, _DILATION = 7, 6
 
 
 def standardized_max_logit(logits: Tensor, mean: Tensor, std: Tensor) -> Tensor:
@@ -88,7 +89,10 @@ def suppress_boundaries(scores: Tensor, classes: Tensor, widths: Sequence[int] =
 
 @without_autocast
 def smooth_dilated(
-    scores: Tensor, kernel_size: int = 7, sigma: float = 1.0, dilation: int = 6
+    scores: Tensor,
+    kernel_size: int = _KERNEL_SIZE,
+    sigma: float = 1.0,
+    dilation: int = _DILATION,
 ) -> Tensor:
     """Blur with a Gaussian whose taps stand `dilation` pixels apart, borders repeated.
 
@@ -134,6 +138,13 @@ class StandardizedMaxLogit(FittedDetector):
         self.boundary_suppression = boundary_suppression
         self.dilated_smoothing = dilated_smoothing
         self.pointwise = not (boundary_suppression or dilated_smoothing)
+
+    @property
+    def label_reach(self) -> int:
+        """How far from a pixel whose predicted class changes the scores jump, in pixels."""
+        # A boundary looks one pixel around, is widened, and each width averages over 3x3.
+        suppression = 1 + max(WIDTHS) + len(WIDTHS) if self.boundary_suppression else 0
+        return suppression + (_KERNEL_SIZE // 2 * _DILATION if self.dilated_smoothing else 0)
 
     def forward(self, logits: Tensor) -> Tensor:
         check_classes(logits, len(self.mean), self.origin)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 
@@ -14,6 +15,7 @@ from ood_seg.export.graph import InferenceGraph
 SIZES = ((1, 256, 384), (2, 195, 333), (1, 301, 227))
 LEAST_EQUAL_LABELS = 0.9999
 LARGEST_DIFFERENCE = 1e-4
+LARGEST_JUMP_SHARE = 0.05
 _ONE_SIZE = (
     "Some layers, such as pooling pyramids, can be exported for one size alone: give the size that "
     "the network shall see, --size HEIGHTxWIDTH. "
@@ -28,11 +30,14 @@ class Agreement:
         shape: N, H, W of the images.
         equal_labels: share of pixels with the same label.
         score: largest difference of scores, relative to their largest magnitude where that is
-            above one.
+            above one. Where a score jumps with the predicted class, pixels within its
+            `label_reach` of a pixel with another label do not count here, but in `jumps`.
         probability: largest difference of the first one's probabilities from those that the
             calibration gives to its scores (a steep curve would enlarge differences of scores);
             None without a calibration.
         finite: whether all scores are finite.
+        jumps: share of the pixels near another label whose scores or probabilities differ by more
+            than `LARGEST_DIFFERENCE`; 0 for scores that do not depend on the predicted class.
     """
 
     shape: tuple[int, int, int]
@@ -40,6 +45,7 @@ class Agreement:
     score: float
     probability: float | None
     finite: bool
+    jumps: float = 0.0
 
     @property
     def holds(self) -> bool:
@@ -49,6 +55,7 @@ class Agreement:
             and self.equal_labels >= LEAST_EQUAL_LABELS
             and self.score <= LARGEST_DIFFERENCE
             and (self.probability or 0.0) <= LARGEST_DIFFERENCE
+            and self.jumps <= LARGEST_JUMP_SHARE
         )
 
     def __str__(self) -> str:
@@ -59,6 +66,8 @@ class Agreement:
         ]
         if self.probability is not None:
             parts.append(f"probabilities by {self.probability:.1e}")
+        if self.jumps:
+            parts.append(f"more near other labels, on {100 * self.jumps:.4f} % of the pixels")
         return ", ".join(parts) + ("" if self.finite else "; scores are NaN or infinite")
 
 
@@ -67,39 +76,95 @@ Curve = Callable[[torch.Tensor], torch.Tensor]
 
 
 def compare(
-    one: Predictor, other: Predictor, images: np.ndarray, curve: Curve | None = None
+    one: Predictor,
+    other: Predictor,
+    images: np.ndarray,
+    curve: Curve | None = None,
+    *,
+    label_reach: int | None = None,
 ) -> Agreement:
-    """Run both on images `(N, H, W, 3)` uint8 and compare `labels` and `score`."""
+    """Run both on images `(N, H, W, 3)` uint8 and compare `labels` and `score`.
+
+    Args:
+        one: the predictor under test.
+        other: the reference.
+        images: `(N, H, W, 3)` uint8.
+        curve: the calibration of the first one, if it has one.
+        label_reach: for a score that jumps where the predicted class changes, how many pixels far;
+            None for all others. A label may flip by rounding where two logits are equal.
+    """
     first, second = one(images), other(images)
     scores = [np.asarray(part["score"], dtype=np.float64) for part in (first, second)]
     size = max(1.0, float(np.abs(scores[1]).max()))
-    probability = None
+    differing = first["labels"] != second["labels"]
+    near = _near(differing, label_reach)
+    gaps = {"score": np.abs(scores[0] - scores[1]) / size}
     if curve is not None:
         expected = curve(torch.from_numpy(first["score"])).numpy()
-        probability = _largest(first["probability"], expected)
+        gaps["probability"] = np.abs(np.subtract(first["probability"], expected, dtype=np.float64))
+    jumps = near & (gaps["score"] > LARGEST_DIFFERENCE)
     return Agreement(
         shape=tuple(images.shape[:3]),
-        equal_labels=float(np.mean(first["labels"] == second["labels"])),
-        score=_largest(*scores) / size,
-        probability=probability,
+        equal_labels=float(np.mean(~differing)),
+        # NaN stays NaN, and holds nothing.
+        score=float(np.max(np.where(near, 0.0, gaps["score"]))),
+        probability=float(gaps["probability"].max()) if curve is not None else None,
         finite=bool(np.isfinite(scores[0]).all()),
+        jumps=float(jumps.mean()),
     )
 
 
-def _largest(one: np.ndarray, other: np.ndarray) -> float:
-    return float(np.max(np.abs(np.subtract(one, other, dtype=np.float64))))
+def _near(differing: np.ndarray, reach: int | None) -> np.ndarray:
+    """Pixels `(N, H, W)` at most `reach` rows and columns from a differing one."""
+    if reach is None:
+        return np.zeros_like(differing)
+    square = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
+    return np.stack([cv2.dilate(mask.astype(np.uint8), square) > 0 for mask in differing])
 
 
-def compare_all(one: Predictor, other: Predictor, curve: Curve | None) -> list[Agreement]:
-    """Compare on the images that every export is checked on, one batch of each size."""
-    batches = (pictures(shape, seed) for seed, shape in enumerate(SIZES))
-    return [compare(one, other, batch, curve) for batch in batches]
+def label_reach(graph: InferenceGraph, height: int, width: int) -> int | None:
+    """How far from a changed label the score of a graph jumps, in pixels of the image.
+
+    Args:
+        graph: the exported model.
+        height: of the image.
+        width: of the image.
+
+    Returns:
+        None for a score that does not depend on the predicted class.
+    """
+    head = graph.model.energy_head
+    reach = getattr(head.score, "label_reach", None)
+    if reach is None:
+        return None
+    reach += 0 if head.smoothing is None else head.smoothing.kernel_size // 2
+    rows, columns = graph.preprocessing.size.network_size(height, width)
+    # One pixel more where the score map is interpolated to the image's size.
+    return int(np.ceil(reach * max(1.0, height / rows, width / columns))) + 1
+
+
+def compare_all(one: Predictor, other: Predictor, graph: InferenceGraph) -> list[Agreement]:
+    """Compare on the images that every export is checked on, one batch of each size.
+
+    Args:
+        one: the predictor under test.
+        other: the reference.
+        graph: what both compute; its calibration is that of the first.
+    """
+    return [
+        compare(
+            one,
+            other,
+            pictures(shape, seed),
+            graph.curve,
+            label_reach=label_reach(graph, *shape[1:]),
+        )
+        for seed, shape in enumerate(SIZES)
+    ]
 
 
 def pictures(shape: Sequence[int], seed: int = 0) -> np.ndarray:
     """Made-up pictures `(N, H, W, 3)` uint8: smooth patches with some noise."""
-    import cv2
-
     count, height, width = shape
     rng = np.random.default_rng(seed)
     made = []

@@ -162,7 +162,7 @@ def _compare(
         (check.torch_predictor(graph), "the same graph in torch"),
         (check.pipeline_predictor(inferencer), "the config's test pipeline"),
     ):
-        found.append(check.compare_all(exported, other, graph.curve))
+        found.append(check.compare_all(exported, other, graph))
         wrong = [agreement for agreement in found[-1] if not agreement.holds]
         if wrong:
             raise ValueError(
@@ -194,7 +194,7 @@ def _reduce(
             "in fp32"
         ) from error
     reduced = check.file_predictor(path, graph)
-    found = check.compare_all(reduced, full, graph.curve)
+    found = check.compare_all(reduced, full, graph)
     if not all(agreement.finite for agreement in found):
         raise ValueError(f"in {name} scores are NaN or infinite; the file is kept as {path}")
     return found

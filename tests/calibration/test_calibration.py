@@ -107,12 +107,15 @@ def test_probability_takes_arrays_tensors_and_lists(histograms):
     assert (tensor.dtype, tensor.shape) == (torch.float32, (6, 4))
     np.testing.assert_allclose(tensor.T.numpy(), array, rtol=0.02)
     assert calibration.probability(scores.astype(np.float64)).dtype == np.float64
-    assert calibration.probability([-30, 10]).tolist() == array.reshape(-1)[[0, -1]].tolist()
+    # Vectorised and scalar loops of torch may round the last bit differently.
+    ends = array.reshape(-1)[[0, -1]]
+    np.testing.assert_allclose(calibration.probability([-30, 10]), ends, rtol=1e-6)
     assert np.isnan(calibration.probability(np.array([np.nan]))).all()
     assert calibration.probability(np.array([1e30, -1e30])).tolist() == [1, 0]
     assert calibration.probability(10).shape == ()
-    assert calibration.probability(10) == array[-1, -1]
-    np.testing.assert_array_equal(calibration.probability(scores[::-1, ::2]), array[::-1, ::2])
+    np.testing.assert_allclose(calibration.probability(10), array[-1, -1], rtol=1e-6)
+    turned = calibration.probability(scores[::-1, ::2])
+    np.testing.assert_allclose(turned, array[::-1, ::2], rtol=1e-6)
 
 
 def test_default_points_and_their_names(histograms):

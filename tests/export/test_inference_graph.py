@@ -10,6 +10,7 @@ from torch import nn
 from ood_seg import scores
 from ood_seg.apis.inferencer import AnomalyInferencer
 from ood_seg.calibration.curves import IsotonicCurve, LogisticCurve
+from ood_seg.detectors import StandardizedMaxLogit, Statistics, StatisticsFile
 from ood_seg.export import check
 from ood_seg.export.exporting import Options, inference_graph
 from ood_seg.export.graph import labels_and_energy, probability
@@ -106,6 +107,50 @@ def test_check_notices_what_differs():
     assert check.compare(lambda _: good, lambda _: good, images).holds
     for other in (moved, swapped, broken):
         assert not check.compare(lambda _, other=other: other, lambda _: good, images).holds
+
+
+def test_jumps_of_a_score_count_only_near_a_flipped_label():
+    images = check.pictures((1, 40, 60))
+    labels = np.zeros((1, 40, 60), np.uint8)
+    score = np.full(labels.shape, 2.0, np.float32)
+    flipped = labels.copy()
+    flipped[0, 20, 30] = 1
+    near, far = score.copy(), score.copy()
+    near[0, 18:23, 28:33] += 0.5
+    far[0, 20, 33] += 0.5
+
+    def compared(labels, other, reach):
+        one, two = {"labels": flipped, "score": other}, {"labels": labels, "score": score}
+        return check.compare(lambda _: one, lambda _: two, images, label_reach=reach)
+
+    found = compared(labels, near, 2)
+    assert (found.score, found.jumps) == (0.0, 25 / 2400)
+    assert compared(flipped, near, 2).score == pytest.approx(0.25)  # no label differs
+    assert compared(labels, near, 1).score == pytest.approx(0.25)
+    assert compared(labels, far, 2).score == pytest.approx(0.25)
+    assert compared(labels, near, None).score == pytest.approx(0.25)
+    assert compared(labels, far, 3).jumps == 1 / 2400
+    wide = compared(labels, score + np.float32(0.5), 9)
+    assert wide.jumps == pytest.approx(19 * 19 / 2400)
+    assert not wide.holds
+
+
+@pytest.mark.parametrize("steps", [(True, True), (True, False), (False, True), (False, False)])
+def test_label_reach_bounds_what_a_flipped_label_changes(steps):
+    statistics = StatisticsFile(
+        {"sml": Statistics("sml", {"mean": torch.tensor([4.0, 2.0]), "std": torch.ones(2)})}
+    )
+    score = StandardizedMaxLogit(statistics, *steps)
+    coarse = torch.randn(1, 2, 9, 9, generator=torch.Generator().manual_seed(3))
+    logits = coarse.repeat_interleave(10, 2).repeat_interleave(10, 3)  # patches of 10x10 pixels
+    farthest = 0
+    for row, column in ((45, 44), (50, 40), (41, 49)):
+        moved = logits.clone()
+        moved[0, :, row, column] = moved[0, :, row, column].flip(0)
+        rows, columns = ((score(moved) - score(logits)).abs()[0] > 1e-6).nonzero().T
+        distance = torch.maximum((rows - row).abs(), (columns - column).abs())
+        farthest = max([farthest, *distance.tolist()])
+    assert score.label_reach / 2 <= farthest <= score.label_reach
 
 
 def test_prelu_by_convolution_is_prelu():

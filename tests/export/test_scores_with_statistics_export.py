@@ -44,8 +44,9 @@ def config(score, resize=None, **head):
 def test_graph_equals_the_test_pipeline(statistics, tmp_path, name, resize):
     cfg = config({"type": name, "statistics": str(statistics)}, resize, smoothing={"sigma": 0.8})
     inferencer = AnomalyInferencer(cfg, tiny_export.checkpoint(tmp_path), "cpu")
-    graph = check.torch_predictor(inference_graph(inferencer, cfg, Options()))
-    found = check.compare_all(graph, check.pipeline_predictor(inferencer), None)
+    graph = inference_graph(inferencer, cfg, Options())
+    predictors = check.torch_predictor(graph), check.pipeline_predictor(inferencer)
+    found = check.compare_all(*predictors, graph)
     assert all(agreement.holds and agreement.score < 1e-5 for agreement in found), found
 
 
