@@ -20,7 +20,7 @@ READY := .venv/.ready
 help:
 	@echo "make demo      train and compare on drawn street scenes; no data or download needed"
 	@echo "make test      run the tests (make test-all: also the slow ones)"
-	@echo "make lint      check style and formatting (make format: repair it)"
+	@echo "make lint      check style, layers and types (make format: repair the style)"
 	@echo "make clean     delete build leftovers and caches (make distclean: also .venv)"
 
 # Made anew when a dependency may have changed.
@@ -47,6 +47,8 @@ test-all: $(READY)
 lint: $(READY)
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
+	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/python .ci/check_types.py
 
 format: $(READY)
 	@$(BIN)/ruff check --fix .
@@ -54,7 +56,7 @@ format: $(READY)
 
 # What you trained stays: work_dirs and demo_output are not touched.
 clean:
-	@rm -rf build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	@rm -rf build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis
 	@find ood_seg tests tools configs -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean
