@@ -42,7 +42,7 @@ class PredictedClass(nn.Module):
 
 def main() -> None:
     """Score every set and print its tables."""
-    from ood_seg.commands._startup import prepare
+    from ood_seg.startup import prepare
 
     prepare()
     from mmseg.registry import MODELS

@@ -3,8 +3,8 @@
     python benchmarks/flicker.py VIDEO... --config CONFIG [--checkpoint FILE] [--frames 60]
 
 Each frame is predicted once; the variants start from the same scores and share one threshold, at
-which `--flagged` of all pixels of the unfiltered maps of a video lie. Flicker is measured as
-`ood_seg.perception.flicker` says, along a flow of another kind (Farneback, 2003) than the filter's.
+which `--flagged` of all pixels of the unfiltered maps of a video lie. Flicker is measured by
+`ood_seg.perception.core.flicker`, along another flow (Farneback, 2003) than the filter's.
 `same mask` is the mean IoU with the unfiltered mask of the same frame, which a filter that only
 lags would lose; `boxes` is how many a frame has, `changed` how many of them appear or vanish.
 """
@@ -22,13 +22,13 @@ from functools import partial
 import cv2
 import numpy as np
 
-from ood_seg.perception.flicker import FlickerMeter
-from ood_seg.perception.judge import Judge
-from ood_seg.perception.motion import backward_motion
-from ood_seg.perception.sources import open_source
-from ood_seg.perception.temporal import TemporalFilter
-from ood_seg.perception.tracking import InstanceTracker
-from ood_seg.perception.types import Frame, Prediction
+from ood_seg.perception.core.decision import Judge
+from ood_seg.perception.core.flicker import FlickerMeter
+from ood_seg.perception.core.motion import backward_motion
+from ood_seg.perception.core.temporal import TemporalFilter
+from ood_seg.perception.core.tracking import InstanceTracker
+from ood_seg.perception.core.types import Frame, Prediction
+from ood_seg.perception.io.sources import open_source
 
 COLUMNS = ("scores", "pixels", "mask", "boxes", "changed", "same mask", "ms")
 
@@ -44,7 +44,7 @@ class Variant:
 def main() -> None:
     """Predict each video once and print a table for it."""
     args = parse_arguments()
-    from ood_seg.commands._startup import prepare
+    from ood_seg.startup import prepare
 
     prepare()
     from ood_seg.apis import AnomalyInferencer

@@ -46,7 +46,7 @@ def main() -> None:
 
     torch.set_num_threads(args.threads)
     cv2.setNumThreads(args.threads)
-    from ood_seg.commands._startup import prepare
+    from ood_seg.startup import prepare
 
     prepare()
     for config in args.configs:
@@ -86,7 +86,7 @@ def prepare_calls(
     from mmengine.config import Config
 
     from ood_seg.apis.inferencer import AnomalyInferencer
-    from ood_seg.commands.configs import resolve_config
+    from ood_seg.config_files import resolve_config
 
     print(f"preparing {config} ...", file=sys.stderr, flush=True)
     cfg = Config.fromfile(resolve_config(config))
@@ -110,7 +110,7 @@ def export_files(inferencer, cfg, folder: Path, args: argparse.Namespace) -> dic
     from ood_seg.commands.export_onnx import calibration_pictures
     from ood_seg.export import onnx_file, precision
     from ood_seg.export.exporting import Options, inference_graph, model_card
-    from ood_seg.perception.image_input import read_image
+    from ood_seg.io.images import read_image
 
     graph = inference_graph(inferencer, cfg, Options())
     card = model_card(inferencer, graph, cfg, None, "fp32")

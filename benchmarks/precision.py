@@ -21,13 +21,13 @@ import numpy as np
 def main() -> None:
     """Measure every model on every set and print one table."""
     args = parse_arguments()
-    from ood_seg.commands._startup import prepare
+    from ood_seg.startup import prepare
 
     prepare()
     from mmengine.config import Config
     from mmengine.registry import init_default_scope
 
-    from ood_seg.commands.configs import resolve_config
+    from ood_seg.config_files import resolve_config
     from ood_seg.deploy import OnnxAnomalySegmentor
 
     cfg = Config.fromfile(resolve_config(args.config))

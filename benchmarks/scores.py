@@ -192,7 +192,7 @@ def make_segmentors() -> tuple[dict, str]:
     from mmengine.registry import init_default_scope
     from mmseg.registry import MODELS
 
-    from ood_seg.apis.checkpoints import load_weights
+    from ood_seg.checkpoints import load_weights
 
     cfg = Config.fromfile(CONFIG)
     init_default_scope("mmseg")

@@ -99,8 +99,8 @@ def measure(name: str, args: argparse.Namespace) -> Cost:
 
 def build(name: str, *, train_all: bool, checkpointing: bool) -> nn.Module:
     """Model of a config with random weights, a uniform prior and no teacher."""
-    from ood_seg.commands._startup import prepare
-    from ood_seg.commands.configs import resolve_config
+    from ood_seg.config_files import resolve_config
+    from ood_seg.startup import prepare
 
     prepare()
     from mmengine.config import Config

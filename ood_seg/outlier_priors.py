@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from ood_seg.io.files import write_text
 from ood_seg.labels import CITYSCAPES_CLASSES
-from ood_seg.whole_files import write_text
 
 SCHEMA = "ood_seg.outlier_prior/1"
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ood_seg.io.files import atomic_path
 from ood_seg.labels import ANOMALY, IGNORE
-from ood_seg.whole_files import replacing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -246,7 +246,7 @@ def comparison_figure(
 def save_figure(figure: Figure, path: str | Path, *, dpi: int = _DPI) -> Path:
     """Write a figure as PNG; the file appears complete or not at all."""
     path = Path(path)
-    with replacing(path) as unfinished:
+    with atomic_path(path) as unfinished:
         figure.savefig(unfinished, format="png", dpi=dpi, bbox_inches="tight", pad_inches=0.1)
     return path
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ood_seg.perception.segmentor import Segmentor
-from ood_seg.perception.types import Palette, Prediction
+from ood_seg.perception.core.types import Palette, Prediction
+from ood_seg.perception.run.segmentor import Segmentor
 
 PALETTE = Palette(("road", "sky"), ((128, 64, 128), (70, 130, 180)))
 

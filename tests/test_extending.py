@@ -16,7 +16,7 @@ from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 
 import ood_seg.register  # noqa: F401
-from ood_seg.apis.checkpoints import load_checkpoint
+from ood_seg.checkpoints import load_checkpoint
 from ood_seg.commands import main
 from ood_seg.demo.data import DemoDataSize, write_demo_data
 from ood_seg.detectors import FITTED, PENULTIMATE, FittedDetector, Statistics

@@ -53,7 +53,7 @@ def test_wheel_holds_all_configs_and_modules(wheel):
 def test_configs_resolve_from_the_unpacked_wheel(wheel, tmp_path):
     zipfile.ZipFile(wheel).extractall(tmp_path)
     code = (
-        "from ood_seg.commands.configs import config_root, shipped_configs\n"
+        "from ood_seg.config_files import config_root, shipped_configs\n"
         "print(config_root()); print(len(shipped_configs()))"
     )
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ood_seg.commands import command_names
-from ood_seg.commands.configs import resolve_config
+from ood_seg.config_files import resolve_config
 
 README = (Path(__file__).resolve().parents[1] / "README.md").read_text(encoding="utf-8")
 SNIPPETS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
@@ -26,7 +26,7 @@ def test_core_snippet_runs(capsys):
 
 def test_config_snippet_builds_and_feeds_the_inferencer(tmp_path):
     pytest.importorskip("mmseg")
-    from ood_seg.commands._startup import prepare
+    from ood_seg.startup import prepare
 
     prepare()
     from mmengine.config import Config

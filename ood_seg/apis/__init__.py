@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from ood_seg.apis.checkpoints import check_matches, load_checkpoint, load_weights
+from ood_seg.checkpoints import check_matches, load_checkpoint, load_weights
 
 __all__ = ["AnomalyInferencer", "check_matches", "load_checkpoint", "load_weights"]
 

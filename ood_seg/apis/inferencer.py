@@ -16,19 +16,20 @@ from mmengine.registry import init_default_scope
 from torch import nn
 
 from ood_seg import compat
-from ood_seg.apis.checkpoints import (
+from ood_seg.apis.classes import class_names_and_colours
+from ood_seg.apis.pipelines import split_test_pipeline
+from ood_seg.calibration import Calibration
+from ood_seg.checkpoints import (
     check_matches,
     file_sha256,
     load_checkpoint,
     secure_loading,
     weights_of,
 )
-from ood_seg.apis.classes import class_names_and_colours
-from ood_seg.apis.pipelines import split_test_pipeline
-from ood_seg.calibration import Calibration
-from ood_seg.perception.regions import Region
-from ood_seg.perception.segmentor import Segmentor, predict_by_size
-from ood_seg.perception.types import Palette, Prediction
+from ood_seg.config_files import resolve_config
+from ood_seg.perception.core.regions import Region
+from ood_seg.perception.core.types import Palette, Prediction
+from ood_seg.perception.run.segmentor import Segmentor, predict_by_size
 from ood_seg.smoothing import GaussianSmoothing
 
 
@@ -83,9 +84,10 @@ class AnomalyInferencer(Segmentor):
     ) -> None:
         secure_loading()
         compat.apply()
-        cfg = model if isinstance(model, Config) else _config_from_file(model)
-        # Loading a file has executed `custom_imports`; a config made in memory has not.
-        _register_all()
+        # A config in memory, or one with other `custom_imports`, has not registered the package.
+        import ood_seg.register  # noqa: F401
+
+        cfg = model if isinstance(model, Config) else Config.fromfile(resolve_config(model))
         init_default_scope(cfg.get("default_scope") or "mmseg")
         weights = weights or cfg.get("load_from")
         if not weights:
@@ -172,16 +174,6 @@ def choose_device(device: str | torch.device | None) -> torch.device:
         reason = str(error).splitlines()[0]
         raise ValueError(f"device {str(device)!r} cannot be used here: {reason}") from error
     return chosen
-
-
-def _config_from_file(name: str | Path) -> Config:
-    from ood_seg.commands.configs import resolve_config
-
-    return Config.fromfile(resolve_config(name))
-
-
-def _register_all() -> None:
-    import ood_seg.register  # noqa: F401
 
 
 def _build(cfg: Config, checkpoint: dict[str, Any], *, origin: str) -> nn.Module:

@@ -15,7 +15,7 @@ from ood_seg.calibration.calibration import Calibration, PixelCounts
 from ood_seg.calibration.curves import METHODS, IsotonicCurve, LogisticCurve
 from ood_seg.calibration.operating_points import OperatingPoint
 from ood_seg.calibration.reliability import Reliability
-from ood_seg.whole_files import write_text
+from ood_seg.io.files import write_text
 
 SCHEMA = "ood_seg.calibration/1"
 

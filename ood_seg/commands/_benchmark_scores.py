@@ -193,7 +193,7 @@ class Entrants:
         """What the scores rest on, as JSON values."""
         import torch
 
-        from ood_seg.apis.checkpoints import file_sha256
+        from ood_seg.checkpoints import file_sha256
 
         local = _runner.is_local(self.checkpoint) and Path(self.checkpoint).is_file()
         return {

@@ -6,7 +6,7 @@ from mmengine.hooks import Hook
 from mmengine.logging import MMLogger
 from mmengine.runner import Runner
 
-from ood_seg.commands._startup import quiet_terminal
+from ood_seg.startup import quiet_terminal
 
 
 class QuietRunner(Runner):

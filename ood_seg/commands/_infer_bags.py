@@ -6,7 +6,7 @@ import argparse
 import sqlite3
 
 from ood_seg.commands import _infer_models
-from ood_seg.perception.shards import Shard
+from ood_seg.perception.io.shards import Shard
 
 _NOT_FOR_BAGS = (
     "json",

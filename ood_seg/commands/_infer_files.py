@@ -6,10 +6,10 @@ import argparse
 from collections.abc import Container
 from pathlib import Path
 
-from ood_seg.perception.json_lines import JsonLines
-from ood_seg.perception.shards import Shard
-from ood_seg.perception.sinks import FolderSink, Limits, existing_message
-from ood_seg.perception.sources import is_one_video
+from ood_seg.perception.io.json_lines import JsonLines
+from ood_seg.perception.io.shards import Shard
+from ood_seg.perception.io.sinks import FolderSink, Limits, existing_message
+from ood_seg.perception.io.sources import is_one_video
 
 _SHOWN = 6
 _RESULTS = "results.jsonl"

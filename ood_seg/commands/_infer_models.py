@@ -6,10 +6,10 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from ood_seg.perception.shards import Shard
+from ood_seg.perception.io.shards import Shard
 
 if TYPE_CHECKING:
-    from ood_seg.perception.segmentor import Segmentor
+    from ood_seg.perception.run.segmentor import Segmentor
 
 
 def add_arguments(parser: argparse.ArgumentParser, *, config_help: str) -> None:
@@ -80,7 +80,7 @@ def build(args: argparse.Namespace, shard: Shard) -> Segmentor:
         return _exported(args, options)
     if args.openvino:
         raise ValueError(f"--openvino runs exported models (.onnx), not the config {args.config}")
-    from ood_seg.commands._startup import prepare
+    from ood_seg.startup import prepare
 
     prepare()
     from ood_seg.apis.inferencer import AnomalyInferencer
@@ -141,12 +141,12 @@ def stages(args: argparse.Namespace) -> dict[str, Any]:
     """Temporal filter and tracker, where asked for."""
     stages: dict[str, Any] = {}
     if args.temporal is not None or args.motion:
-        from ood_seg.perception.temporal import TemporalFilter
+        from ood_seg.perception.core.temporal import TemporalFilter
 
         weight = 0.5 if args.temporal is None else args.temporal
         stages["temporal"] = TemporalFilter(weight, motion=args.motion)
     if args.track:
-        from ood_seg.perception.tracking import InstanceTracker
+        from ood_seg.perception.core.tracking import InstanceTracker
 
         stages["tracker"] = InstanceTracker()
     return stages

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ood_seg.perception.json_lines import JsonLines
-from ood_seg.perception.types import Failure
+from ood_seg.perception.core.types import Failure
+from ood_seg.perception.io.json_lines import JsonLines
 
 _SECONDS_BETWEEN_LINES = 10.0
 

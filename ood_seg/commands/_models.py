@@ -26,7 +26,7 @@ def load_model(cfg: Config, checkpoint: str | None) -> tuple[nn.Module, Runner]:
     Raises:
         ValueError: there is no checkpoint, a damaged one, or one of another model.
     """
-    from ood_seg.apis.checkpoint_guard import unwrap
+    from ood_seg.engine.hooks.checkpoint_guard import unwrap
 
     choose_checkpoint(cfg, checkpoint)
     cfg.model.pop("distillation", None)

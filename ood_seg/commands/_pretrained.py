@@ -59,7 +59,7 @@ def load(args: argparse.Namespace) -> tuple[Config, nn.Module, DataLoader, int]:
     _runner.verify_readable(cfg.load_from)
     runner = _runner.build_runner(cfg)
     runner.load_or_resume()
-    from ood_seg.apis.checkpoint_guard import unwrap
+    from ood_seg.engine.hooks.checkpoint_guard import unwrap
 
     return cfg, unwrap(runner.model), runner.build_dataloader(cfg.train_dataloader), runner.seed
 

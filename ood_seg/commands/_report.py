@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ood_seg
-from ood_seg.apis.checkpoints import file_sha256
+from ood_seg.checkpoints import file_sha256
 from ood_seg.commands import _runner, _test_sets
 
 if TYPE_CHECKING:
@@ -88,8 +88,8 @@ def _cell(value: float | None) -> str:
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write JSON that every parser reads: NaN and infinity become null."""
+    from ood_seg.io.files import write_text
     from ood_seg.reports.texts import finite
-    from ood_seg.whole_files import write_text
 
     text = json.dumps(finite(_runner.plain(content)), indent=2, ensure_ascii=False)
     write_text(path, text + "\n")

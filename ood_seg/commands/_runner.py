@@ -7,8 +7,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ood_seg.commands._startup import prepare
-from ood_seg.commands.configs import resolve_config
+from ood_seg.config_files import resolve_config
+from ood_seg.startup import prepare
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -144,7 +144,7 @@ def is_local(source: str) -> bool:
 
 def verify_readable(source: str | None) -> None:
     """Load a local checkpoint once, so that a bad one stops the run in its first second."""
-    from ood_seg.apis.checkpoints import load_weights
+    from ood_seg.checkpoints import load_weights
 
     if source and is_local(source):
         load_weights(source)
@@ -176,8 +176,8 @@ def build_runner(cfg: Config, *hooks: Hook) -> Runner:
     """
     from mmseg.registry import RUNNERS
 
-    from ood_seg.apis.checkpoint_guard import CheckpointGuard
     from ood_seg.commands._hooks import QuietRunner
+    from ood_seg.engine.hooks.checkpoint_guard import CheckpointGuard
 
     allow_processes_without_gpu(cfg)
     runner = QuietRunner.from_cfg(cfg) if "runner_type" not in cfg else RUNNERS.build(cfg)

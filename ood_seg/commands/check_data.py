@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ood_seg.datasets.checks import Report
+    from ood_seg.datasets.setup.checks import Report
 
 _DEFAULT_ROOT = "data"
 _COLOURS = {"found": "green", "missing": "yellow", "problems": "red"}
@@ -61,8 +61,8 @@ def data_root(given: str | None) -> Path:
 
 
 def _check_root(root: Path, *, quick: bool) -> list[Report]:
-    from ood_seg.datasets.known_sets import KNOWN_SETS
-    from ood_seg.datasets.set_checks import (
+    from ood_seg.datasets.setup.known_sets import KNOWN_SETS
+    from ood_seg.datasets.setup.set_checks import (
         SetOnDisk,
         check_set,
         find_coco,
@@ -80,13 +80,15 @@ def _check_root(root: Path, *, quick: bool) -> list[Report]:
 
 
 def _check_config(name: str, *, quick: bool) -> list[Report]:
-    from ood_seg.commands._startup import prepare
-    from ood_seg.commands.configs import resolve_config
-    from ood_seg.datasets.config_sets import check_config_set, outlier_sources, sets_of_config
-    from ood_seg.datasets.set_checks import check_coco
+    from ood_seg.config_files import resolve_config
+    from ood_seg.datasets.setup.config_sets import check_config_set, outlier_sources, sets_of_config
+    from ood_seg.datasets.setup.set_checks import check_coco
+    from ood_seg.startup import prepare
 
     prepare()
     from mmengine.config import Config
+
+    import ood_seg.register  # noqa: F401
 
     path = resolve_config(name)
     sets = sets_of_config(path)

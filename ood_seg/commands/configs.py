@@ -3,15 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import ast
-import difflib
-import os
-import shutil
-from pathlib import Path
 
-import ood_seg
-
-_PACKAGE = Path(ood_seg.__file__).resolve().parent
+from ood_seg.config_files import config_root, copy_config, resolve_config, shipped_configs, summary
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,118 +23,6 @@ def run(args: argparse.Namespace) -> int:
         return 0
     _print_list()
     return 0
-
-
-def config_root() -> Path:
-    """Return the folder of the shipped configs: in the wheel, else of the clone.
-
-    Raises:
-        FileNotFoundError: the installation holds no configs.
-    """
-    for folder in (_PACKAGE / "_configs", _PACKAGE.parent / "configs"):
-        if folder.is_dir():
-            return folder
-    raise FileNotFoundError(
-        f"no shipped configs beside {_PACKAGE}; install the package again from its wheel or clone"
-    )
-
-
-def shipped_configs() -> dict[str, Path]:
-    """Return the shipped configs by relative name without `.py`; bases are left out."""
-    root = config_root()
-    paths = (path.relative_to(root) for path in sorted(root.rglob("*.py")))
-    return {
-        path.with_suffix("").as_posix(): root / path
-        for path in paths
-        if not any(part.startswith(("_", ".")) for part in path.parts)
-    }
-
-
-def resolve_config(name: str | Path) -> Path:
-    """Return the config file that `name` means.
-
-    Args:
-        name: path of a file; or a shipped config by its file name or its path below
-            `configs/`, with or without `.py`.
-
-    Raises:
-        FileNotFoundError: nothing has that name; close matches are listed.
-        ValueError: several shipped configs have that name, or it is a folder.
-    """
-    path = Path(name).expanduser()
-    if path.is_file():
-        return path
-    if path.is_dir():
-        raise ValueError(f"config {name} is a folder; give one of its files")
-    wanted = Path(name).as_posix().removesuffix(".py").removeprefix("configs/")
-    shipped = shipped_configs()
-    if wanted in shipped:
-        return shipped[wanted]
-    matches = [key for key in shipped if key.rpartition("/")[2] == wanted]
-    if len(matches) == 1:
-        return shipped[matches[0]]
-    if matches:
-        raise ValueError(f"config {name!r} is ambiguous: {', '.join(matches)}")
-    raise FileNotFoundError(_not_found(str(name), wanted, list(shipped)))
-
-
-def _not_found(name: str, wanted: str, shipped: list[str]) -> str:
-    stems = {key.rpartition("/")[2]: key for key in shipped}
-    close = difflib.get_close_matches(wanted.rpartition("/")[2], stems, n=3, cutoff=0.5)
-    meant = f"; did you mean {' or '.join(stems[key] for key in close)}?" if close else ""
-    return (
-        f"config {name!r} is neither a file nor a shipped config{meant} "
-        "(`ood-seg configs` lists all)"
-    )
-
-
-def summary(path: Path) -> str:
-    """Return the first line of a config's docstring, or an empty text."""
-    docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
-    return docstring.partition("\n")[0]
-
-
-def copy_config(name: str, destination: str | Path) -> Path:
-    """Copy a shipped config and point its `_base_` at the shipped bases.
-
-    Raises:
-        FileNotFoundError: unknown config.
-        ValueError: the destination exists.
-    """
-    source = resolve_config(name)
-    target = Path(destination).expanduser()
-    if target.is_dir():
-        target = target / source.name
-    if target.exists():
-        raise ValueError(f"{target} exists; give another name")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    text = source.read_text(encoding="utf-8")
-    if "_base_" not in text:
-        return Path(shutil.copyfile(source, target))
-    target.write_text(_with_moved_bases(text, source.parent, target.parent), encoding="utf-8")
-    return target
-
-
-def _with_moved_bases(text: str, source: Path, target: Path) -> str:
-    """Rewrite the relative paths in the `_base_` of a config's text for another folder."""
-    for node in ast.parse(text).body:
-        names = [t.id for t in getattr(node, "targets", []) if isinstance(t, ast.Name)]
-        if "_base_" not in names:
-            continue
-        values = ast.literal_eval(node.value)
-        many = isinstance(values, (list, tuple))
-        moved = [_moved_base(value, source, target) for value in (values if many else [values])]
-        lines = text.splitlines(keepends=True)
-        inner = "".join(f"    {value!r},\n" for value in moved)
-        new = f"_base_ = [\n{inner}]\n" if many else f"_base_ = {moved[0]!r}\n"
-        return "".join([*lines[: node.lineno - 1], new, *lines[node.end_lineno :]])
-    return text
-
-
-def _moved_base(base: str, source: Path, target: Path) -> str:
-    if "::" in base or Path(base).is_absolute():
-        return base
-    return Path(os.path.relpath((source / base).resolve(), target.resolve())).as_posix()
 
 
 def _print_list() -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ood_seg
-from ood_seg.commands.configs import resolve_config
-from ood_seg.whole_files import replacing
+from ood_seg.config_files import resolve_config
+from ood_seg.io.files import atomic_path
 
 if TYPE_CHECKING:
     from torch import nn
@@ -33,8 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Recognise, rename, compare with the config's model, write, report."""
-    from ood_seg.apis.checkpoints import check_matches, file_sha256, load_checkpoint
     from ood_seg.checkpoint_layouts import convert_checkpoint
+    from ood_seg.checkpoints import check_matches, file_sha256, load_checkpoint
 
     source, target = Path(args.source).expanduser(), Path(args.target).expanduser()
     check_target(source, target, overwrite=args.overwrite)
@@ -92,7 +92,7 @@ def model_without_weights(config: str) -> nn.Module:
     """Build the model of a config without memory for its weights: it has names and shapes."""
     import torch
 
-    from ood_seg.commands._startup import prepare
+    from ood_seg.startup import prepare
 
     prepare()
     from mmengine.config import Config
@@ -113,7 +113,7 @@ def write_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
     import torch
 
     # Of a path, torch would store the name, which is another one each time.
-    with replacing(path) as unfinished, unfinished.open("wb") as file:
+    with atomic_path(path) as unfinished, unfinished.open("wb") as file:
         torch.save(content, file)
 
 

@@ -11,9 +11,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ood_seg.commands._startup import prepare
 from ood_seg.demo.data import write_demo_data
 from ood_seg.demo.plan import FAST_PLAN, FULL_PLAN, METHODS, TRAININGS, DemoPlan
+from ood_seg.startup import prepare
 
 if TYPE_CHECKING:
     from rich.progress import Progress

@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
     prior = measure_outlier_prior(model, loader, cfg, num_images=args.num_images, seed=seed)
     if _runner.is_main_process():
         write_prior(path, prior)
-        from ood_seg.plots import prior_figure
+        from ood_seg.reports.plots import prior_figure
         from ood_seg.visualization import save_figure
 
         shown = {"measured": prior.prior, **{k: p.prior for k, p in compared.items()}}

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ood_seg.commands._runner import CONFIG_HELP
-from ood_seg.commands._startup import prepare
+from ood_seg.startup import prepare
 
 if TYPE_CHECKING:
     from ood_seg.export.exporting import Export
@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
     from mmengine.config import Config
     from rich.console import Console
 
-    from ood_seg.commands.configs import resolve_config
+    from ood_seg.config_files import resolve_config
     from ood_seg.export.exporting import Options, export_onnx
 
     options = Options(
@@ -103,7 +103,7 @@ def calibration_pictures(sources: Sequence[str | Path]) -> tuple[Path, ...]:
         FileNotFoundError: there is no such file.
         ValueError: a folder without pictures.
     """
-    from ood_seg.perception.image_input import PICTURE_SUFFIXES
+    from ood_seg.io.images import PICTURE_SUFFIXES
 
     found = []
     for source in map(Path, sources):

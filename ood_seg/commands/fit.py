@@ -174,7 +174,7 @@ def _class_names(model: Any, names: Sequence[str]) -> tuple[str, ...]:
 
 
 def _facts(cfg: Config, fit: Fit, data: _fit_data.FitData, seed: int) -> dict[str, Any]:
-    from ood_seg.apis.checkpoints import file_sha256
+    from ood_seg.checkpoints import file_sha256
     from ood_seg.commands._report import git_commit
 
     checkpoint = str(cfg.load_from)

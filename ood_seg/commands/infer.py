@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from ood_seg.commands import _infer_bags, _infer_models, _infer_run
 from ood_seg.commands._runner import CONFIG_HELP
-from ood_seg.perception.shards import Shard, shard_of
+from ood_seg.perception.io.shards import Shard, shard_of
 
 if TYPE_CHECKING:
-    from ood_seg.perception.source import Source
+    from ood_seg.perception.io.source import Source
 
 _RATE_OF_PICTURES = 25.0
 
@@ -59,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_output_arguments(output: argparse._ArgumentGroup) -> None:
-    from ood_seg.perception.sinks import ENDINGS
+    from ood_seg.perception.io.sinks import ENDINGS
 
     output.add_argument("--out", metavar="DIR", help="folder of the files; of a bag, the new bag")
     output.add_argument(
@@ -146,7 +146,7 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _open(args: argparse.Namespace, selection: Any) -> Source:
-    from ood_seg.perception.sources import open_source
+    from ood_seg.perception.io.sources import open_source
 
     given = args.sources[0] if len(args.sources) == 1 else args.sources
     if not 1 <= args.max_pixels < math.inf:
@@ -163,9 +163,9 @@ def _analyse(
     lines: Any,
     limits: tuple[float, float] | None,
 ) -> int:
-    from ood_seg.perception.sinks import VideoSink
-    from ood_seg.perception.stream import analyse
-    from ood_seg.perception.video_io import VideoWriter
+    from ood_seg.perception.io.sinks import VideoSink
+    from ood_seg.perception.io.video_io import VideoWriter
+    from ood_seg.perception.run.stream import analyse
 
     sinks = [] if folder is None else [folder]
     if args.video_out:

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ood_seg.datasets.checks import Report
-    from ood_seg.datasets.known_sets import KnownSet
-    from ood_seg.datasets.preparing import Plan
+    from ood_seg.datasets.setup.checks import Report
+    from ood_seg.datasets.setup.known_sets import KnownSet
+    from ood_seg.datasets.setup.preparing import Plan
 
 _GIGABYTE = 1e9
 
@@ -52,8 +52,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prepare a set; return 1 where something is wrong with the files, which is then printed."""
-    from ood_seg.datasets.archives import open_source
-    from ood_seg.datasets.preparing import make_plan
+    from ood_seg.datasets.setup.archives import open_source
+    from ood_seg.datasets.setup.preparing import make_plan
 
     if args.list:
         _print_list()
@@ -87,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _known_set(name: str | None) -> KnownSet:
-    from ood_seg.datasets.known_sets import COCO, KNOWN_SETS
+    from ood_seg.datasets.setup.known_sets import COCO, KNOWN_SETS
 
     by_name = {known_set.name: known_set for known_set in (*KNOWN_SETS, COCO)}
     if name not in by_name:
@@ -142,7 +142,7 @@ def _write(plan: Plan) -> list[str]:
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from ood_seg.datasets.preparing import run_plan
+    from ood_seg.datasets.setup.preparing import run_plan
 
     columns = (TextColumn("writing"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
@@ -156,8 +156,8 @@ def _write(plan: Plan) -> list[str]:
 def _check(known_set: KnownSet, folder: Path, *, quick: bool, accept_part: bool) -> Report:
     """Check the result as `ood-seg check-data` does."""
     from ood_seg.commands.check_data import with_progress
-    from ood_seg.datasets.known_sets import COCO, COCO_ANNOTATIONS, COCO_IMAGES
-    from ood_seg.datasets.set_checks import check_coco, check_set, set_in
+    from ood_seg.datasets.setup.known_sets import COCO, COCO_ANNOTATIONS, COCO_IMAGES
+    from ood_seg.datasets.setup.set_checks import check_coco, check_set, set_in
 
     if known_set is COCO:
         annotations, images = folder / COCO_ANNOTATIONS, folder / COCO_IMAGES
@@ -181,7 +181,7 @@ def _print_list() -> None:
     from rich.markup import escape
     from rich.table import Column, Table
 
-    from ood_seg.datasets.known_sets import COCO, KNOWN_SETS
+    from ood_seg.datasets.setup.known_sets import COCO, KNOWN_SETS
 
     console = Console()
     # Addresses and names that are cut short cannot be used.

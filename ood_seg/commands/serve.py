@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ood_seg.commands import _infer_models
-from ood_seg.perception.shards import Shard
+from ood_seg.perception.io.shards import Shard
 
 if TYPE_CHECKING:
-    from ood_seg.perception.segmentor import Segmentor
+    from ood_seg.perception.run.segmentor import Segmentor
     from ood_seg.serving.app import Limits
 
 
@@ -85,7 +85,7 @@ def _warm_up(segmentor: Segmentor) -> None:
     """Run the model once, so that a model that cannot run fails here and not in a request."""
     import numpy as np
 
-    from ood_seg.perception.judge import check_prediction
+    from ood_seg.perception.core.decision import check_prediction
 
     (prediction,) = segmentor.predict([np.zeros((64, 128, 3), np.uint8)])
     check_prediction(prediction, (64, 128), "a black image, to try the model")

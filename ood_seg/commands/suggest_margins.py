@@ -27,7 +27,7 @@ def run(args: argparse.Namespace) -> int:
     """Measure, print and write as the arguments say."""
     from ood_seg.commands import _report, _runner
     from ood_seg.margins import at_margins, suggest_margins, summaries
-    from ood_seg.plots import energy_figure
+    from ood_seg.reports.plots import energy_figure
     from ood_seg.visualization import save_figure
 
     cfg, model, loader, seed = _pretrained.load(args)

@@ -9,9 +9,9 @@ from typing import Any
 
 from ood_seg.comparison.figures import curves_figure
 from ood_seg.comparison.tables import benchmark_table, not_scored
+from ood_seg.io.files import write_text
 from ood_seg.reports.texts import csv_text, finite, latex_table, markdown_table
 from ood_seg.visualization import save_figure
-from ood_seg.whole_files import write_text
 
 SCHEMA = "ood_seg.benchmark/1"
 _NAME = "benchmark"

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from ood_seg.demo.data import DRAWING_VERSION, DemoDataSize
-from ood_seg.whole_files import write_text
+from ood_seg.io.files import write_text
 
 PRETRAINING = "pretrain"
 DONE = "done.json"

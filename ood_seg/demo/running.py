@@ -16,7 +16,7 @@ from mmengine.logging import MMLogger
 from mmengine.runner import Runner
 
 from ood_seg.commands._runner import plain
-from ood_seg.commands.configs import resolve_config
+from ood_seg.config_files import resolve_config
 from ood_seg.demo.plan import PRETRAINING, TRAININGS, DemoPlan, Method, read_done, write_done
 
 FOLDER_VARIABLE = "OOD_SEG_DEMO"

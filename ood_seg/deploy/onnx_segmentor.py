@@ -9,9 +9,9 @@ import numpy as np
 
 from ood_seg.deploy.model_card import ModelCard
 from ood_seg.deploy.runtimes import open_runtime
-from ood_seg.perception.regions import Region
-from ood_seg.perception.segmentor import Segmentor, predict_by_size
-from ood_seg.perception.types import Palette, Prediction
+from ood_seg.perception.core.regions import Region
+from ood_seg.perception.core.types import Palette, Prediction
+from ood_seg.perception.run.segmentor import Segmentor, predict_by_size
 
 
 class OnnxAnomalySegmentor(Segmentor):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ood_seg import scores
-from ood_seg.apis.checkpoints import check_matches, load_weights
+from ood_seg.checkpoints import check_matches, load_weights
 from ood_seg.detectors.base import Detector
 from ood_seg.detectors.network import Network
 from ood_seg.detectors.prediction_average import (

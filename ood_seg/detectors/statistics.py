@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from ood_seg import __version__
-from ood_seg.apis.checkpoints import load_checkpoint
-from ood_seg.whole_files import replacing
+from ood_seg.checkpoints import load_checkpoint
+from ood_seg.io.files import atomic_path
 
 SCHEMA = "ood_seg.statistics/1"
 
@@ -98,7 +98,7 @@ class StatisticsFile:
         }
         text = json.dumps(described, allow_nan=False)
         # Of a path, torch would store the name, which is another one each time.
-        with replacing(path) as unfinished, unfinished.open("wb") as file:
+        with atomic_path(path) as unfinished, unfinished.open("wb") as file:
             torch.save({"description": text, "tensors": tensors}, file)
 
     @classmethod

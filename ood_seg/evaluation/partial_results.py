@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ood_seg.whole_files import replacing
+from ood_seg.io.files import atomic_path
 
 # Raise it when what is stored, or how it is computed, changes.
 _VERSION = 1
@@ -50,7 +50,7 @@ class PartialResults:
         """Store the arrays of an image; an entry of an earlier run is replaced."""
         if self.folder is None:
             return
-        with replacing(self._path(name)) as unfinished, unfinished.open("wb") as file:
+        with atomic_path(self._path(name)) as unfinished, unfinished.open("wb") as file:
             np.savez(file, **{_IDENTITY: np.array(self._identity(files))}, **arrays)
 
     def _path(self, name: str) -> Path:

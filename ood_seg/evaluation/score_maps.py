@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ood_seg.whole_files import replacing
+from ood_seg.io.files import atomic_path
 
 
 class ScoreMapWriter:
@@ -72,6 +72,6 @@ class ScoreMapWriter:
             ValueError: as `claim`.
         """
         target = self.claim(image_path)
-        with replacing(target) as unfinished, unfinished.open("wb") as file:
+        with atomic_path(target) as unfinished, unfinished.open("wb") as file:
             np.save(file, scores.astype(np.float32, copy=False))
         return target

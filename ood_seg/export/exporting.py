@@ -16,15 +16,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ood_seg
-from ood_seg.apis.checkpoints import file_sha256
 from ood_seg.apis.inferencer import AnomalyInferencer
+from ood_seg.checkpoints import file_sha256
 from ood_seg.deploy.model_card import COLOURS, INPUT_TYPES, LAYOUTS, ModelCard
 from ood_seg.export import check, onnx_file, precision, sidecars
 from ood_seg.export.check import as_input
 from ood_seg.export.graph import InferenceGraph
 from ood_seg.export.layers import with_fast_layers
 from ood_seg.export.settings import check_exportable, preprocessing_of, with_size
-from ood_seg.perception.image_input import read_image
+from ood_seg.io.images import read_image
 
 if TYPE_CHECKING:
     import numpy as np

@@ -14,7 +14,7 @@ import torch
 
 from ood_seg import __version__
 from ood_seg.export.graph import InferenceGraph
-from ood_seg.whole_files import replacing
+from ood_seg.io.files import atomic_path
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto
@@ -160,7 +160,7 @@ def save(model: ModelProto, path: Path) -> None:
     """
     import onnx
 
-    with replacing(path) as unfinished:
+    with atomic_path(path) as unfinished:
         if model.ByteSize() < _LARGEST_FILE:
             onnx.save(model, str(unfinished))
         else:

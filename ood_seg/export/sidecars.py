@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from ood_seg.deploy.model_card import SCHEMA_NAME, SCHEMA_VERSION, ModelCard
-from ood_seg.whole_files import write_text
+from ood_seg.io.files import write_text
 
 UNLABELLED = 255
 

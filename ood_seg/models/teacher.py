@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from mmseg.models.segmentors import EncoderDecoder
 from torch import Tensor
 
-from ood_seg.apis.checkpoints import load_weights
+from ood_seg.checkpoints import load_weights
 from ood_seg.losses import distillation_loss
 
 

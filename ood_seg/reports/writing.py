@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ood_seg.io.files import write_text
 from ood_seg.reports import texts
 from ood_seg.reports.page import html_page
 from ood_seg.reports.pictures import ReadMaps, gallery
 from ood_seg.reports.wording import Evaluations
-from ood_seg.whole_files import write_text
 
 SCHEMA = "ood_seg.evaluation/1"
 FORMATS = ("html", "md", "csv", "tex", "json")

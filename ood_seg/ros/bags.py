@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ood_seg.perception.result import AnomalyResult
-from ood_seg.perception.segmentor import Segmentor
-from ood_seg.perception.stream import analyse
-from ood_seg.perception.types import Failure, Frame
+from ood_seg.perception.core.result import AnomalyResult
+from ood_seg.perception.core.types import Failure, Frame
+from ood_seg.perception.run.segmentor import Segmentor
+from ood_seg.perception.run.stream import analyse
 from ood_seg.ros.bag_files import Bag, choose_storage, read_message, reading, type_store, writing
 from ood_seg.ros.fields import Header
 from ood_seg.ros.health import Health, diagnostics
@@ -94,7 +94,7 @@ def annotate(
         storage: `sqlite3` or `mcap`; None: as the source.
         copy: whether everything in the source is copied too, unopened.
         progress: called with the number of images done and their total.
-        **options: of `ood_seg.perception.stream.analyse`, such as `batch_size` or `tracker`.
+        **options: of `ood_seg.perception.run.stream.analyse`, such as `batch_size` or `tracker`.
 
     Raises:
         FileNotFoundError: no such source.

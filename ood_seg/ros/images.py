@@ -12,7 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from ood_seg.perception.image_input import MAX_PIXELS, checked_image, picture_size
+from ood_seg.io.images import MAX_PIXELS, checked_image, picture_size
 from ood_seg.ros.fields import Header, Message
 
 IMAGE = "sensor_msgs/msg/Image"

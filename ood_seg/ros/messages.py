@@ -21,10 +21,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from ood_seg import __version__
-from ood_seg.perception.overlay import overlay
-from ood_seg.perception.result import AnomalyResult
-from ood_seg.perception.segmentor import Segmentor
-from ood_seg.perception.types import Instance
+from ood_seg.perception.core.overlay import overlay
+from ood_seg.perception.core.result import AnomalyResult
+from ood_seg.perception.core.types import Instance
+from ood_seg.perception.run.segmentor import Segmentor
 from ood_seg.ros.fields import Header, Message
 from ood_seg.ros.images import IMAGE, image_message
 

@@ -29,12 +29,12 @@ from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException as AnyHTTPException
 
 from ood_seg import __version__
-from ood_seg.perception.image_input import decode_image
-from ood_seg.perception.judge import Judge
-from ood_seg.perception.regions import MaskRegion
-from ood_seg.perception.result import AnomalyResult
-from ood_seg.perception.segmentor import Segmentor
-from ood_seg.perception.types import Frame
+from ood_seg.io.images import decode_image
+from ood_seg.perception.core.decision import Judge
+from ood_seg.perception.core.regions import MaskRegion
+from ood_seg.perception.core.result import AnomalyResult
+from ood_seg.perception.core.types import Frame
+from ood_seg.perception.run.segmentor import Segmentor
 from ood_seg.serving.batching import BatchWorker, Busy
 from ood_seg.serving.counters import Counters
 

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from ood_seg.perception.types import Prediction
+from ood_seg.perception.core.types import Prediction
 
 _STOP = object()
 

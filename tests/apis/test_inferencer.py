@@ -16,7 +16,7 @@ import ood_seg.register  # noqa: F401
 from ood_seg.apis import AnomalyInferencer
 from ood_seg.calibration import calibrate
 from ood_seg.metrics import ScoreHistogram
-from ood_seg.perception.types import Frame
+from ood_seg.perception.core.types import Frame
 from ood_seg.smoothing import gaussian_smooth
 
 init_default_scope("mmseg")

@@ -82,8 +82,8 @@ def shipped_config(name: str):
     pytest.importorskip("mmseg")
     from mmengine.config import Config
 
-    from ood_seg.commands._startup import prepare
-    from ood_seg.commands.configs import resolve_config
+    from ood_seg.config_files import resolve_config
+    from ood_seg.startup import prepare
 
     prepare()
     return Config.fromfile(resolve_config(name))

@@ -22,7 +22,7 @@ class TinyJob:
 def job(tmp_path_factory: pytest.TempPathFactory) -> TinyJob:
     """A config with its data and random weights; tests write elsewhere."""
     pytest.importorskip("mmseg")
-    from ood_seg.commands._startup import prepare
+    from ood_seg.startup import prepare
 
     prepare()
     folder = tmp_path_factory.mktemp("tiny_job")

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from ood_seg.apis import check_matches, load_checkpoint, load_weights
-from ood_seg.apis.checkpoints import file_sha256, safe_globals, secure_loading
+from ood_seg.checkpoints import file_sha256, safe_globals, secure_loading
 
 
 class Harm:

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from ood_seg import compat
-from ood_seg.commands._startup import without_lines
+from ood_seg.startup import without_lines
 
 
 def test_configs_of_mmseg_are_found_in_either_family(tmp_path):

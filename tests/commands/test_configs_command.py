@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from ood_seg.commands import configs, main
+from ood_seg import config_files
+from ood_seg.commands import main
 
 
 @pytest.fixture
@@ -20,7 +21,7 @@ def shipped(tmp_path, monkeypatch):
     for name, text in files.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(text)
-    monkeypatch.setattr(configs, "config_root", lambda: root)
+    monkeypatch.setattr(config_files, "config_root", lambda: root)
     return root
 
 
@@ -29,30 +30,34 @@ def shipped(tmp_path, monkeypatch):
     ["energy_net", "energy_net.py", "energy/energy_net", "configs/energy/energy_net.py"],
 )
 def test_a_config_is_found_by_any_of_its_names(shipped, name):
-    assert configs.resolve_config(name) == shipped / "energy/energy_net.py"
+    assert config_files.resolve_config(name) == shipped / "energy/energy_net.py"
 
 
 def test_a_file_comes_before_a_shipped_config(shipped, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "energy_net").write_text("")
-    assert configs.resolve_config("energy_net").resolve() == tmp_path / "energy_net"
+    assert config_files.resolve_config("energy_net").resolve() == tmp_path / "energy_net"
 
 
 def test_unknown_name_suggests_the_nearest(shipped):
     with pytest.raises(FileNotFoundError, match=r"did you mean energy/energy_net\?"):
-        configs.resolve_config("enrgy_net.py")
+        config_files.resolve_config("enrgy_net.py")
 
 
 def test_ambiguous_name_lists_all(shipped):
     with pytest.raises(ValueError, match=r"ambiguous: balanced/twin, energy/twin"):
-        configs.resolve_config("twin")
-    assert configs.resolve_config("balanced/twin") == shipped / "balanced/twin.py"
+        config_files.resolve_config("twin")
+    assert config_files.resolve_config("balanced/twin") == shipped / "balanced/twin.py"
 
 
 def test_bases_are_neither_listed_nor_found(shipped):
-    assert list(configs.shipped_configs()) == ["balanced/twin", "energy/energy_net", "energy/twin"]
+    assert list(config_files.shipped_configs()) == [
+        "balanced/twin",
+        "energy/energy_net",
+        "energy/twin",
+    ]
     with pytest.raises(FileNotFoundError):
-        configs.resolve_config("model")
+        config_files.resolve_config("model")
 
 
 def test_copy_still_finds_its_bases(shipped, tmp_path):
@@ -66,12 +71,12 @@ def test_copy_still_finds_its_bases(shipped, tmp_path):
 
 def test_the_real_configs_are_listed_with_what_they_do(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "40")
-    shipped = configs.shipped_configs()
+    shipped = config_files.shipped_configs()
     assert shipped, "no configs found"
     for name, path in shipped.items():
-        assert configs.summary(path), f"{name} has no docstring"
-        assert configs.resolve_config(name) == path
+        assert config_files.summary(path), f"{name} has no docstring"
+        assert config_files.resolve_config(name) == path
     assert main(["configs"]) == 0
     lines = capsys.readouterr().out.splitlines()
     for name, path in shipped.items():  # each whole in a line, ready to be copied
-        assert lines[lines.index(name) + 1] == f"    {configs.summary(path)}"
+        assert lines[lines.index(name) + 1] == f"    {config_files.summary(path)}"

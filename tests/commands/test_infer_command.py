@@ -13,8 +13,8 @@ from mmengine.config import Config
 from tiny_job import HEIGHT, WIDTH
 
 from ood_seg.apis import AnomalyInferencer
-from ood_seg.apis.checkpoints import file_sha256
 from ood_seg.calibration import calibrate
+from ood_seg.checkpoints import file_sha256
 from ood_seg.commands import main
 from ood_seg.commands.infer import parse_range
 from ood_seg.metrics import ScoreHistogram

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from fake_segmentor import picture
 
-from ood_seg.perception.sources import open_source
+from ood_seg.perception.io.sources import open_source
 
 FAKE = Path(__file__).parents[1] / "fake_infer.py"
 COUNT = 60

@@ -12,7 +12,7 @@ pytest.importorskip("mmseg")
 from mmengine.config import Config
 from tiny_job import HEIGHT, WIDTH, write_job, write_weights
 
-from ood_seg.apis.checkpoints import file_sha256
+from ood_seg.checkpoints import file_sha256
 from ood_seg.commands import _report, _test_sets, main
 
 

@@ -8,7 +8,7 @@ import zipfile
 import pytest
 import trees
 
-from ood_seg.datasets.archives import open_source, place_below, whole_file
+from ood_seg.datasets.setup.archives import open_source, place_below, whole_file
 
 LIMIT = 10**9
 OUTSIDE = ["../up.png", "/etc/passwd", "a/../../up.png", "C:\\up.png", "..\\up.png", "a\\..\\..\\b"]

@@ -10,11 +10,11 @@ from PIL import Image
 
 from ood_seg.commands import main
 from ood_seg.commands.check_data import data_root
-from ood_seg.datasets.checks import check_checkpoint, check_images, check_pairs, image_size
-from ood_seg.datasets.known_sets import KNOWN_SETS
 from ood_seg.datasets.label_maps import EVALUATION_LABELS
 from ood_seg.datasets.listing import Listing, pair_by_stem, shorten
-from ood_seg.datasets.set_checks import check_set, find_set
+from ood_seg.datasets.setup.checks import check_checkpoint, check_images, check_pairs, image_size
+from ood_seg.datasets.setup.known_sets import KNOWN_SETS
+from ood_seg.datasets.setup.set_checks import check_set, find_set
 
 BY_NAME = {known_set.name: known_set for known_set in KNOWN_SETS}
 

@@ -11,7 +11,7 @@ from PIL import Image
 from prepared_sets import BY_NAME, PREPARABLE, coco, files, pixels, png, prepare, sources_of
 
 from ood_seg.commands import main
-from ood_seg.datasets.derived_files import composed_picture, train_ids_picture
+from ood_seg.datasets.setup.derived_files import composed_picture, train_ids_picture
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 # Written out by hand from the published table: label id -> trainId.

@@ -9,8 +9,8 @@ import trees
 from prepared_sets import BY_NAME, PREPARABLE, files, prepare
 
 from ood_seg.commands import main
-from ood_seg.datasets.archives import open_source
-from ood_seg.datasets.preparing import make_plan, run_plan
+from ood_seg.datasets.setup.archives import open_source
+from ood_seg.datasets.setup.preparing import make_plan, run_plan
 
 
 def test_missing_spare_and_misnamed_files_come_together(tmp_path, capsys):
@@ -71,7 +71,7 @@ def test_refused_entries_are_no_matter_of_partial(tmp_path, capsys):
 
 def test_archives_that_declare_too_much(tmp_path, capsys, monkeypatch):
     packed = trees.zipped(tmp_path / "a.zip", trees.smiyc(tmp_path / "tree"))
-    monkeypatch.setattr("ood_seg.datasets.set_files.FileRules.limit", 1000)
+    monkeypatch.setattr("ood_seg.datasets.setup.set_files.FileRules.limit", 1000)
     assert prepare("smiyc_road_anomaly21", packed, out=tmp_path / "out") == 1
     assert "more than this set can have; refused" in capsys.readouterr().out
     assert not (tmp_path / "out").exists()

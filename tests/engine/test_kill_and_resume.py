@@ -12,7 +12,7 @@ pytest.importorskip("mmseg")
 from mmengine.config import Config
 from tiny_training import runner_config
 
-from ood_seg.apis.checkpoints import load_weights
+from ood_seg.checkpoints import load_weights
 
 PROGRAM = """
 import os, signal, sys

@@ -11,7 +11,7 @@ from mmengine.runner import Runner
 from tiny_training import runner_config, train_set
 
 import ood_seg.register  # noqa: F401
-from ood_seg.apis.checkpoints import load_weights
+from ood_seg.checkpoints import load_weights
 
 init_default_scope("mmseg")
 

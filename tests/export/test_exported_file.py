@@ -16,7 +16,7 @@ import pytest
 import torch
 import yaml
 
-from ood_seg.apis.checkpoints import file_sha256
+from ood_seg.checkpoints import file_sha256
 from ood_seg.deploy import ModelCard, runtimes
 from ood_seg.export import check, exporting, precision, sidecars
 

@@ -9,7 +9,7 @@ from mmengine.config import Config
 from mmseg.registry import MODELS
 
 from ood_seg import compat
-from ood_seg.commands.configs import resolve_config
+from ood_seg.config_files import resolve_config
 from ood_seg.export.exporting import Options, export_onnx
 
 compat.apply()

@@ -15,7 +15,7 @@ from mmseg.registry import MODELS, TRANSFORMS
 
 import ood_seg.register  # noqa: F401
 from ood_seg import scores
-from ood_seg.apis.checkpoints import check_matches
+from ood_seg.checkpoints import check_matches
 from ood_seg.losses import context_robust_contrastive_loss
 from ood_seg.smoothing import gaussian_smooth
 

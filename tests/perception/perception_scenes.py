@@ -3,9 +3,9 @@
 import cv2
 import numpy as np
 
-from ood_seg.perception.judge import Judge
-from ood_seg.perception.segmentor import Segmentor
-from ood_seg.perception.types import Frame, Palette, Prediction
+from ood_seg.perception.core.decision import Judge
+from ood_seg.perception.core.types import Frame, Palette, Prediction
+from ood_seg.perception.run.segmentor import Segmentor
 
 PALETTE = Palette(("road", "sky"), ((128, 64, 128), (70, 130, 180)))
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from perception_scenes import grey_image, judged, texture
 
-from ood_seg.perception.flicker import FlickerMeter, changed_boxes, frame_flicker
-from ood_seg.perception.tracking import InstanceTracker
+from ood_seg.perception.core.flicker import FlickerMeter, changed_boxes, frame_flicker
+from ood_seg.perception.core.tracking import InstanceTracker
 
 STILL = np.zeros((8, 10, 2), np.float32)
 ALL = np.ones((8, 10), bool)

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from perception_scenes import PALETTE, grey_image, texture
 
-from ood_seg.perception.judge import Judge
-from ood_seg.perception.types import Frame, Prediction
+from ood_seg.perception.core.decision import Judge
+from ood_seg.perception.core.types import Frame, Prediction
 
 SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "flicker.py"
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ood_seg.perception.instances import find_instances
+from ood_seg.perception.core.instances import find_instances
 
 
 def slow_instances(mask, scores, min_area):

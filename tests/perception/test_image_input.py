@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from ood_seg.perception.image_input import (
+from ood_seg.io.images import (
     checked_image,
     decode_image,
     picture_size,

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from ood_seg.perception import json_lines
-from ood_seg.perception.json_lines import JsonLines
-from ood_seg.perception.shards import Shard, shard_of
-from ood_seg.perception.types import Failure
+from ood_seg.perception.core.types import Failure
+from ood_seg.perception.io import json_lines
+from ood_seg.perception.io.json_lines import JsonLines
+from ood_seg.perception.io.shards import Shard, shard_of
 
 NAMES = [f"city/{index:03d}" for index in range(200)]
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from perception_scenes import PALETTE, grey_image, judged, predict, texture
 
-from ood_seg.perception.judge import Judge
-from ood_seg.perception.regions import PolygonRegion
-from ood_seg.perception.types import Frame
+from ood_seg.perception.core.decision import Judge
+from ood_seg.perception.core.regions import PolygonRegion
+from ood_seg.perception.core.types import Frame
 
 
 def image_with(**blocks):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from perception_scenes import PALETTE, grey_image, judged, texture
 
-from ood_seg.perception.overlay import blend_labels, caption, heat_map, mask_edges, overlay
+from ood_seg.perception.core.overlay import blend_labels, caption, heat_map, mask_edges, overlay
 from ood_seg.visualization import label_overlay
 
 ODD = [(37, 53), (101, 67), (1, 1), (5, 300)]

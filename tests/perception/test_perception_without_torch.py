@@ -13,11 +13,11 @@ import ood_seg.perception
 for module in pkgutil.iter_modules(ood_seg.perception.__path__):
     importlib.import_module(f"ood_seg.perception.{module.name}")
 
-from ood_seg.perception.flicker import FlickerMeter
-from ood_seg.perception.segmentor import Segmentor
-from ood_seg.perception.temporal import TemporalFilter
-from ood_seg.perception.tracking import InstanceTracker
-from ood_seg.perception.types import Palette, Prediction
+from ood_seg.perception.core.flicker import FlickerMeter
+from ood_seg.perception.run.segmentor import Segmentor
+from ood_seg.perception.core.temporal import TemporalFilter
+from ood_seg.perception.core.tracking import InstanceTracker
+from ood_seg.perception.core.types import Palette, Prediction
 
 class Blue(Segmentor):
     def predict(self, images):

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from ood_seg.perception.regions import ClassRegion, PolygonRegion, parse_region
+from ood_seg.perception.core.regions import ClassRegion, PolygonRegion, parse_region
 
 CLASSES = ("road", "sidewalk", "traffic light")
 

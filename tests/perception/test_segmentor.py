@@ -6,11 +6,11 @@ import pytest
 from fake_segmentor import FakeSegmentor, picture
 from perception_scenes import Brightness, grey_image, texture
 
-from ood_seg.perception.result import AnomalyResult
-from ood_seg.perception.segmentor import choose_threshold, predict_by_size
-from ood_seg.perception.sources import open_source
-from ood_seg.perception.temporal import TemporalFilter
-from ood_seg.perception.tracking import InstanceTracker
+from ood_seg.perception.core.result import AnomalyResult
+from ood_seg.perception.core.temporal import TemporalFilter
+from ood_seg.perception.core.tracking import InstanceTracker
+from ood_seg.perception.io.sources import open_source
+from ood_seg.perception.run.segmentor import choose_threshold, predict_by_size
 
 POINTS = {"fpr 5%": 120.0, "best f1": 90.0}
 

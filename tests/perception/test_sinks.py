@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from fake_segmentor import FakeSegmentor, picture
 
-from ood_seg.perception.result import AnomalyResult
-from ood_seg.perception.sinks import FolderSink, VideoSink
-from ood_seg.perception.types import Frame
-from ood_seg.perception.video_io import VideoWriter
+from ood_seg.perception.core.result import AnomalyResult
+from ood_seg.perception.core.types import Frame
+from ood_seg.perception.io.sinks import FolderSink, VideoSink
+from ood_seg.perception.io.video_io import VideoWriter
 
 
 def result(name: str = "city/a", image: np.ndarray | None = None) -> AnomalyResult:

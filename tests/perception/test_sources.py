@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from fake_segmentor import picture
 
-from ood_seg.perception import listings
-from ood_seg.perception.captures import LiveSource, stream_name
-from ood_seg.perception.listings import UniqueNames, common_folder, safe_name
-from ood_seg.perception.name_set import NameSet
-from ood_seg.perception.sources import open_source
-from ood_seg.perception.types import Failure, Frame
+from ood_seg.perception.core.types import Failure, Frame
+from ood_seg.perception.io import listings
+from ood_seg.perception.io.captures import LiveSource, stream_name
+from ood_seg.perception.io.listings import UniqueNames, common_folder, safe_name
+from ood_seg.perception.io.name_set import NameSet
+from ood_seg.perception.io.sources import open_source
 
 
 def write(path: Path, seed: int = 0) -> Path:
@@ -391,7 +391,7 @@ def test_common_folder(tmp_path):
 
 
 def test_name_set_remembers_what_was_added(monkeypatch):
-    monkeypatch.setattr("ood_seg.perception.name_set._MOST_RECENT", 100)
+    monkeypatch.setattr("ood_seg.perception.io.name_set._MOST_RECENT", 100)
     names = NameSet()
     added = [f"city/{index % 700}" for index in range(1050)]
     assert sum(names.add(name) for name in added) == 700 == len(names)

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from fake_segmentor import FakeSegmentor, picture
 
-from ood_seg.perception.channel import END, Channel
-from ood_seg.perception.result import AnomalyResult
-from ood_seg.perception.source import Source
-from ood_seg.perception.stream import analyse
-from ood_seg.perception.types import Failure, Frame
+from ood_seg.perception.core.result import AnomalyResult
+from ood_seg.perception.core.types import Failure, Frame
+from ood_seg.perception.io.source import Source
+from ood_seg.perception.run.channel import END, Channel
+from ood_seg.perception.run.stream import analyse
 
 
 def frames(count: int, *, height: int = 37) -> list[Frame]:

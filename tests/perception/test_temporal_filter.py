@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from perception_scenes import grey_image, texture
 
-from ood_seg.perception.motion import backward_motion, carried, enlarged
-from ood_seg.perception.temporal import TemporalFilter, frame_difference
-from ood_seg.perception.types import Frame, Prediction
+from ood_seg.perception.core.motion import backward_motion, carried, enlarged
+from ood_seg.perception.core.temporal import TemporalFilter, frame_difference
+from ood_seg.perception.core.types import Frame, Prediction
 
 STILL = grey_image(texture(40, 60))
 

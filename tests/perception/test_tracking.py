@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from perception_scenes import judged
 
-from ood_seg.perception.tracking import InstanceTracker, box_ious, boxes, match_boxes
+from ood_seg.perception.core.tracking import InstanceTracker, box_ious, boxes, match_boxes
 
 SIZE = (60, 120)
 

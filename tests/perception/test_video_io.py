@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from ood_seg.perception.sources import open_source
-from ood_seg.perception.video_io import VideoWriter, even_sized
+from ood_seg.perception.io.sources import open_source
+from ood_seg.perception.io.video_io import VideoWriter, even_sized
 
 
 def moving_square(index: int, height: int, width: int) -> np.ndarray:
@@ -78,7 +78,7 @@ def test_nothing_written_leaves_nothing(tmp_path):
 def test_no_codec_and_a_lost_file_are_told(tmp_path, monkeypatch):
     writer = VideoWriter(tmp_path / "v.mp4", 25)
     writer.write(moving_square(0, 48, 96))
-    monkeypatch.setattr("ood_seg.perception.video_io._frames_of", lambda path: 0)
+    monkeypatch.setattr("ood_seg.perception.io.video_io._frames_of", lambda path: 0)
     with pytest.raises(ValueError, match="is the disk full"):
         writer.close()
 

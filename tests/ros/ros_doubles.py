@@ -10,8 +10,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from ood_seg.perception.segmentor import Segmentor
-from ood_seg.perception.types import Palette, Prediction
+from ood_seg.perception.core.types import Palette, Prediction
+from ood_seg.perception.run.segmentor import Segmentor
 
 PALETTE = Palette(("road", "sky", "car"), ((128, 64, 128), (70, 130, 180), (0, 0, 142)))
 

@@ -22,7 +22,7 @@ from bag_doubles import (  # noqa: E402
     write_bag,
 )
 
-from ood_seg.perception.tracking import InstanceTracker  # noqa: E402
+from ood_seg.perception.core.tracking import InstanceTracker  # noqa: E402
 from ood_seg.ros import bags  # noqa: E402
 from ood_seg.ros.bags import annotate, is_bag  # noqa: E402
 from ood_seg.ros.fields import Header  # noqa: E402

@@ -10,7 +10,7 @@ from ros_doubles import Cdr, ColourSegmentor
 
 rosbags = pytest.importorskip("rosbags", reason="rosbags is not installed: ood-seg[bags]")
 
-from ood_seg.perception.types import Instance  # noqa: E402
+from ood_seg.perception.core.types import Instance  # noqa: E402
 from ood_seg.ros.bag_files import type_store  # noqa: E402
 from ood_seg.ros.fields import Header, build, rosbags_runtime  # noqa: E402
 from ood_seg.ros.health import Level, diagnostics  # noqa: E402

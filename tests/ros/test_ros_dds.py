@@ -23,7 +23,7 @@ import fake_ros
 from cyclonedds.pub import DataWriter
 from cyclonedds.sub import DataReader
 
-from ood_seg.perception.types import Instance
+from ood_seg.perception.core.types import Instance
 from ood_seg.ros.fields import Header, Runtime, build, rclpy_runtime, rosbags_runtime
 from ood_seg.ros.health import Level, diagnostics
 from ood_seg.ros.images import image_message, read_array

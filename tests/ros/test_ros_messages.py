@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from ros_doubles import PALETTE, ColourSegmentor, street
 
-from ood_seg.perception.overlay import overlay
-from ood_seg.perception.types import Frame, Instance, Palette
+from ood_seg.perception.core.overlay import overlay
+from ood_seg.perception.core.types import Frame, Instance, Palette
 from ood_seg.ros.fields import Header, Runtime, build
 from ood_seg.ros.images import read_array
 from ood_seg.ros.messages import (

@@ -9,8 +9,8 @@ import time
 import cv2
 import numpy as np
 
-from ood_seg.perception.segmentor import Segmentor
-from ood_seg.perception.types import Palette, Prediction
+from ood_seg.perception.core.types import Palette, Prediction
+from ood_seg.perception.run.segmentor import Segmentor
 
 THRESHOLDS = {"fpr 5%": 100.5, "tpr 95%": 50.5}
 

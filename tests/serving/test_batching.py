@@ -8,7 +8,7 @@ from concurrent.futures import wait
 import numpy as np
 import pytest
 
-from ood_seg.perception.types import Prediction
+from ood_seg.perception.core.types import Prediction
 from ood_seg.serving.batching import BatchWorker, Busy
 
 

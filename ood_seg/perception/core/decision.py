@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from ood_seg.labels import ANOMALY, KNOWN
-from ood_seg.perception.instances import find_instances
-from ood_seg.perception.regions import Region
-from ood_seg.perception.result import AnomalyResult
-from ood_seg.perception.types import Frame, Palette, Prediction
+from ood_seg.perception.core.instances import find_instances
+from ood_seg.perception.core.regions import Region
+from ood_seg.perception.core.result import AnomalyResult
+from ood_seg.perception.core.types import Frame, Palette, Prediction
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Judge:
         threshold: None flags nothing: results then have no mask.
         operating_point: name of the threshold; None for a bare number.
         min_area: smaller groups of flagged pixels stay in the mask, but are no instances.
-        region: see `ood_seg.perception.regions`; None for the whole image.
+        region: see `ood_seg.perception.core.regions`; None for the whole image.
     """
 
     threshold: float | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from ood_seg.perception.types import Instance
+from ood_seg.perception.core.types import Instance
 
 
 def find_instances(

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ood_seg.perception.result import ENDINGS as RESULT_ENDINGS
-from ood_seg.perception.result import AnomalyResult, Limits
-from ood_seg.perception.video_io import VideoWriter
+from ood_seg.io.files import write_image, write_text
+from ood_seg.perception.core.result import ENDINGS as RESULT_ENDINGS
+from ood_seg.perception.core.result import AnomalyResult, Limits
+from ood_seg.perception.io.video_io import VideoWriter
 from ood_seg.visualization import score_range
-from ood_seg.whole_files import write_picture, write_text
 
 # `scores-png` has a folder of its own, as `ood-seg evaluate` reads it.
 ENDINGS = {**RESULT_ENDINGS, "scores-png": ".png"}
@@ -86,7 +86,7 @@ class FolderSink:
                 raise ValueError(existing_message(existing, len(existing)))
         for kind, path in zip(self.kinds, self.paths(result.name), strict=True):
             if kind == "scores-png":
-                write_picture(path, self._levels(result.anomaly))
+                write_image(path, self._levels(result.anomaly))
             else:
                 result.save(self.folder, kind, limits=self.limits)
 

@@ -12,8 +12,8 @@ from ood_seg.visualization import score_range
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ood_seg.perception.result import AnomalyResult
-    from ood_seg.perception.types import Instance, Palette
+    from ood_seg.perception.core.result import AnomalyResult
+    from ood_seg.perception.core.types import Instance, Palette
 
 LAYERS = ("anomaly", "labels", "none")
 

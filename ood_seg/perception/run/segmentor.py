@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ood_seg.perception.image_input import checked_image
-from ood_seg.perception.judge import Judge
-from ood_seg.perception.regions import Region, parse_region
-from ood_seg.perception.result import AnomalyResult
-from ood_seg.perception.types import Failure, Frame, Palette, Prediction
+from ood_seg.io.images import checked_image
+from ood_seg.perception.core.decision import Judge
+from ood_seg.perception.core.regions import Region, parse_region
+from ood_seg.perception.core.result import AnomalyResult
+from ood_seg.perception.core.types import Failure, Frame, Palette, Prediction
 
 if TYPE_CHECKING:
-    from ood_seg.perception.stream import Analysis
-    from ood_seg.perception.temporal import TemporalFilter
-    from ood_seg.perception.tracking import InstanceTracker
+    from ood_seg.perception.core.temporal import TemporalFilter
+    from ood_seg.perception.core.tracking import InstanceTracker
+    from ood_seg.perception.run.stream import Analysis
 
 MIN_AREA = 50
 
@@ -128,7 +128,7 @@ class Segmentor(ABC):
             ValueError: nothing that can be read here; or the image, when its turn comes, cannot be
                 used.
         """
-        from ood_seg.perception.sources import PictureSource, open_source
+        from ood_seg.perception.io.sources import PictureSource, open_source
 
         opened = open_source(source)
         results = self.stream(opened)
@@ -170,8 +170,8 @@ class Segmentor(ABC):
         for stage in (temporal, tracker):
             if stage is not None:
                 stage.reset()
-        from ood_seg.perception.sources import open_source
-        from ood_seg.perception.stream import analyse
+        from ood_seg.perception.io.sources import open_source
+        from ood_seg.perception.run.stream import analyse
 
         outcomes = analyse(
             self,

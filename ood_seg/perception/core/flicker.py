@@ -18,10 +18,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from ood_seg.perception.motion import backward_motion, carried, enlarged, small_grey
-from ood_seg.perception.result import AnomalyResult
-from ood_seg.perception.temporal import Motion
-from ood_seg.perception.tracking import boxes, match_boxes
+from ood_seg.perception.core.motion import backward_motion, carried, enlarged, small_grey
+from ood_seg.perception.core.result import AnomalyResult
+from ood_seg.perception.core.temporal import Motion
+from ood_seg.perception.core.tracking import boxes, match_boxes
 
 
 class FlickerMeter:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ood_seg.perception.name_set import name_hash
+from ood_seg.perception.io.name_set import name_hash
 
 # Number of the process, number of processes, number of the process on its machine.
 _TORCHRUN = ("RANK", "WORLD_SIZE", "LOCAL_RANK")

@@ -21,25 +21,25 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from ood_seg.perception import listings
-from ood_seg.perception.captures import (
-    LiveSource,
-    VideoSource,
-    open_stream,
-    shown_address,
-    stream_name,
-)
-from ood_seg.perception.fetching import fetch
-from ood_seg.perception.image_input import (
+from ood_seg.io.images import (
     MAX_PIXELS,
     PICTURE_SUFFIXES,
     checked_image,
     decode_image,
     read_image,
 )
-from ood_seg.perception.listings import Entry, UniqueNames, is_picture, safe_name
-from ood_seg.perception.source import Source
-from ood_seg.perception.types import Failure, Frame
+from ood_seg.perception.core.types import Failure, Frame
+from ood_seg.perception.io import listings
+from ood_seg.perception.io.captures import (
+    LiveSource,
+    VideoSource,
+    open_stream,
+    shown_address,
+    stream_name,
+)
+from ood_seg.perception.io.fetching import fetch
+from ood_seg.perception.io.listings import Entry, UniqueNames, is_picture, safe_name
+from ood_seg.perception.io.source import Source
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg"})
 _LIST_SUFFIX = ".txt"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ood_seg.perception.types import Failure, Frame
+from ood_seg.perception.core.types import Failure, Frame
 
 
 class Source:

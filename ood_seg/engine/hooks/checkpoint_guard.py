@@ -10,7 +10,7 @@ from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.runner import Runner
 from torch import nn
 
-from ood_seg.apis.checkpoints import check_matches, weights_of
+from ood_seg.checkpoints import check_matches, weights_of
 
 
 class CheckpointGuard(Hook):

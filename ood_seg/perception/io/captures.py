@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 
 import cv2
 
-from ood_seg.perception.image_input import checked_image
-from ood_seg.perception.source import Source
-from ood_seg.perception.types import Failure, Frame
+from ood_seg.io.images import checked_image
+from ood_seg.perception.core.types import Failure, Frame
+from ood_seg.perception.io.source import Source
 
 _TIMEOUT_MS = 10_000
 # Containers estimate their number of frames; this much less is no sign of damage.

@@ -16,13 +16,13 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ood_seg.perception.channel import END, Channel
-from ood_seg.perception.source import Source
-from ood_seg.perception.types import Failure, Frame, Prediction
+from ood_seg.perception.core.types import Failure, Frame, Prediction
+from ood_seg.perception.io.source import Source
+from ood_seg.perception.run.channel import END, Channel
 
 if TYPE_CHECKING:
-    from ood_seg.perception.result import AnomalyResult
-    from ood_seg.perception.segmentor import Segmentor
+    from ood_seg.perception.core.result import AnomalyResult
+    from ood_seg.perception.run.segmentor import Segmentor
 
 # A thread that waits for a camera cannot be stopped, and is left behind after so many seconds; the
 # network is given time to end its batch, as a process must not exit under it.

@@ -54,7 +54,7 @@ def prepare() -> None:
         import mmseg.datasets  # noqa: F401
     from mmengine.logging import MMLogger
 
-    from ood_seg.apis.checkpoints import secure_loading
+    from ood_seg.checkpoints import secure_loading
 
     secure_loading()
     # The logger that messages go to until a runner makes its own.

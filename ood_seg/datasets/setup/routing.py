@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ood_seg.datasets.archives import Member, Source, open_source
 from ood_seg.datasets.listing import shorten
-from ood_seg.datasets.set_files import KEEP, LEAVE_OUT, MISSING_LABEL, FileRules
+from ood_seg.datasets.setup.archives import Member, Source, open_source
+from ood_seg.datasets.setup.set_files import KEEP, LEAVE_OUT, MISSING_LABEL, FileRules
 
 _VERSION = re.compile(r"fs_val_v(\d)")
 

@@ -13,17 +13,17 @@ from functools import partial
 from pathlib import Path
 from typing import IO
 
-from ood_seg.datasets.archives import ARCHIVE_ERRORS, Member, Source, place_below, whole_file
 from ood_seg.datasets.coco_rules import (
     CITYSCAPES_LIKE_CATEGORIES,
     PEBAL_EXCLUDED_CATEGORIES,
     PEBAL_MIN_IMAGE_SIZE,
 )
-from ood_seg.datasets.derived_files import composed_picture, outlier_list, train_ids_picture
-from ood_seg.datasets.known_sets import COCO_ANNOTATIONS, KnownSet
 from ood_seg.datasets.listing import shorten
-from ood_seg.datasets.routing import Routed, image_key, route_files
-from ood_seg.datasets.set_files import FileRules
+from ood_seg.datasets.setup.archives import ARCHIVE_ERRORS, Member, Source, place_below, whole_file
+from ood_seg.datasets.setup.derived_files import composed_picture, outlier_list, train_ids_picture
+from ood_seg.datasets.setup.known_sets import COCO_ANNOTATIONS, KnownSet
+from ood_seg.datasets.setup.routing import Routed, image_key, route_files
+from ood_seg.datasets.setup.set_files import FileRules
 
 OUTLIER_LIST = "annotations/outliers_train2017.json"
 PEBAL_OUTLIER_LIST = "annotations/outliers_pebal_train2017.json"

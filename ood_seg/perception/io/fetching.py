@@ -6,7 +6,7 @@ import http.client
 import urllib.request
 from urllib.parse import urlsplit
 
-from ood_seg.perception.captures import shown_address
+from ood_seg.perception.io.captures import shown_address
 
 _TIMEOUT_S = 10.0
 _BYTES_OF_A_PIXEL = 8

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from ood_seg.perception.motion import backward_motion, carried, enlarged, small_grey
-from ood_seg.perception.types import Frame, Prediction
+from ood_seg.perception.core.motion import backward_motion, carried, enlarged, small_grey
+from ood_seg.perception.core.types import Frame, Prediction
 
 # Pixels a side below which no motion is estimated.
 _SMALLEST = 16

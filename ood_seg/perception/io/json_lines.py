@@ -21,9 +21,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from ood_seg.perception.name_set import NameSet
-from ood_seg.perception.shards import Shard
-from ood_seg.perception.types import Failure
+from ood_seg.perception.core.types import Failure
+from ood_seg.perception.io.name_set import NameSet
+from ood_seg.perception.io.shards import Shard
 
 try:
     import fcntl

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ood_seg.datasets import set_files, set_parts
 from ood_seg.datasets.label_maps import CAMVID_TO_TRAIN_IDS, CITYSCAPES_IDS_TO_TRAIN_IDS, TRAIN_IDS
-from ood_seg.datasets.set_files import FileRules
+from ood_seg.datasets.setup import set_files, set_parts
+from ood_seg.datasets.setup.set_files import FileRules
 
 COCO_ANNOTATIONS, COCO_IMAGES = "annotations/instances_train2017.json", "train2017"
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def atomic_path(path: Path) -> Iterator[Path]:
     """Give a path beside `path` to write to, which takes its name when the block has succeeded.
 
     Folders are made. The hidden name is drawn at random, so that processes on any machine which
@@ -31,7 +31,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 def write_bytes(path: Path, content: bytes) -> Path:
     """Write a file, and return its path."""
-    with replacing(path) as unfinished:
+    with atomic_path(path) as unfinished:
         unfinished.write_bytes(content)
     return path
 
@@ -41,7 +41,7 @@ def write_text(path: Path, text: str) -> Path:
     return write_bytes(path, text.encode("utf-8", "backslashreplace"))
 
 
-def write_picture(path: Path, picture: np.ndarray) -> Path:
+def write_image(path: Path, picture: np.ndarray) -> Path:
     """Write `(H, W)` or `(H, W, 3)` BGR, uint8, in the format that the suffix names.
 
     Raises:

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from ood_seg.perception.image_input import PICTURE_SUFFIXES
-from ood_seg.perception.name_set import NameSet
+from ood_seg.io.images import PICTURE_SUFFIXES
+from ood_seg.perception.io.name_set import NameSet
 
 _PATTERN = re.compile(r"[*?[]")
 _NUMBER = re.compile(r"(\d+)")

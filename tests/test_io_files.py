@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from ood_seg.whole_files import replacing, write_picture, write_text
+from ood_seg.io.files import atomic_path, write_image, write_text
 
 
 def test_the_file_of_before_stays_until_the_new_one_is_whole(tmp_path):
     path = tmp_path / "new" / "a.txt"
     assert write_text(path, "first") == path
-    with replacing(path) as unfinished:
+    with atomic_path(path) as unfinished:
         unfinished.write_text("second")
         assert path.read_text() == "first"
     assert path.read_text() == "second"
@@ -20,7 +20,7 @@ def test_nothing_is_left_of_what_fails(tmp_path):
     path = write_text(tmp_path / "a.txt", "first")
 
     def fail_halfway():
-        with replacing(path) as unfinished:
+        with atomic_path(path) as unfinished:
             unfinished.write_text("half")
             raise OSError("disk is full")
 
@@ -36,4 +36,4 @@ def test_text_is_utf8_and_takes_the_odd_bytes_of_file_names(tmp_path):
 
 def test_a_picture_of_a_format_that_nobody_writes(tmp_path):
     with pytest.raises(ValueError, match=r"cannot be written as '.xyz'; use .png or .jpg"):
-        write_picture(tmp_path / "a.xyz", np.zeros((2, 2), np.uint8))
+        write_image(tmp_path / "a.xyz", np.zeros((2, 2), np.uint8))

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from ood_seg.perception.overlay import overlay
-from ood_seg.perception.types import Instance, Palette
-from ood_seg.whole_files import write_bytes, write_picture, write_text
+from ood_seg.io.files import write_bytes, write_image, write_text
+from ood_seg.perception.core.overlay import overlay
+from ood_seg.perception.core.types import Instance, Palette
 
 SCHEMA = "ood_seg.result/1"
 # Kind -> ending of its file.
@@ -101,7 +101,7 @@ class AnomalyResult:
         """
         picture = overlay(self, **options)
         if path is not None:
-            write_picture(Path(path), picture)
+            write_image(Path(path), picture)
         return picture
 
     def save(
@@ -185,9 +185,9 @@ _NEEDS = {
 _WRITERS: dict[str, Callable[[AnomalyResult, Path, Limits | None], Any]] = {
     "overlay": lambda result, path, limits: result.plot(path, limits=limits),
     "anomaly": _save_figure,
-    "labels": lambda result, path, _: write_picture(path, result.labels),
+    "labels": lambda result, path, _: write_image(path, result.labels),
     "scores": lambda result, path, _: _save_array(path, result.anomaly),
     "probability": lambda result, path, _: _save_array(path, result.probability),
-    "mask": lambda result, path, _: write_picture(path, result.mask * np.uint8(255)),
+    "mask": lambda result, path, _: write_image(path, result.mask * np.uint8(255)),
     "json": _save_json,
 }

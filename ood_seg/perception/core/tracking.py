@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ood_seg.perception.result import AnomalyResult
-from ood_seg.perception.types import Instance
+from ood_seg.perception.core.result import AnomalyResult
+from ood_seg.perception.core.types import Instance
 
 # Share of the newly seen step in the velocity.
 _VELOCITY_WEIGHT = 0.5

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ood_seg.datasets.checks import Report, check_checkpoint, check_images, check_pairs
 from ood_seg.datasets.coco_files import image_path, read_annotations
-from ood_seg.datasets.known_sets import COCO, COCO_ANNOTATIONS, COCO_IMAGES, KnownSet
 from ood_seg.datasets.listing import files_by_stem, shorten
-from ood_seg.datasets.set_parts import Part
+from ood_seg.datasets.setup.checks import Report, check_checkpoint, check_images, check_pairs
+from ood_seg.datasets.setup.known_sets import COCO, COCO_ANNOTATIONS, COCO_IMAGES, KnownSet
+from ood_seg.datasets.setup.set_parts import Part
 
 
 @dataclass

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ood_seg.datasets.checks import Report, check_pairs
 from ood_seg.datasets.label_maps import EVALUATION_LABELS
 from ood_seg.datasets.listing import Listing, shorten
+from ood_seg.datasets.setup.checks import Report, check_pairs
 from ood_seg.labels import IGNORE
 
 if TYPE_CHECKING:
@@ -31,15 +31,15 @@ class ConfigSet:
 
 
 def sets_of_config(path: str | Path) -> list[ConfigSet]:
-    """Find and list the data sets of a config; a set used twice is listed once.
+    """Find and list the datasets of a config; a dataset used twice is listed once.
+
+    `ood_seg.register` must have been imported, or the config must import it.
 
     Raises:
         ValueError: a data set type that is not registered.
     """
     from mmengine.config import Config
     from mmengine.registry import init_default_scope
-
-    import ood_seg.register  # noqa: F401
 
     cfg = Config.fromfile(path)
     init_default_scope(cfg.get("default_scope") or "mmseg")

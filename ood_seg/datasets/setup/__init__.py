@@ -1,0 +1,1 @@
+"""Preparing and checking datasets on disk; no mmsegmentation needed."""

@@ -1,0 +1,1 @@
+"""Atomic writes, image decoding and provenance; NumPy and OpenCV only."""

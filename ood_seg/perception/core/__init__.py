@@ -1,0 +1,1 @@
+"""Results and decisions on arrays: regions, instances, tracking; NumPy and OpenCV only."""

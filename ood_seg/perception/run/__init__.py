@@ -1,0 +1,1 @@
+"""Runs a segmentor over a stream of frames."""
