@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import hashlib
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -218,10 +217,6 @@ def _first(kind: str, keys: Sequence[str]) -> str:
     return f"{len(keys)} {kind} ({', '.join(keys[:_SHOWN_KEYS])}{rest})"
 
 
-def file_sha256(path: str | Path) -> str:
-    """Return the SHA-256 of a file as hexadecimal digits."""
-    digest = hashlib.sha256()
-    with Path(path).open("rb") as stream:
-        for block in iter(lambda: stream.read(1 << 20), b""):
-            digest.update(block)
-    return digest.hexdigest()
+def is_local(source: str) -> bool:
+    """Whether a checkpoint is a file here, not a URL or a name like `torchvision://`."""
+    return "://" not in source

@@ -21,12 +21,12 @@ from ood_seg.apis.pipelines import split_test_pipeline
 from ood_seg.calibration import Calibration
 from ood_seg.checkpoints import (
     check_matches,
-    file_sha256,
     load_checkpoint,
     secure_loading,
     weights_of,
 )
 from ood_seg.config_files import resolve_config
+from ood_seg.io.provenance import file_sha256
 from ood_seg.perception.core.regions import Region
 from ood_seg.perception.core.types import Palette, Prediction
 from ood_seg.perception.run.segmentor import Segmentor, predict_by_size

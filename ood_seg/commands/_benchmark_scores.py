@@ -7,8 +7,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ood_seg.commands import _runner
-
 if TYPE_CHECKING:
     from mmengine.config import Config
     from torch import nn
@@ -148,6 +146,7 @@ class Entrants:
     ) -> None:
         from ood_seg.commands._models import load_model
         from ood_seg.comparison.shared_pass import SharedPass
+        from ood_seg.io.json_files import plain
         from ood_seg.smoothing import GaussianSmoothing
 
         model, runner = load_model(cfg, args.checkpoint)
@@ -175,7 +174,7 @@ class Entrants:
                 + "; ".join(f"{name}: {reason}" for name, reason in self.failures.items())
             )
         common = {
-            "model": _runner.plain(cfg.model),
+            "model": plain(cfg.model),
             "smoothing": args.smoothing,
             "seed": self.seed,
             "device": str(self.device),
@@ -193,12 +192,11 @@ class Entrants:
         """What the scores rest on, as JSON values."""
         import torch
 
-        from ood_seg.checkpoints import file_sha256
+        from ood_seg.io.provenance import checkpoint_sha256
 
-        local = _runner.is_local(self.checkpoint) and Path(self.checkpoint).is_file()
         return {
             "checkpoint": self.checkpoint,
-            "checkpoint_sha256": file_sha256(self.checkpoint) if local else None,
+            "checkpoint_sha256": checkpoint_sha256(self.checkpoint),
             "statistics": None if self.statistics is None else str(self.statistics),
             "device": str(self.device),
             "threads": torch.get_num_threads(),

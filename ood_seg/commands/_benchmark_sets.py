@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ood_seg.commands import _runner, _test_sets
+from ood_seg.commands import _test_sets
+from ood_seg.io.json_files import plain
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -153,7 +154,7 @@ class AnomalySet:
         )
 
     def _data(self) -> dict[str, Any]:
-        dataset = _runner.plain({k: v for k, v in self.loader["dataset"].items() if k != "_scope_"})
+        dataset = plain({k: v for k, v in self.loader["dataset"].items() if k != "_scope_"})
         return {"data": dataset, "images": len(self.dataset)}
 
 

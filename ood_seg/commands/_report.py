@@ -2,35 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import json
-import subprocess
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import ood_seg
-from ood_seg.checkpoints import file_sha256
-from ood_seg.commands import _runner, _test_sets
+from ood_seg.commands import _test_sets
+from ood_seg.io.provenance import checkpoint_sha256, git_commit, versions
 
 if TYPE_CHECKING:
     from mmengine.config import Config
     from mmengine.runner import Runner
 
 _TITLES = {"auroc": "AUROC", "ap": "AP", "fpr95": "FPR95"}
-_PACKAGES = (
-    "torch",
-    "numpy",
-    "opencv-python",
-    "onedl-mmengine",
-    "onedl-mmcv",
-    "onedl-mmsegmentation",
-    "mmengine",
-    "mmcv",
-    "mmcv-lite",
-    "mmsegmentation",
-)
-
 Rows = dict[str, dict[str, float]]
 
 
@@ -86,15 +68,6 @@ def _cell(value: float | None) -> str:
     return f"{value:.2f}"
 
 
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write JSON that every parser reads: NaN and infinity become null."""
-    from ood_seg.io.files import write_text
-    from ood_seg.reports.texts import finite
-
-    text = json.dumps(finite(_runner.plain(content)), indent=2, ensure_ascii=False)
-    write_text(path, text + "\n")
-
-
 def describe(
     cfg: Config,
     runner: Runner,
@@ -118,12 +91,11 @@ def describe(
             "mode": modes.get(name),
         }
     checkpoint = str(cfg.load_from)
-    local = _runner.is_local(checkpoint) and Path(checkpoint).is_file()
     return {
         "sets": sets,
         "config": cfg.filename,
         "checkpoint": checkpoint,
-        "checkpoint_sha256": file_sha256(checkpoint) if local else None,
+        "checkpoint_sha256": checkpoint_sha256(checkpoint),
         "test_time_augmentation": tta,
         "seed": runner.seed,
         "git_commit": git_commit(),
@@ -150,41 +122,3 @@ def protocol_of(evaluator: Any) -> str | None:
             protocol = get_protocol(metric.get("protocol", "pooled"))
             return f"{protocol.name}: {protocol.description}"
     return None
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of this package and of what its numbers depend on."""
-    found = {"ood-seg": ood_seg.__version__}
-    for package in _PACKAGES:
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
-
-
-def git_commit() -> str | None:
-    """Return the commit of the clone this package runs from, `-dirty` with edits; else None."""
-    root = Path(ood_seg.__file__).resolve().parents[1]
-    if not (root / ".git").exists():
-        return None
-    try:
-        found = subprocess.run(
-            [
-                "git",
-                "-C",
-                str(root),
-                "describe",
-                "--always",
-                "--dirty",
-                "--abbrev=40",
-                "--exclude=*",
-            ],
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=10,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return found.stdout.strip() or None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ood_seg.config_files import resolve_config
 from ood_seg.startup import prepare
@@ -137,14 +137,9 @@ def allow_processes_without_gpu(cfg: Config) -> None:
     cfg.model_wrapper_cfg = wrapper
 
 
-def is_local(source: str) -> bool:
-    """Whether a checkpoint is a file here, not a URL or a name like `torchvision://`."""
-    return "://" not in source
-
-
 def verify_readable(source: str | None) -> None:
     """Load a local checkpoint once, so that a bad one stops the run in its first second."""
-    from ood_seg.checkpoints import load_weights
+    from ood_seg.checkpoints import is_local, load_weights
 
     if source and is_local(source):
         load_weights(source)
@@ -192,14 +187,3 @@ def is_main_process() -> bool:
     from mmengine.dist import is_main_process as is_main
 
     return is_main()
-
-
-def plain(value: Any) -> Any:
-    """Return a config value or result as plain dicts, lists and scalars, for JSON."""
-    if isinstance(value, dict):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
-    if hasattr(value, "tolist"):
-        return value.tolist()
-    return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)

@@ -97,8 +97,8 @@ def _header(
     entrants: _benchmark_scores.Entrants | None,
     names: Sequence[str],
 ) -> dict[str, Any]:
-    from ood_seg.commands import _report
     from ood_seg.comparison.writing import SCHEMA
+    from ood_seg.io.provenance import git_commit, versions
     from ood_seg.metrics.protocols import get_protocol
 
     protocol = get_protocol("pooled")
@@ -114,8 +114,8 @@ def _header(
         "protocol": {"name": protocol.name, "description": protocol.description},
         "mode": "streaming",
         "seed": None if entrants is None else entrants.seed,
-        "commit": _report.git_commit(),
-        "versions": _report.versions(),
+        "commit": git_commit(),
+        "versions": versions(),
         "sets": {},
         "failures": {} if entrants is None else dict(entrants.failures),
     }

@@ -120,7 +120,7 @@ def _calibrated(args: argparse.Namespace, reader: MapReader, matches: Matches) -
 
 
 def _hash(checkpoint: Path | None) -> str | None:
-    from ood_seg.checkpoints import file_sha256
+    from ood_seg.io.provenance import file_sha256
 
     if checkpoint is None:
         return None

@@ -52,6 +52,8 @@ def run(args: argparse.Namespace) -> int:
     from mmengine.registry import init_default_scope
 
     from ood_seg.commands import _report
+    from ood_seg.io.json_files import write_json
+    from ood_seg.io.provenance import git_commit
 
     cfg = _runner.load_config(args)
     cfg.model.pop("distillation", None)
@@ -81,9 +83,9 @@ def run(args: argparse.Namespace) -> int:
             "chosen": best,
             "report": reported,
             "seed": cfg.get("randomness", {}).get("seed"),
-            "git_commit": _report.git_commit(),
+            "git_commit": git_commit(),
         }
-        _report.write_json(path, content)
+        write_json(path, content)
         print_candidates(values, best, metric=args.metric, sets=args.select_on)
         _report.print_table(reported, note=f"{best}; written to {path}")
     return 0

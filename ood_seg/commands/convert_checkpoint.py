@@ -34,7 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Recognise, rename, compare with the config's model, write, report."""
     from ood_seg.checkpoint_layouts import convert_checkpoint
-    from ood_seg.checkpoints import check_matches, file_sha256, load_checkpoint
+    from ood_seg.checkpoints import check_matches, load_checkpoint
+    from ood_seg.io.provenance import file_sha256
 
     source, target = Path(args.source).expanduser(), Path(args.target).expanduser()
     check_target(source, target, overwrite=args.overwrite)

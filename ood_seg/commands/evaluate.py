@@ -131,8 +131,8 @@ def _add_part_arguments(group: argparse._ArgumentGroup) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate as the arguments say; print the table and write the reports."""
-    from ood_seg.commands import _report
     from ood_seg.commands._evaluation_table import print_evaluation
+    from ood_seg.io.json_files import write_json
 
     settings = _settings(args)
     reader = _saved_maps.map_reader(args)
@@ -142,7 +142,7 @@ def run(args: argparse.Namespace) -> int:
     evaluation = _evaluate(args, settings, reader, matches, folder, classes)
     evaluation.content["notes"] += matches.notes
     path = folder / "evaluation.json"
-    _report.write_json(path, evaluation.content)
+    write_json(path, evaluation.content)
     written = [path, *_write_reports(path)]
     if evaluation.reused:
         evaluation.content["notes"].append(
@@ -153,8 +153,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _settings(args: argparse.Namespace) -> Settings:
-    from ood_seg.commands._report import git_commit
     from ood_seg.evaluation.settings import Settings
+    from ood_seg.io.provenance import git_commit
 
     return Settings(
         **_saved_maps.names(args),

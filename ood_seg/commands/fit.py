@@ -174,14 +174,12 @@ def _class_names(model: Any, names: Sequence[str]) -> tuple[str, ...]:
 
 
 def _facts(cfg: Config, fit: Fit, data: _fit_data.FitData, seed: int) -> dict[str, Any]:
-    from ood_seg.checkpoints import file_sha256
-    from ood_seg.commands._report import git_commit
+    from ood_seg.io.provenance import checkpoint_sha256, git_commit
 
     checkpoint = str(cfg.load_from)
-    local = _runner.is_local(checkpoint) and Path(checkpoint).is_file()
     return {
         "model": checkpoint,
-        "checkpoint_sha256": file_sha256(checkpoint) if local else None,
+        "checkpoint_sha256": checkpoint_sha256(checkpoint),
         "config": str(cfg.filename),
         **data.facts(),
         "pixels": fit.pixels,

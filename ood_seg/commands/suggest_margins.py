@@ -25,7 +25,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure, print and write as the arguments say."""
-    from ood_seg.commands import _report, _runner
+    from ood_seg.io.json_files import write_json
+    from ood_seg.io.provenance import git_commit
     from ood_seg.margins import at_margins, suggest_margins, summaries
     from ood_seg.reports.plots import energy_figure
     from ood_seg.visualization import save_figure
@@ -50,9 +51,9 @@ def run(args: argparse.Namespace) -> int:
         "config": str(cfg.filename),
         "num_images": args.num_images,
         "seed": seed,
-        "git_commit": _report.git_commit(),
+        "git_commit": git_commit(),
     }
-    _report.write_json(path, _runner.plain(content))
+    write_json(path, content)
     print_tables(known, outliers, margins, note=f"written to {path} and {picture.name}")
     return 0
 

@@ -43,6 +43,7 @@ def run(args: argparse.Namespace) -> int:
     """Evaluate as the arguments say; print the table and write `metrics.json`."""
     from ood_seg.commands import _report
     from ood_seg.commands._hooks import ImageCounter
+    from ood_seg.io.json_files import write_json
 
     cfg = _runner.load_config(args)
     choose_checkpoint(cfg, args.checkpoint)
@@ -67,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
         content = _report.describe(
             cfg, runner, rows, counts=counter.counts, modes=counter.modes, tta=args.tta
         )
-        _report.write_json(path, content)
+        write_json(path, content)
         _report.print_table(rows, note=f"{_report.rules(content)}\nwritten to {path}".lstrip())
     return 0
 

@@ -10,7 +10,8 @@ from typing import Any
 from ood_seg.comparison.figures import curves_figure
 from ood_seg.comparison.tables import benchmark_table, not_scored
 from ood_seg.io.files import write_text
-from ood_seg.reports.texts import csv_text, finite, latex_table, markdown_table
+from ood_seg.io.json_files import finite
+from ood_seg.reports.texts import csv_text, latex_table, markdown_table
 from ood_seg.visualization import save_figure
 
 SCHEMA = "ood_seg.benchmark/1"

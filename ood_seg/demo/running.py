@@ -15,9 +15,9 @@ from mmengine.hooks import Hook
 from mmengine.logging import MMLogger
 from mmengine.runner import Runner
 
-from ood_seg.commands._runner import plain
 from ood_seg.config_files import resolve_config
 from ood_seg.demo.plan import PRETRAINING, TRAININGS, DemoPlan, Method, read_done, write_done
+from ood_seg.io.json_files import plain
 
 FOLDER_VARIABLE = "OOD_SEG_DEMO"
 Report = Callable[[int, int, str], None]

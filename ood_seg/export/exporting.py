@@ -9,7 +9,6 @@ config, checkpoint -> AnomalyInferencer -> InferenceGraph -> onnx_file.to_onnx -
 from __future__ import annotations
 
 import hashlib
-import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 import ood_seg
 from ood_seg.apis.inferencer import AnomalyInferencer
-from ood_seg.checkpoints import file_sha256
 from ood_seg.deploy.model_card import COLOURS, INPUT_TYPES, LAYOUTS, ModelCard
 from ood_seg.export import check, onnx_file, precision, sidecars
 from ood_seg.export.check import as_input
@@ -25,6 +23,7 @@ from ood_seg.export.graph import InferenceGraph
 from ood_seg.export.layers import with_fast_layers
 from ood_seg.export.settings import check_exportable, preprocessing_of, with_size
 from ood_seg.io.images import read_image
+from ood_seg.io.provenance import file_sha256, git_commit
 
 if TYPE_CHECKING:
     import numpy as np
@@ -261,18 +260,5 @@ def model_card(
         config_sha256=hashlib.sha256(cfg.pretty_text.encode()).hexdigest(),
         checkpoint=weights.name,
         checkpoint_sha256=file_sha256(weights),
-        commit=_commit(),
+        commit=git_commit(),
     )
-
-
-def _commit() -> str | None:
-    """Commit of the checkout that `ood_seg` runs from; None where it is installed."""
-    root = Path(ood_seg.__file__).resolve().parents[1]
-    if not (root / ".git").exists():
-        return None
-    command = ["git", "-C", str(root), "rev-parse", "HEAD"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return done.stdout.strip()

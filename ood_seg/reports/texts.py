@@ -5,11 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import json
-import math
 import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from ood_seg.io.json_files import finite
 from ood_seg.reports import facts, part_tables, tables, wording
 from ood_seg.reports.tables import Table
 from ood_seg.reports.wording import Evaluations
@@ -179,12 +179,3 @@ def json_text(evaluations: Evaluations) -> str:
     found = [finite(one) for one in evaluations.values()]
     shown = found[0] if len(found) == 1 else found
     return json.dumps(shown, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def finite(value: Any) -> Any:
-    """A value for JSON: NaN and infinity become None."""
-    if isinstance(value, dict):
-        return {key: finite(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -11,9 +11,9 @@ import torch
 
 pytest.importorskip("mmseg")
 from ood_seg.apis import check_matches, load_checkpoint
-from ood_seg.checkpoints import file_sha256
 from ood_seg.commands import main
 from ood_seg.commands.convert_checkpoint import model_without_weights, write_checkpoint
+from ood_seg.io.provenance import file_sha256
 
 TRAINING = {"optimizer": {"state": {}, "param_groups": []}, "epoch": 3}
 

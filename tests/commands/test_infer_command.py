@@ -14,9 +14,9 @@ from tiny_job import HEIGHT, WIDTH
 
 from ood_seg.apis import AnomalyInferencer
 from ood_seg.calibration import calibrate
-from ood_seg.checkpoints import file_sha256
 from ood_seg.commands import main
 from ood_seg.commands.infer import parse_range
+from ood_seg.io.provenance import file_sha256
 from ood_seg.metrics import ScoreHistogram
 
 

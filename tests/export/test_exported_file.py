@@ -16,9 +16,9 @@ import pytest
 import torch
 import yaml
 
-from ood_seg.checkpoints import file_sha256
 from ood_seg.deploy import ModelCard, runtimes
 from ood_seg.export import check, exporting, precision, sidecars
+from ood_seg.io.provenance import file_sha256
 
 
 def test_export_agrees_with_torch(exported):

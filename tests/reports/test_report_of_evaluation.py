@@ -9,11 +9,11 @@ import pytest
 from report_html import Page
 from report_samples import write_maps
 
-from ood_seg.commands._report import write_json
 from ood_seg.evaluation.matching import MapPair
 from ood_seg.evaluation.run import compare_with, evaluate_maps
 from ood_seg.evaluation.saved_maps import MapReader
 from ood_seg.evaluation.settings import Settings
+from ood_seg.io.json_files import write_json
 from ood_seg.reports import write_reports
 
 
