@@ -19,6 +19,7 @@ from mmseg.registry import DATASETS, HOOKS, LOOPS, METRICS, MODELS, PARAM_SCHEDU
 from mmseg.structures import SegDataSample
 from noise_statistics import fit_on_noise
 from PIL import Image
+from resolved_configs import FINGERPRINTS, VARIABLES, fingerprint
 
 import ood_seg.register  # noqa: F401
 from ood_seg import compat
@@ -55,6 +56,14 @@ def test_the_lists_are_not_empty():
     assert len(LEAVES) >= 30
     assert len(RECIPES) >= 7 * 3
     assert len(LIGHT_TRAINED) >= 5
+
+
+def test_configs_resolve_to_what_was_measured(monkeypatch):
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    expected = json.loads(FINGERPRINTS.read_text())
+    resolved = {name.removesuffix(".py"): fingerprint(ROOT / name) for name in LEAVES}
+    assert resolved == expected, "see tests/resolved_configs.py if the change is meant"
 
 
 @pytest.fixture(scope="module")
