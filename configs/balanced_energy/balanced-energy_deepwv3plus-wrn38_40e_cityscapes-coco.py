@@ -4,32 +4,8 @@ _base_ = [
     "../_base_/pretrained/deepwv3plus-wrn38_cityscapes.py",
     "../_base_/datasets/cityscapes-coco_900x900.py",
     "../_base_/schedules/adam-1e-5_40e.py",
+    "../_base_/methods/balanced-energy.py",
 ]
-model = dict(
-    data_preprocessor=dict(size=(900, 900)),
-    freeze=dict(
-        # As published: the last three convolutions.
-        trained=["decode_head.final.*", "decode_head.conv_seg.*"],
-        norm_statistics="fixed",
-        dropout="off",
-    ),
-    energy_head=dict(
-        score=dict(type="Energy", temperature=1.0),
-        smoothing=dict(kernel_size=7, sigma=1.0),
-        losses=[
-            dict(
-                type="BalancedEnergyLoss",
-                margin_in=-12.0,
-                margin_out=-6.0,
-                alpha=5.0,
-                gamma=3.0,
-                loss_weight=0.1,
-            ),
-        ],
-    ),
-)
-custom_hooks = [
-    dict(type="RandomStateHook"),
-    dict(type="OutlierPriorHook", source="cityscapes-coco-wrn38"),
-]
+model = dict(_base_.pop("method"), data_preprocessor=dict(size=(900, 900)))
+custom_hooks = [*_base_.custom_hooks, dict(type="OutlierPriorHook", source="cityscapes-coco-wrn38")]
 default_hooks = dict(checkpoint=dict(interval=409))

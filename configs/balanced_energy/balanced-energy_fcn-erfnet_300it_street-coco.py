@@ -1,21 +1,9 @@
 """ERFNet fine-tuned with pasted COCO objects under the balanced energy loss, on a CPU."""
 
-_base_ = ["../energy_oe/energy-oe_fcn-erfnet_300it_street-coco.py"]
-model = dict(
-    energy_head=dict(
-        losses=[
-            dict(
-                type="BalancedEnergyLoss",
-                margin_in=-12.0,
-                margin_out=2.0,
-                alpha=3.0,
-                gamma=1.0,
-                loss_weight=0.05,
-            ),
-        ],
-    ),
-)
-custom_hooks = [
-    dict(type="RandomStateHook"),
-    dict(type="OutlierPriorHook", num_images=400),
+_base_ = [
+    "../energy_oe/energy-oe_fcn-erfnet_300it_street-coco.py",
+    "../_base_/methods/balanced-energy.py",
 ]
+model = _base_.pop("method")
+model.energy_head.losses[0].update(margin_out=2.0, alpha=3.0, gamma=1.0, loss_weight=0.05)
+custom_hooks = [*_base_.custom_hooks, dict(type="OutlierPriorHook", num_images=400)]

@@ -1,25 +1,12 @@
-"""ERFNet fine-tuned with pasted COCO objects under PEBAL's losses, energy balanced, on a CPU."""
+"""ERFNet fine-tuned with pasted COCO objects under balanced PEBAL's losses, on a CPU."""
 
-_base_ = ["../pebal/pebal_fcn-erfnet_300it_street-coco.py"]
-model = dict(
-    energy_head=dict(
-        losses=[
-            dict(type="AbstentionLoss", outlier_weight=0.1, loss_weight=1.0),
-            dict(
-                type="BalancedEnergyLoss",
-                margin_in=-12.0,
-                margin_out=2.0,
-                alpha=3.0,
-                gamma=1.0,
-                loss_weight=0.5,
-            ),
-            # 0.5 times the released 5e-4 and 3e-6: they are terms of the energy loss there.
-            dict(type="BalancedSparsityLoss", alpha=3.0, gamma=1.0, loss_weight=2.5e-4),
-            dict(type="SmoothnessLoss", loss_weight=1.5e-6),
-        ],
-    ),
-)
-custom_hooks = [
-    dict(type="RandomStateHook"),
-    dict(type="OutlierPriorHook", num_images=400),
+_base_ = [
+    "../pebal/pebal_fcn-erfnet_300it_street-coco.py",
+    "../_base_/methods/balanced-pebal.py",
 ]
+model = _base_.pop("method")
+model.energy_head.losses[1].update(margin_out=2.0, alpha=3.0, gamma=1.0, loss_weight=0.5)
+# 0.5 times the released 5e-4 and 3e-6, which are terms of the energy loss there.
+model.energy_head.losses[2].update(alpha=3.0, gamma=1.0, loss_weight=2.5e-4)
+model.energy_head.losses[3].loss_weight = 1.5e-6
+custom_hooks = [*_base_.custom_hooks, dict(type="OutlierPriorHook", num_images=400)]

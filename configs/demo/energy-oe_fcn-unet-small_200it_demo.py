@@ -4,36 +4,17 @@ _base_ = [
     "../_base_/models/unet-small.py",
     "../_base_/datasets/demo_320x160.py",
     "../_base_/default_runtime.py",
+    "../_base_/methods/energy-oe.py",
 ]
 load_from = "{{$OOD_SEG_DEMO:demo_output}}/pretrain/iter_1000.pth"
-model = dict(
-    freeze=dict(norm_statistics="fixed", dropout="off"),
-    energy_head=dict(
-        losses=[dict(type="EnergyLoss", margin_in=-7.0, margin_out=-2.0, loss_weight=0.1)],
-    ),
-)
-train_dataloader = dict(
-    dataset=dict(
-        dataset=dict(
-            pipeline=[
-                dict(type="LoadCheckedImage"),
-                dict(type="LoadCheckedLabels", num_classes=19),
-                dict(
-                    type="RandomResize", scale=(320, 160), ratio_range=(1.0, 1.25), keep_ratio=True
-                ),
-                dict(type="RandomCrop", crop_size=(160, 160)),
-                dict(type="RandomFlip", prob=0.5),
-                # After the crop, so that every object is seen whole and in its drawn size.
-                dict(
-                    type="PasteOutliers",
-                    source=_base_.coco_objects,
-                    count=(1, 2),
-                    size_range=(14, 60),
-                ),
-                dict(type="PackSegInputs"),
-            ],
-        )
-    ),
+model = _base_.pop("method")
+model.freeze = dict(norm_statistics="fixed", dropout="off")
+model.energy_head.losses[0].update(margin_in=-7.0, margin_out=-2.0)
+# After the crop, so that every object is complete and keeps its drawn size.
+train_dataloader = _base_.train_dataloader
+train_dataloader.dataset.dataset.pipeline.insert(
+    -1,
+    dict(type="PasteOutliers", source=_base_.coco_objects, count=(1, 2), size_range=(14, 60)),
 )
 optim_wrapper = dict(type="OptimWrapper", optimizer=dict(type="Adam", lr=1e-3))
 param_scheduler = [dict(type="PolyLR", power=0.9, begin=0, end=200, eta_min=1e-6, by_epoch=False)]

@@ -4,20 +4,7 @@ _base_ = [
     "../_base_/pretrained/deeplabv3plus-r101_cityscapes.py",
     "../_base_/datasets/cityscapes-coco_900x900.py",
     "../_base_/schedules/adam-1e-5_40e.py",
+    "../_base_/methods/energy-oe.py",
 ]
-model = dict(
-    freeze=dict(
-        # The layers that follow the fusion, like the published `final`.
-        trained=["decode_head.sep_bottleneck.*", "decode_head.conv_seg.*"],
-        norm_statistics="fixed",
-        dropout="off",
-    ),
-    energy_head=dict(
-        score=dict(type="Energy", temperature=1.0),
-        smoothing=dict(kernel_size=7, sigma=1.0),
-        losses=[
-            dict(type="EnergyLoss", margin_in=-12.0, margin_out=-6.0, loss_weight=0.1),
-        ],
-    ),
-)
+model = _base_.pop("method")
 default_hooks = dict(checkpoint=dict(interval=409))

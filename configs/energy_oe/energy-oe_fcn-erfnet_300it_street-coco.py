@@ -9,8 +9,6 @@ model = dict(
     freeze=dict(norm_statistics="fixed", dropout="off"),
     distillation=dict(checkpoint=_base_.load_from, weight=1.0),
     energy_head=dict(
-        losses=[
-            dict(type="EnergyLoss", margin_in=-12.0, margin_out=2.0, loss_weight=0.05),
-        ],
+        losses=[dict(type="EnergyLoss", margin_in=-12.0, margin_out=2.0, loss_weight=0.05)],
     ),
 )

@@ -1,23 +1,11 @@
 """EnergyOE on ERFNet: cross entropy + 0.1 x energy loss."""
 
 _base_ = [
-    "../_base_/pretrained/erfnet_cityscapes.py",
+    "../_base_/pretrained/erfnet-decoder_cityscapes.py",
     "../_base_/datasets/cityscapes-coco_900x900.py",
     "../_base_/schedules/adam-1e-5_40e.py",
+    "../_base_/methods/energy-oe.py",
 ]
-model = dict(
-    freeze=dict(
-        # Its decoder; the classifier alone is one 1x1 convolution.
-        trained=["backbone.decoder.*", "decode_head.*"],
-        norm_statistics="fixed",
-        dropout="off",
-    ),
-    energy_head=dict(
-        score=dict(type="Energy", temperature=1.0),
-        smoothing=dict(kernel_size=7, sigma=1.0),
-        losses=[
-            dict(type="EnergyLoss", margin_in=-12.0, margin_out=2.0, loss_weight=0.1),
-        ],
-    ),
-)
+model = _base_.pop("method")
+model.energy_head.losses[0].margin_out = 2.0
 default_hooks = dict(checkpoint=dict(interval=409))

@@ -4,27 +4,7 @@ _base_ = [
     "../_base_/pretrained/deeplabv3plus-r101_cityscapes.py",
     "../_base_/datasets/cityscapes-coco_900x900.py",
     "../_base_/schedules/adam-1e-5_40e.py",
+    "../_base_/methods/pebal.py",
 ]
-model = dict(
-    decode_head=dict(num_classes=20),  # the last one is the abstention
-    closed_set_loss=False,  # the outlier loss holds it
-    freeze=dict(
-        # The layers that follow the fusion, like the published `final`.
-        trained=["decode_head.sep_bottleneck.*", "decode_head.conv_seg.*"],
-        norm_statistics="fixed",
-        dropout="off",
-    ),
-    energy_head=dict(
-        num_classes=19,
-        score=dict(type="Energy", temperature=1.0),
-        smoothing=dict(kernel_size=7, sigma=1.0),
-        losses=[
-            dict(type="AbstentionLoss", outlier_weight=0.1, loss_weight=1.0),
-            dict(type="EnergyLoss", margin_in=-12.0, margin_out=-6.0, loss_weight=0.1),
-            # 0.1 times the released 5e-4 and 3e-6: they are terms of the energy loss there.
-            dict(type="SparsityLoss", loss_weight=5e-5),
-            dict(type="SmoothnessLoss", loss_weight=3e-7),
-        ],
-    ),
-)
+model = _base_.pop("method")
 default_hooks = dict(checkpoint=dict(interval=409))

@@ -4,39 +4,13 @@ _base_ = [
     "../_base_/pretrained/deepwv3plus-wrn38_cityscapes.py",
     "../_base_/datasets/cityscapes-coco_700x700.py",
     "../_base_/schedules/adam-7.5e-5_40e.py",
+    "../_base_/methods/rpl.py",
 ]
-# The checkpoint has no block.
-new_weights = [r"^decode_head\.residual_block\."]
-model = dict(
-    data_preprocessor=dict(size=(700, 700)),
-    decode_head=dict(
-        type="ResidualPatternHead",
-        wraps="DeepWV3PlusHead",
-        # Its pyramid starts as a copy of the head's.
-        block=dict(initial_output="zeros", norm_statistics="updated"),
-    ),
-    freeze=dict(
-        trained=["decode_head.residual_block.*"],
-        norm_statistics="fixed",
-        dropout="off",
-    ),
-    closed_set_loss=False,
-    energy_head=dict(
-        num_classes=19,
-        score=dict(type="ResidualEnergy", temperature=1.0),
-        smoothing=dict(kernel_size=7, sigma=1.0),
-        losses=[
-            dict(
-                type="ResidualPatternLoss",
-                consistency_weight=1.0,
-                entropy_weight=1.0,
-                outlier_weight=0.05,
-            ),
-        ],
-    ),
-)
-# The layer that is not copied from the pre-trained head learns faster.
-optim_wrapper = dict(
-    paramwise_cfg=dict(custom_keys={"decode_head.residual_block.output": dict(lr_mult=10.0)})
+model = _base_.pop("method")
+model.data_preprocessor = dict(size=(700, 700))
+model.decode_head.update(
+    wraps="DeepWV3PlusHead",
+    # Its pyramid starts as a copy of the head's.
+    block=dict(initial_output="zeros", norm_statistics="updated"),
 )
 default_hooks = dict(checkpoint=dict(interval=371))

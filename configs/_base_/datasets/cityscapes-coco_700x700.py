@@ -1,5 +1,5 @@
-# Training as published with RPL: every one of the 2975 Cityscapes scenes is cropped at its own
-# scale, then gets the objects of one COCO picture, scaled; 371 batches of 8 an epoch.
+# Training as published with RPL: each of the 2975 Cityscapes scenes is cropped at its own scale,
+# then the objects of one COCO image are scaled and pasted; 371 batches of 8 an epoch.
 # Validation: as in cityscapes-coco_900x900.py.
 _base_ = "./cityscapes-coco_900x900.py"
 train_dataloader = dict(
@@ -9,8 +9,7 @@ train_dataloader = dict(
         dataset=dict(
             _base_.cityscapes_train,
             pipeline=[
-                dict(type="LoadCheckedImage"),
-                dict(type="LoadCheckedLabels", num_classes=19),
+                *_base_.clean_pipeline[:2],
                 dict(type="RandomFlip", prob=0.5),
                 dict(type="CropOrPad", size=(700, 700), pad_value=(103.53, 116.28, 123.675)),
                 dict(

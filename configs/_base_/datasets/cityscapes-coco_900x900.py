@@ -1,13 +1,14 @@
-# Training as published with PEBAL: an epoch is the 2975 clean Cityscapes scenes and 297 more with
-# the objects of one COCO picture in each, drawn anew every epoch; 3272 samples, 409 batches of 8.
-# Objects keep their size and lie anywhere in the whole 2048x1024 scene, which is then augmented.
+# Training as published with PEBAL: an epoch is the 2975 clean Cityscapes scenes and 297 more, each
+# with the objects of one COCO image, drawn again every epoch; 3272 samples, 409 batches of 8.
+# Objects keep their size and are pasted anywhere in the 2048x1024 scene, which is then augmented.
 # Validation: every fifth scene of Cityscapes val with objects of COCO val2017.
 data_root = "{{$OOD_SEG_DATA:data}}/"
 coco_objects = dict(
     type="CocoObjects",
     ann_file=data_root + "coco/annotations/instances_train2017.json",
     img_dir=data_root + "coco/train2017",
-    union=True,  # all objects of a picture, in their layout; pictures with Cityscapes classes go
+    # All objects of an image in their layout; images with Cityscapes classes are left out.
+    union=True,
     min_image_size=480,
     min_area=1,
 )
@@ -16,12 +17,8 @@ augmentation = [
     dict(
         type="RandomChoice",
         transforms=[
-            [dict(type="Resize", scale_factor=0.5, keep_ratio=True)],
-            [dict(type="Resize", scale_factor=0.75, keep_ratio=True)],
-            [dict(type="Resize", scale_factor=1.0, keep_ratio=True)],
-            [dict(type="Resize", scale_factor=1.5, keep_ratio=True)],
-            [dict(type="Resize", scale_factor=1.75, keep_ratio=True)],
-            [dict(type="Resize", scale_factor=2.0, keep_ratio=True)],
+            [dict(type="Resize", scale_factor=factor, keep_ratio=True)]
+            for factor in (0.5, 0.75, 1.0, 1.5, 1.75, 2.0)
         ],
     ),
     # BGR of the mean colour: zero after normalisation.
@@ -34,8 +31,7 @@ clean_pipeline = [
     *augmentation,
 ]
 pasted_pipeline = [
-    dict(type="LoadCheckedImage"),
-    dict(type="LoadCheckedLabels", num_classes=19),
+    *clean_pipeline[:2],
     dict(type="PasteOutliers", source=coco_objects, count=1, flip_probability=0.0),
     *augmentation,
 ]
@@ -45,7 +41,7 @@ cityscapes_train = dict(
     data_prefix=dict(img_path="leftImg8bit/train", seg_map_path="gtFine/train"),
 )
 train_dataloader = dict(
-    batch_size=8,  # of all processes together: 8 / N on N GPUs
+    batch_size=8,  # of all processes together: 8 / N on each of N GPUs
     num_workers=8,
     persistent_workers=True,
     pin_memory=True,
@@ -70,8 +66,7 @@ val_dataloader = dict(
         data_prefix=dict(img_path="leftImg8bit/val", seg_map_path="gtFine/val"),
         indices=list(range(0, 500, 5)),
         pipeline=[
-            dict(type="LoadCheckedImage"),
-            dict(type="LoadCheckedLabels", num_classes=19),
+            *clean_pipeline[:2],
             dict(
                 type="PasteOutliers",
                 source=dict(

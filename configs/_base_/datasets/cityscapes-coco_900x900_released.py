@@ -1,5 +1,5 @@
 # The data of cityscapes-coco_900x900.py as the released code of PEBAL and Balanced Energy draws
-# them, slips included; docs/recipes.md explains each.
+# them, with its errors; docs/recipes.md explains each.
 _base_ = "./cityscapes-coco_900x900.py"
 augmentation = [
     dict(type="RandomFlip", prob=0.8),
@@ -9,7 +9,7 @@ augmentation = [
 ]
 coco_objects = dict(
     _base_.coco_objects,
-    # Without "train", so that trains are pasted as outliers.
+    # "train" is missing, so trains are pasted as outliers.
     exclude=(
         "person",
         "bicycle",

@@ -1,5 +1,5 @@
-# The drawn data of `ood-seg demo`, in the layouts of the real sets: crops for training without
-# outliers, validation with objects that training never pastes, and the three test sets.
+# The drawn data of `ood-seg demo`, in the layouts of the real datasets: crops for training without
+# outliers, validation with objects that training never pastes, and three test datasets.
 data_root = "{{$OOD_SEG_DEMO:demo_output}}/data/"
 coco_objects = dict(
     type="CocoObjects",
@@ -9,6 +9,26 @@ coco_objects = dict(
     holdout_every=5,
     cache_size=400,
 )
+
+
+def loader(type, folder, pipeline, img_path=None, seg_map_path=None, **options):
+    dataset = dict(type=type, data_root=data_root + folder, pipeline=pipeline, **options)
+    if img_path:
+        dataset["data_prefix"] = dict(img_path=img_path, seg_map_path=seg_map_path)
+    sampler = dict(type="DefaultSampler", shuffle=False)
+    return dict(batch_size=1, num_workers=0, sampler=sampler, dataset=dataset)
+
+
+def cityscapes_val(*transforms):
+    steps = [
+        dict(type="LoadCheckedImage"),
+        dict(type="LoadCheckedLabels", num_classes=19),
+        *transforms,
+        dict(type="PackSegInputs"),
+    ]
+    return loader("CityscapesDataset", "cityscapes", steps, "leftImg8bit/val", "gtFine/val")
+
+
 train_dataloader = dict(
     batch_size=4,
     num_workers=1,
@@ -33,27 +53,14 @@ train_dataloader = dict(
         ),
     ),
 )
-val_dataloader = dict(
-    batch_size=1,
-    num_workers=0,
-    sampler=dict(type="DefaultSampler", shuffle=False),
-    dataset=dict(
-        type="CityscapesDataset",
-        data_root=data_root + "cityscapes",
-        data_prefix=dict(img_path="leftImg8bit/val", seg_map_path="gtFine/val"),
-        pipeline=[
-            dict(type="LoadCheckedImage"),
-            dict(type="LoadCheckedLabels", num_classes=19),
-            dict(
-                type="PasteOutliers",
-                source=dict(coco_objects, holdout=True),
-                count=(1, 2),
-                size_range=(14, 60),
-                seed=0,
-            ),
-            dict(type="PackSegInputs"),
-        ],
-    ),
+val_dataloader = cityscapes_val(
+    dict(
+        type="PasteOutliers",
+        source=dict(coco_objects, holdout=True),
+        count=(1, 2),
+        size_range=(14, 60),
+        seed=0,
+    )
 )
 val_evaluator = [
     dict(type="AnomalyMetric", label_space="training", dataset_name="val + held-back objects"),
@@ -66,44 +73,16 @@ test_pipeline = [
     dict(type="PackSegInputs"),
 ]
 test_dataloader = dict(
-    road_anomaly=dict(
-        batch_size=1,
-        num_workers=0,
-        sampler=dict(type="DefaultSampler", shuffle=False),
-        dataset=dict(
-            type="RoadAnomalyDataset",
-            data_root=data_root + "road_anomaly",
-            expected_count=None,
-            pipeline=test_pipeline,
-        ),
+    road_anomaly=loader("RoadAnomalyDataset", "road_anomaly", test_pipeline, expected_count=None),
+    fishyscapes=loader(
+        "AnomalyFolderDataset",
+        "fishyscapes",
+        test_pipeline,
+        "images",
+        "labels_masks",
+        label_map={0: 0, 1: 1, 255: 255},
     ),
-    fishyscapes=dict(
-        batch_size=1,
-        num_workers=0,
-        sampler=dict(type="DefaultSampler", shuffle=False),
-        dataset=dict(
-            type="AnomalyFolderDataset",
-            data_root=data_root + "fishyscapes",
-            data_prefix=dict(img_path="images", seg_map_path="labels_masks"),
-            label_map={0: 0, 1: 1, 255: 255},
-            pipeline=test_pipeline,
-        ),
-    ),
-    cityscapes=dict(
-        batch_size=1,
-        num_workers=0,
-        sampler=dict(type="DefaultSampler", shuffle=False),
-        dataset=dict(
-            type="CityscapesDataset",
-            data_root=data_root + "cityscapes",
-            data_prefix=dict(img_path="leftImg8bit/val", seg_map_path="gtFine/val"),
-            pipeline=[
-                dict(type="LoadCheckedImage"),
-                dict(type="LoadCheckedLabels", num_classes=19),
-                dict(type="PackSegInputs"),
-            ],
-        ),
-    ),
+    cityscapes=cityscapes_val(),
 )
 test_evaluator = dict(
     road_anomaly=[dict(type="AnomalyMetric", dataset_name="drawn Road Anomaly")],

@@ -1,6 +1,6 @@
-# Evaluation on the official sets at native resolution, for networks that run at full size, and
-# Cityscapes val for the closed-set quality. `ood-seg prepare-data` makes these folders; a part of
-# a set counts as damaged unless its dataset is given expected_count=None.
+# Evaluation on the official datasets at native resolution, for networks that run at full size, and
+# on Cityscapes val for the closed-set quality. `ood-seg prepare-data` makes these folders. Missing
+# images are an error unless the dataset is given expected_count=None.
 evaluation_root = "{{$OOD_SEG_DATA:data}}/"
 anomaly_pipeline = [
     dict(type="LoadCheckedImage"),
@@ -12,71 +12,30 @@ closed_pipeline = [
     dict(type="LoadCheckedLabels", num_classes=19),
     dict(type="PackSegInputs"),
 ]
+
+
+def loader(type, folder, pipeline=anomaly_pipeline, **options):
+    dataset = dict(type=type, data_root=evaluation_root + folder, pipeline=pipeline, **options)
+    sampler = dict(type="DefaultSampler", shuffle=False)
+    return dict(batch_size=1, num_workers=2, sampler=sampler, dataset=dataset)
+
+
 test_dataloader = dict(
-    fs_lost_and_found=dict(
-        batch_size=1,
-        num_workers=2,
-        sampler=dict(type="DefaultSampler", shuffle=False),
-        dataset=dict(
-            type="FishyscapesDataset",
-            subset="lost_and_found",
-            data_root=evaluation_root + "fs_lost_and_found",
-            pipeline=anomaly_pipeline,
-        ),
+    fs_lost_and_found=loader("FishyscapesDataset", "fs_lost_and_found", subset="lost_and_found"),
+    # The versions of Static differ by over 10 points of AP.
+    fs_static=loader("FishyscapesDataset", "fs_static_v3", subset="static"),
+    road_anomaly=loader("RoadAnomalyDataset", "road_anomaly/RoadAnomaly_jpg"),
+    smiyc_road_anomaly21=loader(
+        "SMIYCDataset", "smiyc/dataset_AnomalyTrack", track="RoadAnomaly21"
     ),
-    fs_static=dict(
-        batch_size=1,
-        num_workers=2,
-        sampler=dict(type="DefaultSampler", shuffle=False),
-        dataset=dict(
-            type="FishyscapesDataset",
-            subset="static",
-            data_root=evaluation_root + "fs_static_v3",  # versions differ by over 10 points of AP
-            pipeline=anomaly_pipeline,
-        ),
+    smiyc_road_obstacle21=loader(
+        "SMIYCDataset", "smiyc/dataset_ObstacleTrack", track="RoadObstacle21"
     ),
-    road_anomaly=dict(
-        batch_size=1,
-        num_workers=2,
-        sampler=dict(type="DefaultSampler", shuffle=False),
-        dataset=dict(
-            type="RoadAnomalyDataset",
-            data_root=evaluation_root + "road_anomaly/RoadAnomaly_jpg",
-            pipeline=anomaly_pipeline,
-        ),
-    ),
-    smiyc_road_anomaly21=dict(
-        batch_size=1,
-        num_workers=2,
-        sampler=dict(type="DefaultSampler", shuffle=False),
-        dataset=dict(
-            type="SMIYCDataset",
-            track="RoadAnomaly21",
-            data_root=evaluation_root + "smiyc/dataset_AnomalyTrack",
-            pipeline=anomaly_pipeline,
-        ),
-    ),
-    smiyc_road_obstacle21=dict(
-        batch_size=1,
-        num_workers=2,
-        sampler=dict(type="DefaultSampler", shuffle=False),
-        dataset=dict(
-            type="SMIYCDataset",
-            track="RoadObstacle21",
-            data_root=evaluation_root + "smiyc/dataset_ObstacleTrack",
-            pipeline=anomaly_pipeline,
-        ),
-    ),
-    cityscapes_val=dict(
-        batch_size=1,
-        num_workers=2,
-        sampler=dict(type="DefaultSampler", shuffle=False),
-        dataset=dict(
-            type="CityscapesDataset",
-            data_root=evaluation_root + "cityscapes",
-            data_prefix=dict(img_path="leftImg8bit/val", seg_map_path="gtFine/val"),
-            pipeline=closed_pipeline,
-        ),
+    cityscapes_val=loader(
+        "CityscapesDataset",
+        "cityscapes",
+        closed_pipeline,
+        data_prefix=dict(img_path="leftImg8bit/val", seg_map_path="gtFine/val"),
     ),
 )
 test_evaluator = dict(

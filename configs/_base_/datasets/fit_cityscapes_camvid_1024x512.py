@@ -1,5 +1,5 @@
-# What `ood-seg fit` looks at: Cityscapes and CamVid train at 1024x512, as they are; and for methods
-# that learn from outlier pixels, such scenes with pasted COCO objects, of which only those count.
+# Input of `ood-seg fit`: Cityscapes and CamVid train at 1024x512; and for methods that learn from
+# outlier pixels, the same scenes with pasted COCO objects, of which only the objects count.
 fit_root = "{{$OOD_SEG_DATA:data}}/"
 fit_pipeline = [
     dict(type="LoadCheckedImage"),
@@ -33,27 +33,14 @@ fit_camvid = dict(
     data_root=fit_root + "camvid",
     data_prefix=dict(img_path="train", seg_map_path="trainannot"),
 )
-fit_dataloader = dict(
-    batch_size=1,
-    num_workers=1,
-    dataset=dict(
-        type="ConcatDataset",
-        ignore_keys=["label_map", "reduce_zero_label"],
-        datasets=[
-            dict(fit_cityscapes, pipeline=fit_pipeline),
-            dict(fit_camvid, pipeline=fit_pipeline),
-        ],
-    ),
-)
-pasted_dataloader = dict(
-    batch_size=1,
-    num_workers=1,
-    dataset=dict(
-        type="ConcatDataset",
-        ignore_keys=["label_map", "reduce_zero_label"],
-        datasets=[
-            dict(fit_cityscapes, pipeline=fit_pasted_pipeline),
-            dict(fit_camvid, pipeline=fit_pasted_pipeline),
-        ],
-    ),
-)
+
+
+def loader(pipeline):
+    datasets = [dict(dataset, pipeline=pipeline) for dataset in (fit_cityscapes, fit_camvid)]
+    ignored = ["label_map", "reduce_zero_label"]
+    dataset = dict(type="ConcatDataset", ignore_keys=ignored, datasets=datasets)
+    return dict(batch_size=1, num_workers=1, dataset=dataset)
+
+
+fit_dataloader = loader(fit_pipeline)
+pasted_dataloader = loader(fit_pasted_pipeline)

@@ -1,5 +1,5 @@
 # Training: Cityscapes, BDD100K and CamVid scenes at 1024x512, cropped, COCO objects pasted in.
-# Validation: CamVid val scenes with objects from COCO pictures that training never pastes.
+# Validation: CamVid val scenes with objects of COCO images that are held out of training.
 data_root = "{{$OOD_SEG_DATA:data}}/"
 coco_objects = dict(
     type="CocoObjects",
@@ -15,7 +15,7 @@ train_pipeline = [
     dict(type="RandomResize", scale=(1024, 512), ratio_range=(0.8, 1.6), keep_ratio=False),
     dict(type="RandomCrop", crop_size=(384, 512)),
     dict(type="RandomFlip", prob=0.5),
-    # After the crop, so that every object is seen whole and in its drawn size.
+    # After the crop, so that every object is complete and keeps its drawn size.
     dict(type="PasteOutliers", source=coco_objects, count=(1, 2), size_range=(30, 220)),
     dict(type="PhotoMetricDistortion"),
     dict(type="PackSegInputs"),
@@ -36,7 +36,7 @@ camvid_train = dict(
     type="CamVidDataset",
     data_root=data_root + "camvid",
     data_prefix=dict(img_path="train", seg_map_path="trainannot"),
-    indices=list(range(0, 367, 3)),  # neighbouring frames look alike
+    indices=list(range(0, 367, 3)),  # neighbouring frames are similar
     pipeline=train_pipeline,
 )
 # Repeats make the three sources about equally frequent: 120, 128 and 123 scenes an epoch.

@@ -1,5 +1,5 @@
-# What every config on ERFNet starts from: its weights in mmsegmentation's layout, evaluated at the
-# size that they are made for.
+# Start of every config on ERFNet: its weights in mmsegmentation's layout, evaluated at the size
+# that they are trained for.
 _base_ = [
     "../models/erfnet_cityscapes.py",
     "../datasets/evaluation_1024x512.py",
