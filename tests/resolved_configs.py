@@ -40,7 +40,7 @@ def fingerprint(path: Path) -> str:
 
 if __name__ == "__main__":
     from ood_seg import compat
-    from ood_seg.commands.configs import shipped_configs
+    from ood_seg.config_files import shipped_configs
 
     compat.apply()
     logging.disable(logging.INFO)

@@ -7,12 +7,10 @@ _base_ = [
     "../_base_/methods/energy-oe.py",
 ]
 load_from = "{{$OOD_SEG_DEMO:demo_output}}/pretrain/iter_1000.pth"
-model = _base_.pop("method")
-model.freeze = dict(norm_statistics="fixed", dropout="off")
-model.energy_head.losses[0].update(margin_in=-7.0, margin_out=-2.0)
+model = dict(_base_.pop("method"), freeze=dict(norm_statistics="fixed", dropout="off"))
+model["energy_head"].losses[0].update(margin_in=-7.0, margin_out=-2.0)
 # After the crop, so that every object is complete and keeps its drawn size.
-train_dataloader = _base_.train_dataloader
-train_dataloader.dataset.dataset.pipeline.insert(
+_base_.train_dataloader.dataset.dataset.pipeline.insert(
     -1,
     dict(type="PasteOutliers", source=_base_.coco_objects, count=(1, 2), size_range=(14, 60)),
 )

@@ -1,4 +1,4 @@
-# A small U-Net at half resolution (0.45 M parameters): learns small pictures in a minute or two
+# A small U-Net at half resolution (0.45 M parameters): learns small images in a minute or two
 # on a CPU, and its skip connections keep the score maps crisp.
 norm_cfg = dict(type="BN", requires_grad=True)
 data_preprocessor = dict(
