@@ -22,13 +22,13 @@ from functools import partial
 import cv2
 import numpy as np
 
-from ood_seg.perception.core.decision import Judge
+from ood_seg.perception.core.decision import DecisionRule
 from ood_seg.perception.core.flicker import FlickerMeter
 from ood_seg.perception.core.motion import backward_motion
 from ood_seg.perception.core.temporal import TemporalFilter
 from ood_seg.perception.core.tracking import InstanceTracker
 from ood_seg.perception.core.types import Frame, Prediction
-from ood_seg.perception.io.sources import open_source
+from ood_seg.perception.io.frames import open_frames
 
 COLUMNS = ("scores", "pixels", "mask", "boxes", "changed", "same mask", "ms")
 
@@ -60,13 +60,13 @@ def main() -> None:
             f"weight {args.weight}, boxes from {args.min_area} pixels\n"
         )
         print("| variant | " + " | ".join(COLUMNS) + " |\n" + "|---" * (len(COLUMNS) + 1) + "|")
-        judge = partial(
-            Judge(threshold, min_area=args.min_area),
+        decide = partial(
+            DecisionRule(threshold, min_area=args.min_area),
             palette=inferencer.palette,
             score_name=inferencer.score_name,
         )
         for name, variant in variants(args.weight).items():
-            values = measure(variant, seen, judge)
+            values = measure(variant, seen, decide)
             cells = (format_value(key, values[key]) for key in COLUMNS)
             print(f"| {name} | " + " | ".join(cells) + " |", flush=True)
 
@@ -88,7 +88,7 @@ def parse_arguments() -> argparse.Namespace:
 def predicted(inferencer, path: str, frames: int) -> list[tuple[Frame, Prediction]]:
     """The first frames of a video with their predictions."""
     seen = []
-    for frame in itertools.islice(open_source(path), frames):
+    for frame in itertools.islice(open_frames(path), frames):
         seen.append((frame, inferencer.predict([frame.image])[0]))
         print(f"\r{path}: frame {len(seen)}", end="", file=sys.stderr, flush=True)
     print(file=sys.stderr)
@@ -107,17 +107,17 @@ def variants(weight: float) -> dict[str, Variant]:
 
 
 def measure(
-    variant: Variant, seen: list[tuple[Frame, Prediction]], judge: Callable
+    variant: Variant, seen: list[tuple[Frame, Prediction]], decide: Callable
 ) -> dict[str, float]:
     """Flicker, boxes, likeness to the unfiltered mask, and milliseconds a frame."""
     meter = FlickerMeter(partial(backward_motion, estimate=farneback))
     boxes, likeness, seconds = [], [], []
     for frame, prediction in seen:
-        alone = judge(frame, prediction).mask != 0
+        alone = decide(frame, prediction).mask != 0
         start = time.perf_counter()
         if variant.temporal is not None:
             prediction = variant.temporal(frame, prediction)
-        result = judge(frame, prediction)
+        result = decide(frame, prediction)
         if variant.tracker is not None:
             result = variant.tracker(result)
         seconds.append(time.perf_counter() - start)

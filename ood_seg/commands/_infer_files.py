@@ -6,10 +6,10 @@ import argparse
 from collections.abc import Container
 from pathlib import Path
 
+from ood_seg.perception.io.frames import is_one_video
 from ood_seg.perception.io.json_lines import JsonLines
 from ood_seg.perception.io.shards import Shard
-from ood_seg.perception.io.sinks import FolderSink, Limits, existing_message
-from ood_seg.perception.io.sources import is_one_video
+from ood_seg.perception.io.sinks import FolderSink, ScoreRange, existing_message
 
 _SHOWN = 6
 _RESULTS = "results.jsonl"
@@ -81,7 +81,7 @@ def kinds_of_files(args: argparse.Namespace) -> list[str]:
     return list(dict.fromkeys(kinds))
 
 
-def open_folder(args: argparse.Namespace, limits: Limits | None) -> FolderSink | None:
+def open_folder(args: argparse.Namespace, limits: ScoreRange | None) -> FolderSink | None:
     """The files of each picture; None without --out."""
     kinds = kinds_of_files(args)
     if not kinds:

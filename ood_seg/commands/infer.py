@@ -12,7 +12,7 @@ from ood_seg.commands._runner import CONFIG_HELP
 from ood_seg.perception.io.shards import Shard, shard_of
 
 if TYPE_CHECKING:
-    from ood_seg.perception.io.source import Source
+    from ood_seg.perception.io.frame_source import FrameSource
 
 _RATE_OF_PICTURES = 25.0
 
@@ -145,18 +145,18 @@ def _run(args: argparse.Namespace) -> int:
             lines.close()
 
 
-def _open(args: argparse.Namespace, selection: Any) -> Source:
-    from ood_seg.perception.io.sources import open_source
+def _open(args: argparse.Namespace, selection: Any) -> FrameSource:
+    from ood_seg.perception.io.frames import open_frames
 
     given = args.sources[0] if len(args.sources) == 1 else args.sources
     if not 1 <= args.max_pixels < math.inf:
         raise ValueError(f"--max-pixels: expected a number from 1 on, got {args.max_pixels}")
-    return open_source(given, wanted=selection, skip=args.out, max_pixels=int(args.max_pixels))
+    return open_frames(given, wanted=selection, skip=args.out, max_pixels=int(args.max_pixels))
 
 
 def _analyse(
     args: argparse.Namespace,
-    source: Source,
+    source: FrameSource,
     total: int | None,
     shard: Shard,
     folder: Any,

@@ -11,7 +11,7 @@ from ood_seg.perception.io.shards import Shard
 
 if TYPE_CHECKING:
     from ood_seg.perception.run.segmentor import Segmentor
-    from ood_seg.serving.app import Limits
+    from ood_seg.serving.app import ServiceLimits
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,16 +55,16 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _limits(args: argparse.Namespace) -> Limits:
+def _limits(args: argparse.Namespace) -> ServiceLimits:
     """The limits, checked before the model is loaded."""
-    from ood_seg.serving.app import Limits
+    from ood_seg.serving.app import ServiceLimits
 
     for name in ("max_batch", "max_queue", "max_megabytes", "max_megapixels", "timeout"):
         if not getattr(args, name) > 0:
             raise ValueError(f"--{name.replace('_', '-')} must be above 0, got {vars(args)[name]}")
     if not 0 <= args.port <= 65535:
         raise ValueError(f"--port must be from 0 to 65535, got {args.port}")
-    return Limits(
+    return ServiceLimits(
         max_bytes=int(args.max_megabytes * 2**20),
         max_pixels=int(args.max_megapixels * 1e6),
         max_batch=args.max_batch,

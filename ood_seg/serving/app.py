@@ -3,7 +3,8 @@
 ```
 POST /predict -> admission (429 when full) -> body (413 when large, 408 when it does not come)
               -> decode (422 when no image, or not of the size that --region mask:FILE is for)
-              -> BatchWorker -> Prediction -> Judge -> json | overlay | labels | mask | scores
+              -> BatchWorker -> Prediction -> DecisionRule
+              -> json | overlay | labels | mask | scores
 GET  /        the page          GET /model    classes, thresholds, limits
 GET  /health  200 or 503        GET /metrics  for Prometheus
 ```
@@ -30,7 +31,7 @@ from starlette.exceptions import HTTPException as AnyHTTPException
 
 from ood_seg import __version__
 from ood_seg.io.images import decode_image
-from ood_seg.perception.core.decision import Judge
+from ood_seg.perception.core.decision import DecisionRule
 from ood_seg.perception.core.regions import MaskRegion
 from ood_seg.perception.core.result import AnomalyResult
 from ood_seg.perception.core.types import Frame
@@ -42,7 +43,7 @@ Format = Literal["json", "overlay", "labels", "mask", "scores"]
 
 
 @dataclass(frozen=True)
-class Limits:
+class ServiceLimits:
     """What the service accepts.
 
     Attributes:
@@ -63,7 +64,9 @@ class Limits:
     timeout: float = 60.0
 
 
-def create_app(segmentor: Segmentor, *, name: str = "", limits: Limits = Limits()) -> FastAPI:
+def create_app(
+    segmentor: Segmentor, *, name: str = "", limits: ServiceLimits = ServiceLimits()
+) -> FastAPI:
     """The application, for uvicorn or any other ASGI server.
 
     Args:
@@ -111,7 +114,7 @@ class BodyLimit:
 class Service:
     """Holds the model, its queue and the counters; one method for each address."""
 
-    def __init__(self, segmentor: Segmentor, name: str, limits: Limits) -> None:
+    def __init__(self, segmentor: Segmentor, name: str, limits: ServiceLimits) -> None:
         self.segmentor, self.name, self.limits = segmentor, name, limits
         self.counters = Counters()
         self.worker = BatchWorker(
@@ -138,8 +141,8 @@ class Service:
         try:
             with self._admission():
                 image = await run_in_threadpool(self._decode, await self._body(request))
-                judge = _adjusted(self.segmentor.judge, threshold, min_area)
-                result = await self._result(image, judge, start)
+                rule = _adjusted(self.segmentor.decision_rule, threshold, min_area)
+                result = await self._result(image, rule, start)
                 response = await run_in_threadpool(render, result, format)
             status = response.status_code
             return response
@@ -171,19 +174,19 @@ class Service:
     def _decode(self, body: bytes) -> np.ndarray:
         try:
             image = decode_image(body, source="the body", max_pixels=self.limits.max_pixels)
-            if isinstance(self.segmentor.judge.region, MaskRegion):
-                self.segmentor.judge.region.check_size(image.shape[:2])
+            if isinstance(self.segmentor.decision_rule.region, MaskRegion):
+                self.segmentor.decision_rule.region.check_size(image.shape[:2])
             return image
         except ValueError as error:
             raise HTTPException(422, str(error)) from error
 
-    async def _result(self, image: np.ndarray, judge: Judge, start: float) -> AnomalyResult:
-        """Wait for the model and judge what it says."""
+    async def _result(self, image: np.ndarray, rule: DecisionRule, start: float) -> AnomalyResult:
+        """Wait for the model and apply the decision rule."""
         try:
             future = asyncio.wrap_future(self.worker.submit(image))
             prediction = await asyncio.wait_for(future, self.limits.timeout)
             return await run_in_threadpool(
-                judge,
+                rule,
                 Frame(image, "image"),
                 prediction,
                 palette=self.segmentor.palette,
@@ -210,7 +213,7 @@ class Service:
 
     async def model(self) -> dict[str, Any]:
         """What a client may want to know of the model."""
-        judge = self.segmentor.judge
+        rule = self.segmentor.decision_rule
         return {
             "model": self.name,
             "version": __version__,
@@ -218,9 +221,9 @@ class Service:
             "colours": [list(colour) for colour in self.segmentor.palette.colours],
             "score": self.segmentor.score_name,
             "thresholds": self.segmentor.thresholds,
-            "operating_point": judge.operating_point,
-            "threshold": judge.threshold,
-            "min_area": judge.min_area,
+            "operating_point": rule.operating_point,
+            "threshold": rule.threshold,
+            "min_area": rule.min_area,
             "max_bytes": self.limits.max_bytes,
             "max_pixels": self.limits.max_pixels,
         }
@@ -272,8 +275,8 @@ async def _body(request: Request) -> bytes:
         return await field.read()
 
 
-def _adjusted(judge: Judge, threshold: float | None, min_area: int | None) -> Judge:
-    """The judge with the request's own settings."""
+def _adjusted(rule: DecisionRule, threshold: float | None, min_area: int | None) -> DecisionRule:
+    """The decision rule with the request's own settings."""
     if threshold is not None:
-        judge = replace(judge, threshold=threshold, operating_point=None)
-    return judge if min_area is None else replace(judge, min_area=min_area)
+        rule = replace(rule, threshold=threshold, operating_point=None)
+    return rule if min_area is None else replace(rule, min_area=min_area)

@@ -119,7 +119,7 @@ def test_smallest_object_is_that_of_the_calibration_unless_given(weights, calibr
     counted = replace(calibration, min_area=7)
     for made, given, expected in ((counted, None, 7), (counted, 3, 3), (None, None, 50)):
         inferencer = AnomalyInferencer(config(), weights, "cpu", made, min_area=given)
-        assert inferencer.judge.min_area == expected
+        assert inferencer.decision_rule.min_area == expected
 
 
 def test_operating_points_that_do_not_exist(weights, calibration):

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from fake_segmentor import picture
 
-from ood_seg.perception.io.sources import open_source
+from ood_seg.perception.io.frames import open_frames
 
 FAKE = Path(__file__).parents[1] / "fake_infer.py"
 COUNT = 60
@@ -134,7 +134,7 @@ def test_ctrl_c_and_sigterm_keep_what_is_done(sent, photos, tmp_path):
     assert 5 <= len(names) < COUNT
     assert len(list(out.rglob("*_overlay.png"))) in (len(names), len(names) + 1)
     assert not (tmp_path / "v.mp4").exists()
-    assert len(list(open_source(tmp_path / "v.partial.mp4"))) in (len(names), len(names) + 1)
+    assert len(list(open_frames(tmp_path / "v.partial.mp4"))) in (len(names), len(names) + 1)
     code, text, err = finish(*options[:-2], "--resume")
     assert code == 0, err
     assert f"{COUNT - len(names)} of {COUNT - len(names)} images" in text
@@ -188,7 +188,7 @@ def test_video_in_video_out_with_the_same_rate_and_number(tmp_path):
     options = ("--video-out", tmp_path / "o.mp4", "--json", tmp_path / "o.jsonl", "--track")
     code, _, err = finish(tmp_path / "clip.mp4", *options, "--temporal", "1", "--motion")
     assert code == 0, err
-    video = open_source(tmp_path / "o.mp4")
+    video = open_frames(tmp_path / "o.mp4")
     assert (video.rate, video.size, len(list(video))) == (12.5, (64, 96), 15)
     records = [json.loads(line) for line in (tmp_path / "o.jsonl").open()]
     assert [record["stamp"] for record in records] == [index / 12.5 for index in range(15)]

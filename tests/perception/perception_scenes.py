@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from ood_seg.perception.core.decision import Judge
+from ood_seg.perception.core.decision import DecisionRule
 from ood_seg.perception.core.types import Frame, Palette, Prediction
 from ood_seg.perception.run.segmentor import Segmentor
 
@@ -29,11 +29,11 @@ def predict(image):
     return Prediction(labels, image[..., 0].astype(np.float32))
 
 
-def judged(image, threshold, *, name="frame", index=0, **options):
+def decided(image, threshold, *, name="frame", index=0, **options):
     """Result of an image under `Brightness`."""
-    judge = Judge(threshold, **{"min_area": 1} | options)
+    decide = DecisionRule(threshold, **{"min_area": 1} | options)
     frame = Frame(image, name, index)
-    return judge(frame, predict(image), palette=PALETTE, score_name="Blue")
+    return decide(frame, predict(image), palette=PALETTE, score_name="Blue")
 
 
 def texture(height, width, seed=0):

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from perception_scenes import grey_image, judged, texture
+from perception_scenes import decided, grey_image, texture
 
 from ood_seg.perception.core.flicker import FlickerMeter, changed_boxes, frame_flicker
 from ood_seg.perception.core.tracking import InstanceTracker
@@ -18,7 +18,7 @@ def blue(scores):
     """Result whose score map is given; flagged from 100 on."""
     image = np.zeros((*np.shape(scores), 3), np.uint8)
     image[..., 0] = scores
-    return judged(image, 100)
+    return decided(image, 100)
 
 
 def test_a_pair_by_hand():
@@ -98,9 +98,9 @@ def test_meter_is_zero_on_a_steady_video_and_the_tracker_lowers_it():
     steady, raw, tracked = FlickerMeter(), FlickerMeter(), FlickerMeter()
     tracker = InstanceTracker(birth=1)
     for index, one in enumerate(frames):
-        steady.update(judged(image, 100, index=index))
-        raw.update(judged(one, 100, index=index))
-        tracked.update(tracker(judged(one, 100, index=index)))
+        steady.update(decided(image, 100, index=index))
+        raw.update(decided(one, 100, index=index))
+        tracked.update(tracker(decided(one, 100, index=index)))
     assert steady.summary() == {"scores": 0, "pixels": 0, "mask": 0, "boxes": 0, "pairs": 7}
     assert raw.summary()["boxes"] == 2 / 7
     assert tracked.summary()["boxes"] == 0

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from perception_scenes import PALETTE, grey_image, texture
 
-from ood_seg.perception.core.decision import Judge
+from ood_seg.perception.core.decision import DecisionRule
 from ood_seg.perception.core.types import Frame, Prediction
 
 SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "flicker.py"
@@ -35,9 +35,9 @@ def test_filter_and_tracker_lower_the_flicker_of_a_moving_scene(benchmark):
         scores[20:40, left : left + 20] += 0.5 if index == 4 else 4  # missed once
         labels = np.zeros((60, 96), np.uint8)
         seen.append((Frame(image, str(index), index), Prediction(labels, scores)))
-    judge = partial(Judge(2.0, min_area=50), palette=PALETTE, score_name="drawn")
+    decide = partial(DecisionRule(2.0, min_area=50), palette=PALETTE, score_name="drawn")
     found = {
-        name: benchmark.measure(variant, seen, judge)
+        name: benchmark.measure(variant, seen, decide)
         for name, variant in benchmark.variants(0.5).items()
     }
     alone, along = found["each frame alone"], found["average along the motion"]

@@ -5,7 +5,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
-from perception_scenes import PALETTE, grey_image, judged, texture
+from perception_scenes import PALETTE, decided, grey_image, texture
 
 from ood_seg.perception.core.overlay import blend_labels, caption, heat_map, mask_edges, overlay
 from ood_seg.visualization import label_overlay
@@ -18,7 +18,7 @@ ODD = [(37, 53), (101, 67), (1, 1), (5, 300)]
 def test_picture_has_the_pixels_of_the_image(height, width, layer):
     image = grey_image(texture(height, width) if height > 1 else np.full((1, 1), 9, np.uint8))
     before = image.copy()
-    picture = overlay(judged(image, 400), layer=layer)
+    picture = overlay(decided(image, 400), layer=layer)
     assert (picture.shape, picture.dtype) == (image.shape, np.uint8)
     np.testing.assert_array_equal(image, before)
     if layer == "none":
@@ -30,7 +30,7 @@ def test_heat_lies_on_the_scored_pixel(height, width):
     for y, x in ((0, 0), (height - 1, width - 1), (height // 2, width // 3)):
         image = np.zeros((height, width, 3), np.uint8)
         image[y, x, 0] = 255
-        picture = overlay(judged(image, None), alpha=1.0, limits=(0, 255))
+        picture = overlay(decided(image, None), alpha=1.0, limits=(0, 255))
         bright = picture.sum(axis=2) > 300
         assert np.argwhere(bright).tolist() == [[y, x]]
 
@@ -38,7 +38,7 @@ def test_heat_lies_on_the_scored_pixel(height, width):
 def test_box_and_edges_lie_on_their_pixels():
     image = np.zeros((61, 83, 3), np.uint8)
     image[20:33, 40:57, 0] = 200
-    result = judged(image, 100)
+    result = decided(image, 100)
     picture = overlay(result, layer="none")
     border = np.zeros((61, 83), bool)
     border[20:33, 40:57] = True
@@ -85,7 +85,7 @@ def test_heat_map_rises_and_has_the_range_asked_for():
 
 def test_probability_is_shown_from_0_to_1_where_there_is_one():
     image = grey_image(texture(37, 53))
-    result = judged(image, None)
+    result = decided(image, None)
     certain = replace(result, probability=np.full((37, 53), 0.02, np.float32))
     assert (overlay(certain, alpha=1.0).max(axis=2) < 60).all()
     np.testing.assert_array_equal(
@@ -96,7 +96,7 @@ def test_probability_is_shown_from_0_to_1_where_there_is_one():
 def test_captions():
     image = np.zeros((9, 9, 3), np.uint8)
     image[2:5, 2:5, 0] = 100
-    (one,) = judged(image, 50).instances
+    (one,) = decided(image, 50).instances
     assert caption(one) == "100.00"
     assert caption(replace(one, probability=0.874, track=3)) == "#3 0.87"
 
@@ -105,7 +105,7 @@ def test_large_pictures_and_boxes_at_every_border_are_drawn():
     image = np.zeros((1200, 1300, 3), np.uint8)
     for y, x in ((0, 0), (0, 1290), (1190, 0), (1190, 1290)):
         image[y : y + 10, x : x + 10, 0] = 255
-    result = judged(image, 100)
+    result = decided(image, 100)
     assert len(result.instances) == 4
     picture = overlay(result, layer="none")
     changed = (picture != image).any(axis=2)
@@ -115,7 +115,7 @@ def test_large_pictures_and_boxes_at_every_border_are_drawn():
 
 
 def test_bad_options_are_told():
-    result = judged(np.zeros((9, 9, 3), np.uint8), None)
+    result = decided(np.zeros((9, 9, 3), np.uint8), None)
     with pytest.raises(ValueError, match="layer: expected one of anomaly, labels, none, got 'hea"):
         overlay(result, layer="heat")
     with pytest.raises(ValueError, match=r"alpha: expected 0..1, got 1.5"):
@@ -125,7 +125,7 @@ def test_bad_options_are_told():
 
 
 def test_picture_is_written_where_asked(tmp_path):
-    result = judged(grey_image(texture(37, 53)), 150)
+    result = decided(grey_image(texture(37, 53)), 150)
     picture = result.plot(tmp_path / "new" / "a.png", layer="labels")
     np.testing.assert_array_equal(cv2.imread(str(tmp_path / "new" / "a.png")), picture)
     with pytest.raises(ValueError, match=r"pictures cannot be written as '\.xyz'"):

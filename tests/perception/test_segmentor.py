@@ -9,7 +9,7 @@ from perception_scenes import Brightness, grey_image, texture
 from ood_seg.perception.core.result import AnomalyResult
 from ood_seg.perception.core.temporal import TemporalFilter
 from ood_seg.perception.core.tracking import InstanceTracker
-from ood_seg.perception.io.sources import open_source
+from ood_seg.perception.io.frames import open_frames
 from ood_seg.perception.run.segmentor import choose_threshold, predict_by_size
 
 POINTS = {"fpr 5%": 120.0, "best f1": 90.0}
@@ -67,7 +67,7 @@ def test_one_picture_is_one_result(folder):
 
 def test_many_pictures_are_an_iterator_in_order(folder):
     segmentor = Brightness(POINTS)
-    pictures = [str(folder / "*.png"), sorted(folder.iterdir()), open_source(folder)]
+    pictures = [str(folder / "*.png"), sorted(folder.iterdir()), open_frames(folder)]
     for source in (folder, *pictures):
         found = segmentor(source)
         assert next(found).name == "0"

@@ -15,7 +15,7 @@ from fake_segmentor import FakeSegmentor, picture
 
 from ood_seg.perception.core.result import AnomalyResult
 from ood_seg.perception.core.types import Failure, Frame
-from ood_seg.perception.io.source import Source
+from ood_seg.perception.io.frame_source import FrameSource
 from ood_seg.perception.run.channel import END, Channel
 from ood_seg.perception.run.stream import analyse
 
@@ -157,7 +157,7 @@ def test_memory_stays_bounded_on_long_input():
     assert most <= 12
 
 
-class Camera(Source):
+class Camera(FrameSource):
     """Frame 0 comes at once; the others while `film(frames)` runs, and only then."""
 
     live = True

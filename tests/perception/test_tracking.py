@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from perception_scenes import judged
+from perception_scenes import decided
 
 from ood_seg.perception.core.tracking import InstanceTracker, box_ious, boxes, match_boxes
 
@@ -14,7 +14,7 @@ def frame(*places, index=0):
     image = np.zeros((*SIZE, 3), np.uint8)
     for number, (left, top) in enumerate(places):
         image[max(top, 0) : max(top + 10, 0), max(left, 0) : left + 10, 0] = 100 + number
-    return judged(image, 50, index=index)
+    return decided(image, 50, index=index)
 
 
 def follow(tracker, sequence):

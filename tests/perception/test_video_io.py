@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from ood_seg.perception.io.sources import open_source
+from ood_seg.perception.io.frames import open_frames
 from ood_seg.perception.io.video_io import VideoWriter, even_sized
 
 
@@ -24,7 +24,7 @@ def test_read_back(suffix, height, width, rate, tmp_path):
         for index in range(12):
             writer.write(moving_square(index, height, width))
     assert [path.name for path in tmp_path.iterdir()] == [f"v{suffix}"]
-    source = open_source(tmp_path / f"v{suffix}")
+    source = open_frames(tmp_path / f"v{suffix}")
     assert source.rate == pytest.approx(rate, abs=0.002)
     # Codecs know even sizes only.
     assert source.size == (height + height % 2, width + width % 2)
@@ -52,7 +52,7 @@ def test_an_interrupted_video_is_partial_and_playable(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         interrupted()
     assert [path.name for path in tmp_path.iterdir()] == ["v.partial.mp4"]
-    assert len(list(open_source(tmp_path / "v.partial.mp4"))) == 7
+    assert len(list(open_frames(tmp_path / "v.partial.mp4"))) == 7
 
 
 def test_what_is_refused(tmp_path):

@@ -71,7 +71,7 @@ def test_without_calibration_the_raw_score_is_sent():
 
 def test_without_an_operating_point_nothing_is_decided():
     segmentor = ColourSegmentor()
-    segmentor.judge = type(segmentor.judge)()
+    segmentor.decision_rule = type(segmentor.decision_rule)()
     assert list(_built(segmentor)[1]) == ["labels", "anomaly", "overlay"]
     assert describe(segmentor)["threshold"] == "none"
 
@@ -120,7 +120,7 @@ def test_label_info_names_the_classes_and_255():
 
 def test_label_info_without_calibration_or_operating_point():
     plain, undecided = ColourSegmentor(calibrated=False), ColourSegmentor()
-    undecided.judge = type(undecided.judge)()
+    undecided.decision_rule = type(undecided.decision_rule)()
     for segmentor in (plain, undecided):
         assert build(RUNTIME, label_info(segmentor, HEADER)).threshold == 0.0
 

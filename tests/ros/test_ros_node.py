@@ -184,9 +184,9 @@ def test_decision_can_be_changed_while_running(start):
     np.testing.assert_allclose(thresholds, [200 / 255, 30 / 255], rtol=1e-6)
     back = dict(operating_point="", min_area=0, region="")
     assert started.ros.set_parameters(**back).successful
-    assert started.segmentor.judge.threshold == 100.0
-    assert started.segmentor.judge.min_area == 5
-    assert started.segmentor.judge.region is None
+    assert started.segmentor.decision_rule.threshold == 100.0
+    assert started.segmentor.decision_rule.min_area == 5
+    assert started.segmentor.decision_rule.region is None
 
 
 @pytest.mark.parametrize(
@@ -204,13 +204,13 @@ def test_decision_can_be_changed_while_running(start):
 )
 def test_bad_parameters_are_refused_and_change_nothing(start, changes, reason):
     started = start()
-    before = started.segmentor.judge
+    before = started.segmentor.decision_rule
     answer = started.ros.set_parameters(**changes)
     assert not answer.successful
     import re
 
     assert re.search(reason, answer.reason)
-    assert started.segmentor.judge is before
+    assert started.segmentor.decision_rule is before
     assert started.ros.parameters["min_area"] == 0
 
 
@@ -229,7 +229,7 @@ def test_bad_parameters_at_the_start(start, parameters, reason):
 
 def test_without_operating_point_no_decision_is_published(start):
     segmentor = ColourSegmentor()
-    segmentor.judge = type(segmentor.judge)()
+    segmentor.decision_rule = type(segmentor.decision_rule)()
     started = start(segmentor)
     assert started.ros.logged[0][0] == "warning"
     assert "~/objects are not published" in started.ros.logged[0][1]

@@ -21,7 +21,7 @@ httpx = pytest.importorskip("httpx", reason="httpx is not installed")
 from fastapi.testclient import TestClient  # noqa: E402
 from service import THRESHOLDS, Brightness, png, running, scene  # noqa: E402
 
-from ood_seg.serving.app import Limits, create_app  # noqa: E402
+from ood_seg.serving.app import ServiceLimits, create_app  # noqa: E402
 
 OBJECTS = [(10, 20, 12, 8, 120), (40, 30, 9, 9, 80), (70, 5, 3, 3, 200)]
 
@@ -115,7 +115,7 @@ def test_settings_of_a_request_are_checked(client):
 
 
 def test_large_bodies_and_large_images_are_refused_before_they_are_decoded():
-    limits = Limits(max_bytes=20_000, max_pixels=5000)
+    limits = ServiceLimits(max_bytes=20_000, max_pixels=5000)
     with TestClient(create_app(Brightness(), limits=limits)) as client:
         answer = client.post("/predict", content=bytes(20_001))
         assert answer.status_code == 413
@@ -177,7 +177,7 @@ def test_a_request_that_takes_too_long_is_given_up():
             assert answered.wait(60)
             return super().predict(images)
 
-    with TestClient(create_app(HeldUp(), limits=Limits(timeout=0.05))) as client:
+    with TestClient(create_app(HeldUp(), limits=ServiceLimits(timeout=0.05))) as client:
         answer = client.post("/predict", content=png(scene(OBJECTS)))
         answered.set()
         assert answer.status_code == 504
@@ -185,7 +185,7 @@ def test_a_request_that_takes_too_long_is_given_up():
 
 
 def test_a_client_that_stops_sending_gives_its_place_back():
-    limits = Limits(timeout=0.05, max_queue=1, max_batch=1)
+    limits = ServiceLimits(timeout=0.05, max_queue=1, max_batch=1)
     with running(create_app(Brightness(), limits=limits)) as address:
         host, port = address.removeprefix("http://").split(":")
         for _ in range(3):  # one more than there are places
@@ -219,7 +219,7 @@ def test_sixteen_clients_lose_nothing():
                 assert [one["box"] for one in result["instances"]] == [[left, 20, 10, 10]]
                 assert result["max_score"] == red
 
-    limits = Limits(max_queue=4, max_batch=4)
+    limits = ServiceLimits(max_queue=4, max_batch=4)
     with running(create_app(model, limits=limits)) as address:
         with ThreadPoolExecutor(16) as pool:
             list(pool.map(lambda number: one_client(number, address), range(16)))
@@ -239,7 +239,7 @@ def test_more_than_the_queue_holds_is_answered_with_429():
             return super().predict(images)
 
     model = BusyUntilOneIsRefused()
-    limits = Limits(max_queue=1, max_batch=1)
+    limits = ServiceLimits(max_queue=1, max_batch=1)
     with running(create_app(model, limits=limits)) as address, ThreadPoolExecutor(8) as pool:
         body = png(scene(OBJECTS))
 

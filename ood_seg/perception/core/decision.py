@@ -14,7 +14,7 @@ from ood_seg.perception.core.types import Frame, Palette, Prediction
 
 
 @dataclass(frozen=True)
-class Judge:
+class DecisionRule:
     """Flags the pixels with `score >= threshold` inside the region.
 
     Both sides of the comparison are float32, and it is on the score, not on the probability,

@@ -27,7 +27,7 @@ ENDINGS = {
     "json": ".json",
 }
 
-Limits = tuple[float, float]
+ScoreRange = tuple[float, float]
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +109,7 @@ class AnomalyResult:
         folder: str | Path,
         kinds: str | Sequence[str] = ("overlay", "json"),
         *,
-        limits: Limits | None = None,
+        limits: ScoreRange | None = None,
     ) -> list[Path]:
         """Write files that are called after the image; each appears complete or not at all.
 
@@ -157,11 +157,11 @@ def _save_array(path: Path, values: np.ndarray) -> None:
     write_bytes(path, content.getvalue())
 
 
-def _save_json(result: AnomalyResult, path: Path, _limits: Limits | None) -> None:
+def _save_json(result: AnomalyResult, path: Path, _limits: ScoreRange | None) -> None:
     write_text(path, json.dumps(result.to_dict(), allow_nan=False) + "\n")
 
 
-def _save_figure(result: AnomalyResult, path: Path, limits: Limits | None) -> None:
+def _save_figure(result: AnomalyResult, path: Path, limits: ScoreRange | None) -> None:
     """Image, labels and heat map in one figure; needs matplotlib."""
     from ood_seg.visualization import prediction_figure, save_figure
 
@@ -182,7 +182,7 @@ _NEEDS = {
     "mask": "give an operating point or a threshold",
     "probability": "give a calibration",
 }
-_WRITERS: dict[str, Callable[[AnomalyResult, Path, Limits | None], Any]] = {
+_WRITERS: dict[str, Callable[[AnomalyResult, Path, ScoreRange | None], Any]] = {
     "overlay": lambda result, path, limits: result.plot(path, limits=limits),
     "anomaly": _save_figure,
     "labels": lambda result, path, _: write_image(path, result.labels),

@@ -1,7 +1,7 @@
 """What passes from stage to stage of the perception path; NumPy only.
 
 ```
-source -> Frame -> Segmentor.predict -> Prediction -> temporal filter, if any -> judge
+source -> Frame -> Segmentor.predict -> Prediction -> temporal filter, if any -> decision rule
        -> AnomalyResult (mask, instances) -> tracker, if any -> sinks
 ```
 

@@ -12,7 +12,7 @@ import cv2
 
 from ood_seg.io.images import checked_image
 from ood_seg.perception.core.types import Failure, Frame
-from ood_seg.perception.io.source import Source
+from ood_seg.perception.io.frame_source import FrameSource
 
 _TIMEOUT_MS = 10_000
 # Containers estimate their number of frames; this much less is no sign of damage.
@@ -28,7 +28,7 @@ def open_capture(address: str | int) -> cv2.VideoCapture:
     return cv2.VideoCapture(address)
 
 
-class VideoSource(Source):
+class VideoSource(FrameSource):
     """The frames of a video, called `NAME/000000` and so on.
 
     Stamps are index / rate. Where the video ends well before the number of frames that its
@@ -79,7 +79,7 @@ class VideoSource(Source):
             yield Failure(shown_address(self._path), message, index)
 
 
-class LiveSource(Source):
+class LiveSource(FrameSource):
     """The frames of a camera or stream, called `NAME/000000` and so on; it has no end.
 
     Stamps are seconds since 1970. When it stops, it is opened again up to `reconnects` times in a
@@ -151,7 +151,7 @@ class LiveSource(Source):
 
 def open_stream(
     url: str, name: str, *, capture: Callable[[str | int], cv2.VideoCapture] = open_capture
-) -> Source:
+) -> FrameSource:
     """A URL as a video where it has an end, else as a live stream.
 
     Raises:

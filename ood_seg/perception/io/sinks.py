@@ -14,7 +14,7 @@ import numpy as np
 
 from ood_seg.io.files import write_image, write_text
 from ood_seg.perception.core.result import ENDINGS as RESULT_ENDINGS
-from ood_seg.perception.core.result import AnomalyResult, Limits
+from ood_seg.perception.core.result import AnomalyResult, ScoreRange
 from ood_seg.perception.io.video_io import VideoWriter
 from ood_seg.visualization import score_range
 
@@ -47,7 +47,7 @@ class FolderSink:
         folder: str | Path,
         kinds: Sequence[str],
         *,
-        limits: Limits | None = None,
+        limits: ScoreRange | None = None,
         overwrite: bool = False,
         skip: bool = False,
     ) -> None:
@@ -121,7 +121,7 @@ class VideoSink:
             there is one, else those of the first picture, so that colours compare.
     """
 
-    def __init__(self, writer: VideoWriter, *, limits: Limits | None = None) -> None:
+    def __init__(self, writer: VideoWriter, *, limits: ScoreRange | None = None) -> None:
         self._writer, self._limits = writer, limits
 
     def write(self, result: AnomalyResult) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ood_seg.io.images import checked_image
-from ood_seg.perception.core.decision import Judge
+from ood_seg.perception.core.decision import DecisionRule
 from ood_seg.perception.core.regions import Region, parse_region
 from ood_seg.perception.core.result import AnomalyResult
 from ood_seg.perception.core.types import Failure, Frame, Palette, Prediction
@@ -45,7 +46,7 @@ class Segmentor(ABC):
 
     Attributes:
         palette, score_name, thresholds: as given.
-        judge: turns predictions into results.
+        decision_rule: turns predictions into results.
 
     Raises:
         ValueError: no operating point of that name, a threshold that is not finite, or a region
@@ -55,7 +56,7 @@ class Segmentor(ABC):
     palette: Palette
     score_name: str
     thresholds: dict[str, float]
-    judge: Judge
+    decision_rule: DecisionRule
 
     def __init__(
         self,
@@ -72,17 +73,30 @@ class Segmentor(ABC):
         self.thresholds = dict(thresholds)
         name, threshold = choose_threshold(operating_point, self.thresholds)
         min_area = MIN_AREA if min_area is None else min_area
-        self.judge = Judge(threshold, name, min_area, parse_region(region, palette.classes))
+        self.decision_rule = DecisionRule(
+            threshold, name, min_area, parse_region(region, palette.classes)
+        )
+
+    @property
+    def judge(self) -> DecisionRule:
+        """Deprecated name of `decision_rule`."""
+        warnings.warn("Segmentor.judge is now decision_rule", DeprecationWarning, stacklevel=2)
+        return self.decision_rule
+
+    @judge.setter
+    def judge(self, rule: DecisionRule) -> None:
+        warnings.warn("Segmentor.judge is now decision_rule", DeprecationWarning, stacklevel=2)
+        self.decision_rule = rule
 
     @property
     def operating_point(self) -> str | None:
         """Name of the threshold in use; None for a bare number, and without one."""
-        return self.judge.operating_point
+        return self.decision_rule.operating_point
 
     @property
     def threshold(self) -> float | None:
         """Score from which pixels are flagged; None: none are."""
-        return self.judge.threshold
+        return self.decision_rule.threshold
 
     @abstractmethod
     def predict(self, images: Sequence[np.ndarray]) -> list[Prediction]:
@@ -104,8 +118,8 @@ class Segmentor(ABC):
     def result(
         self, frame: Frame, prediction: Prediction, latency: Mapping[str, float] | None = None
     ) -> AnomalyResult:
-        """What the judge says of a prediction; its errors name the frame."""
-        return self.judge(
+        """The result of the decision rule; its errors name the frame."""
+        return self.decision_rule(
             frame,
             prediction,
             palette=self.palette,
@@ -118,7 +132,7 @@ class Segmentor(ABC):
 
         Args:
             source: one image, as a path or an array `(H, W, 3)` uint8 BGR; or a list, folder,
-                glob, video, camera number or URL, see `sources.open_source`.
+                glob, video, camera number or URL, see `sources.open_frames`.
 
         Returns:
             One result for one image, else an iterator that reads as it goes (`stream`).
@@ -128,12 +142,12 @@ class Segmentor(ABC):
             ValueError: nothing that can be read here; or the image, when its turn comes, cannot be
                 used.
         """
-        from ood_seg.perception.io.sources import PictureSource, open_source
+        from ood_seg.perception.io.frames import ImageSource, open_frames
 
-        opened = open_source(source)
+        opened = open_frames(source)
         results = self.stream(opened)
         folder = isinstance(source, (str, Path)) and Path(source).expanduser().is_dir()
-        if folder or opened is source or not isinstance(opened, PictureSource):
+        if folder or opened is source or not isinstance(opened, ImageSource):
             return results
         (result,) = results
         return result
@@ -160,7 +174,7 @@ class Segmentor(ABC):
                 it, or a function that is told; the latter two go on.
 
         Raises:
-            FileNotFoundError, ValueError: as `sources.open_source` says; another `on_failure`, or
+            FileNotFoundError, ValueError: as `sources.open_frames` says; another `on_failure`, or
                 what it asks for.
         """
         if on_failure not in ("raise", "skip") and not callable(on_failure):
@@ -170,12 +184,12 @@ class Segmentor(ABC):
         for stage in (temporal, tracker):
             if stage is not None:
                 stage.reset()
-        from ood_seg.perception.io.sources import open_source
+        from ood_seg.perception.io.frames import open_frames
         from ood_seg.perception.run.stream import analyse
 
         outcomes = analyse(
             self,
-            open_source(source),
+            open_frames(source),
             batch_size=batch_size,
             prefetch=prefetch,
             temporal=temporal,

@@ -3,7 +3,7 @@
 ```
 thread 1: frames -> chunks of up to batch_size
 thread 2: Segmentor.predict
-caller:   temporal filter, judge, tracker -> result
+caller:   temporal filter, decision rule, tracker -> result
 ```
 """
 
@@ -17,7 +17,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ood_seg.perception.core.types import Failure, Frame, Prediction
-from ood_seg.perception.io.source import Source
+from ood_seg.perception.io.frame_source import FrameSource
 from ood_seg.perception.run.channel import END, Channel
 
 if TYPE_CHECKING:
@@ -56,15 +56,15 @@ def analyse(
     temporal: Callable[..., Prediction] | None = None,
     tracker: Callable[[AnomalyResult], AnomalyResult] | None = None,
 ) -> Analysis:
-    """Predict and judge frames in their order.
+    """Predict frames and decide on them in their order.
 
     Args:
         segmentor: predicts and judges.
         frames: a source, or any iterable; endless ones need no more memory than short ones.
         batch_size: frames given to the network together. A live source is not waited for.
-        prefetch: chunks that are decoded ahead, and that wait to be judged.
+        prefetch: chunks that are decoded ahead, and that wait for a decision.
         temporal: called with frame, prediction and `segmentor.probability`; gives the prediction
-            to be judged.
+            that is decided on.
         tracker: called with each result; gives the one to be handed out.
 
     Returns:
@@ -154,7 +154,7 @@ def _outcomes(
     finally:
         chunks.close()
         predicted.close()
-        if isinstance(frames, Source):
+        if isinstance(frames, FrameSource):
             frames.close()
         for thread in threads:
             thread.join(_PATIENCE_S[thread.name])

@@ -65,7 +65,7 @@ class AnomalyNode:
             )
         self._segmentor = segmentor or _load(fixed["model"], fixed["runtime"])
         self._model = fixed["model"]
-        self._default_judge = self._segmentor.judge
+        self._default_rule = self._segmentor.decision_rule
         self._values = values
         self.health = Health()
         self._apply(values)
@@ -155,7 +155,7 @@ class AnomalyNode:
             raise ValueError(f"max_age: expected seconds above 0, got {values['max_age']}")
         if values["min_area"] < 0:
             raise ValueError(f"min_area: expected pixels from 0 on, got {values['min_area']}")
-        judge = self._default_judge
+        rule = self._default_rule
         changes: dict[str, Any] = {}
         if values["operating_point"] != "":
             name, threshold = choose_threshold(
@@ -166,7 +166,7 @@ class AnomalyNode:
             changes["min_area"] = values["min_area"]
         if values["region"]:
             changes["region"] = parse_region(values["region"], self._segmentor.palette.classes)
-        self._segmentor.judge = replace(judge, **changes)
+        self._segmentor.decision_rule = replace(rule, **changes)
         self.health.max_age = values["max_age"]
         self._values = values
 

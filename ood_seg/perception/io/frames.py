@@ -1,4 +1,4 @@
-"""`open_source`: pictures, folders, lists, videos, cameras and URLs as one stream of frames.
+"""`open_frames`: pictures, folders, lists, videos, cameras and URLs as one stream of frames.
 
 street.png                     one picture; so is an array (H, W, 3) uint8 BGR
 photos/                        its pictures and those of folders below, naturally sorted
@@ -38,8 +38,8 @@ from ood_seg.perception.io.captures import (
     stream_name,
 )
 from ood_seg.perception.io.fetching import fetch
+from ood_seg.perception.io.frame_source import FrameSource
 from ood_seg.perception.io.listings import Entry, UniqueNames, is_picture, safe_name
-from ood_seg.perception.io.source import Source
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg"})
 _LIST_SUFFIX = ".txt"
@@ -48,17 +48,17 @@ _SUFFIXES = VIDEO_SUFFIXES | PICTURE_SUFFIXES | {_LIST_SUFFIX}
 Wanted = Callable[[str], bool]
 
 
-def open_source(
+def open_frames(
     source: Any,
     *,
     wanted: Wanted | None = None,
     skip: str | Path | None = None,
     max_pixels: int = MAX_PIXELS,
-) -> Source:
+) -> FrameSource:
     """Open anything that gives images.
 
     Args:
-        source: see the top of the module. A `Source` comes back as it is.
+        source: see the top of the module. A `FrameSource` comes back as it is.
         wanted: told the name of a picture, or of a whole video; those it refuses are passed over
             and not even opened. Indices count them nevertheless.
         skip: a folder that is left out where folders are searched.
@@ -69,7 +69,7 @@ def open_source(
         ValueError: nothing that is known here; an empty folder; a video or camera that cannot be
             read. Once it is open, what cannot be used becomes a `Failure` instead.
     """
-    if isinstance(source, Source):
+    if isinstance(source, FrameSource):
         return source
     options = _Options(wanted, None if skip is None else Path(skip), max_pixels)
     if isinstance(source, (str, Path, int, np.ndarray)):
@@ -99,12 +99,12 @@ class _Options:
         return read_image(picture, max_pixels=self.max_pixels)
 
 
-class PictureSource(Source):
+class ImageSource(FrameSource):
     """Pictures that are read one by one.
 
     Args:
         entries: gives them anew each time it is called.
-        options: see `open_source`.
+        options: see `open_frames`.
     """
 
     def __init__(self, entries: Callable[[], Iterable[Entry]], options: _Options) -> None:
@@ -131,7 +131,7 @@ class PictureSource(Source):
             yield Frame(image, name, index)
 
 
-class ListSource(Source):
+class ListSource(FrameSource):
     """Sources one after the other; those that cannot be opened are failures.
 
     Pictures are called after their path below the folder that all elements share, frames of other
@@ -140,7 +140,7 @@ class ListSource(Source):
 
     Args:
         elements: see the top of the module.
-        options: see `open_source`.
+        options: see `open_frames`.
         name: prefixes all names; None where there is nothing else.
     """
 
@@ -175,7 +175,7 @@ class ListSource(Source):
                     yield replace(outcome, index=first + outcome.index)
             self.passed = first + opened.passed
 
-    def _open(self) -> Iterator[Source | Frame | Failure]:
+    def _open(self) -> Iterator[FrameSource | Frame | Failure]:
         unique = UniqueNames()
         for number, element in enumerate(self._expanded()):
             if isinstance(element, (Frame, Failure)):
@@ -222,11 +222,11 @@ def _is_path(element: Any) -> bool:
     return isinstance(element, (str, Path)) and "://" not in os.fspath(element)
 
 
-def _open_one(source: Any, name: str | None, options: _Options) -> Source:
+def _open_one(source: Any, name: str | None, options: _Options) -> FrameSource:
     """Open what is no list; `name` prefixes its frames, None where there is nothing else."""
     if isinstance(source, np.ndarray):
         checked_image(source)  # a single array of the wrong kind is told at once
-        return PictureSource(lambda: [Entry(name or "image", source)], options)
+        return ImageSource(lambda: [Entry(name or "image", source)], options)
     text = os.fspath(source) if isinstance(source, (str, Path)) else str(source)
     if "://" in text:
         return _open_url(text, name or safe_name(stream_name(text)), options)
@@ -235,7 +235,7 @@ def _open_one(source: Any, name: str | None, options: _Options) -> Source:
     suffix = os.path.splitext(text)[1].lower()
     if name is not None and is_picture(text):
         # Within a list nothing is asked of the file system before it is read.
-        return PictureSource(lambda: [Entry(name, text)], options)
+        return ImageSource(lambda: [Entry(name, text)], options)
     path = Path(text).expanduser()
     if os.path.isdir(path):  # unlike those of Path, it raises nothing
         return _open_folder(path, name, options)
@@ -246,10 +246,10 @@ def _open_one(source: Any, name: str | None, options: _Options) -> Source:
         return ListSource(_Lines(path), options, name)
     if suffix in VIDEO_SUFFIXES:
         return VideoSource(str(path), stem) if options.wanted(stem) else ListSource([], options)
-    return PictureSource(lambda: [Entry(stem, str(path))], options)
+    return ImageSource(lambda: [Entry(stem, str(path))], options)
 
 
-def _open_folder(folder: Path, name: str | None, options: _Options) -> Source:
+def _open_folder(folder: Path, name: str | None, options: _Options) -> FrameSource:
     prefix = "" if name is None else f"{name}/"
 
     def entries() -> Iterator[Entry]:
@@ -261,10 +261,10 @@ def _open_folder(folder: Path, name: str | None, options: _Options) -> Source:
     if next(entries(), None) is None:
         known = " ".join(sorted(PICTURE_SUFFIXES))
         raise ValueError(f"no images in {folder}; expected files that end in {known}")
-    return PictureSource(entries, options)
+    return ImageSource(entries, options)
 
 
-def _open_pattern(text: str, options: _Options) -> Source:
+def _open_pattern(text: str, options: _Options) -> FrameSource:
     if not listings.is_pattern(text):
         raise FileNotFoundError(f"{text} does not exist; give a picture, folder, video or list")
     matches = listings.matches_of(text)
@@ -273,10 +273,10 @@ def _open_pattern(text: str, options: _Options) -> Source:
     return ListSource(matches, options)
 
 
-def _open_url(url: str, name: str, options: _Options) -> Source:
+def _open_url(url: str, name: str, options: _Options) -> FrameSource:
     parts = urlsplit(url)
     if parts.scheme in ("http", "https") and is_picture(parts.path):
-        return PictureSource(lambda: [Entry(os.path.splitext(name)[0], url)], options)
+        return ImageSource(lambda: [Entry(os.path.splitext(name)[0], url)], options)
     return open_stream(url, name)
 
 

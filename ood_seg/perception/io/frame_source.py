@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from ood_seg.perception.core.types import Failure, Frame
 
 
-class Source:
+class FrameSource:
     """Frames in order, read as they are asked for; a picture that cannot be used is a `Failure`.
 
     Attributes:
@@ -33,7 +33,7 @@ class Source:
     def close(self) -> None:
         """Let go of cameras and connections."""
 
-    def __enter__(self) -> Source:
+    def __enter__(self) -> FrameSource:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -14,9 +14,9 @@ from fake_segmentor import picture
 from ood_seg.perception.core.types import Failure, Frame
 from ood_seg.perception.io import listings
 from ood_seg.perception.io.captures import LiveSource, stream_name
+from ood_seg.perception.io.frames import open_frames
 from ood_seg.perception.io.listings import UniqueNames, common_folder, safe_name
 from ood_seg.perception.io.name_set import NameSet
-from ood_seg.perception.io.sources import open_source
 
 
 def write(path: Path, seed: int = 0) -> Path:
@@ -40,7 +40,7 @@ def names(source) -> list[str]:
 def test_one_picture_and_one_array(tmp_path):
     path = write(tmp_path / "street.png")
     for source, name in ((path, "street"), (str(path), "street"), (picture(), "image")):
-        with open_source(source) as opened:
+        with open_frames(source) as opened:
             (frame,) = opened
             assert (frame.name, frame.index, frame.stamp) == (name, 0, None)
             np.testing.assert_array_equal(frame.image, picture())
@@ -59,12 +59,12 @@ def test_folder_in_natural_order_with_hidden_files_passed_over(tmp_path):
     ):
         write(tmp_path / name)
     (tmp_path / "notes.txt").write_text("no picture")
-    source = open_source(tmp_path, skip=tmp_path / "out")
+    source = open_frames(tmp_path, skip=tmp_path / "out")
     assert names(source) == ["f2", "f10", "b/1.jpg", "b/1.png"]
     assert names(source) == names(source)  # can be gone through again
     assert source.count == 4
     with pytest.raises(ValueError, match="outputs go into the folder of the images"):
-        open_source(tmp_path, skip=tmp_path)
+        open_frames(tmp_path, skip=tmp_path)
 
 
 def test_a_broken_picture_is_a_failure_and_the_rest_goes_on(tmp_path):
@@ -73,7 +73,7 @@ def test_a_broken_picture_is_a_failure_and_the_rest_goes_on(tmp_path):
     content = (tmp_path / "b.png").read_bytes()
     (tmp_path / "b.png").write_bytes(content[: len(content) // 2])
     (tmp_path / "c.png").touch()
-    outcomes = list(open_source(tmp_path))
+    outcomes = list(open_frames(tmp_path))
     assert [type(one) for one in outcomes] == [Frame, Failure, Failure, Frame]
     assert [one.index for one in outcomes] == [0, 1, 2, 3]
     assert outcomes[1].name == "b"
@@ -85,7 +85,7 @@ def test_wanted_pictures_alone_are_read_and_keep_their_indices(tmp_path):
     for name in "abcd":
         write(tmp_path / f"{name}.png")
     (tmp_path / "c.png").write_text("would fail if it were read")
-    source = open_source(tmp_path, wanted=lambda name: name in "bd")
+    source = open_frames(tmp_path, wanted=lambda name: name in "bd")
     assert [(one.name, one.index) for one in source] == [("b", 1), ("d", 3)]
     assert source.count == 2
 
@@ -93,11 +93,11 @@ def test_wanted_pictures_alone_are_read_and_keep_their_indices(tmp_path):
 def test_pattern_and_list_file(tmp_path):
     for name in ("day/left/10.png", "day/left/9.png", "night/left/1.png", "night/right/1.png"):
         write(tmp_path / name)
-    matched = names(open_source(str(tmp_path / "*/left/*.png")))
+    matched = names(open_frames(str(tmp_path / "*/left/*.png")))
     assert matched == ["day/left/9", "day/left/10", "night/left/1"]
     lines = ["# a comment", "", "night/left/1.png", "day/left/9.png", "gone.png", "day/left/9.png"]
     (tmp_path / "some.txt").write_text("\n".join(lines))
-    source = open_source(tmp_path / "some.txt")
+    source = open_frames(tmp_path / "some.txt")
     outcomes = list(source)
     assert [one.index for one in outcomes] == [0, 1, 2, 3]
     assert source.count == 4
@@ -105,11 +105,11 @@ def test_pattern_and_list_file(tmp_path):
     # The same picture twice: two results, two names.
     assert good == ["night/left/1", "day/left/9", "day/left/9.png"]
     (tmp_path / "windows.txt").write_bytes(b"\xef\xbb\xbfday/left/9.png\r\nnight/left/1.png\r\n")
-    assert names(open_source(tmp_path / "windows.txt")) == ["day/left/9", "night/left/1"]
+    assert names(open_frames(tmp_path / "windows.txt")) == ["day/left/9", "night/left/1"]
     assert "gone.png does not exist" in outcomes[2].message
     (tmp_path / "binary.txt").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ValueError, match="expected UTF-8 text"):
-        list(open_source(tmp_path / "binary.txt"))
+        list(open_frames(tmp_path / "binary.txt"))
 
 
 def test_list_of_everything(tmp_path):
@@ -117,7 +117,7 @@ def test_list_of_everything(tmp_path):
     write(tmp_path / "in" / "folder" / "1.png")
     video = write_video(tmp_path / "in" / "drive.avi", 3)
     elements = [picture_file, picture(), tmp_path / "in" / "folder", str(video), "nowhere.png", 7.5]
-    source = open_source(elements)
+    source = open_frames(elements)
     outcomes = list(source)
     frames = [one.name.rpartition("in/")[2] for one in outcomes if isinstance(one, Frame)]
     clip = [f"drive/00000{index}" for index in range(3)]
@@ -135,28 +135,28 @@ def test_patterns_and_lists_of_equal_names_do_not_collide(tmp_path):
         (tmp_path / f"{side}.txt").write_text(f"{side}/9.png\n{side}/10.png\n")
         (tmp_path / side / "some.txt").write_text("9.png\n")
     patterns = [str(tmp_path / side / "*.png") for side in ("left", "right")]
-    source = open_source(patterns)
+    source = open_frames(patterns)
     # As a shell would have expanded them.
     assert names(source) == ["left/9", "left/10", "right/9", "right/10"]
     assert source.count == 4
-    assert names(open_source([patterns[0]])) == ["9", "10"]
+    assert names(open_frames([patterns[0]])) == ["9", "10"]
     lists = [tmp_path / "left.txt", tmp_path / "right.txt"]
-    assert names(open_source(lists)) == ["left/9", "left/10", "right/9", "right/10"]
-    assert names(open_source([tmp_path / "left" / "some.txt", *lists[1:]])) == [
+    assert names(open_frames(lists)) == ["left/9", "left/10", "right/9", "right/10"]
+    assert names(open_frames([tmp_path / "left" / "some.txt", *lists[1:]])) == [
         "left/some/9",
         "right/9",
         "right/10",
     ]
-    (failure,) = open_source([str(tmp_path / "no*.png")])
+    (failure,) = open_frames([str(tmp_path / "no*.png")])
     assert "no*.png does not exist" in failure.message
     literal = write(tmp_path / "frame[1].png")
-    assert names(open_source([literal, patterns[0]]))[0] == "frame[1]"
+    assert names(open_frames([literal, patterns[0]]))[0] == "frame[1]"
 
 
 def test_folders_with_a_dot_keep_their_whole_name(tmp_path):
     for folder in ("drive.1", "drive.2"):
         write(tmp_path / folder / "a.png")
-    assert names(open_source([tmp_path / "drive.2", tmp_path / "drive.1"])) == [
+    assert names(open_frames([tmp_path / "drive.2", tmp_path / "drive.1"])) == [
         "drive.2/a",
         "drive.1/a",
     ]
@@ -165,7 +165,7 @@ def test_folders_with_a_dot_keep_their_whole_name(tmp_path):
 def test_a_name_that_is_too_long_is_a_failure_and_the_rest_goes_on(tmp_path):
     write(tmp_path / "a.png")
     (tmp_path / "some.txt").write_text("\n".join(["b" * 300 + ".png", "c" * 300, "a.png"]))
-    first, second, last = open_source(tmp_path / "some.txt")
+    first, second, last = open_frames(tmp_path / "some.txt")
     assert "cannot be read (File name too long)" in first.message
     assert "does not exist" in second.message
     assert isinstance(last, Frame)
@@ -173,16 +173,16 @@ def test_a_name_that_is_too_long_is_a_failure_and_the_rest_goes_on(tmp_path):
 
 def test_frames_and_generators_pass_through():
     frames = [Frame(picture(), "a", 5, 0.5), Failure("b", "lost")]
-    source = open_source(one for one in frames)
+    source = open_frames(one for one in frames)
     outcomes = list(source)
     assert source.count is None
     assert [(one.name, one.index) for one in outcomes] == [("a", 0), ("b", 1)]
     assert outcomes[0].stamp == 0.5
-    assert open_source(source) is source
+    assert open_frames(source) is source
 
 
 def test_video_has_stamps_from_its_rate(tmp_path):
-    source = open_source(write_video(tmp_path / "clip.avi", 10, rate=12.5))
+    source = open_frames(write_video(tmp_path / "clip.avi", 10, rate=12.5))
     assert (source.count, source.rate, source.size, source.live) == (10, 12.5, (48, 64), False)
     frames = list(source)
     assert [frame.name for frame in frames[:2]] == ["clip/000000", "clip/000001"]
@@ -190,7 +190,7 @@ def test_video_has_stamps_from_its_rate(tmp_path):
     # Frame k was painted 8 k: none is lost, none comes twice.
     values = [frame.image.mean() for frame in frames]
     np.testing.assert_allclose(values, 8 * np.arange(10), atol=2)
-    skipped = open_source(tmp_path / "clip.avi", wanted=lambda name: name != "clip")
+    skipped = open_frames(tmp_path / "clip.avi", wanted=lambda name: name != "clip")
     assert list(skipped) == []
 
 
@@ -202,7 +202,7 @@ def test_truncated_video_ends_with_a_failure(tmp_path):
     writer.release()
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])
-    source = open_source(path)
+    source = open_frames(path)
     assert source.count == 30
     *frames, last = source
     assert 5 < len(frames) < 20
@@ -213,18 +213,18 @@ def test_truncated_video_ends_with_a_failure(tmp_path):
 def test_what_cannot_be_opened(tmp_path):
     (tmp_path / "clip.mp4").write_text("no video")
     with pytest.raises(ValueError, match=r"clip\.mp4: OpenCV reads no frame"):
-        open_source(tmp_path / "clip.mp4")
+        open_frames(tmp_path / "clip.mp4")
     with pytest.raises(FileNotFoundError, match="nowhere does not exist"):
-        open_source(tmp_path / "nowhere")
+        open_frames(tmp_path / "nowhere")
     with pytest.raises(FileNotFoundError, match="no file matches"):
-        open_source(str(tmp_path / "*.webp"))
+        open_frames(str(tmp_path / "*.webp"))
     with pytest.raises(TypeError, match="got float"):
-        open_source(1.5)
+        open_frames(1.5)
     with pytest.raises(ValueError, match=r"list\(images\)"):
-        open_source(np.zeros((2, 4, 5, 3), np.uint8))
+        open_frames(np.zeros((2, 4, 5, 3), np.uint8))
     (tmp_path / "none").mkdir()
     with pytest.raises(ValueError, match="no images in"):
-        open_source(tmp_path / "none")
+        open_frames(tmp_path / "none")
 
 
 class Camera:
@@ -316,24 +316,24 @@ def server(tmp_path):
 def test_pictures_and_videos_behind_urls(server, tmp_path):
     write(tmp_path / "street.png")
     write_video(tmp_path / "drive.avi", 4)
-    (frame,) = open_source(f"{server}/street.png")
+    (frame,) = open_frames(f"{server}/street.png")
     assert frame.name == "127.0.0.1/street"
     np.testing.assert_array_equal(frame.image, picture())
-    (failure,) = open_source(f"{server}/gone.png")
+    (failure,) = open_frames(f"{server}/gone.png")
     assert "cannot be fetched (HTTP Error 404" in failure.message
-    (failure,) = open_source(f"{server}/street.png", max_pixels=10)
+    (failure,) = open_frames(f"{server}/street.png", max_pixels=10)
     assert "more than 80 bytes" in failure.message
-    (failure,) = open_source(f"{server}/street.png", max_pixels=37 * 53 - 1)
+    (failure,) = open_frames(f"{server}/street.png", max_pixels=37 * 53 - 1)
     assert "53x37 pixels are more than the allowed 1960" in failure.message
-    video = open_source(f"{server}/drive.avi")
+    video = open_frames(f"{server}/drive.avi")
     assert (video.count, video.live) == (4, False)
     assert len(list(video)) == 4
     with pytest.raises(ValueError, match="cannot be opened"):
-        open_source(f"{server}/gone.mjpeg")
+        open_frames(f"{server}/gone.mjpeg")
 
 
 def test_a_stream_over_http_that_stops(server):
-    source = open_source(f"{server}/camera.mjpeg")
+    source = open_frames(f"{server}/camera.mjpeg")
     assert isinstance(source, LiveSource)
     source._reconnects, source._wait = 1, 0.01
     with source:
@@ -354,7 +354,7 @@ def test_passwords_are_not_shown():
 
 def test_addresses_that_are_none_are_failures():
     urls = ["http://me:secret@cam/a.png", "http://a cam/a.png", "http://[cam/a.png"]
-    outcomes = list(open_source([*urls, picture()]))
+    outcomes = list(open_frames([*urls, picture()]))
     assert [type(one) for one in outcomes] == [Failure] * 3 + [Frame]
     assert "http://...@cam/a.png: users and passwords are not sent" in outcomes[0].message
     assert "cannot be fetched (" in outcomes[1].message
@@ -407,6 +407,6 @@ def test_natural_order_falls_back_to_the_name():
 
 def test_bytes_are_no_source_and_an_array_that_fails_is_called_by_its_number():
     with pytest.raises(TypeError, match="got bytes"):
-        open_source(b"abc")
-    (failure,) = open_source([np.zeros((5, 5))])
+        open_frames(b"abc")
+    (failure,) = open_frames([np.zeros((5, 5))])
     assert failure.name == "000000"

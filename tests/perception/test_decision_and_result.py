@@ -5,9 +5,9 @@ import json
 import cv2
 import numpy as np
 import pytest
-from perception_scenes import PALETTE, grey_image, judged, predict, texture
+from perception_scenes import PALETTE, decided, grey_image, predict, texture
 
-from ood_seg.perception.core.decision import Judge
+from ood_seg.perception.core.decision import DecisionRule
 from ood_seg.perception.core.regions import PolygonRegion
 from ood_seg.perception.core.types import Frame
 
@@ -24,41 +24,41 @@ SCENE = image_with(s100=(2, 3, 4, 5), s200=(3, 4, 1, 1), s150=(12, 20, 2, 2))
 
 
 def test_mask_and_instances_by_hand():
-    result = judged(SCENE, 100, min_area=5, name="a/b", index=7)
+    result = decided(SCENE, 100, min_area=5, name="a/b", index=7)
     np.testing.assert_array_equal(result.mask, (SCENE[..., 0] >= 100).astype(np.uint8))
     assert result.mask.dtype == np.uint8
     (one,) = result.instances  # the other has four pixels; it stays in the mask
     assert (one.box, one.area, one.mean_score, one.max_score) == ((3, 2, 5, 4), 20, 105, 200)
     assert result.mask[12, 20] == 1
-    assert [(r.area, r.mean_score) for r in judged(SCENE, 100).instances] == [(4, 150), (20, 105)]
+    assert [(r.area, r.mean_score) for r in decided(SCENE, 100).instances] == [(4, 150), (20, 105)]
 
 
 def test_threshold_is_compared_in_float32():
     prediction = predict(SCENE)
     prediction.anomaly[:] = np.float32(0.1)
     for threshold, flagged in ((0.1, 1), (np.nextafter(np.float32(0.1), np.float32(1)), 0)):
-        judge = Judge(float(threshold), min_area=1)
-        result = judge(Frame(SCENE, "a"), prediction, palette=PALETTE, score_name="Blue")
+        decide = DecisionRule(float(threshold), min_area=1)
+        result = decide(Frame(SCENE, "a"), prediction, palette=PALETTE, score_name="Blue")
         assert (result.mask == flagged).all()
 
 
 def test_region_limits_mask_instances_and_numbers():
     region = PolygonRegion(((0, 0), (29, 0), (29, 9), (0, 9)))  # the upper ten rows
-    result = judged(SCENE, 100, region=region)
+    result = decided(SCENE, 100, region=region)
     assert result.mask[12, 20] == 0
     assert len(result.instances) == 1
     assert result.region.sum() == 300
     values = result.to_dict()
     assert values["flagged_share"] == 20 / 300
     assert values["max_score"] == 200
-    lower = judged(SCENE, 100, region=PolygonRegion(((0, 10), (29, 10), (29, 19), (0, 19))))
+    lower = decided(SCENE, 100, region=PolygonRegion(((0, 10), (29, 10), (29, 19), (0, 19))))
     assert lower.to_dict()["max_score"] == 150
-    empty = judged(SCENE, 100, region=lambda labels: labels > 9).to_dict()
+    empty = decided(SCENE, 100, region=lambda labels: labels > 9).to_dict()
     assert empty["max_score"] is empty["flagged_share"] is None
 
 
 def test_without_a_threshold_nothing_is_decided():
-    result = judged(SCENE, None)
+    result = decided(SCENE, None)
     assert result.mask is None
     assert result.instances == ()
     values = result.to_dict()
@@ -67,7 +67,7 @@ def test_without_a_threshold_nothing_is_decided():
 
 
 def test_values_are_json_by_the_schema():
-    result = judged(SCENE, 100, name="a/b", index=7)
+    result = decided(SCENE, 100, name="a/b", index=7)
     values = json.loads(json.dumps(result.to_dict(), allow_nan=False))
     contours = [one.pop("contour") for one in values["instances"]]
     assert values == {
@@ -108,29 +108,29 @@ def test_scores_and_arrays_of_the_wrong_kind_name_the_image():
     prediction = predict(SCENE)
     frame = Frame(SCENE, "drive_0007")
 
-    def judge(**changes):
+    def decide(**changes):
         changed = prediction._replace(**changes)
-        return Judge(100)(frame, changed, palette=PALETTE, score_name="Blue")
+        return DecisionRule(100)(frame, changed, palette=PALETTE, score_name="Blue")
 
     scores = prediction.anomaly.copy()
     scores[0, :3] = np.nan, np.inf, -np.inf
     with pytest.raises(ValueError, match="drive_0007: 3 anomaly scores are NaN or infinite"):
-        judge(anomaly=scores)
+        decide(anomaly=scores)
     with pytest.raises(ValueError, match=r"drive_0007: anomaly: expected \(20, 30\) of float32, g"):
-        judge(anomaly=scores.astype(np.float64))
+        decide(anomaly=scores.astype(np.float64))
     with pytest.raises(ValueError, match=r"labels: expected .* of uint8, got \(19, 30\) of uint8"):
-        judge(labels=prediction.labels[1:])
+        decide(labels=prediction.labels[1:])
     with pytest.raises(ValueError, match=r"probability: expected .*, got None of list"):
-        judge(probability=[0.5])
+        decide(probability=[0.5])
     with pytest.raises(ValueError, match="threshold: expected a finite score, got nan"):
-        Judge(float("nan"))
+        DecisionRule(float("nan"))
     with pytest.raises(ValueError, match="min_area, in pixels, must be at least 1; got 0"):
-        Judge(1.0, min_area=0)
+        DecisionRule(1.0, min_area=0)
 
 
 def test_files_are_what_was_computed(tmp_path):
     image = grey_image(texture(37, 53))
-    result = judged(image, 150, name="city/street.7")
+    result = decided(image, 150, name="city/street.7")
     kinds = ("overlay", "labels", "scores", "mask", "json")
     files = result.save(tmp_path, kinds)
     names = ("_overlay.png", "_labels.png", "_scores.npy", "_mask.png", ".json")
@@ -147,14 +147,14 @@ def test_files_are_what_was_computed(tmp_path):
 
 def test_the_figure_of_the_command_is_among_the_files(tmp_path):
     pytest.importorskip("matplotlib")
-    (path,) = judged(grey_image(texture(37, 53)), 150, name="a").save(tmp_path, ["anomaly"])
+    (path,) = decided(grey_image(texture(37, 53)), 150, name="a").save(tmp_path, ["anomaly"])
     height, width = cv2.imread(str(path)).shape[:2]
     assert path.name == "a_anomaly.png"
     assert width > 2.5 * height  # three panels side by side
 
 
 def test_files_that_cannot_be_are_told_before_anything_is_written(tmp_path):
-    result = judged(SCENE, None, name="a")
+    result = decided(SCENE, None, name="a")
     for kind, message in (
         ("picture", "there is no 'picture'; known are overlay, anomaly, labels"),
         ("mask", "a: no mask to save; give an operating point or a threshold"),
