@@ -1,7 +1,8 @@
-"""Fixtures shared by all tests."""
+"""Fixtures shared by all tests, and what a run of them requires and reports."""
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 from pathlib import Path
@@ -14,11 +15,39 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(Path(__file__).parent))  # `import tiny` from every folder of tests
 
+NO_REAL_DATA = "real data not found"
+# What a test may skip for even where everything else is installed: no extra brings these.
+NOT_IN_AN_EXTRA = {"torchmetrics"}
+
+
+def pytest_configure() -> None:
+    """With `OOD_SEG_REQUIRE_EXTRAS=1` a missing optional library fails its tests."""
+    if os.environ.get("OOD_SEG_REQUIRE_EXTRAS", "0") not in ("", "0"):
+        pytest.importorskip = _import_required
+
+
+def _import_required(name: str, *args, _or_skip=pytest.importorskip, **kwargs):
+    """Import as `pytest.importorskip` does, but skip only for what no extra brings."""
+    if name.partition(".")[0] in NOT_IN_AN_EXTRA:
+        return _or_skip(name, *args, **kwargs)
+    return importlib.import_module(name)
+
+
+def pytest_terminal_summary(terminalreporter) -> None:
+    """Say in one line how to run the tests that skipped for lack of real data."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    number = sum(NO_REAL_DATA in str(report.longrepr) for report in skipped)
+    if number:
+        terminalreporter.write_line(
+            f"{number} tests need real data and skipped: set OOD_SEG_DATA to a folder with the "
+            "datasets (docs/data.md: `ood-seg prepare-data`, `ood-seg check-data`)"
+        )
+
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """Folder of the real data: `$OOD_SEG_DATA`, else `../shared/data`; skips where absent."""
     folder = Path(os.environ.get("OOD_SEG_DATA", REPOSITORY.parent / "shared" / "data"))
     if not folder.is_dir():
-        pytest.skip(f"real data not found at {folder}; set OOD_SEG_DATA to its folder")
+        pytest.skip(f"{NO_REAL_DATA} at {folder}; set OOD_SEG_DATA to its folder")
     return folder

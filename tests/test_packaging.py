@@ -11,8 +11,9 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import tomllib
 
-from ood_seg.commands import command_names
+from ood_seg.commands import _environment, _errors, command_names
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -28,7 +29,7 @@ def wheel(tmp_path_factory) -> Path:
     source.mkdir()
     for name in ("ood_seg", "configs"):
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("setup.py", "pyproject.toml", "README.md"):
+    for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE", "NOTICE"):
         shutil.copy(ROOT / name, source / name)
     command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder)]
     done = subprocess.run([*command, str(source)], capture_output=True, text=True)
@@ -48,6 +49,57 @@ def test_wheel_holds_all_configs_and_modules(wheel):
     modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "ood_seg").rglob("*.py")}
     assert modules <= names
     assert not any(name.startswith(("tests", "configs", "tools")) for name in names)
+
+
+def test_wheel_holds_its_licence_and_types(wheel):
+    archive = zipfile.ZipFile(wheel)
+    (metadata,) = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
+    text = archive.read(metadata).decode()
+    assert "\nLicense-Expression: Apache-2.0\n" in text
+    for name in ("LICENSE", "NOTICE"):
+        assert f"\nLicense-File: {name}\n" in text
+        inside = archive.read(metadata.replace("METADATA", f"licenses/{name}"))
+        assert inside == (ROOT / name).read_bytes()
+    assert "ood_seg/py.typed" in archive.namelist()
+
+
+def test_bare_package_needs_numpy_and_opencv_alone():
+    project = _project()
+    assert {_name(text) for text in project["dependencies"]} == {"numpy", "opencv-python"}
+
+
+def test_every_extra_that_a_message_names_exists_and_brings_the_library():
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"][
+        "optional-dependencies"
+    ]
+    distributions = {"PIL": "pillow", "multipart": "python-multipart", **_environment.MAINTAINED}
+    for library, extra in _errors._EXTRAS.items():
+        name = distributions.get(library, library).replace("_", "-").lower()
+        assert name in _brought(extra, extras), library
+    for name, (_, extra) in _environment.OPTIONAL.items():
+        assert name in _brought(extra, extras), name
+    assert _brought("all", extras) >= {_name(text) for text in extras["serve"]} - {"ood-seg"}
+    assert not _brought("deploy", extras) & {"torch", "onedl-mmengine"}
+
+
+def _project() -> dict:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def _name(requirement: str) -> str:
+    return re.match(r"[A-Za-z0-9-]+", requirement).group().lower()
+
+
+def _brought(extra: str, extras: dict[str, list[str]]) -> set[str]:
+    """Distributions that an extra installs, through the other extras that it names."""
+    found = set()
+    for requirement in extras[extra]:
+        if _name(requirement) == "ood-seg":
+            named = re.search(r"\[(.*)\]", requirement).group(1).split(",")
+            found |= set().union(*(_brought(other, extras) for other in named))
+        else:
+            found.add(_name(requirement))
+    return found
 
 
 def test_configs_resolve_from_the_unpacked_wheel(wheel, tmp_path):
@@ -84,13 +136,12 @@ def test_constraints_pin_every_dependency():
             pinned[name.lower()] = version
     assert pinned["torch"] == "2.13.0"
     assert not any("+" in version for version in pinned.values())
-    text = (ROOT / "pyproject.toml").read_text()
-    wanted = re.search(r"^dependencies = \[(.*?)\]", text, re.S | re.M).group(1)
-    for extra in ("mmseg", "export", "openvino", "serve", "bags", "dev"):
-        wanted += re.search(rf"^{extra} = \[(.*?)\]", text, re.S | re.M).group(1)
-    names = re.findall(r'"([A-Za-z0-9-]+)', wanted)
-    assert len(names) > 10
-    assert {name.lower() for name in names} <= set(pinned)
+    project = _project()
+    extras = project["optional-dependencies"]
+    wanted = {_name(text) for text in project["dependencies"]}
+    wanted |= set().union(*(_brought(extra, extras) for extra in extras if extra != "openmmlab"))
+    assert len(wanted) > 20
+    assert wanted <= {name.replace("_", "-") for name in pinned}
 
 
 def test_ci_runs_what_a_person_runs():

@@ -22,21 +22,17 @@ _OPENCV = (
     "opencv-contrib-python-headless",
 )
 SHOWN = ("torch", "torchvision", "numpy", *_OPENCV, *MAINTAINED.values(), *_ORIGINAL_NAMES)
-# Distribution of an optional part -> the part.
+# Distribution of an optional part -> what it is for, and the extra that brings it.
 OPTIONAL = {
-    "onnx": "ONNX export",
-    "onnxscript": "ONNX export",
-    "onnxruntime": "exported models",
-    "openvino": "exported models on OpenVINO",
-    "fastapi": "HTTP service",
-    "rosbags": "ROS 2 bags",
+    "onnx": ("ONNX export", "export"),
+    "onnxscript": ("ONNX export", "export"),
+    "onnxruntime": ("exported models", "deploy"),
+    "openvino": ("exported models on OpenVINO", "openvino"),
+    "fastapi": ("HTTP service", "serve"),
+    "rosbags": ("ROS 2 bags", "bags"),
 }
 _ALL = (*SHOWN, *OPTIONAL, "matplotlib", "pillow", "pycocotools", "rich", "scipy", "ftfy", "regex")
-# By their names, as this works however the package itself was installed.
-_INSTALL = (
-    "pip install 'onedl-mmengine>=0.10.12' 'onedl-mmcv>=2.3.6' 'onedl-mmsegmentation>=1.4.2' "
-    "matplotlib pillow pycocotools rich scipy"
-)
+_INSTALL = "pip install 'ood-seg[mmseg]'"
 _IMPORT_TIMEOUT = 180
 
 
@@ -174,12 +170,11 @@ def _families(installed: Mapping[str, str]) -> list[Finding]:
 
 def _without_torch(installed: Mapping[str, str]) -> Finding:
     """A machine that only runs exported models is complete as it is."""
-    remedy = _INSTALL.replace("pip install", "pip install 'torch>=2.4'")
     text = "torch and mmsegmentation are not installed"
     if "onnxruntime" not in installed:
-        return Finding(text, remedy)
+        return Finding(text, f"{_INSTALL} (for exported models alone: 'ood-seg[deploy]')")
     text += "; exported models run without them (`infer --onnx`, `serve MODEL.onnx`)"
-    return Finding(text, remedy, is_problem=False)
+    return Finding(text, _INSTALL, is_problem=False)
 
 
 def _original_family(facts: Facts) -> list[Finding]:

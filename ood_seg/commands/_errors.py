@@ -9,21 +9,17 @@ import traceback
 from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parents[1]
-_FRAMEWORK = ("mmengine", "mmcv", "mmseg", "pycocotools")
-# Optional import name -> distributions of the extra that brings it; by their names, as this works
-# however the package itself was installed.
-_OPTIONAL = {
-    "onnx": "onnx onnxscript onnxruntime",
-    "onnxscript": "onnx onnxscript onnxruntime",
-    "onnxruntime": "onnxruntime",
+# Optional import name -> the extra that brings it.
+_EXTRAS = {
+    **dict.fromkeys(("torch", "mmengine", "mmcv", "mmseg", "pycocotools", "scipy"), "mmseg"),
+    **dict.fromkeys(("matplotlib", "PIL", "rich", "jinja2"), "evaluate"),
+    **dict.fromkeys(("onnx", "onnxscript"), "export"),
+    "onnxruntime": "deploy",
     "openvino": "openvino",
-    "fastapi": "fastapi uvicorn python-multipart",
-    "uvicorn": "fastapi uvicorn python-multipart",
-    "rosbags": "rosbags",
-    "torch": "torch",
-    **dict.fromkeys(("matplotlib", "PIL", "rich"), "matplotlib pillow rich"),
-    "scipy": "scipy",
+    **dict.fromkeys(("fastapi", "uvicorn", "multipart", "prometheus_client"), "serve"),
+    "rosbags": "bags",
 }
+_WITHOUT_MMSEG = ("calibrate", "evaluate")
 _WORKER_FRAME = re.compile(r'^\s*File "(?P<file>[^"]+)", line \d+', re.MULTILINE)
 
 
@@ -35,7 +31,7 @@ def report(error: BaseException, *, program: str, debug: bool = False) -> int:
     `OOD_SEG_DEBUG=1`, and in a distributed run every error keeps its traceback.
     """
     wanted = debug or os.environ.get("OOD_SEG_DEBUG", "0") not in ("", "0")
-    message = expected_message(error)
+    message = expected_message(error, command=program.rpartition(" ")[2])
     if message is None or wanted or int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise error
     print(f"{program}: {message}", file=sys.stderr)
@@ -45,18 +41,19 @@ def report(error: BaseException, *, program: str, debug: bool = False) -> int:
     return 2
 
 
-def expected_message(error: BaseException) -> str | None:
+def expected_message(error: BaseException, command: str = "") -> str | None:
     """Return the message of an error that the user can mend, None for any other."""
     if isinstance(error, KeyboardInterrupt):
         return "interrupted"
-    missing = (error.name or "").partition(".")[0] if isinstance(error, ImportError) else ""
-    if missing in _OPTIONAL:
-        return f"{error}. This command needs it: pip install {_OPTIONAL[missing]}"
-    if missing in _FRAMEWORK:
-        return (
-            f"{error}. This command needs mmsegmentation and its companions; `ood-seg check-env` "
-            "says what is missing and gives the pip command"
-        )
+    if isinstance(error, ImportError) and error.name:
+        missing = error.name.partition(".")[0]
+        if missing == "cv2":
+            return f"{error}. Install OpenCV: pip install opencv-python (or -headless)"
+        if missing in _EXTRAS:
+            without_mmseg = missing == "torch" and command in _WITHOUT_MMSEG
+            extra = "evaluate" if without_mmseg else _EXTRAS[missing]
+            hint = "; `ood-seg check-env` checks an installation" if extra == "mmseg" else ""
+            return f"{error}. This command needs it: pip install 'ood-seg[{extra}]'{hint}"
     if not isinstance(error, (ValueError, FileNotFoundError)):
         return None
     from_worker = _message_from_worker(str(error))

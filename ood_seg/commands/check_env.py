@@ -38,8 +38,8 @@ def report_lines(facts: _environment.Facts) -> list[tuple[str, str]]:
     ]
     shown = [name for name in _environment.SHOWN if name in facts.installed]
     lines += [(name, facts.installed[name]) for name in shown]
-    for name, part in _environment.OPTIONAL.items():
-        missing = f"not installed (optional, for {part}: pip install {name})"
+    for name, (part, extra) in _environment.OPTIONAL.items():
+        missing = f"not installed (optional, for {part}: pip install 'ood-seg[{extra}]')"
         lines.append((name, facts.installed.get(name, missing)))
     lines.append(("mmcv operators", "compiled" if facts.has_operators else "none (not needed)"))
     lines.append(("devices", ", ".join(devices(facts))))
