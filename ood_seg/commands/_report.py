@@ -46,26 +46,15 @@ def columns(rows: Rows) -> dict[str, str]:
 
 def print_table(rows: Rows, *, note: str = "") -> None:
     """Print the results, one test set per row; numbers as the metrics give them (percent)."""
-    from rich.console import Console
-    from rich.table import Table
+    from ood_seg.metrics.formatting import ABSENT
+    from ood_seg.reports import tables
 
     titles = columns(rows)
-    table = Table(title="Results (%)")
-    table.add_column("set")
-    for title in titles.values():
-        table.add_column(title, justify="right")
-    for name, row in rows.items():
-        table.add_row(name, *(_cell(row.get(metric)) for metric in titles))
-    console = Console()
-    console.print(table)
-    if note:
-        console.print(note, markup=False, highlight=False, soft_wrap=True)
-
-
-def _cell(value: float | None) -> str:
-    if value is None:
-        return "-"
-    return f"{value:.2f}"
+    cells = [
+        (name, *(f"{row[key]:.2f}" if key in row else ABSENT for key in titles))
+        for name, row in rows.items()
+    ]
+    tables.print_table(tables.Table("Results (%)", ("set", *titles.values()), cells), note)
 
 
 def describe(

@@ -122,28 +122,10 @@ def _header(
 
 
 def _print(content: Mapping[str, Any], written: Sequence[Path]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
     from ood_seg.comparison.tables import benchmark_table, not_scored
+    from ood_seg.reports.tables import print_table
 
-    shown = benchmark_table(content)
-    table = Table(title=shown.caption)
-    for index, title in enumerate(shown.header):
-        title = title.replace(" ", "\n", 1)  # the set above its metric
-        table.add_column(title, justify="right" if index else "left", no_wrap=True)
-    for row, cells in enumerate(shown.rows):
-        table.add_row(
-            *(f"[bold]{c}[/bold]" if (row, k) in shown.best else c for k, c in enumerate(cells))
-        )
-    console = Console()
-    # A table that is too wide for the terminal can still be read in a file; one cut off cannot.
-    needed = console.measure(table, options=console.options.update(max_width=1000)).maximum
-    console = Console(width=max(console.width, needed))
-    console.print(table)
-    lines = [shown.note]
-    lines += [f"not scored: {text}" for text in not_scored(content)]
+    lines = [f"not scored: {text}" for text in not_scored(content)]
     lines += [f"note: {note}" for one in content["sets"].values() for note in one["notes"]]
     lines.append(f"written to {written[0].parent}: {', '.join(path.name for path in written)}")
-    for line in lines:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    print_table(benchmark_table(content), *lines)

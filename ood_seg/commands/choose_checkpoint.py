@@ -131,10 +131,10 @@ def _slug(text: str) -> str:
 
 def print_candidates(values: dict[str, float], best: str, *, metric: str, sets: list[str]) -> None:
     """Print what each candidate reached on the sets that decide."""
-    from rich.console import Console
-    from rich.table import Table
+    from ood_seg.reports.tables import Table, print_table
 
-    table = Table("checkpoint", f"{metric} on {', '.join(sets)}", "", title="Candidates")
-    for path, value in values.items():
-        table.add_row(path, f"{value:.2f}", "chosen" if path == best else "")
-    Console().print(table)
+    rows = [
+        (path, f"{value:.2f}", "chosen" if path == best else "") for path, value in values.items()
+    ]
+    header = ("checkpoint", f"{metric} on {', '.join(sets)}", "")
+    print_table(Table("Candidates", header, rows, text_columns=("",)))

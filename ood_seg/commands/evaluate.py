@@ -131,8 +131,8 @@ def _add_part_arguments(group: argparse._ArgumentGroup) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate as the arguments say; print the table and write the reports."""
-    from ood_seg.commands._evaluation_table import print_evaluation
     from ood_seg.io.json_files import write_json
+    from ood_seg.reports.terminal import print_evaluation
 
     settings = _settings(args)
     reader = _saved_maps.map_reader(args)

@@ -1,39 +1,43 @@
-"""The one table of a benchmark: a row a score, three columns a data set, time and memory."""
+"""The table of a benchmark: one row per score, three columns per dataset, time and memory."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from ood_seg.reports.tables import Table
-from ood_seg.reports.wording import heading_of, is_number, percent
+from ood_seg.metrics.formatting import (
+    ABSENT,
+    describe_metric,
+    is_number,
+    metric_heading,
+    percent,
+)
+from ood_seg.reports.tables import Table, best_rows
 
 METRICS = ("auroc", "ap", "fpr95")
 _TIME, _MEMORY = "ms/image", "MiB"
 
 
 def benchmark_table(content: Mapping[str, Any]) -> Table:
-    """AUROC, AP and FPR95 in percent on each data set, with what each score costs.
+    """AUROC, AP and FPR95 in percent on each dataset, with what each score costs.
 
     Args:
         content: of `benchmark.json`.
     """
     sets = content["sets"]
-    header = ["score"]
-    for name in sets:
-        header += [f"{name} {heading_of(metric)}" for metric in METRICS]
-    rows = [_row(name, content) for name in content["scores"]]
+    # The dataset above its metric.
+    titles = [f"{name}\n{metric_heading(metric)}" for name in sets for metric in METRICS]
     return Table(
         f"{content['title']}: pixel metrics in percent",
-        (*header, _TIME, _MEMORY),
-        rows,
+        ("score", *titles, _TIME, _MEMORY),
+        [_row(name, content) for name in content["scores"]],
         note=_note(content),
         best=frozenset(_best(content)),
     )
 
 
 def not_scored(content: Mapping[str, Any]) -> list[str]:
-    """What `benchmark.json` says of failures: `NAME, NAME: REASON`, each reason once."""
+    """The failures in `benchmark.json` as `NAME, NAME: REASON`, each reason once."""
     names: dict[str, list[str]] = {}
     for name, reason in content["failures"].items():
         names.setdefault(reason, []).append(name)
@@ -43,7 +47,7 @@ def not_scored(content: Mapping[str, Any]) -> list[str]:
 def _row(name: str, content: Mapping[str, Any]) -> tuple[str, ...]:
     results = [one["scores"].get(name) for one in content["sets"].values()]
     cells = [
-        percent(result["metrics"][metric]["value"]) if result else "-"
+        percent(result["metrics"][metric]["value"]) if result else ABSENT
         for result in results
         for metric in METRICS
     ]
@@ -53,25 +57,23 @@ def _row(name: str, content: Mapping[str, Any]) -> tuple[str, ...]:
     return (
         name,
         *cells,
-        f"{1000 * sum(seconds) / len(seconds):.0f}" if seconds else "-",
-        f"{max(memory) / 2**20:.0f}" if memory else "-",
+        f"{1000 * sum(seconds) / len(seconds):.0f}" if seconds else ABSENT,
+        f"{max(memory) / 2**20:.0f}" if memory else ABSENT,
     )
 
 
-def _best(content: Mapping[str, Any]):
-    """Cells whose number, as printed, no other score betters."""
-    for index, one in enumerate(content["sets"].values()):
-        for offset, metric in enumerate(METRICS):
-            values = {
-                row: round(one["scores"][name]["metrics"][metric]["value"], 4)
-                for row, name in enumerate(content["scores"])
-                if name in one["scores"]
-                and is_number(one["scores"][name]["metrics"][metric]["value"])
-            }
-            if len(values) > 1:
-                best = (min if metric.startswith("fpr") else max)(values.values())
-                column = 1 + index * len(METRICS) + offset
-                yield from ((row, column) for row, value in values.items() if value == best)
+def _best(content: Mapping[str, Any]) -> set[tuple[int, int]]:
+    """Cells whose value no other score betters."""
+    columns = [(one["scores"], metric) for one in content["sets"].values() for metric in METRICS]
+    best = set()
+    for column, (scores, metric) in enumerate(columns, start=1):
+        values = [
+            scores[n]["metrics"][metric]["value"] if n in scores else None
+            for n in content["scores"]
+        ]
+        more_is_better = bool(describe_metric(metric).more_is_better)
+        best |= {(row, column) for row in best_rows(values, more_is_better=more_is_better)}
+    return best
 
 
 def _note(content: Mapping[str, Any]) -> str:
@@ -85,8 +87,8 @@ def _note(content: Mapping[str, Any]) -> str:
             for what in ("forward", "logits")
         )
         text += (
-            f" {_TIME} and {_MEMORY} are a score's own, the mean over the sets and the largest, "
-            f"beside {forward:.0f} ms for the forward pass and {logits:.0f} ms for the logits at "
-            "the image's size, which all scores share that do not run the network themselves."
+            f" {_TIME} (mean over the datasets) and {_MEMORY} (maximum) are those of a score "
+            f"alone. Scores that do not run the network themselves share {forward:.0f} ms for the "
+            f"forward pass and {logits:.0f} ms for the logits at the image's size."
         )
     return text

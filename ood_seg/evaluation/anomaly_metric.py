@@ -277,11 +277,11 @@ def _read_map(sample: dict, key: str, image: str) -> torch.Tensor:
 
 def _limits(bounds: Mapping[str, tuple[float, float]], num_left_out: float) -> str:
     """Sentences on what the values cannot say: where exact ones lie, which images have none."""
-    from ood_seg.reports.wording import percent_bounds, title_of
+    from ood_seg.metrics.formatting import metric_title, percent_bounds
 
     text = ""
     if bounds:
-        ranges = (f"{title_of(name)} {percent_bounds(pair)}" for name, pair in bounds.items())
+        ranges = (f"{metric_title(name)} {percent_bounds(pair)}" for name, pair in bounds.items())
         text += f" The exact values surely lie within {', '.join(ranges)}."
     if num_left_out:
         text += f" Left out: {num_left_out:.0f} images that hold one class only."

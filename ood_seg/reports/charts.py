@@ -6,19 +6,16 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any, NamedTuple
 
-from ood_seg.reports import svg
-from ood_seg.reports.wording import (
-    Evaluations,
-    has_interval,
-    heading_of,
+from ood_seg.metrics.formatting import (
     is_number,
-    level,
-    metric_names,
+    metric_heading,
+    metric_title,
     number,
     percent,
     percent_range,
-    title_of,
 )
+from ood_seg.reports import svg
+from ood_seg.reports.wording import Evaluations, has_interval, level, metric_names
 
 # Line styles in the style sheet; further methods repeat them.
 STYLES = 6
@@ -127,7 +124,7 @@ def roc(evaluations: Evaluations, *, log: bool = False) -> Figure | None:
 
 def _with_value(label: str, evaluation: Mapping[str, Any], metric: str) -> str:
     entry = evaluation["metrics"].get(metric)
-    return f"{label}, {title_of(metric)} {percent(entry['value'])} %" if entry else label
+    return f"{label}, {metric_title(metric)} {percent(entry['value'])} %" if entry else label
 
 
 def histogram(evaluation: Mapping[str, Any]) -> Figure | None:
@@ -236,11 +233,11 @@ def intervals(evaluations: Evaluations) -> Figure | None:
     for name in names:
         heights = [size - p for p, row in zip(places, rows, strict=True) if row[0] == name]
         middle = float(plot.rows(sum(heights) / len(heights)))
-        drawn.append(svg.label(plot.left - 10, middle + 4, heading_of(name), anchor="end"))
+        drawn.append(svg.label(plot.left - 10, middle + 4, metric_heading(name), anchor="end"))
     for place, (name, index, label, entry) in zip(places, rows, strict=True):
         height = size - place
         drawn.append(svg.line(plot, entry["interval"], [height, height], f"bar {style(index)}"))
-        text = f"{label}, {title_of(name)} {percent(entry['value'])} %, "
+        text = f"{label}, {metric_title(name)} {percent(entry['value'])} %, "
         text += percent_range(entry["interval"])
         drawn.append(svg.marker(plot, entry["value"], height, f"mark {style(index)}", text))
     levels = " and ".join(sorted({level(one) for one in evaluations.values() if one["interval"]}))

@@ -5,12 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ood_seg.reports.wording import (
-    Evaluations,
-    level,
-    number,
-    percent,
-)
+from ood_seg.metrics.formatting import number, percent
+from ood_seg.reports.wording import Evaluations, level
 
 _MODES = {
     "exact": "exact: every pixel is ranked by its own score",

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from html import escape
 
-from ood_seg.reports import charts, facts, part_tables, tables, wording
+from ood_seg.metrics.formatting import percent
+from ood_seg.reports import charts, facts, metric_tables, part_tables, wording
 from ood_seg.reports.pictures import FALSE_ALARM, FOUND, MISSED, Gallery, Picture, colour_bar
 from ood_seg.reports.style import SCRIPT, STYLE
 from ood_seg.reports.tables import Table
@@ -13,7 +14,6 @@ from ood_seg.reports.wording import Evaluations
 
 # More rows than that make a page slow; the CSV file holds all images.
 MAX_ROWS = 500
-_TALL_ROWS = 40
 # Nothing may be loaded, from wherever.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
 
@@ -64,40 +64,8 @@ def _anchor(name: str) -> str:
     return name.lower().replace(" ", "-")
 
 
-def table_html(table: Table, *, sortable: bool = False) -> str:
-    """A table with caption and headers; wide and long ones scroll by themselves."""
-    head = "".join(
-        f'<th scope="col"{_text_class(table, k)}>{escape(name)}</th>'
-        for k, name in enumerate(table.header)
-    )
-    rows = "".join(
-        f'<tr><th scope="row">{escape(row[0])}</th>'
-        + "".join(_cell(table, r, k, text) for k, text in enumerate(row[1:], start=1))
-        + "</tr>"
-        for r, row in enumerate(table.rows)
-    )
-    tall = " tall" if len(table.rows) > _TALL_ROWS else ""
-    css = ' class="sortable"' if sortable else ""
-    note = charts.note_html(table.note)
-    return (
-        f'<div class="scroll{tall}" role="region" tabindex="0" '
-        f'aria-label="{escape(table.caption)}"><table{css}>'
-        f"<caption>{escape(table.caption)}</caption><thead><tr>{head}</tr></thead>"
-        f"<tbody>{rows}</tbody></table></div>{note}"
-    )
-
-
-def _text_class(table: Table, column: int) -> str:
-    return ' class="text"' if table.header[column] in table.texts else ""
-
-
-def _cell(table: Table, row: int, column: int, text: str) -> str:
-    css = ' class="best"' if (row, column) in table.best else _text_class(table, column)
-    return f"<td{css}>{escape(text)}</td>"
-
-
 def _tables(shown: Iterable[Table | None]) -> str:
-    return "".join(table_html(table) for table in shown if table)
+    return "".join(table.to_html() for table in shown if table)
 
 
 def _figures(figures: Iterable[charts.Figure | None]) -> str:
@@ -122,7 +90,8 @@ def _one_each(evaluations: Evaluations, maker: Callable[[Mapping], charts.Figure
 def _metrics(evaluations: Evaluations) -> str:
     if not wording.metric_names(evaluations):
         return ""
-    return _tables([tables.metrics_table(evaluations)]) + _figures([charts.intervals(evaluations)])
+    table = metric_tables.metrics_table(evaluations)
+    return table.to_html() + _figures([charts.intervals(evaluations)])
 
 
 def _curves(evaluations: Evaluations) -> str:
@@ -160,8 +129,8 @@ def _calibration(evaluations: Evaluations) -> str:
 
 
 def _images(evaluations: Evaluations) -> str:
-    table = tables.images_table(evaluations, MAX_ROWS)
-    return table_html(table, sortable=True) if table else ""
+    table = metric_tables.images_table(evaluations, MAX_ROWS)
+    return table.to_html(sortable=True) if table else ""
 
 
 def _pictures(evaluations: Evaluations, gallery: Gallery) -> str:
@@ -198,7 +167,7 @@ def _picture(picture: Picture, evaluations: Evaluations) -> str:
         for panel in picture.panels
     )
     ap = ", ".join(
-        (f"{label} " if len(evaluations) > 1 else "") + f"AP {wording.percent(image['ap'])} %"
+        (f"{label} " if len(evaluations) > 1 else "") + f"AP {percent(image['ap'])} %"
         for label, one in evaluations.items()
         for image in one["images"]
         if image["name"] == picture.name

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ood_seg.reports.tables import Table
-from ood_seg.reports.wording import (
+from ood_seg.metrics.formatting import (
+    ABSENT,
     UNDEFINED,
-    Evaluations,
-    heading_of,
     is_number,
+    metric_heading,
     number,
     percent,
     percent_range,
 )
+from ood_seg.reports.tables import Table
+from ood_seg.reports.wording import Evaluations
 
 
 def _parts(evaluations: Evaluations, name: str) -> list[tuple[str, Mapping[str, Any]]]:
@@ -30,7 +31,7 @@ def comparison_tables(evaluations: Evaluations) -> list[Table]:
 def _comparison(label: str, part: Mapping[str, Any]) -> Table:
     rows = [
         (
-            heading_of(name),
+            metric_heading(name),
             *(percent(entry[key]) for key in ("first", "second", "difference")),
             percent_range(entry["interval"]),
             f"{entry['p_value']:.3g}" if is_number(entry["p_value"]) else UNDEFINED,
@@ -43,7 +44,7 @@ def _comparison(label: str, part: Mapping[str, Any]) -> Table:
         "difference is more than the choice of images."
     )
     header = ("metric", label, part["method"], "difference", f"{100 * part['level']:g} % interval")
-    caption = "Paired comparison, in percent"
+    caption = "Paired comparison in percent"
     return Table(caption, (*header, "p-value"), rows, note=note)
 
 
@@ -61,7 +62,7 @@ def component_tables(evaluations: Evaluations) -> list[Table]:
         "sIoU: overlap of each true component with what was predicted on it. PPV: share of each "
         "predicted component that is anomalous. Pixels above the best-F1 threshold are predicted."
     )
-    tables = [Table("Components, in percent", header, means, texts=("track",), note=note)]
+    tables = [Table("Components in percent", header, means, text_columns=("track",), note=note)]
     for label, part in parts:
         suffix = f", {label}" if len(evaluations) > 1 else ""
         tables += [_by_threshold(part, suffix), _by_size(part, suffix)]
@@ -86,7 +87,7 @@ def _by_size(part: Mapping[str, Any], suffix: str) -> Table:
     for row in part["by_size"]:
         low, high, count = row["min_area"], row["max_area"], row["count"]
         area = f"{number(low)} and more" if high is None else f"{number(low)} to {number(high - 1)}"
-        siou = percent(row["siou"]) if count else "-"
+        siou = percent(row["siou"]) if count else ABSENT
         rows.append((area, number(count), number(row["found"]), siou))
     header = ("area (pixels)", "true components", "found at sIoU 0.25", "mean sIoU (%)")
     return Table(f"True components by size{suffix}", header, rows)
@@ -104,9 +105,7 @@ def calibration_tables(evaluations: Evaluations) -> list[Table]:
     header = ("method", "calibration", "ECE before ↓", "ECE after ↓")
     note = "ECE: mean distance between the anomaly probability and the observed frequency."
     note += _divisions(parts)
-    tables = [
-        Table("Calibration error, in percent", header, rows, texts=("calibration",), note=note)
-    ]
+    tables = [Table("Calibration error in percent", header, rows, ("calibration",), note)]
     for label, part in parts:
         suffix = f", {label}" if len(evaluations) > 1 else ""
         tables.append(_operating_points(part["operating_points"], suffix))
@@ -136,8 +135,8 @@ def _operating_points(points: Sequence[Mapping[str, Any]], suffix: str) -> Table
                 number(float(point["threshold"])) if is_number(point["threshold"]) else UNDEFINED,
                 percent(point["tpr"]),
                 percent(point["fpr"]),
-                "-" if alarms is None else f"{alarms:.2f}",
-                point.get("guarantee") or "-",
+                ABSENT if alarms is None else f"{alarms:.2f}",
+                point.get("guarantee") or ABSENT,
             )
         )
     header = ["operating point", "threshold", "TPR (%)", "FPR (%)", "false alarms / image"]
@@ -147,7 +146,7 @@ def _operating_points(points: Sequence[Mapping[str, Any]], suffix: str) -> Table
         f"Operating points{suffix}",
         tuple(header),
         [row[: len(header)] for row in rows],
-        texts=("guarantee for new images",),
+        text_columns=("guarantee for new images",),
         note="Flagged: pixels whose score is at least the threshold.",
     )
 
@@ -165,7 +164,7 @@ def closed_set_table(evaluations: Evaluations) -> Table | None:
         "Open-set mIoU: pixels above the rejection threshold count as rejected, anomalies that "
         "were accepted as wrong. The difference is the price of the open world."
     )
-    return Table("Known classes, in percent", header, rows, note=note)
+    return Table("Known classes in percent", header, rows, note=note)
 
 
 def _cost(part: Mapping[str, Any]) -> str:

@@ -12,7 +12,8 @@ import cv2
 import numpy as np
 
 from ood_seg.labels import ANOMALY, IGNORE, KNOWN
-from ood_seg.reports.wording import Evaluations, is_number, ranked_images
+from ood_seg.metrics.formatting import is_number
+from ood_seg.reports.wording import Evaluations, ranked_images
 from ood_seg.visualization import ground_truth_overlay, heat_map, label_overlay, score_range
 
 # Reads the files of scores and ground truth, as `ood_seg.evaluation.saved_maps.MapReader.read`.

@@ -1,159 +1,198 @@
-"""The tables of the metrics, over all images and of each."""
+"""A table of results and its renderings: terminal, Markdown, LaTeX, HTML and CSV."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+import csv
+import io
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from ood_seg.reports.wording import (
-    UNDEFINED,
-    Evaluations,
-    chance,
-    described,
-    has_interval,
-    heading_of,
-    is_number,
-    level,
-    metric_names,
-    number,
-    percent,
-    percent_bounds,
-    percent_range,
-    ranked_images,
-    why_undefined,
-)
+from ood_seg.metrics.formatting import ABSENT, UNDEFINED, is_number
+
+if TYPE_CHECKING:
+    from rich.table import Table as RichTable
 
 
-class Table(NamedTuple):
-    """A table of text.
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    **{sign: f"\\{sign}" for sign in "&%$#_{}"},
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    # A bracket at the start of a row would be read as the optional argument of `\\`.
+    "[": "{[}",
+    "]": "{]}",
+    "↑": r"$\uparrow$",
+    "↓": r"$\downarrow$",
+}
+_WITH_INTERVAL = re.compile(r"(-?[\d.]+) (\[-?[\d.]+, -?[\d.]+\])")
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of results.
 
     Attributes:
-        caption: what it shows.
-        header: titles of the columns; the first names the rows.
-        rows: cells; the first of each row is its name.
-        texts: columns that hold words; all others but the first are aligned as numbers.
-        note: a sentence below.
-        best: `(row, column)` of the cells with the best value of their column.
+        caption: what the table shows; may be empty.
+        header: column titles; the first column names the rows. A line break in a title is kept in
+            the terminal and is a space elsewhere.
+        rows: cells as printed, one sequence per row. For `to_csv` a cell may be any value.
+        text_columns: titles of the columns that hold words. These are left-aligned and may wrap,
+            as the first column; all others hold numbers, which are right-aligned and never wrap.
+        note: a sentence shown below the table.
+        best: `(row, column)` of the cells set in bold.
     """
 
     caption: str
-    header: tuple[str, ...]
-    rows: list[tuple[str, ...]]
-    texts: tuple[str, ...] = ()
+    header: Sequence[str]
+    rows: Sequence[Sequence[Any]]
+    text_columns: Sequence[str] = ()
     note: str = ""
     best: frozenset[tuple[int, int]] = frozenset()
 
+    def is_text(self, column: int) -> bool:
+        """Whether a column holds words."""
+        return column == 0 or self.header[column] in self.text_columns
 
-def undefined_note(evaluations: Evaluations) -> str:
-    """Says why metrics are undefined; empty where none is."""
-    reasons = {
-        why_undefined(one["pixels"])
-        for one in evaluations.values()
-        if not all(is_number(entry["value"]) for entry in one["metrics"].values())
-    }
-    return f"{UNDEFINED}: {'; '.join(sorted(reasons))}." if reasons else ""
+    def to_rich(self, **options: Any) -> RichTable:
+        """The table for a terminal, without its note.
 
+        Args:
+            options: passed to `rich.table.Table`.
+        """
+        from rich.markup import escape
+        from rich.table import Table as RichTable
+        from rich.text import Text
 
-def metrics_table(evaluations: Evaluations) -> Table:
-    """One row per metric for a single evaluation, else one row per method."""
-    if len(evaluations) > 1:
-        return _methods_table(evaluations)
-    ((_, evaluation),) = evaluations.items()
-    metrics = evaluation["metrics"]
-    columns = {"value": [percent(entry["value"]) for entry in metrics.values()]}
-    if any(entry.get("interval") for entry in metrics.values()):
-        intervals = [percent_range(entry.get("interval")) for entry in metrics.values()]
-        columns[f"{level(evaluation)} interval"] = intervals
-    if any(entry.get("bounds") for entry in metrics.values()):
-        columns["surely within"] = [percent_bounds(m.get("bounds")) for m in metrics.values()]
-    by_chance = [chance(evaluation, name) for name in metrics]
-    if any(value is not None for value in by_chance):
-        columns["chance"] = ["-" if value is None else percent(value) for value in by_chance]
-    columns["meaning"] = [described(name).meaning for name in metrics]
-    rows = list(zip(map(heading_of, metrics), *columns.values(), strict=True))
-    return Table(
-        "Pixel metrics in percent",
-        ("metric", *columns),
-        rows,
-        texts=("meaning",),
-        note=undefined_note(evaluations),
-    )
+        table = RichTable(title=escape(self.caption) or None, **options)
+        for column, title in enumerate(self.header):
+            if self.is_text(column):
+                table.add_column(Text(title), overflow="fold")
+            else:
+                cells = [title, *(str(row[column]) for row in self.rows)]
+                width = max(len(line) for cell in cells for line in cell.split("\n"))
+                table.add_column(Text(title), justify="right", min_width=width, no_wrap=True)
+        for index, row in enumerate(self.rows):
+            table.add_row(
+                *(Text(str(cell), "bold" * ((index, k) in self.best)) for k, cell in enumerate(row))
+            )
+        return table
 
-
-def _methods_table(evaluations: Evaluations) -> Table:
-    names = metric_names(evaluations)
-    rows = [
-        (label, *(_with_interval(evaluation["metrics"].get(name)) for name in names))
-        for label, evaluation in evaluations.items()
-    ]
-    levels = {level(one) for one in evaluations.values() if one.get("interval")}
-    inside = f"; in brackets the {' and '.join(sorted(levels))} intervals" if levels else ""
-    return Table(
-        f"Pixel metrics in percent{inside}",
-        ("method", *map(heading_of, names)),
-        rows,
-        note=undefined_note(evaluations),
-        best=frozenset(best_cells(evaluations, names)),
-    )
-
-
-def best_cells(evaluations: Evaluations, names: Sequence[str]) -> Iterator[tuple[int, int]]:
-    """Cells of `_methods_table` whose number, as printed, no other method betters."""
-    for column, name in enumerate(names, start=1):
-        if described(name).more_is_better is None:
-            continue
-        entries = [one["metrics"].get(name, {"value": None}) for one in evaluations.values()]
-        values = [
-            round(entry["value"], 4) if is_number(entry["value"]) else None for entry in entries
+    def to_markdown(self) -> str:
+        """The table with its caption as a heading of level two, and its note below."""
+        rows = [
+            list(map(plain_markdown, self.header)),
+            ["---" if self.is_text(column) else "---:" for column in range(len(self.header))],
+            *(list(map(plain_markdown, row)) for row in self.rows),
         ]
-        numbers = [value for value in values if value is not None]
-        best = (max if described(name).more_is_better else min)(numbers, default=None)
-        yield from (
-            (row, column) for row, value in enumerate(values) if value is not None and value == best
-        )
+        for row, column in self.best:
+            rows[row + 2][column] = f"**{rows[row + 2][column]}**"
+        lines = ["| " + " | ".join(row) + " |" for row in rows]
+        if self.caption:
+            lines = [f"## {plain_markdown(self.caption)}", "", *lines]
+        if self.note:
+            lines += ["", plain_markdown(self.note)]
+        return "\n".join(lines) + "\n"
+
+    def to_latex(self) -> str:
+        """The table for a paper, without its note; needs the LaTeX package booktabs.
+
+        Undefined and absent values become a dash. In a cell such as `90.00 [87.00, 93.00]`, only
+        the value is set in bold where it is the best, and the interval is smaller.
+        """
+        columns = "".join("l" if self.is_text(k) else "r" for k in range(len(self.header)))
+        rows = [
+            " & ".join(_latex_cell(cell, (index, k) in self.best) for k, cell in enumerate(row))
+            for index, row in enumerate(self.rows)
+        ]
+        lines = [
+            "% needs \\usepackage{booktabs}",
+            "\\begin{table}",
+            "  \\centering",
+            f"  \\caption{{{_latex_text(self.caption)}}}",
+            f"  \\begin{{tabular}}{{{columns}}}",
+            "    \\toprule",
+            f"    {' & '.join(map(_latex_text, self.header))} \\\\",
+            "    \\midrule",
+            *(f"    {row} \\\\" for row in rows),
+            "    \\bottomrule",
+            "  \\end{tabular}",
+            "\\end{table}",
+        ]
+        return "\n".join(lines) + "\n"
+
+    def to_html(self, *, sortable: bool = False) -> str:
+        """The table as a scrolling HTML region with its caption, and its note below.
+
+        Args:
+            sortable: whether the script of the report sorts its rows on a click.
+        """
+        from ood_seg.reports.templates import template
+
+        return str(template("macros.html.j2").module.table(self, sortable))
+
+    def to_csv(self) -> str:
+        """Header and rows as CSV; numbers in full precision, None as an empty cell."""
+        buffer = io.StringIO()
+        csv.writer(buffer, lineterminator="\n").writerows([self.header, *self.rows])
+        return buffer.getvalue()
 
 
-def _with_interval(entry: Mapping[str, Any] | None) -> str:
-    if entry is None:
-        return "-"
-    interval = entry.get("interval")
-    brackets = f" [{percent(interval[0])}, {percent(interval[1])}]" if has_interval(entry) else ""
-    return percent(entry["value"]) + brackets
+def print_table(table: Table, *lines: str) -> None:
+    """Print a table with its note and further lines to standard output.
+
+    A table whose numbers do not fit the terminal is wider than it: numbers are never cut off.
+    """
+    from rich.console import Console
+
+    console, shown = Console(), table.to_rich()
+    needed = console.measure(shown, options=console.options.update(max_width=10_000)).minimum
+    console.width = max(console.width, needed)
+    console.print(shown)
+    print_lines(table.note, *lines)
 
 
-def images_table(evaluations: Evaluations, limit: int | None = None) -> Table | None:
-    """Metrics of each image, worst AP of the first method first; None without images.
+def print_lines(*lines: str) -> None:
+    """Print lines to standard output, unwrapped, so that a whole line can be searched for.
+
+    Empty lines are left out.
+    """
+    from rich.console import Console
+
+    for line in filter(None, lines):
+        Console().print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def best_rows(values: Sequence[float | None], *, more_is_better: bool) -> set[int]:
+    """Rows whose percentage no other betters at two decimals; none for fewer than two values.
 
     Args:
-        evaluations: their images are matched by name.
-        limit: with more images, only the worst and the best of this number in all.
+        values: fractions of 1, one per row; None or NaN where there is none.
     """
-    ranked = ranked_images(next(iter(evaluations.values())))
-    if not ranked:
-        return None
-    kept = ranked
-    if limit is not None and len(ranked) > limit:
-        kept = ranked[: limit - limit // 2] + ranked[len(ranked) - limit // 2 :]
-    metrics = ("auroc", "ap", "fpr95") if len(evaluations) == 1 else ("ap", "fpr95")
-    by_name = [{image["name"]: image for image in one["images"]} for one in evaluations.values()]
-    rows = []
-    for image in kept:
-        valid = image["known"] + image["anomalous"]
-        share = percent(image["anomalous"] / valid) if valid else UNDEFINED
-        cells = [
-            percent(images[image["name"]].get(metric)) if image["name"] in images else "-"
-            for images in by_name
-            for metric in metrics
-        ]
-        rows.append((image["name"], number(image["anomalous"]), share, *cells))
-    labels = [f" {label}" if len(evaluations) > 1 else "" for label in evaluations]
-    titles = [f"{heading_of(metric)}{label}" for label in labels for metric in metrics]
-    note = f"{UNDEFINED}: the image lacks known or anomalous pixels." if _lacks(rows) else ""
-    if len(kept) < len(ranked):
-        note = f"The worst and best {len(kept)} of {len(ranked)} images. {note}".strip()
-    header = ("image", "anomalous pixels", "anomalous (%)", *titles)
-    return Table("Each image by itself, in percent", header, rows, note=note)
+    rounded = {row: round(value, 4) for row, value in enumerate(values) if is_number(value)}
+    if len(rounded) < 2:
+        return set()
+    best = (max if more_is_better else min)(rounded.values())
+    return {row for row, value in rounded.items() if value == best}
 
 
-def _lacks(rows: Sequence[Sequence[str]]) -> bool:
-    return any(UNDEFINED in row for row in rows)
+def plain_markdown(text: str) -> str:
+    """Text that Markdown shows literally, on one line."""
+    return re.sub(r"([\\`*_<>|\[\]])", r"\\\1", " ".join(str(text).split()))
+
+
+def _latex_cell(cell: Any, best: bool) -> str:
+    text = str(cell)
+    if text in (UNDEFINED, ABSENT):
+        return "--"
+    found = _WITH_INTERVAL.fullmatch(text)
+    value = _latex_text(found[1] if found else text)
+    value = f"\\textbf{{{value}}}" if best else value
+    return f"{value} {{\\scriptsize {found[2]}}}" if found else value
+
+
+def _latex_text(text: str) -> str:
+    return "".join(_LATEX.get(sign, sign) for sign in " ".join(text.split()))

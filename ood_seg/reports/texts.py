@@ -2,66 +2,37 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-import re
-from collections.abc import Iterable, Sequence
-from typing import Any
 
 from ood_seg.io.json_files import finite
-from ood_seg.reports import facts, part_tables, tables, wording
-from ood_seg.reports.tables import Table
+from ood_seg.reports import facts, part_tables
+from ood_seg.reports.metric_tables import images_table, methods_table, metrics_table
+from ood_seg.reports.tables import Table, plain_markdown
 from ood_seg.reports.wording import Evaluations
-
-_LATEX = {
-    "\\": r"\textbackslash{}",
-    **{sign: f"\\{sign}" for sign in "&%$#_{}"},
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    # A bracket after the end of a row would be its optional argument.
-    "[": "{[}",
-    "]": "{]}",
-    "↑": r"$\uparrow$",
-    "↓": r"$\downarrow$",
-}
 
 
 def markdown(evaluations: Evaluations) -> str:
     """Facts and all tables."""
-    lines = [f"# {_plain(facts.title(evaluations))}", ""]
-    lines += [f"- {term}: {_plain(text)}" for term, text in facts.facts(evaluations)]
-    lines += [f"\n> {_plain(text)}" for text in facts.notices(evaluations)]
-    shown = [
-        tables.metrics_table(evaluations),
+    lines = [f"# {plain_markdown(facts.title(evaluations))}", ""]
+    lines += [f"- {term}: {plain_markdown(text)}" for term, text in facts.facts(evaluations)]
+    lines += [f"\n> {plain_markdown(text)}" for text in facts.notices(evaluations)]
+    tables = [
+        metrics_table(evaluations),
         *part_tables.comparison_tables(evaluations),
         *part_tables.component_tables(evaluations),
         *part_tables.calibration_tables(evaluations),
         part_tables.closed_set_table(evaluations),
-        tables.images_table(evaluations),
+        images_table(evaluations),
     ]
-    return "\n".join([*lines, *(markdown_table(table) for table in shown if table)]) + "\n"
+    return "\n".join([*lines, "", "\n".join(table.to_markdown() for table in tables if table)])
 
 
-def markdown_table(table: Table) -> str:
-    """A table with its caption as heading, the best cells bold, and its note."""
-    ruler = [
-        "---" if k == 0 or name in table.texts else "---:" for k, name in enumerate(table.header)
-    ]
-    rows = [
-        [f"**{text}**" if (r, k) in table.best else text for k, text in enumerate(map(_plain, row))]
-        for r, row in enumerate(table.rows)
-    ]
-    lines = ["| " + " | ".join(row) + " |" for row in (map(_plain, table.header), ruler, *rows)]
-    note = f"\n\n{_plain(table.note)}" if table.note else ""
-    return f"\n## {_plain(table.caption)}\n\n" + "\n".join(lines) + note
-
-
-def _plain(text: str) -> str:
-    """Text that Markdown shows as it is, on one line."""
-    return re.sub(r"([\\`*_<>|\[\]])", r"\\\1", " ".join(text.split()))
+def latex(evaluations: Evaluations) -> str:
+    """A table for a paper, one row per method: percent with intervals; needs booktabs."""
+    first = next(iter(evaluations.values()))
+    dataset, protocol = first["data_set"], first["protocol"]["name"]
+    subject = f"Pixel metrics on {dataset} in percent, protocol {protocol}"
+    return methods_table(evaluations, subject=subject).to_latex()
 
 
 def metrics_csv(evaluations: Evaluations) -> str:
@@ -70,12 +41,12 @@ def metrics_csv(evaluations: Evaluations) -> str:
     header += ["bound_low", "bound_high", "interval_low", "interval_high", "interval_level"]
     rows = []
     for label, one in evaluations.items():
-        level = (one.get("interval") or {}).get("level", "")
+        level = (one.get("interval") or {}).get("level")
         for name, entry in one["metrics"].items():
             ranges = [entry.get(kind) or ("", "") for kind in ("bounds", "interval")]
-            numbers = map(_csv_number, (entry["value"], *ranges[0], *ranges[1]))
+            numbers = map(_nan_if_none, (entry["value"], *ranges[0], *ranges[1]))
             rows.append([one["data_set"], label, one["protocol"]["name"], name, *numbers, level])
-    return csv_text([header, *rows])
+    return Table("metrics", header, rows).to_csv()
 
 
 def images_csv(evaluations: Evaluations) -> str:
@@ -86,92 +57,17 @@ def images_csv(evaluations: Evaluations) -> str:
         [
             label,
             image["name"],
-            *(_csv_number(image.get(key)) for key in numbers),
-            *(image.get(key) or "" for key in files),
+            *(_nan_if_none(image.get(key)) for key in numbers),
+            *(image.get(key) for key in files),
         ]
         for label, one in evaluations.items()
         for image in one.get("images") or []
     ]
-    return csv_text([["method", "name", *numbers, *files], *rows])
+    return Table("images", ("method", "name", *numbers, *files), rows).to_csv()
 
 
-def _csv_number(value: float | str | None) -> float | str:
+def _nan_if_none(value: float | str | None) -> float | str:
     return "nan" if value is None else value
-
-
-def csv_text(rows: Iterable[Sequence[Any]]) -> str:
-    """Rows of cells as CSV."""
-    buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="\n").writerows(rows)
-    return buffer.getvalue()
-
-
-def latex(evaluations: Evaluations) -> str:
-    """A table for a paper, one row per method: percent with intervals; needs booktabs."""
-    names = wording.metric_names(evaluations)
-    best = tables.best_cells(evaluations, names) if len(evaluations) > 1 else ()
-    best = set(best)
-    rows = []
-    for row, (label, one) in enumerate(evaluations.items()):
-        cells = [
-            _latex_metric(one["metrics"].get(name), bold=(row, column) in best)
-            for column, name in enumerate(names, start=1)
-        ]
-        rows.append(" & ".join([_latex_text(label), *cells]))
-    first = next(iter(evaluations.values()))
-    levels = sorted({wording.level(one) for one in evaluations.values() if one.get("interval")})
-    inside = f"; in brackets {' and '.join(levels)} bootstrap intervals" if levels else ""
-    caption = (
-        f"Pixel metrics on {first['data_set']} in percent, protocol {first['protocol']['name']}"
-        f"{inside}."
-    )
-    return _latex_lines(caption, ["method", *map(wording.heading_of, names)], rows)
-
-
-def latex_table(table: Table) -> str:
-    """A table for a paper, the best cells bold; needs booktabs."""
-    rows = []
-    for row, cells in enumerate(table.rows):
-        texts = [
-            f"\\textbf{{{_latex_text(text)}}}" if (row, column) in table.best else _latex_text(text)
-            for column, text in enumerate(cells)
-        ]
-        rows.append(" & ".join(texts))
-    return _latex_lines(table.caption, table.header, rows)
-
-
-def _latex_lines(caption: str, heads: Sequence[str], rows: Sequence[str]) -> str:
-    """The table around rows that are LaTeX already."""
-    lines = [
-        "% needs \\usepackage{booktabs}",
-        "\\begin{table}",
-        "  \\centering",
-        f"  \\caption{{{_latex_text(caption)}}}",
-        f"  \\begin{{tabular}}{{l{'r' * (len(heads) - 1)}}}",
-        "    \\toprule",
-        f"    {' & '.join(map(_latex_text, heads))} \\\\",
-        "    \\midrule",
-        *(f"    {row} \\\\" for row in rows),
-        "    \\bottomrule",
-        "  \\end{tabular}",
-        "\\end{table}",
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _latex_metric(entry: dict | None, *, bold: bool) -> str:
-    if entry is None or not wording.is_number(entry["value"]):
-        return "--"
-    text = _latex_text(wording.percent(entry["value"]))
-    text = f"\\textbf{{{text}}}" if bold else text
-    if wording.has_interval(entry):
-        low, high = (_latex_text(wording.percent(value)) for value in entry["interval"])
-        text += f" {{\\scriptsize [{low}, {high}]}}"
-    return text
-
-
-def _latex_text(text: str) -> str:
-    return "".join(_LATEX.get(sign, sign) for sign in " ".join(text.split()))
 
 
 def json_text(evaluations: Evaluations) -> str:

@@ -57,7 +57,7 @@ def content(**changes):
 
 def test_rows_costs_and_best_values():
     table = benchmark_table(content())
-    assert table.header[:4] == ("score", "x AUROC ↑", "x AP ↑", "x FPR95 ↓")
+    assert table.header[:4] == ("score", "x\nAUROC ↑", "x\nAP ↑", "x\nFPR95 ↓")
     assert table.header[-2:] == ("ms/image", "MiB")
     assert table.rows == [
         ("energy", "90.00", "50.00", "20.00", "70.00", "40.00", "undefined", "200", "2"),

@@ -42,7 +42,13 @@ def test_from_folders_to_reports(folders, capsys):
     assert content["best_f1_threshold"] == expected.pop("best_f1_threshold")
     assert {n: e["value"] for n, e in content["metrics"].items()} == pytest.approx(expected)
     assert f"{100 * expected['ap']:.2f}" in output
-    for text in ("drawn on Frames", "6 images", "protocol pooled", "mode exact", "seed 0"):
+    for text in (
+        "drawn on Frames",
+        "images: 6",
+        "protocol: pooled",
+        "computation: exact",
+        "seed: 0",
+    ):
         assert text in output
     out = folders.scores.parent / "out"
     assert {"report.html", "report.md", "metrics.csv"} <= {path.name for path in out.iterdir()}
@@ -108,7 +114,7 @@ def test_memory_decides_about_the_mode(folders, capsys):
     assert content["mode"] == "streaming"
     low, high = content["metrics"]["ap"]["bounds"]
     assert low <= pixel_metrics(folders.all_scores(), folders.all_labels())["ap"] <= high
-    assert "mode streaming" in capsys.readouterr().out
+    assert "computation: streaming" in capsys.readouterr().out
 
 
 def test_compare(folders, tmp_path, capsys):

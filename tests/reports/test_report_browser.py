@@ -50,7 +50,7 @@ def browse(page, profile, *switches) -> str:
 def test_values_in_the_document(report, tmp_path):
     tables = Page(browse(report, tmp_path, "--dump-dom")).tables
     assert tables["Pixel metrics in percent"][1][:3] == ["AUROC ↑", "90.00", "87.00 to 93.00"]
-    names = [row[0] for row in tables["Each image by itself, in percent"][1:]]
+    names = [row[0] for row in tables["Metrics of each image in percent"][1:]]
     assert names == ["000", "001", "002", "003", "9 <last>"]
 
 
@@ -64,7 +64,7 @@ def test_a_click_sorts_and_keeps_undefined_last(report, tmp_path, clicks, expect
     text = report.read_text(encoding="utf-8")
     page.write_text(text.replace("</body>", click * clicks + "</body>"), encoding="utf-8")
     shown = Page(browse(page, tmp_path / "profile", "--dump-dom"))
-    rows = shown.tables["Each image by itself, in percent"]
+    rows = shown.tables["Metrics of each image in percent"]
     assert [row[0] for row in rows[1:]] == expected
     order = [attrs.get("aria-sort") for tag, attrs in shown.elements if tag == "th"]
     assert [one for one in order if one] == ["ascending" if clicks == 1 else "descending"]

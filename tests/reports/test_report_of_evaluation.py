@@ -55,9 +55,9 @@ def test_all_formats(content, tmp_path):
     auroc = content["metrics"]["auroc"]
     header, row = page.tables["Pixel metrics in percent"][:2]
     assert row[1] == f"{100 * auroc['value']:.2f}"
-    low, high = (float(part) for part in row[header.index("surely within")].split(" to "))
+    low, high = (float(part) for part in row[header.index("bounds")].split(" to "))
     assert low <= 100 * auroc["value"] <= high
-    compared = page.tables["Paired comparison, in percent"]
+    compared = page.tables["Paired comparison in percent"]
     assert compared[0][1:3] == ["energy", "inverted"]
     assert float(compared[1][2]) == pytest.approx(100 - float(compared[1][1]), abs=0.1)
     assert "streaming: scores are ranked in fine bins" in page.text

@@ -50,7 +50,7 @@ def test_set_without_anomalies(images, tmp_path):
     page = Page(html_of(bare(odd), tmp_path))
     assert page.sections() == ["metrics", "images"]
     assert "undefined: the ground truth holds no anomalous pixel." in page.text
-    assert page.tables["Each image by itself, in percent"][1][3:] == ["undefined"] * 3
+    assert page.tables["Metrics of each image in percent"][1][3:] == ["undefined"] * 3
 
 
 def test_evaluation_of_nothing(tmp_path):
@@ -110,7 +110,7 @@ def test_tables_hold_the_values(images, tmp_path):
     ]
     assert tables["Components by sIoU threshold"][1] == ["0.25", "1,021", "12", "33", "97.84"]
     assert tables["Operating points"][1] == ["fpr 5%", "-5.5", "61.00", "5.00", "3.25", "-"]
-    names = [row[0] for row in tables["Each image by itself, in percent"][1:]]
+    names = [row[0] for row in tables["Metrics of each image in percent"][1:]]
     assert names == [image["name"] for image in images]
 
 
@@ -118,7 +118,7 @@ def test_image_table_of_a_large_set_keeps_the_worst_and_the_best(tmp_path):
     entry = {"known": 9, "anomalous": 1, "auroc": 0.5, "fpr95": 0.5}
     many = [{**entry, "name": f"n{k}", "ap": k / 1000} for k in range(1000)]
     page = Page(html_of(evaluation(many), tmp_path, max_images=0))
-    names = [row[0] for row in page.tables["Each image by itself, in percent"][1:]]
+    names = [row[0] for row in page.tables["Metrics of each image in percent"][1:]]
     assert names == [f"n{k}" for k in (*range(250), *range(750, 1000))]
     assert "The worst and best 500 of 1000 images." in page.text
 
@@ -178,7 +178,7 @@ def test_names_cannot_break_out(images, tmp_path):
     content.update(data_set=evil, protocol={"name": evil, "description": evil})
     page = Page(html_of([content, {**content, "method": "b"}], tmp_path))
     assert [tag for tag, _ in page.elements].count("script") == 1
-    assert page.tables["Each image by itself, in percent"][1][0] == evil
+    assert page.tables["Metrics of each image in percent"][1][0] == evil
     assert any(evil in attrs.get("alt", "") for tag, attrs in page.elements if tag == "img")
     assert f"{evil}: {evil}" in page.text
 
@@ -212,12 +212,12 @@ def test_methods_side_by_side(images, tmp_path):
     second = evaluation(images[:3], method="max softmax", shift=1.0)
     second["components"] = None
     tables = Page(html_of([evaluation(images), second], tmp_path)).tables
-    rows = tables["Pixel metrics in percent; in brackets the 95 % intervals"]
+    rows = tables["Pixel metrics in percent; in brackets 95 % intervals"]
     assert rows[2][:2] == ["max softmax", "70.00 [67.00, 73.00]"]
     assert "Operating points, max softmax" in tables
     assert "Components by sIoU threshold, energy" in tables
     assert "Components by sIoU threshold, max softmax" not in tables
-    by_image = tables["Each image by itself, in percent"]
+    by_image = tables["Metrics of each image in percent"]
     assert by_image[0][3:] == [
         "AP ↑ energy",
         "FPR95 ↓ energy",

@@ -104,7 +104,7 @@ def test_bounds_of_a_streamed_value_are_shown(images, tmp_path):
     content["metrics"]["ap"]["bounds"] = [0.15999009, 0.16001001]
     text = write_reports(content, tmp_path, ["md"])["md"].read_text(encoding="utf-8")
     header, _, auroc, ap, *_ = markdown_tables(text)[0]
-    column = header.index("surely within")
+    column = header.index("bounds")
     assert (auroc[column], ap[column]) == ("-", "15.9990 to 16.0011")
 
 

@@ -1,0 +1,52 @@
+"""An evaluation printed to a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ood_seg.metrics.formatting import metric_title, percent, percent_bounds, percent_range
+from ood_seg.reports.facts import facts
+from ood_seg.reports.part_tables import comparison_tables
+from ood_seg.reports.tables import Table, print_lines, print_table
+from ood_seg.reports.wording import level
+
+# Part of an evaluation -> titles of its values.
+_PARTS = {
+    "components": {"mean_f1": "component F1", "siou": "component sIoU", "ppv": "component PPV"},
+    "calibration": {
+        "ece_before": "calibration error before",
+        "ece_after": "calibration error after",
+    },
+    "closed_set": {"miou": "mIoU", "open_iou": "open-set mIoU"},
+}
+
+
+def print_evaluation(content: Mapping[str, Any], *, written: Sequence[Path] = ()) -> None:
+    """Print one table of all metrics in percent, and how they were computed.
+
+    Args:
+        content: of `evaluation.json`.
+        written: the files that hold it, in one folder.
+    """
+    evaluations = {content["method"]: content}
+    print_lines(*(f"note: {note}" for note in content["notes"]))
+    interval = f"{level(content)} interval" if content["interval"] else "interval"
+    title = f"{content['method']} on {content['data_set']} (%)"
+    print_table(Table(title, ("metric", "value", interval, "bounds"), list(_rows(content))))
+    for table in comparison_tables(evaluations):
+        print_table(table)
+    print_lines(*(f"{term}: {text}" for term, text in facts(evaluations)))
+    if written:
+        names = ", ".join(path.name for path in written)
+        print_lines(f"written to {written[0].parent}: {names}")
+
+
+def _rows(content: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    for name, entry in content["metrics"].items():
+        ranges = percent_range(entry["interval"]), percent_bounds(entry["bounds"])
+        yield metric_title(name), percent(entry["value"]), *ranges
+    for part, titles in _PARTS.items():
+        for key, title in titles.items() if content[part] else ():
+            yield title, percent(content[part][key]), "", ""
