@@ -210,18 +210,21 @@ def test_values_that_are_not_finite_harm_their_neighbours_alone(value, score):
     ("change", "message"),
     [
         ({"logits": LOGITS[0]}, r"\(N, C, h, w\).*got \(5, 6, 9\)"),
-        ({"logits": LOGITS[:, :0]}, "at least one pixel"),
-        ({"logits": LOGITS[..., :0]}, "at least one pixel"),
-        ({"size": (0, 4)}, r"size must be a positive height and width, got \(0, 4\)"),
-        ({"size": (4,)}, "size must be a positive"),
-        ({"input_size": (4, -1)}, "input_size must be a positive"),
-        ({"num_classes": 6}, "among the 5 channels.*got 6"),
-        ({"num_classes": 0}, "got 0"),
-        ({"logits": torch.zeros(1, 257, 2, 2)}, "1 to 256 classes.*got 257"),
-        ({"padding": (1, 2, 3)}, "left, right, top, bottom"),
-        ({"padding": (-1, 0, 0, 0)}, "left, right, top, bottom"),
-        ({"padding": (10, 10, 0, 0), "input_size": (12, 20)}, "leaves nothing"),
-        ({"score": lambda f: f.mean()}, r"score must map.*\(1, 8, 8\), got \(\)"),
+        ({"logits": LOGITS[:, :0]}, r"logits.*\(\d, 0, 6, 9\)"),
+        ({"logits": LOGITS[..., :0]}, r"logits.*\(\d, 5, 6, 0\)"),
+        ({"size": (0, 4)}, r"size.*\(0, 4\)"),
+        ({"size": (4,)}, r"size.*\(4,\)"),
+        ({"input_size": (4, -1)}, r"input_size.*\(4, -1\)"),
+        ({"num_classes": 6}, r"5 channels.*\b6\b"),
+        ({"num_classes": 0}, r"5 channels.*\b0\b"),
+        ({"logits": torch.zeros(1, 257, 2, 2)}, r"256 classes.*\b257\b"),
+        ({"padding": (1, 2, 3)}, r"padding.*\(1, 2, 3\)"),
+        ({"padding": (-1, 0, 0, 0)}, r"padding.*\(-1, 0, 0, 0\)"),
+        (
+            {"padding": (10, 10, 0, 0), "input_size": (12, 20)},
+            r"padding.*\(10, 10, 0, 0\).*\(12, 20\)",
+        ),
+        ({"score": lambda f: f.mean()}, r"score.*\(1, 8, 8\).*\(\)"),
     ],
 )
 def test_bad_arguments_are_named(change, message):
@@ -233,12 +236,12 @@ def test_bad_arguments_are_named(change, message):
 def test_a_score_of_neighbouring_pixels_is_refused():
     score = scores.Energy()
     score.pointwise = False
-    with pytest.raises(ValueError, match="Energy looks at neighbouring pixels"):
+    with pytest.raises(ValueError, match=r"Energy.*neighbouring pixels"):
         labels_and_scores(LOGITS, (8, 8), score)
 
 
 def test_integer_logits_are_refused():
-    with pytest.raises(TypeError, match="floating point"):
+    with pytest.raises(TypeError, match=r"logits.*torch\.int64"):
         labels_and_scores(LOGITS.long(), (8, 8), scores.Energy())
 
 

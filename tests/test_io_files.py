@@ -35,5 +35,5 @@ def test_text_is_utf8_and_takes_the_odd_bytes_of_file_names(tmp_path):
 
 
 def test_a_picture_of_a_format_that_nobody_writes(tmp_path):
-    with pytest.raises(ValueError, match=r"cannot be written as '.xyz'; use .png or .jpg"):
+    with pytest.raises(ValueError, match=r"a\.xyz.*\.png.*\.jpg"):
         write_image(tmp_path / "a.xyz", np.zeros((2, 2), np.uint8))

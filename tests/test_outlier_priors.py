@@ -34,15 +34,19 @@ def test_counts_become_shares_and_survive_the_file(tmp_path):
 def test_prior_of_other_classes_is_refused():
     prior = OutlierPrior.from_counts([1, 1], ("road", "sky"))
     prior.check_classes(["road", "sky"], origin="x")
-    with pytest.raises(ValueError, match=r"'sky' as class 1, expected 'car'"):
+    with pytest.raises(ValueError, match=r"'sky'.*\b1\b.*'car'"):
         prior.check_classes(("road", "car"), origin="x")
-    with pytest.raises(ValueError, match="2 classes, expected 3"):
+    with pytest.raises(ValueError, match=r"\b2\b.*\b3\b"):
         prior.check_classes(("road", "sky", "car"), origin="x")
 
 
 @pytest.mark.parametrize(
     ("counts", "message"),
-    [([1, 2], "2 counts for 3"), ([0, 0, 0], "not all 0"), ([2, -1, 1], ">= 0")],
+    [
+        ([1, 2], r"\b2\b.*\b3\b"),
+        ([0, 0, 0], r"counts.*\(0, 0, 0\)"),
+        ([2, -1, 1], r"counts.*>= 0.*\(2, -1, 1\)"),
+    ],
 )
 def test_wrong_counts(counts, message):
     with pytest.raises(ValueError, match=message):
@@ -52,11 +56,11 @@ def test_wrong_counts(counts, message):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"schema": "other"}, "schema"),
-        ({"prior": [0.5, 0.5]}, "each of its 3"),
-        ({"prior": [0.5, 0.6, 0.2]}, "sum to 1"),
+        ({"schema": "other"}, r"schema.*ood_seg\.outlier_prior/1"),
+        ({"prior": [0.5, 0.5]}, r"prior.*\b3\b.*\[0\.5, 0\.5\]"),
+        ({"prior": [0.5, 0.6, 0.2]}, r"prior.*sum to 1.*1\.3"),
         ({"prior": [1.5, -0.5, 0.0]}, ">= 0"),
-        ({"prior": [float("nan"), 0.5, 0.5]}, "finite"),
+        ({"prior": [float("nan"), 0.5, 0.5]}, "prior.*finite.*nan"),
         ({"classes": None}, "classes"),
     ],
 )
@@ -69,8 +73,8 @@ def test_damaged_files(tmp_path, change, message):
 
 
 def test_missing_and_foreign_files(tmp_path):
-    with pytest.raises(FileNotFoundError, match="cityscapes-coco-wrn38"):
+    with pytest.raises(FileNotFoundError, match=r"none\.json.*cityscapes-coco-wrn38"):
         find_prior(tmp_path / "none.json")
     (tmp_path / "text.json").write_text("no json")
-    with pytest.raises(ValueError, match="no JSON"):
+    with pytest.raises(ValueError, match=r"text\.json.*JSON"):
         find_prior(tmp_path / "text.json")

@@ -74,14 +74,14 @@ def test_paste_takes_another_outlier_value_and_wide_labels() -> None:
 
 @pytest.mark.parametrize(("top", "left"), [(-1, 0), (0, -1), (7, 0), (0, 6)])
 def test_paste_over_the_border_is_an_error(top: int, left: int) -> None:
-    with pytest.raises(ValueError, match=r"over the border.*top may be 0\.\.6, left 0\.\.5"):
+    with pytest.raises(ValueError, match=rf"top={top}.*left={left}.*8x8.*0\.\.6.*0\.\.5"):
         paste_object(*make_scene(), make_patch(), MASK, top, left)
 
 
 @pytest.mark.parametrize("shape", [(9, 2), (2, 9)])
 def test_paste_larger_than_the_scene_is_an_error(shape: tuple[int, int]) -> None:
     patch, mask = np.zeros((*shape, 3), np.uint8), np.ones(shape, bool)
-    with pytest.raises(ValueError, match=r"larger than the scene of 8x8.*scale_object"):
+    with pytest.raises(ValueError, match=r"(9x2|2x9).*8x8.*scale_object"):
         paste_object(*make_scene(), patch, mask, 0, 0)
 
 
@@ -95,21 +95,21 @@ def test_paste_as_large_as_the_scene_fills_it() -> None:
 def test_wrong_arrays_are_named() -> None:
     image, labels = make_scene()
     patch = make_patch()
-    with pytest.raises(ValueError, match=r"mask must be as large as its image, got \(3, 2\)"):
+    with pytest.raises(ValueError, match=r"mask.*\(3, 2\).*\(2, 3\)"):
         paste_object(image, labels, patch, MASK.T, 0, 0)
-    with pytest.raises(ValueError, match=r"labels must be as large as the image, got \(7, 8\)"):
+    with pytest.raises(ValueError, match=r"labels.*\(7, 8\).*\(8, 8\)"):
         paste_object(image, labels[1:], patch, MASK, 0, 0)
-    with pytest.raises(ValueError, match="mask is empty"):
+    with pytest.raises(ValueError, match=r"mask.*empty"):
         paste_object(image, labels, patch, np.zeros_like(MASK), 0, 0)
-    with pytest.raises(ValueError, match=r"\(H, W, 3\)"):
+    with pytest.raises(ValueError, match=r"image.*\(H, W, 3\).*\(8, 8\)"):
         paste_object(image[..., 0], labels, patch, MASK, 0, 0)
-    with pytest.raises(TypeError, match="mask must be boolean, got uint8"):
+    with pytest.raises(TypeError, match=r"mask.*bool.*uint8"):
         paste_object(image, labels, patch, MASK.astype(np.uint8), 0, 0)
-    with pytest.raises(TypeError, match="share a dtype, got uint8 and float32"):
+    with pytest.raises(TypeError, match=r"patch.*image.*uint8.*float32"):
         paste_object(image.astype(np.float32), labels, patch, MASK, 0, 0)
-    with pytest.raises(TypeError, match="labels must be integers"):
+    with pytest.raises(TypeError, match=r"labels.*float32"):
         paste_object(image, labels.astype(np.float32), patch, MASK, 0, 0)
-    with pytest.raises(ValueError, match="int8 cannot hold outlier_index=254"):
+    with pytest.raises(ValueError, match=r"labels.*int8.*outlier_index=254"):
         paste_object(image, np.zeros((8, 8), np.int8), patch, MASK, 0, 0)
 
 
@@ -159,7 +159,7 @@ def test_a_thin_object_never_vanishes() -> None:
     mask[:, 31] = True
     resized = resize_object(np.zeros((64, 64, 3), np.uint8), mask, 4, 4)
     assert resized.mask.any()
-    with pytest.raises(ValueError, match="at least 1x1 pixels, got 0x3"):
+    with pytest.raises(ValueError, match=r"1x1.*0x3"):
         resize_object(np.zeros((64, 64, 3), np.uint8), mask, 0, 3)
 
 
@@ -183,7 +183,7 @@ def test_scaling_uses_the_factor_where_there_is_room() -> None:
     patch, mask = np.zeros((10, 20, 3), np.uint8), np.ones((10, 20), bool)
     assert scale_object(patch, mask, 1.5, (100, 100)).mask.shape == (15, 30)
     assert scale_object(patch, mask, 1.5, (100, 10)).mask.shape == (5, 10)
-    with pytest.raises(ValueError, match="factor must be above 0"):
+    with pytest.raises(ValueError, match=r"factor.*0$"):
         scale_object(patch, mask, 0, (100, 100))
 
 
@@ -194,7 +194,7 @@ def test_positions_cover_the_whole_range_evenly() -> None:
     assert places.tolist() == [[0, 0], [0, 1], [0, 2], [1, 0], [1, 1], [1, 2]]
     assert counts.min() > 400  # expected 500, standard deviation 20
     assert random_position((3, 4), (3, 4), rng) == (0, 0)
-    with pytest.raises(ValueError, match="larger than the scene"):
+    with pytest.raises(ValueError, match=r"4x4.*3x4"):
         random_position((3, 4), (4, 4), rng)
 
 

@@ -121,11 +121,11 @@ def test_gradients_match_finite_differences(function):
 
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_bad_logits_are_refused(function):
-    with pytest.raises(TypeError, match="floating point"):
+    with pytest.raises(TypeError, match=r"logits.*torch\.int64"):
         function(torch.zeros(2, 3, dtype=torch.int64))
-    with pytest.raises(ValueError, match=r"\(N, C, \*\)"):
+    with pytest.raises(ValueError, match=r"logits.*\(N, C, \*\).*\(3,\)"):
         function(torch.zeros(3))
-    with pytest.raises(ValueError, match="at least one channel"):
+    with pytest.raises(ValueError, match=r"logits.*channel.*\(2, 0, 4, 4\)"):
         function(torch.zeros(2, 0, 4, 4))
 
 
@@ -136,7 +136,7 @@ def test_bad_temperature_is_refused():
         lambda: scores.max_softmax(LOGITS, -2.0),
         lambda: scores.MaxSoftmax(math.nan),
     ):
-        with pytest.raises(ValueError, match="temperature must be positive"):
+        with pytest.raises(ValueError, match=r"temperature.*(0\.0|-1\.0|-2\.0|nan)"):
             call()
 
 
@@ -185,9 +185,9 @@ def test_generalized_entropy_of_one_probability_is_symmetric_about_one_half():
 
 @pytest.mark.parametrize("gamma", [0.0, 1.0, -0.1, math.nan])
 def test_bad_exponents_are_refused(gamma):
-    with pytest.raises(ValueError, match="gamma must lie between 0 and 1"):
+    with pytest.raises(ValueError, match=f"gamma.*{gamma}"):
         scores.generalized_entropy(LOGITS, gamma)
-    with pytest.raises(ValueError, match="gamma must lie between 0 and 1"):
+    with pytest.raises(ValueError, match=f"gamma.*{gamma}"):
         scores.GeneralizedEntropy(gamma)
 
 
@@ -196,7 +196,7 @@ def test_bad_class_counts_are_refused():
         lambda: scores.generalized_entropy(LOGITS, top_classes=0),
         lambda: scores.GeneralizedEntropy(top_classes=-3),
     ):
-        with pytest.raises(ValueError, match="top_classes must be None or at least 1"):
+        with pytest.raises(ValueError, match=r"top_classes.*(\b0|-3)"):
             call()
 
 

@@ -78,12 +78,12 @@ def test_half_precision_is_scored_in_float32(function):
 
 @pytest.mark.parametrize("function", [pair[0] for pair in PAIRS])
 def test_integer_logits_raise(function):
-    with pytest.raises(TypeError, match="floating point"):
+    with pytest.raises(TypeError, match=r"logits.*torch\.int64"):
         function(LOGITS.long())
 
 
 def test_channel_counts_that_do_not_fit_raise():
-    with pytest.raises(ValueError, match=r"K corrected logits.*got 5 channels"):
+    with pytest.raises(ValueError, match=r"logits.*ResidualPatternHead.*\b5\b"):
         scores.residual_energy(LOGITS[:, :5])
-    with pytest.raises(ValueError, match=r"two outlier logits.*got 2 channels"):
+    with pytest.raises(ValueError, match=r"logits.*DenseHybridHead.*\b2\b"):
         scores.dense_hybrid(LOGITS[:, :2])

@@ -40,11 +40,11 @@ def test_module_equals_function():
 
 
 def test_bad_arguments_are_refused():
-    with pytest.raises(ValueError, match="odd"):
+    with pytest.raises(ValueError, match=r"kernel_size.*odd.*4"):
         GaussianSmoothing(kernel_size=4)
-    with pytest.raises(ValueError, match="sigma must be positive"):
+    with pytest.raises(ValueError, match=r"sigma.*0$"):
         GaussianSmoothing(sigma=0)
-    with pytest.raises(ValueError, match=r"\(N, H, W\)"):
+    with pytest.raises(ValueError, match=r"scores.*\(N, H, W\).*\(4, 4\)"):
         gaussian_smooth(torch.zeros(4, 4))
-    with pytest.raises(ValueError, match="at least 4 pixels"):
+    with pytest.raises(ValueError, match=r"7-tap.*\b4\b.*\(3, 9\)"):
         gaussian_smooth(torch.zeros(1, 3, 9), kernel_size=7)

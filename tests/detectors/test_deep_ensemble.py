@@ -88,14 +88,14 @@ def test_bad_input(tmp_path):
     networks, paths = members(toy_networks.dense, tmp_path)
     images = toy_networks.pictures(1)[0]
     for wrong in ([], str(paths[0])):
-        with pytest.raises(ValueError, match="a list of at least one further checkpoint"):
+        with pytest.raises(ValueError, match=r"checkpoints.*(\[\]|\.pth)"):
             DeepEnsemble(wrong)
-    with pytest.raises(ValueError, match=r"score must be a module or one of .* got 'variance'"):
+    with pytest.raises(ValueError, match=r"score.*mutual-information.*max-softmax.*'variance'"):
         DeepEnsemble(paths, "variance")
-    with pytest.raises(FileNotFoundError, match=r"missing\.pth does not exist"):
+    with pytest.raises(FileNotFoundError, match=r"missing\.pth"):
         DeepEnsemble([tmp_path / "missing.pth"])
     torch.save(toy_networks.dense(channels=7).module.state_dict(), tmp_path / "other.pth")
-    with pytest.raises(ValueError, match=r"other.pth belongs to another model"):
+    with pytest.raises(ValueError, match=r"other\.pth"):
         DeepEnsemble([paths[0], tmp_path / "other.pth"])(networks[0], images)
     weights = networks[1].module.state_dict()
     torch.save({**weights, "auxiliary.weight": torch.zeros(1)}, tmp_path / "more.pth")

@@ -40,9 +40,9 @@ def test_dead_and_copied_channels_are_left_out():
     values = torch.randn(100, 3)
     wide = torch.cat([values, values[:, :1], torch.full((100, 1), 7.0)], dim=1)
     assert principal_components(wide, 5)[1].shape == (5, 3)
-    with pytest.raises(ValueError, match="in at least two directions, these vary in 1"):
+    with pytest.raises(ValueError, match=r"two directions.*\b1\b"):
         principal_components(values[:, :1].repeat(1, 3), 3)
-    with pytest.raises(ValueError, match="these vary in 0"):
+    with pytest.raises(ValueError, match=r"two directions.*\b0\b"):
         principal_components(torch.ones(10, 3), 3)
 
 
@@ -161,19 +161,19 @@ def test_same_seed_same_statistics_and_progress():
 def test_bad_input(dense):
     network, statistics = dense
     images, labels = toy_networks.pictures(6, size=(32, 48))
-    with pytest.raises(ValueError, match="at least 1000 labelled known pixels, got 0"):
+    with pytest.raises(ValueError, match=r"\b1000\b.*known pixels.*\b0\b"):
         toy_networks.fitted(EmbeddingDensity.fitter(), network, images, labels * 0 + 255)
-    with pytest.raises(ValueError, match="combine must be one of"):
+    with pytest.raises(ValueError, match=r"combine.*single.*minimum.*logistic.*'maximum'"):
         EmbeddingDensity(statistics, "maximum")
-    with pytest.raises(ValueError, match=r"layers \('0', '1'\), got '2'"):
+    with pytest.raises(ValueError, match=r"layer.*\('0', '1'\).*'2'"):
         EmbeddingDensity(statistics, layer="2")
-    with pytest.raises(ValueError, match="a list of different names, got 'penultimate'"):
+    with pytest.raises(ValueError, match=r"layers.*'penultimate'"):
         EmbeddingDensity.fitter(layers="penultimate")
-    with pytest.raises(ValueError, match="has no layer 'stem'; it has"):
+    with pytest.raises(ValueError, match=r"Sequential.*'stem'.*\b1\b"):
         toy_networks.fitted(EmbeddingDensity.fitter(layers=["stem"]), network, images, labels)
     labels[labels == OUTLIER] = 255
     alone = toy_networks.fitted(
         EmbeddingDensity.fitter(layers=LAYERS, steps=1), network, images, labels
     )
-    with pytest.raises(ValueError, match="no layer weights, because no outlier pixels"):
+    with pytest.raises(ValueError, match=r"layer weights.*outlier pixels.*minimum"):
         EmbeddingDensity(alone, "logistic")

@@ -42,14 +42,14 @@ class TestFile:
         score = FITTED[method](of(method, network))
         score.check_model(network)
         score.check_model(dense(seed=3))
-        with pytest.raises(ValueError, match=r"made with other weights.*run `ood-seg fit`"):
+        with pytest.raises(ValueError, match=r"weights.*[0-9a-f]{12}.*[0-9a-f]{12}.*`ood-seg fit`"):
             score.check_model(other)
 
     def test_file_of_other_methods(self, method, tmp_path):
         file = StatisticsFile({"other": None})
-        with pytest.raises(ValueError, match=f"no statistics of '{method}', only of other"):
+        with pytest.raises(ValueError, match=f"statistics.*'{method}'.*other.*--methods {method}"):
             FITTED[method](file)
-        with pytest.raises(FileNotFoundError, match="`ood-seg fit` makes them"):
+        with pytest.raises(FileNotFoundError, match=r"nothing\.pt.*`ood-seg fit`"):
             FITTED[method](tmp_path / "nothing.pt")
 
     def test_checkpoints_hold_nothing_of_it(self, method):
@@ -77,7 +77,7 @@ class TestFile:
 )
 def test_other_files_are_no_statistics(content, tmp_path):
     torch.save(content, tmp_path / "other.pth")
-    with pytest.raises(ValueError, match=r"other\.pth is no statistics file of `ood-seg fit`"):
+    with pytest.raises(ValueError, match=r"other\.pth.*`ood-seg fit`.*ood_seg\.statistics/1"):
         StatisticsFile.load(tmp_path / "other.pth")
 
 
@@ -90,7 +90,7 @@ def test_no_image_and_no_activation(method):
         assert score(outputs.logits).shape == (0, 16, 24)
         return
     assert score(outputs, network).shape == (0, 16, 24)
-    with pytest.raises(ValueError, match=f"activation of layer '{score.layers[0]}' is needed, the"):
+    with pytest.raises(ValueError, match=f"layer '{score.layers[0]}'"):
         score(outputs._replace(features={}), network)
 
 
@@ -105,21 +105,21 @@ def test_activations_that_are_no_numbers_are_refused(method):
 def test_outliers_that_are_no_numbers_are_refused():
     images, labels = pictures(4, size=(32, 48))
     images[1, 0, 0, 0] = torch.nan  # an outlier pixel
-    with pytest.raises(ValueError, match=r"weighing layers: .* infinite or NaN; run the network"):
+    with pytest.raises(ValueError, match=r"infinite or NaN.*float32"):
         fitted(quick_fitter("flow"), dense(), images, labels)
 
 
 def test_layer_that_does_not_exist():
     network = dense(seed=3)
     fitter = FITTED["mahalanobis"].fitter(["backbone"])
-    with pytest.raises(ValueError, match=r"has no layer 'backbone'; it has .*\b3\b"):
+    with pytest.raises(ValueError, match=r"Sequential.*'backbone'.*\b3\b"):
         fitted(fitter, network, IMAGES, LABELS)
 
 
 def test_labels_of_another_kind_of_network():
     fitter = FITTED["mahalanobis"].fitter(["0"])
     network = image_level()
-    with pytest.raises(ValueError, match=r"labels \(4, 16, 24\) do not fit"):
+    with pytest.raises(ValueError, match=r"labels.*\(4, 16, 24\)"):
         fitter.update(network(IMAGES, ["0"]), LABELS, network)
 
 

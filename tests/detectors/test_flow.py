@@ -125,7 +125,9 @@ def test_vector_round_trip():
 
 def test_bad_input():
     for arguments in ((1, 4), (3, 1)):
-        with pytest.raises(ValueError, match="at least 2 channels and 2 couplings, got"):
+        with pytest.raises(
+            ValueError, match=r"\b2 channels.*\b2 couplings.*\b{}\b.*\b{}\b".format(*arguments)
+        ):
             AffineFlow(*arguments)
-    with pytest.raises(ValueError, match=r"expected \d+ weights of the flow, got 3"):
+    with pytest.raises(ValueError, match=r"\d+ weights.*\b3\b"):
         AffineFlow(3).load_vector(torch.zeros(3))

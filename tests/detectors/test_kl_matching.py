@@ -114,8 +114,8 @@ def test_bad_input():
     network = dense()
     fitter = KLMatching.fitter()
     fitter.update(network(IMAGES), torch.full_like(LABELS, 254), network)
-    with pytest.raises(ValueError, match="at least one known pixel, found none"):
+    with pytest.raises(ValueError, match=r"KL matching.*known pixel"):
         fitter.result()
     file = fitted(KLMatching.fitter(), network, IMAGES, LABELS)
-    with pytest.raises(ValueError, match="of 4 classes"):
+    with pytest.raises(ValueError, match=r"\b4 classes.*\b5\b"):
         KLMatching(file)(torch.zeros(1, 5))

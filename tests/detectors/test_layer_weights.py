@@ -62,9 +62,9 @@ def test_copies_of_a_layer_share_its_weight():
 
 
 def test_bad_input():
-    with pytest.raises(ValueError, match=r"scores \(P, L\)"):
+    with pytest.raises(ValueError, match=r"scores.*\(P, L\).*is_outlier.*\(400, \d\).*\(5,\)"):
         fit_layer_weights(SCORES, OUTLIER[:5])
-    with pytest.raises(ValueError, match="got 400 known and 0 outliers"):
+    with pytest.raises(ValueError, match=r"\b400\b.*\b0\b"):
         fit_layer_weights(SCORES, torch.zeros(400, dtype=torch.bool))
-    with pytest.raises(ValueError, match="finite"):
+    with pytest.raises(ValueError, match=r"scores.*finite"):
         fit_layer_weights(SCORES.where(SCORES < 6, torch.nan), OUTLIER)

@@ -1,5 +1,7 @@
 """Mahalanobis scores with input perturbation, and the data and options that they refuse."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -70,9 +72,7 @@ class TestFaults:
         labels[0, 1, 1:20:2] = torch.arange(10) % 3
         fitter = Mahalanobis.fitter(["0"])
         fitter.update(network(IMAGES, ["0"]), labels, network)
-        message = (
-            r"layer '0' takes at least 33 known pixels \(30 channels and 3 .*found 10.*shrinkage"
-        )
+        message = r"layer '0'.*\b33\b.*known pixels.*\b30 channels.*\b3\b.*\b10\b.*shrinkage"
         with pytest.raises(ValueError, match=message):
             fitter.result()
         fitter = Mahalanobis.fitter(["0"], shrinkage=0.1)
@@ -83,14 +83,14 @@ class TestFaults:
         network = dense()
         fitter = Mahalanobis.fitter()
         fitter.update(network(IMAGES, fitter.layers), torch.full_like(LABELS, OUTLIER), network)
-        with pytest.raises(ValueError, match="known pixels to fit on, found none"):
+        with pytest.raises(ValueError, match=r"'penultimate'.*known pixels"):
             fitter.result()
 
     def test_dead_channels(self):
         network = dense(seed=3)
         network.module[0].weight.data[[1, 4]] = 0
         with pytest.raises(
-            ValueError, match=r"2 of its 6 channels \(1, 4\) never vary.*shrinkage=0.01"
+            ValueError, match=r"layer.*\b2\b.*\b6\b channels.*\(1, 4\).*shrinkage=0\.01"
         ):
             fitted(Mahalanobis.fitter(["0"]), network, IMAGES, LABELS)
         file = fitted(Mahalanobis.fitter(["0"], shrinkage=0.01), network, IMAGES, LABELS)
@@ -100,7 +100,7 @@ class TestFaults:
         network = dense(seed=3)
         weight = network.module[0].weight.data
         weight[5] = weight[0] - 2 * weight[1]
-        with pytest.raises(ValueError, match="6 channels vary in only 5 independent directions"):
+        with pytest.raises(ValueError, match=r"layer.*\b6 channels.*\b5\b.*directions"):
             fitted(Mahalanobis.fitter(["0"]), network, IMAGES, LABELS)
 
     def test_infinite_activations(self):
@@ -114,15 +114,15 @@ class TestFaults:
         network = dense(seed=3)
         file = fitted(Mahalanobis.fitter(["0"]), network, IMAGES, LABELS)
         outputs = network(IMAGES, ["0", "penultimate"])
-        with pytest.raises(ValueError, match="layer '0' is needed, the outputs hold penultimate"):
+        with pytest.raises(ValueError, match=r"layer '0'.*penultimate"):
             Mahalanobis(file)(network(IMAGES, ["penultimate"]), network)
         other = Outputs(outputs.logits, {"0": outputs.features["0"][:, :3]})
-        with pytest.raises(ValueError, match=r"of 6 channels.*have 3"):
+        with pytest.raises(ValueError, match=r"\b6\b.*\b3\b"):
             Mahalanobis(file)(other, network)
-        with pytest.raises(ValueError, match="epsilon must be 0 or more"):
+        with pytest.raises(ValueError, match=r"epsilon.*-1"):
             Mahalanobis(file, epsilon=-1)
         for layers in ("0", [], ["0", "0"]):
-            with pytest.raises(ValueError, match="names of different layers"):
+            with pytest.raises(ValueError, match=rf"layers.*{re.escape(repr(layers))}"):
                 Mahalanobis.fitter(layers)
-        with pytest.raises(ValueError, match="shrinkage must be 0 to 1"):
+        with pytest.raises(ValueError, match=r"shrinkage.*\b2\b"):
             Mahalanobis.fitter(shrinkage=2)

@@ -106,10 +106,10 @@ def test_what_is_dropped(layer, whole):
 
 def test_no_dropout_is_an_error():
     images = toy_networks.pictures(1)[0]
-    with pytest.raises(ValueError, match="Sequential has 1 with p = 0"):
+    with pytest.raises(ValueError, match=r"Sequential.*1 with p = 0.*dropout_ratio"):
         MCDropout()(toy_networks.dense(dropout=0), images)
     plain = Network(nn.Sequential(nn.Conv2d(3, 4, 1)), classifier="0")
-    with pytest.raises(ValueError, match="Sequential has none"):
+    with pytest.raises(ValueError, match=r"Sequential.*none.*dropout_ratio"):
         MCDropout().check_model(plain)
 
     class Unused(nn.Module):
@@ -120,16 +120,18 @@ def test_no_dropout_is_an_error():
         def forward(self, images):
             return self.layer(images)
 
-    with pytest.raises(ValueError, match="no dropout layer of Unused took part"):
+    with pytest.raises(ValueError, match=r"dropout layer.*Unused"):
         MCDropout()(Network(Unused().eval(), classifier="layer"), images)
 
 
 def test_bad_arguments():
-    with pytest.raises(ValueError, match=r"score must be one of .* got 'variance'"):
+    with pytest.raises(
+        ValueError, match=r"score.*predictive-entropy.*mutual-information.*'variance'"
+    ):
         MCDropout(score="variance")
-    with pytest.raises(ValueError, match="at least 1 predictions, got 0"):
+    with pytest.raises(ValueError, match=r"predictive-entropy.*\b1\b.*\b0\b"):
         MCDropout(samples=0)
-    with pytest.raises(ValueError, match="at least 2 predictions, got 1"):
+    with pytest.raises(ValueError, match=r"mutual-information.*\b2\b.*\b1\b"):
         MCDropout(samples=1, score="mutual-information")
 
 

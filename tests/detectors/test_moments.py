@@ -111,19 +111,19 @@ def test_half_precision_and_integer_types():
 
 def test_bad_input():
     moments = ClassMoments(3)
-    with pytest.raises(ValueError, match=r"values \(P, D\) and classes \(P,\)"):
+    with pytest.raises(ValueError, match=r"\(P, D\).*\(3, 2\).*\(4,\)"):
         moments.update(torch.zeros(3, 2), torch.zeros(4, dtype=torch.int64))
-    with pytest.raises(ValueError, match=r"0..2, got 0..3"):
+    with pytest.raises(ValueError, match=r"labels.*0\.\.2.*0\.\.3"):
         moments.update(torch.zeros(3, 2), torch.tensor([0, 3, 255]))
-    with pytest.raises(ValueError, match="had 2 values so far, now 5"):
+    with pytest.raises(ValueError, match=r"\b2\b.*\b5\b"):
         moments.update(torch.zeros(3, 5))
-    with pytest.raises(ValueError, match="do not merge"):
+    with pytest.raises(ValueError, match=r"merge.*\bclass\b.*\btied\b|\bclass\b.*merge.*\btied\b"):
         moments.merge(ClassMoments(3, scatter="class"))
     with pytest.raises(ValueError, match="no vectors"):
         ClassMoments(2).covariance()
-    with pytest.raises(ValueError, match="scatter must be"):
+    with pytest.raises(ValueError, match=r"scatter.*'tied'.*'class'.*'none'.*'full'"):
         ClassMoments(2, scatter="full")
-    with pytest.raises(ValueError, match="1 to 254, got 0"):
+    with pytest.raises(ValueError, match=r"num_classes.*\b254\b.*\b0\b"):
         ClassMoments(0)
 
 

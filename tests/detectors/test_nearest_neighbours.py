@@ -112,19 +112,19 @@ def test_balanced_bank():
 def test_bad_input(tmp_path):
     network = toy_networks.dense()
     images, labels = toy_networks.pictures()
-    with pytest.raises(ValueError, match="at least 1 labelled known pixels, got 0"):
+    with pytest.raises(ValueError, match=r"\b1\b.*known pixels.*\b0\b"):
         toy_networks.fitted(NearestNeighbours.fitter(), network, images, labels * 0 + 255)
-    with pytest.raises(ValueError, match="has no layer 'penultimat'; it has"):
+    with pytest.raises(ValueError, match=r"Sequential.*'penultimat'.*[0-9]"):
         toy_networks.fitted(NearestNeighbours.fitter(layer="penultimat"), network, images, labels)
     statistics = toy_networks.fitted(NearestNeighbours.fitter(bank_size=5), network, images, labels)
     statistics.save(tmp_path / "statistics.pth")
-    with pytest.raises(ValueError, match=r"k must be 1 to 5.*statistics.pth, got 6"):
+    with pytest.raises(ValueError, match=r"\bk\b.*\b5\b.*statistics\.pth.*\b6\b"):
         NearestNeighbours(tmp_path / "statistics.pth", k=6)
-    with pytest.raises(ValueError, match="made with other weights"):
+    with pytest.raises(ValueError, match=r"weights.*[0-9a-f]{12}.*[0-9a-f]{12}"):
         NearestNeighbours(statistics, k=1).check_model(toy_networks.dense(seed=9))
-    with pytest.raises(ValueError, match="only of none"):
+    with pytest.raises(ValueError, match=r"'knn'.*none"):
         NearestNeighbours(StatisticsFile({}))
-    with pytest.raises(ValueError, match=r"features must be \(P, 3\)"):
+    with pytest.raises(ValueError, match=r"features.*\(P, 3\).*\(2, 4\)"):
         kth_distance(torch.zeros(2, 4), torch.eye(3), 1)
-    with pytest.raises(ValueError, match="k must be 1 to 3"):
+    with pytest.raises(ValueError, match=r"\bk\b.*\b3\b.*\b4\b"):
         kth_distance(torch.zeros(2, 3), torch.eye(3), 4)

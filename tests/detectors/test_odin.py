@@ -152,7 +152,7 @@ def test_half_precision_gradients_do_not_vanish_at_a_high_temperature():
 
 
 def test_bad_options():
-    with pytest.raises(ValueError, match="temperature must be positive, got 0"):
+    with pytest.raises(ValueError, match=r"temperature.*0$"):
         ODIN(0)
-    with pytest.raises(ValueError, match=r"0 or more, got -0\.1"):
+    with pytest.raises(ValueError, match=r"epsilon.*-0\.1"):
         ODIN(1.0, -0.1)

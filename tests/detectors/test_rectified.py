@@ -174,21 +174,21 @@ def test_half_precision_network():
 
 
 def test_bad_input():
-    with pytest.raises(ValueError, match="variant must be 'S', 'B' or 'P', got 'X'"):
+    with pytest.raises(ValueError, match=r"variant.*'S'.*'B'.*'P'.*'X'"):
         ASH("X")
-    with pytest.raises(ValueError, match="variant must be"):
+    with pytest.raises(ValueError, match=r"variant.*'s'"):
         shape_activations(torch.zeros(1, 2), 50, "s")
     for wrong in (-1, 100, float("nan")):
-        with pytest.raises(ValueError, match=r"percentile must be in \[0, 100\)"):
+        with pytest.raises(ValueError, match=rf"percentile.*\[0, 100\).*{wrong}"):
             SCALE(wrong)
-        with pytest.raises(ValueError, match=r"percentile must be in \[0, 100\)"):
+        with pytest.raises(ValueError, match=rf"percentile.*\[0, 100\).*{wrong}"):
             ASH(percentile=wrong)
     network = toy_networks.dense()
     images, labels = toy_networks.pictures()
     statistics = toy_networks.fitted(ReAct.fitter(), network, images, labels)
-    with pytest.raises(ValueError, match=r"percentile must be in \[0, 100\], got 101"):
+    with pytest.raises(ValueError, match=r"percentile.*\[0, 100\].*101"):
         ReAct(statistics, 101)
-    with pytest.raises(ValueError, match="ReAct takes at least 1 labelled known pixels"):
+    with pytest.raises(ValueError, match=r"ReAct.*\b1\b.*known pixels.*\b0\b"):
         toy_networks.fitted(ReAct.fitter(), network, images, labels * 0 + 254)
 
 
@@ -199,7 +199,7 @@ def test_a_handful_of_channels_is_warned_of():
         features = torch.rand(1, channels, 2, 2)
         score(Outputs(torch.zeros(1, 3, 2, 2), {"penultimate": features}), network)
 
-    with pytest.warns(UserWarning, match="ASH at percentile 90 keeps 2 of 16 channels"):
+    with pytest.warns(UserWarning, match=r"ASH.*\b90\b.*\b2\b.*\b16\b"):
         run(ASH("S"), 16)
     with warnings.catch_warnings():
         warnings.simplefilter("error")

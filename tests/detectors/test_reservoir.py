@@ -146,9 +146,9 @@ def test_labels_on_another_grid():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"capacity": 0}, "at least 1 rows, got 0"),
-        ({"capacity": 3, "num_classes": 4}, "at least 4 rows, got 3"),
-        ({"capacity": 3, "num_classes": 2, "outliers": True}, "no classes"),
+        ({"capacity": 0}, r"capacity.*\b1\b.*\b0\b"),
+        ({"capacity": 3, "num_classes": 4}, r"capacity.*\b4\b.*\b3\b"),
+        ({"capacity": 3, "num_classes": 2, "outliers": True}, "outliers.*classes"),
     ],
 )
 def test_bad_arguments(arguments, message):
@@ -158,18 +158,18 @@ def test_bad_arguments(arguments, message):
 
 def test_bad_batches():
     found = PixelReservoir(10, num_classes=2)
-    with pytest.raises(ValueError, match="as many images"):
+    with pytest.raises(ValueError, match=r"maps and labels.*\[1, 2\]"):
         found.update(torch.zeros(2, 3, 4, 4), torch.zeros(1, 4, 4, dtype=torch.long))
-    with pytest.raises(ValueError, match="dense networks"):
+    with pytest.raises(ValueError, match=r"labels.*\(2, 4, 4\)"):
         found.update(torch.zeros(2, 3), torch.zeros(2, 4, 4, dtype=torch.long))
-    with pytest.raises(ValueError, match=r"0\.\.1, got 0\.\.2"):
+    with pytest.raises(ValueError, match=r"labels.*0\.\.1.*0\.\.2"):
         found.update(torch.zeros(1, 3, 1, 2), torch.tensor([[[0, 2]]]))
-    with pytest.raises(ValueError, match="kNN takes at least 3 labelled known pixels, got 0"):
+    with pytest.raises(ValueError, match=r"kNN.*\b3\b.*known pixels.*\b0\b"):
         found.require(3, "kNN")
     found.update(torch.full((1, 3, 1, 2), torch.inf), torch.tensor([[[0, 1]]]))
-    with pytest.raises(ValueError, match="infinite or NaN"):
+    with pytest.raises(ValueError, match=r"kNN.*infinite or NaN"):
         found.require(1, "kNN")
-    with pytest.raises(ValueError, match="3 channels as the first, got 2"):
+    with pytest.raises(ValueError, match=r"\b3\b channels.*\b2\b"):
         found.update(torch.zeros(1, 2, 1, 2), torch.tensor([[[0, 1]]]))
 
 

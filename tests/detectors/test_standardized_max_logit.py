@@ -173,9 +173,9 @@ class TestScore:
         torch.testing.assert_close(half, score(self.LOGITS.half().float()))
 
     def test_bad_input(self):
-        with pytest.raises(ValueError, match=r"of 3 classes.*are of 2"):
+        with pytest.raises(ValueError, match=r"\b3 classes.*\b2\b"):
             StandardizedMaxLogit(self.FILE)(self.LOGITS[:, :2])
-        with pytest.raises(ValueError, match="switch both off for image-level"):
+        with pytest.raises(ValueError, match=r"boundary.suppression.*smoothing.*\(2, 3\)"):
             StandardizedMaxLogit(self.FILE)(self.LOGITS[:, :, 0, 0])
         with pytest.raises(TypeError, match="floating point"):
             StandardizedMaxLogit(self.FILE, False, False)(self.LOGITS.long())
@@ -244,12 +244,12 @@ class TestFit:
 
     def test_too_little_data(self):
         network = dense()
-        with pytest.raises(ValueError, match="min_pixels must be at least 2, got 1"):
+        with pytest.raises(ValueError, match=r"min_pixels.*\b2\b.*\b1\b"):
             StandardizedMaxLogit.fitter(min_pixels=1)
         fitter = StandardizedMaxLogit.fitter()
         fitter.update(network(self.IMAGES), torch.full_like(self.LABELS, 255), network)
-        with pytest.raises(ValueError, match="at least 2 known pixels, found 0"):
+        with pytest.raises(ValueError, match=r"\b2\b.*known pixels.*\b0\b"):
             fitter.result()
         fitter.update(Outputs(torch.ones(5, 4, 8, 12), {}), self.LABELS * 0, network)
-        with pytest.raises(ValueError, match="no deviation to standardise by"):
+        with pytest.raises(ValueError, match=r"1920 known pixels.*1.*deviation"):
             fitter.result()

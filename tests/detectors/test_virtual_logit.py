@@ -175,25 +175,25 @@ def test_default_dimensions():
 def test_bad_input():
     network = toy_networks.dense()
     images, labels = data(toy_networks.dense)
-    with pytest.raises(ValueError, match=r"1 to 5 dimensions of the 6 .* got 6"):
+    with pytest.raises(ValueError, match=r"\b5 dimensions.*\b6\b.*\b6\b"):
         toy_networks.fitted(VirtualLogit.fitter(dimensions=6), network, images, labels)
     few = torch.full_like(labels, 255)
     few[0, 5, 5] = 0
-    with pytest.raises(ValueError, match=r"at least 6 labelled known pixels.*got 1"):
+    with pytest.raises(ValueError, match=r"\b6\b.*known pixels.*\b1\b"):
         toy_networks.fitted(VirtualLogit.fitter(), network, images, few)
-    with pytest.raises(ValueError, match="form must be 'energy' or 'probability', got 'odds'"):
+    with pytest.raises(ValueError, match=r"form.*'energy'.*'probability'.*'odds'"):
         VirtualLogit(
             toy_networks.fitted(VirtualLogit.fitter(), network, images, labels), form="odds"
         )
     low = toy_networks.dense()
     low.module[-1].bias -= 100
-    with pytest.raises(ValueError, match=r"largest logits of known data are -99\.9 on"):
+    with pytest.raises(ValueError, match=r"largest logits.*-99\.9\b"):
         toy_networks.fitted(VirtualLogit.fitter(), low, images, labels)
     flat = toy_networks.dense()
     flat.module[0].weight.data[1:] = 0
     flat.module[0].bias.data[1:] = 0
     flat.module[3].bias.data[:] = 0
-    with pytest.raises(ValueError, match="hold all of the known data"):
+    with pytest.raises(ValueError, match=r"\b3\b dimensions.*residual"):
         toy_networks.fitted(VirtualLogit.fitter(dimensions=3), flat, images, labels)
 
 
@@ -202,5 +202,5 @@ def test_bad_input():
 )
 def test_other_classifiers_are_refused(layer):
     network = Network(nn.Sequential(nn.Identity(), layer), classifier="1")
-    with pytest.raises(ValueError, match="linear layer or a 1x1 convolution"):
+    with pytest.raises(ValueError, match=r"1x1 convolution.*'1'.*Conv"):
         classifier_weights(network)

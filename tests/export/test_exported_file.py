@@ -102,7 +102,7 @@ def test_failed_check_leaves_nothing_at_out(exported, tmp_path, monkeypatch):
     weights = tmp_path / "other.pth"
     torch.save({"state_dict": tiny_export.tiny.build(seed=3).state_dict()}, weights)
     out = tmp_path / "new.onnx"
-    with pytest.raises(ValueError, match=r"differs from the same graph in torch: 1x256x384"):
+    with pytest.raises(ValueError, match=r"graph in torch: 1x256x384.*new\.failed\.onnx"):
         exporting.export_onnx(
             tiny_export.config(), weights, out, calibration=exported["calibration"]
         )
@@ -120,7 +120,7 @@ def test_network_that_fits_one_size_alone_names_the_remedy(monkeypatch, kind, re
     rule = SimpleNamespace(size=SimpleNamespace(kind=kind))
     graph = SimpleNamespace(preprocessing=rule, colour="bgr", layout="nhwc", input_type="uint8")
     predict = check.file_predictor(Path("a.failed.onnx"), graph)
-    with pytest.raises(ValueError, match=rf"images of 20x30: Non-zero status code\..*{remedy}"):
+    with pytest.raises(ValueError, match=rf"20x30: Non-zero status code\..*{remedy}"):
         predict(check.pictures((2, 20, 30)))
 
 
@@ -228,10 +228,10 @@ def test_what_cannot_be_written_or_read_is_refused_before_the_work(tmp_path, mon
     (tmp_path / "broken.png").write_bytes(b"no picture")
     broken = exporting.Options(precision="int8", calibration_images=(tmp_path / "broken.png",))
     for out, options, message in [
-        ("model.pt", None, "ends in .onnx"),
-        ("folder.onnx", None, "is a folder, expected a file"),
-        ("file/deep/model.onnx", None, "file is a file, so"),
-        ("model.onnx", broken, "not a picture"),
+        ("model.pt", None, r"out: .*\.onnx.*model\.pt"),
+        ("folder.onnx", None, r"out: .*folder\.onnx"),
+        ("file/deep/model.onnx", None, r"out: .*file .*model\.onnx"),
+        ("model.onnx", broken, r"broken\.png"),
     ]:
         with pytest.raises(ValueError, match=message):
             exporting.export_onnx(tiny_export.config(), None, tmp_path / out, options)
@@ -241,7 +241,7 @@ def test_what_cannot_be_written_or_read_is_refused_before_the_work(tmp_path, mon
 def test_an_opset_that_the_exporter_does_not_give_is_refused(exported):
     model = onnx.load(exported["model"])
     exporting.onnx_file._check_opset(model, 18)
-    with pytest.raises(ValueError, match="opset 99 is not possible for this network, only 18"):
+    with pytest.raises(ValueError, match=r"opset 99\b.*\b18\b.*--opset"):
         exporting.onnx_file._check_opset(model, 99)
 
 

@@ -28,35 +28,35 @@ def test_size_replaces_the_pipeline(size, kind, height):
 
 def test_bad_sizes_are_refused():
     for size in ("512", "0x64", "512x1024x3", "big"):
-        with pytest.raises(ValueError, match="expected HEIGHTxWIDTH"):
+        with pytest.raises(ValueError, match=f"size.*HEIGHTxWIDTH.*'{size}'"):
             with_size(tiny_export.config(), size)
 
 
 def test_unknown_transforms_are_named():
     cfg = tiny_export.config()
     cfg.test_pipeline.insert(2, {"type": "RandomFlip", "prob": 0.0})
-    with pytest.raises(ValueError, match="RandomFlip of the test pipeline has no export"):
+    with pytest.raises(ValueError, match=r"RandomFlip.*test pipeline.*--size"):
         size_rule(cfg)
     cfg = tiny_export.config({"scale_factor": 0.5})
-    with pytest.raises(ValueError, match="Resize with a scale"):
+    with pytest.raises(ValueError, match=r"Resize.*scale.*--size"):
         size_rule(cfg)
     cfg = tiny_export.config({"scale": (64, 48), "interpolation": "nearest"})
-    with pytest.raises(ValueError, match="bilinear interpolation by cv2"):
+    with pytest.raises(ValueError, match=r"Resize.*bilinear.*cv2.*nearest"):
         size_rule(cfg)
 
 
 def test_models_without_an_export_are_refused():
     sliding = tiny.build(test_cfg={"mode": "slide", "crop_size": (32, 32), "stride": (16, 16)})
-    with pytest.raises(ValueError, match=r"test_cfg\.mode is 'slide'"):
+    with pytest.raises(ValueError, match=r"test_cfg\.mode.*'slide'.*test_cfg\.mode=whole"):
         check_exportable(sliding)
 
 
 def test_bad_options_are_refused(tmp_path):
-    with pytest.raises(ValueError, match="layout: expected one of nhwc, nchw, got 'hwc'"):
+    with pytest.raises(ValueError, match=r"layout.*nhwc, nchw.*'hwc'"):
         Options(layout="hwc")
-    with pytest.raises(ValueError, match="precision: expected one of fp32, fp16, int8"):
+    with pytest.raises(ValueError, match=r"precision.*fp32, fp16, int8.*'bf16'"):
         Options(precision="bf16")
-    with pytest.raises(ValueError, match="int8 needs calibration images"):
+    with pytest.raises(ValueError, match=r"int8.*--calibration-images"):
         Options(precision="int8")
-    with pytest.raises(ValueError, match=r"ends in \.onnx"):
+    with pytest.raises(ValueError, match=r"out.*\.onnx.*model\.pth"):
         export_onnx(tiny_export.config(), None, tmp_path / "model.pth")

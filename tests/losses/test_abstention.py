@@ -122,9 +122,9 @@ def test_module_equals_function_and_wants_all_channels(scene):
 
 def test_bad_inputs_are_refused(scene):
     logits, labels = scene
-    with pytest.raises(ValueError, match=r"known labels must be 0\.\.3, got 0\.\.4"):
+    with pytest.raises(ValueError, match=r"labels.*0\.\.3.*0\.\.4"):
         abstention_loss(logits[:, :5], labels, outlier_weight=0.1)
     with pytest.raises(ValueError, match=r"\(N, K \+ 1, H, W\)"):
         abstention_loss(logits[..., 0], labels[..., 0], outlier_weight=0.1)
-    with pytest.raises(ValueError, match="at least 4 pixels a side"):
+    with pytest.raises(ValueError, match=r"7-tap.*\b4\b.*\(\d+, 3\)"):
         abstention_loss(logits[..., :3], labels[..., :3], outlier_weight=0.1)

@@ -232,11 +232,11 @@ def test_modules_equal_functions(scene):
 
 def test_labels_that_are_no_classes_are_refused(scene):
     logits, labels = scene
-    with pytest.raises(ValueError, match=r"known labels must be 0\.\.2, got 0\.\.4"):
+    with pytest.raises(ValueError, match=r"labels.*0\.\.2.*0\.\.4"):
         cross_entropy_energy_loss(logits[:, :3], labels, energy_weight=0.1, **MARGINS)
     labels = labels.clone()
     labels[0, 0, 0] = -1
-    with pytest.raises(ValueError, match=r"got -1\.\.4"):
+    with pytest.raises(ValueError, match=r"labels.*0\.\.4.*-1\.\.4"):
         cross_entropy_energy_loss(logits, labels, energy_weight=0.1, **MARGINS)
 
 

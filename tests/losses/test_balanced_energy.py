@@ -171,7 +171,7 @@ def test_module_equals_function(scene):
 
 def test_module_without_prior_says_where_to_get_one(scene):
     module = BalancedEnergyLoss(alpha=2.0, gamma=1.0, **MARGINS)
-    with pytest.raises(ValueError, match="OutlierPriorHook"):
+    with pytest.raises(ValueError, match=r"BalancedEnergyLoss.*prior.*OutlierPriorHook"):
         module(*scene)
     module.set_prior([1, 1, 1, 1, 1])
     assert math.isfinite(module(*scene).item())
@@ -180,10 +180,10 @@ def test_module_without_prior_says_where_to_get_one(scene):
 @pytest.mark.parametrize(
     ("prior", "message"),
     [
-        ([0.5, 0.5], "each of the 5 classes"),
-        ([0.5, -0.1, 0.2, 0.2, 0.2], "non-negative"),
-        ([0.5, float("nan"), 0.2, 0.2, 0.1], "finite"),
-        ([0, 0, 0, 0, 0], "all zeros"),
+        ([0.5, 0.5], r"prior.*\b5\b.*\(2,\)"),
+        ([0.5, -0.1, 0.2, 0.2, 0.2], r"prior.*non-negative.*-0\.1"),
+        ([0.5, float("nan"), 0.2, 0.2, 0.1], "prior.*finite.*nan"),
+        ([0, 0, 0, 0, 0], "prior.*zero"),
     ],
 )
 def test_bad_priors_are_refused(scene, prior, message):
@@ -192,5 +192,5 @@ def test_bad_priors_are_refused(scene, prior, message):
 
 
 def test_negative_gamma_is_refused(scene):
-    with pytest.raises(ValueError, match="gamma must not be negative"):
+    with pytest.raises(ValueError, match=r"gamma.*-1\.0"):
         balanced_energy_loss(*scene, PRIOR, alpha=1.0, gamma=-1.0, **MARGINS)

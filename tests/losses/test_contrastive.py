@@ -154,9 +154,9 @@ def test_module_equals_function_on_maps(features):
 
 
 def test_bad_input_raises(features):
-    with pytest.raises(ValueError, match="temperature and samples must be positive"):
+    with pytest.raises(ValueError, match=r"temperature.*0\.0.*512"):
         context_robust_contrastive_loss(features, LABELS, CONTEXT, temperature=0.0)
-    with pytest.raises(ValueError, match=r"labels must be \(3, 7\)"):
+    with pytest.raises(ValueError, match=r"labels.*\(3, 7\).*\(2, 7\)"):
         context_robust_contrastive_loss(features, LABELS, CONTEXT[:2])
-    with pytest.raises(TypeError, match="labels must be integers"):
+    with pytest.raises(TypeError, match=r"labels.*torch\.float32"):
         context_robust_contrastive_loss(features, LABELS.float(), CONTEXT)

@@ -44,7 +44,7 @@ def test_no_known_pixel_gives_zero(scene, teacher):
 
 
 def test_bad_inputs_are_refused(scene, teacher):
-    with pytest.raises(ValueError, match="shape of logits"):
+    with pytest.raises(ValueError, match=r"teacher_logits.*\(2, 5, 4, 6\).*\(2, 4, 4, 6\)"):
         distillation_loss(scene[0], teacher[:, :4], scene[1])
-    with pytest.raises(ValueError, match="temperature must be positive"):
+    with pytest.raises(ValueError, match=r"temperature.*0$"):
         distillation_loss(scene[0], teacher, scene[1], temperature=0)

@@ -112,11 +112,11 @@ def test_inputs_stay_as_they_are(scene):
 
 def test_bad_inputs_are_refused(scene):
     logits, labels = scene
-    with pytest.raises(ValueError, match=r"labels must be \(2, 4, 6\)"):
+    with pytest.raises(ValueError, match=r"labels.*\(2, 4, 6\).*\(2, 2, 6\)"):
         energy_loss(logits, labels[:, :2], **MARGINS)
-    with pytest.raises(TypeError, match="labels must be integers"):
+    with pytest.raises(TypeError, match=r"labels.*torch\.float32"):
         energy_loss(logits, labels.float(), **MARGINS)
-    with pytest.raises(TypeError, match="logits must be floating point"):
+    with pytest.raises(TypeError, match=r"logits.*torch\.int64"):
         energy_loss(logits.long(), labels, **MARGINS)
-    with pytest.raises(ValueError, match="temperature"):
+    with pytest.raises(ValueError, match=r"temperature.*0$"):
         energy_loss(logits, labels, temperature=0, **MARGINS)

@@ -46,9 +46,9 @@ def test_names_in_the_log():
 
 
 def test_wrong_options_are_named():
-    with pytest.raises(TypeError, match=r"EnergyLoss: unknown: margin; missing: margin_in, margin"):
+    with pytest.raises(TypeError, match=r"EnergyLoss.*\bmargin\b.*margin_in, margin_out"):
         losses.EnergyLoss(margin=3.0)
-    with pytest.raises(TypeError, match="it takes margin_in, margin_out, alpha, gamma"):
+    with pytest.raises(TypeError, match="margin_in, margin_out, alpha, gamma"):
         losses.BalancedEnergyLoss(margin_in=-3.0, margin_out=1.0, alpha=1.0)
 
 

@@ -82,9 +82,9 @@ def test_modules_equal_functions(scene):
 
 def test_bad_inputs_are_refused(scene):
     logits, labels = scene
-    with pytest.raises(ValueError, match=r"known labels must be 0\.\.2"):
+    with pytest.raises(ValueError, match=r"labels.*0\.\.2.*0\.\.4"):
         meta(logits[:, :3], labels)
-    with pytest.raises(ValueError, match="outlier_weight must lie between 0 and 1"):
+    with pytest.raises(ValueError, match=r"outlier_weight.*\b0\b.*\b1\b.*1\.5"):
         meta_ood_loss(logits, labels, outlier_weight=1.5)
-    with pytest.raises(ValueError, match=r"labels must be \(2, 4, 6\)"):
+    with pytest.raises(ValueError, match=r"labels.*\(2, 4, 6\).*\(1, 4, 6\)"):
         uniform(logits, labels[:1])

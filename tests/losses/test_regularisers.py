@@ -95,7 +95,7 @@ def test_balanced_sparsity_equals_a_loop(scene, normalise):
 
 def test_balanced_sparsity_takes_a_prior_later(scene):
     module = BalancedSparsityLoss(alpha=5.0, gamma=3.0, loss_weight=5e-4)
-    with pytest.raises(ValueError, match=r"BalancedSparsityLoss has no prior.*OutlierPriorHook"):
+    with pytest.raises(ValueError, match=r"BalancedSparsityLoss.*prior.*OutlierPriorHook"):
         module(*scene)
     module.set_prior(torch.tensor([4, 1, 0, 2, 3]))
     assert module.state_dict() == {}
@@ -103,7 +103,7 @@ def test_balanced_sparsity_takes_a_prior_later(scene):
 
 
 def test_bad_inputs_are_refused(scene):
-    with pytest.raises(ValueError, match=r"energies must be \(N, H, W\), got \(4, 6\)"):
+    with pytest.raises(ValueError, match=r"energies.*\(N, H, W\).*\(4, 6\)"):
         smoothness(torch.zeros(4, 6))
-    with pytest.raises(ValueError, match="labels must be"):
+    with pytest.raises(ValueError, match=r"labels.*\(2, 4, 6\).*\(1, 4, 6\)"):
         SparsityLoss(loss_weight=1.0)(scene[0], scene[1][:1])

@@ -173,7 +173,7 @@ def test_half_precision_is_computed_in_float32(pair):
 
 def test_shapes_that_do_not_fit_raise(pair):
     logits, labels = pair
-    with pytest.raises(ValueError, match=r"labels must be \(2, 4, 6\)"):
+    with pytest.raises(ValueError, match=r"labels.*\(2, 4, 6\).*\(2, 3, 6\)"):
         residual_pattern_loss(logits, labels[:, 1:])
-    with pytest.raises(ValueError, match="got 9 channels"):
+    with pytest.raises(ValueError, match=r"logits.*\b9\b"):
         residual_pattern_loss(logits[:, :9], labels)
