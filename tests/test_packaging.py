@@ -16,11 +16,12 @@ import tomllib
 from ood_seg.commands import _environment, _errors, command_names
 
 ROOT = Path(__file__).resolve().parents[1]
+PROJECT_FILES = ("setup.py", "pyproject.toml", "MANIFEST.in", "README.md", "LICENSE", "NOTICE")
 
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory) -> Path:
-    """The wheel of this tree, built from a copy so that the tree stays as it is."""
+    """The wheel, built from the source archive of a copy, so that the tree stays as it is."""
     pytest.importorskip("build")
     import shutil
 
@@ -29,9 +30,9 @@ def wheel(tmp_path_factory) -> Path:
     source.mkdir()
     for name in ("ood_seg", "configs"):
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE", "NOTICE"):
+    for name in PROJECT_FILES:
         shutil.copy(ROOT / name, source / name)
-    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder)]
+    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder)]
     done = subprocess.run([*command, str(source)], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     (built,) = folder.glob("*.whl")

@@ -11,15 +11,16 @@ from pathlib import Path
 _PACKAGE = Path(__file__).resolve().parents[1]
 # Optional import name -> the extra that brings it.
 _EXTRAS = {
-    **dict.fromkeys(("torch", "mmengine", "mmcv", "mmseg", "pycocotools", "scipy"), "mmseg"),
-    **dict.fromkeys(("matplotlib", "PIL", "rich", "jinja2"), "evaluate"),
+    **dict.fromkeys(("mmengine", "mmcv", "mmseg", "pycocotools", "scipy"), "mmseg"),
+    **dict.fromkeys(("torch", "matplotlib", "PIL", "rich", "jinja2"), "evaluate"),
     **dict.fromkeys(("onnx", "onnxscript"), "export"),
     "onnxruntime": "deploy",
     "openvino": "openvino",
     **dict.fromkeys(("fastapi", "uvicorn", "multipart", "prometheus_client"), "serve"),
     "rosbags": "bags",
 }
-_WITHOUT_MMSEG = ("calibrate", "evaluate")
+# All that the extra `evaluate` is for; the other commands need that of `mmseg`, which holds it.
+_WITHOUT_MMSEG = ("calibrate", "check-data", "configs", "evaluate", "prepare-data")
 _WORKER_FRAME = re.compile(r'^\s*File "(?P<file>[^"]+)", line \d+', re.MULTILINE)
 
 
@@ -50,8 +51,9 @@ def expected_message(error: BaseException, command: str = "") -> str | None:
         if missing == "cv2":
             return f"{error}. Install OpenCV: pip install opencv-python (or -headless)"
         if missing in _EXTRAS:
-            without_mmseg = missing == "torch" and command in _WITHOUT_MMSEG
-            extra = "evaluate" if without_mmseg else _EXTRAS[missing]
+            extra = _EXTRAS[missing]
+            if extra == "evaluate" and command not in _WITHOUT_MMSEG:
+                extra = "mmseg"
             hint = "; `ood-seg check-env` checks an installation" if extra == "mmseg" else ""
             return f"{error}. This command needs it: pip install 'ood-seg[{extra}]'{hint}"
     if not isinstance(error, (ValueError, FileNotFoundError)):

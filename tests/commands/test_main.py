@@ -141,6 +141,8 @@ def test_error_of_a_loader_worker_is_cut_out_of_its_traceback():
         ("onnxscript", "export-onnx", "export"),
         ("torch", "train", "mmseg"),
         ("torch", "calibrate", "evaluate"),
+        ("rich", "demo", "mmseg"),
+        ("rich", "configs", "evaluate"),
         ("mmengine.config", "test", "mmseg"),
         ("uvicorn", "serve", "serve"),
     ],
