@@ -15,12 +15,13 @@ ARGS ?=
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help demo test test-all coverage lint format clean distclean
+.PHONY: help demo test test-all coverage docs lint format clean distclean
 
 help:
 	@echo "make demo      train and compare on drawn street scenes; no data or download needed"
 	@echo "make test      run the tests (make test-all: also the slow ones; make coverage: measured)"
 	@echo "make lint      check style, layers and types (make format: repair the style)"
+	@echo "make docs      build the documentation into build/site"
 	@echo "make clean     delete build leftovers and caches (make distclean: also .venv)"
 
 # Made anew when a dependency may have changed.
@@ -31,7 +32,7 @@ $(READY): constraints.txt pyproject.toml setup.py
 	@echo "Setting up .venv with $$($(PYTHON) --version); once, a few minutes"
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --disable-pip-version-check --no-input --progress-bar off \
-	  -c constraints.txt $(PIP_ARGS) -e '.[all,dev]' \
+	  -c constraints.txt $(PIP_ARGS) -e '.[all,dev,docs]' \
 	  | awk '/^Collecting/ {print "  fetching " $$2; fflush()} /^Building|^Installing/ {print "  " $$1 " ..."; fflush()}'
 	@touch $@
 
@@ -39,7 +40,7 @@ demo: $(READY)
 	@$(BIN)/ood-seg demo $(ARGS)
 
 # On all cores; what an extra of `make` brings must be there, or its tests fail instead of skipping.
-PYTEST := OOD_SEG_REQUIRE_EXTRAS=1 $(BIN)/python -m pytest -q -n auto --dist loadscope
+PYTEST := OOD_SEG_REQUIRE_EXTRAS=1 $(BIN)/python -m pytest -q -n logical --dist loadscope
 
 test: $(READY)
 	@$(PYTEST) -m "not slow" $(ARGS)
@@ -50,6 +51,10 @@ test-all: $(READY)
 # With the lines that no test reaches, in the processes that tests start as well.
 coverage: $(READY)
 	@$(PYTEST) -m "not slow" --cov=ood_seg --cov-report=term-missing:skip-covered $(ARGS)
+
+# Offline; a page that nothing leads to or a link that leads nowhere is an error. Into build/site.
+docs: $(READY)
+	@$(BIN)/mkdocs build --quiet --strict
 
 lint: $(READY)
 	@$(BIN)/ruff check .
