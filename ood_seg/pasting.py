@@ -179,7 +179,8 @@ def paste_object(
     Example:
         >>> scene, labels = np.zeros((4, 4, 3), np.uint8), np.zeros((4, 4), np.uint8)
         >>> patch, mask = np.full((1, 2, 3), 9, np.uint8), np.array([[True, False]])
-        >>> paste_object(scene, labels, patch, mask, 3, 1)[1][3].tolist()
+        >>> _, pasted = paste_object(scene, labels, patch, mask, 3, 1)
+        >>> pasted[3].tolist()
         [0, 254, 0, 0]
     """
     _check_scene(image, labels, outlier_index)
