@@ -48,14 +48,14 @@ def main() -> None:
     from mmseg.registry import MODELS
 
     from ood_seg.apis.classes import class_names_and_colours
-    from ood_seg.commands import _runner
+    from ood_seg.commands import _arguments
     from ood_seg.commands._benchmark_scores import chosen_scores, with_statistics
     from ood_seg.commands._benchmark_sets import AnomalySet, anomaly_sets
     from ood_seg.commands._models import load_model
     from ood_seg.comparison.shared_pass import SharedPass
 
     args = parse_arguments()
-    cfg = _runner.load_config(args)
+    cfg = _arguments.load_config(args)
     sets = anomaly_sets(cfg, args.sets)
     model, _ = load_model(cfg, args.checkpoint)
     scores = {

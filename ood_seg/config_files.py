@@ -1,12 +1,19 @@
-"""Shipped configs by name: where they lie, what each is for, copies of them to start from."""
+"""Configs by path or shipped name: find, load, describe and copy them."""
 
 from __future__ import annotations
 
 import ast
+import copy
 import difflib
+import importlib
 import os
 import shutil
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
 
 _PACKAGE = Path(__file__).resolve().parent
 
@@ -72,6 +79,78 @@ def _not_found(name: str, wanted: str, shipped: list[str]) -> str:
         f"config {name!r} is neither a file nor a shipped config{meant} "
         "(`ood-seg configs` lists all)"
     )
+
+
+def load_config(
+    config: str | Path | Config, options: Mapping[str, Any] | Iterable[str] | None = None
+) -> Config:
+    """Return a config with everything of this package registered.
+
+    From here on checkpoints are loaded as data only, see `checkpoints.secure_loading`.
+
+    Args:
+        config: path of a file, name of a shipped config (see `resolve_config`), or a config,
+            which is copied. A config file is Python code and is executed.
+        options: values that replace those of the config, by dotted key; or texts `KEY=VALUE` as
+            on the command line, see `parse_options`.
+
+    Raises:
+        FileNotFoundError: there is no such config.
+        ValueError: the name is ambiguous, or an option has no value.
+    """
+    from ood_seg import compat
+    from ood_seg.checkpoints import secure_loading
+
+    compat.apply()
+    secure_loading()
+    from mmengine.config import Config
+
+    given = isinstance(config, Config)
+    cfg = copy.deepcopy(config) if given else Config.fromfile(resolve_config(config))
+    # By name, as `custom_imports` does it: a config in memory, and one whose own `custom_imports`
+    # replaced those of its base, has not imported it.
+    importlib.import_module("ood_seg.register")
+    if options is not None:
+        values = options if isinstance(options, Mapping) else parse_options(options)
+        cfg.merge_from_dict(dict(values))
+    return cfg
+
+
+def parse_options(texts: Iterable[str]) -> dict[str, Any]:
+    """Return the values of texts `KEY=VALUE`, converted as mmengine's `DictAction` does.
+
+    Numbers, `True`, `False`, `None`, lists `[a,b]` or `a,b` and tuples `(a,b)` are recognised;
+    anything else stays text.
+
+    Raises:
+        ValueError: a text has no `=`, or its brackets do not match.
+    """
+    import argparse
+
+    from mmengine.config import DictAction
+
+    parsed = argparse.Namespace(options=None)
+    action = DictAction([], "options")
+    for text in texts:
+        check_option(text)
+        try:
+            action(argparse.ArgumentParser(), parsed, [text])
+        except (AssertionError, RecursionError) as error:
+            raise ValueError(f"expected KEY=VALUE with matching brackets, got {text!r}") from error
+    return parsed.options or {}
+
+
+def check_option(text: str) -> None:
+    """Raise unless a text has the form `KEY=VALUE`; needs no mmengine.
+
+    Raises:
+        ValueError: it has no key, no `=`, or other numbers of opening and closing brackets.
+    """
+    key, sign, value = text.partition("=")
+    if not (key and sign):
+        raise ValueError(f"expected KEY=VALUE without spaces, got {text!r}")
+    if any(value.count(left) != value.count(right) for left, right in ("()", "[]")):
+        raise ValueError(f"expected KEY=VALUE with matching brackets, got {text!r}")
 
 
 def summary(path: Path) -> str:

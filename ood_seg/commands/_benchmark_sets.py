@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ood_seg.commands import _test_sets
 from ood_seg.io.json_files import plain
 
 if TYPE_CHECKING:
@@ -30,9 +29,11 @@ def anomaly_sets(cfg: Config, names: Sequence[str] | None) -> dict[str, tuple[di
     Raises:
         ValueError: a name is unknown or has no anomaly masks, or no set has.
     """
+    from ood_seg.engine.test_sets import metrics_of, named_sets
+
     found = {}
-    for name, (loader, evaluator) in _test_sets.named_sets(cfg).items():
-        metric = [one for one in _test_sets.metrics_of(evaluator) if one["type"] == _METRIC]
+    for name, (loader, evaluator) in named_sets(cfg).items():
+        metric = [one for one in metrics_of(evaluator) if one["type"] == _METRIC]
         if metric:
             found[name] = (loader, metric[0])
     unknown = [name for name in names or () if name not in found]

@@ -100,7 +100,7 @@ class FitData:
         from mmengine.dist import get_world_size
         from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
-        from ood_seg.commands._runner import is_main_process
+        from ood_seg.commands._arguments import is_main_process
 
         columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns, disable=not is_main_process()) as progress:
@@ -196,7 +196,7 @@ def _part(
 
 def _loader(cfg: Config, name: str) -> dict:
     """The loader of `fit`, `train`, or of a test set."""
-    from ood_seg.commands import _test_sets
+    from ood_seg.engine import test_sets
 
     if name in (_FIT, _TRAIN):
         loader = cfg.get(f"{name}_dataloader")
@@ -209,15 +209,15 @@ def _loader(cfg: Config, name: str) -> dict:
         return loader
     if name not in _names(cfg):
         raise ValueError(f"--data: there is no {name!r}; there are {', '.join(_names(cfg))}")
-    return _test_sets.named_sets(cfg)[name][0]
+    return test_sets.named_sets(cfg)[name][0]
 
 
 def _names(cfg: Config) -> list[str]:
     """What --data may name."""
-    from ood_seg.commands import _test_sets
+    from ood_seg.engine import test_sets
 
     loaders = [name for name in (_FIT, _TRAIN) if cfg.get(f"{name}_dataloader")]
-    return [*loaders, *(_test_sets.named_sets(cfg) if cfg.get("test_dataloader") else ())]
+    return [*loaders, *(test_sets.named_sets(cfg) if cfg.get("test_dataloader") else ())]
 
 
 def _build(loader: dict) -> Dataset:

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ood_seg.commands import _runner
-from ood_seg.commands.test import choose_checkpoint
-
 if TYPE_CHECKING:
     from mmengine.config import Config
     from mmengine.runner import Runner
@@ -27,16 +24,21 @@ def load_model(cfg: Config, checkpoint: str | None) -> tuple[nn.Module, Runner]:
         ValueError: there is no checkpoint, a damaged one, or one of another model.
     """
     from ood_seg.engine.hooks.checkpoint_guard import unwrap
+    from ood_seg.engine.runner import (
+        build_runner,
+        set_checkpoint,
+        verify_readable,
+    )
 
-    choose_checkpoint(cfg, checkpoint)
+    set_checkpoint(cfg, checkpoint)
     cfg.model.pop("distillation", None)
     head = cfg.model.get("energy_head") or {}
     cfg.model["energy_head"] = {
         "type": "EnergyHead",
         "num_classes": head.get("num_classes"),
     }
-    _runner.verify_readable(cfg.load_from)
-    runner = _runner.build_runner(cfg)
+    verify_readable(cfg.load_from)
+    runner = build_runner(cfg)
     runner.load_or_resume()
     model = unwrap(runner.model).eval()
     if not hasattr(model, "energy_head"):

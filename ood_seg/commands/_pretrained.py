@@ -6,8 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ood_seg.commands import _runner
-from ood_seg.commands.test import choose_checkpoint
+from ood_seg.commands import _arguments
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -19,10 +18,7 @@ def add_arguments(
     parser: argparse.ArgumentParser, *, num_images: int, one_process: bool = False
 ) -> None:
     """Add config, checkpoint, number of scenes and output file."""
-    parser.add_argument("config", help=_runner.CONFIG_HELP)
-    parser.add_argument(
-        "checkpoint", nargs="?", help="pre-trained weights; without it the config's `load_from`"
-    )
+    _arguments.add_model(parser, what="pre-trained weights")
     parser.add_argument(
         "--num-images",
         type=int,
@@ -33,7 +29,7 @@ def add_arguments(
     parser.add_argument(
         "--out", metavar="FILE.json", help="file to write (default: in the work dir)"
     )
-    _runner.add_common_arguments(parser, one_process=one_process)
+    _arguments.add_run(parser, one_process=one_process)
 
 
 def load(args: argparse.Namespace) -> tuple[Config, nn.Module, DataLoader, int]:
@@ -47,20 +43,26 @@ def load(args: argparse.Namespace) -> tuple[Config, nn.Module, DataLoader, int]:
     """
     if args.num_images < 1:
         raise ValueError(f"--num-images must be positive, got {args.num_images}")
-    cfg = _runner.load_config(args)
+    cfg = _arguments.load_config(args)
+    from ood_seg.engine.hooks.checkpoint_guard import unwrap
+    from ood_seg.engine.runner import (
+        allow_new_weights,
+        build_runner,
+        set_checkpoint,
+        verify_readable,
+    )
+
     if not cfg.get("train_dataloader"):
         raise ValueError(
             f"config {args.config} has no train_dataloader; give the config of the fine-tuning, "
             "whose training pipeline pastes outliers"
         )
-    choose_checkpoint(cfg, args.checkpoint)
+    set_checkpoint(cfg, args.checkpoint)
     cfg.model.pop("distillation", None)
-    _runner.allow_new_weights(cfg)
-    _runner.verify_readable(cfg.load_from)
-    runner = _runner.build_runner(cfg)
+    allow_new_weights(cfg)
+    verify_readable(cfg.load_from)
+    runner = build_runner(cfg)
     runner.load_or_resume()
-    from ood_seg.engine.hooks.checkpoint_guard import unwrap
-
     return cfg, unwrap(runner.model), runner.build_dataloader(cfg.train_dataloader), runner.seed
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ood_seg.commands import _benchmark_scores, _benchmark_sets, _runner
+from ood_seg.commands import _arguments, _benchmark_scores, _benchmark_sets
 from ood_seg.commands._benchmark_sets import AnomalySet
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `ood-seg benchmark`."""
-    _runner.add_model_arguments(parser)
+    _arguments.add_model(parser)
     parser.add_argument(
         "--out",
         type=Path,
@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--title", metavar="TEXT", help="of the table (default: name of the config)"
     )
     _benchmark_scores.add_arguments(parser)
-    _runner.add_common_arguments(parser, one_process=True)
+    _arguments.add_run(parser, one_process=True)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError(f"--num-images must be positive, got {args.num_images}")
     chosen = _benchmark_scores.chosen_scores(args)
     maps = _benchmark_scores.chosen_maps(args, taken=chosen)
-    cfg = _runner.load_config(args)
+    cfg = _arguments.load_config(args)
     sets = _benchmark_sets.anomaly_sets(cfg, args.sets)
     folder = args.out or Path(cfg.work_dir)
     entrants = _benchmark_scores.Entrants(cfg, args, chosen) if chosen else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from ood_seg.commands import _pretrained, _runner
+from ood_seg.commands import _arguments, _pretrained
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
     from ood_seg.engine.outlier_prior import measure_outlier_prior
 
     prior = measure_outlier_prior(model, loader, cfg, num_images=args.num_images, seed=seed)
-    if _runner.is_main_process():
+    if _arguments.is_main_process():
         write_prior(path, prior)
         from ood_seg.reports.plots import prior_figure
         from ood_seg.visualization import save_figure

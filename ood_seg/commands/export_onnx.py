@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ood_seg.commands._runner import CONFIG_HELP
-from ood_seg.startup import prepare
+from ood_seg.commands import _arguments
 
 if TYPE_CHECKING:
     from ood_seg.export.exporting import Export
@@ -19,10 +18,7 @@ MOST_PICTURES = 32
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `ood-seg export-onnx`."""
-    prepare()
-    from mmengine.config import DictAction
-
-    parser.add_argument("config", help=CONFIG_HELP)
+    _arguments.add_config(parser)
     parser.add_argument("checkpoint", help="checkpoint file, or - for the config's load_from")
     parser.add_argument("out", metavar="OUT.onnx", help="side-cars are written beside it")
     parser.add_argument(
@@ -58,17 +54,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         f"Of a larger folder {MOST_PICTURES} are taken, evenly spaced",
     )
     parser.add_argument("--opset", type=int, default=18, help="by default 18")
-    parser.add_argument(
-        "--cfg-options", nargs="+", action=DictAction, metavar="KEY=VALUE", help="as for `test`"
-    )
+    _arguments.add_config_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Export as the arguments say and tell what the check saw."""
-    from mmengine.config import Config
+    from ood_seg.startup import prepare
+
+    prepare()
     from rich.console import Console
 
-    from ood_seg.config_files import resolve_config
+    from ood_seg.config_files import load_config
     from ood_seg.export.exporting import Options, export_onnx
 
     options = Options(
@@ -81,8 +77,7 @@ def run(args: argparse.Namespace) -> int:
         calibration_images=calibration_pictures(args.calibration_images),
         opset=args.opset,
     )
-    cfg = Config.fromfile(resolve_config(args.config))
-    cfg.merge_from_dict(args.cfg_options or {})
+    cfg = load_config(args.config, args.cfg_options)
     console = Console(stderr=True)
     export = export_onnx(
         cfg,

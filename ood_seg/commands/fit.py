@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ood_seg.commands import _fit_data, _runner
+from ood_seg.commands import _arguments, _fit_data
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -21,7 +21,7 @@ _RARE = 0.001  # share of the pixels below which a class is told
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `ood-seg fit`."""
-    _runner.add_model_arguments(parser)
+    _arguments.add_model(parser)
     parser.add_argument(
         "--out", required=True, type=Path, metavar="FILE", help="file of the statistics to write"
     )
@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "fit_options",
     )
     _fit_data.add_arguments(parser)
-    _runner.add_common_arguments(parser)
+    _arguments.add_run(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     from ood_seg.engine.fitting import fit_statistics
     from ood_seg.models.detector_scores import network_of, require_layers
 
-    cfg = _runner.load_config(args)
+    cfg = _arguments.load_config(args)
     shared = {"layers": tuple(args.layers)} if args.layers else {}
     options = parse_options(args.option), cfg.get("fit_options")
     make_fitters(args.methods, shared, *options)  # bad names fail at once
@@ -77,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
         fit = fit_statistics(network, batches, fitters, num_classes=model.num_classes)
     if not fit.statistics:
         raise ValueError("nothing could be fitted: " + "; ".join(_failures(fit)))
-    if _runner.is_main_process():
+    if _arguments.is_main_process():
         classes = _class_names(model, data.classes)
         content = StatisticsFile(
             fit.statistics, network.fingerprint(), classes, _facts(cfg, fit, data, runner.seed)

@@ -8,7 +8,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from ood_seg.commands import _infer_bags, _infer_models, _infer_run
-from ood_seg.commands._runner import CONFIG_HELP
+from ood_seg.commands._arguments import CONFIG_HELP
 from ood_seg.perception.io.shards import Shard, shard_of
 
 if TYPE_CHECKING:

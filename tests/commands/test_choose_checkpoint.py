@@ -8,7 +8,7 @@ pytest.importorskip("mmseg")
 from tiny_job import write_weights
 
 from ood_seg.commands import main
-from ood_seg.commands.choose_checkpoint import best_of, mean_of
+from ood_seg.engine.selection import best_of, mean_of
 
 
 @pytest.fixture

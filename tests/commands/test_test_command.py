@@ -11,8 +11,11 @@ pytest.importorskip("mmseg")
 from mmengine.config import Config
 from tiny_job import HEIGHT, WIDTH, write_job, write_weights
 
-from ood_seg.commands import _report, _test_sets, main
+from ood_seg.commands import main
+from ood_seg.engine import test_sets
+from ood_seg.engine.testing import rows_by_set
 from ood_seg.io.provenance import file_sha256
+from ood_seg.reports.test_results import metric_titles
 
 
 def run_test(job, work_dir, *extra) -> int:
@@ -102,10 +105,10 @@ def test_checkpoint_of_another_model_is_refused(job, tmp_path, capsys):
 def test_single_set_configs_work_too():
     loader, evaluator = {"dataset": {"type": "X"}}, {"type": "IoUMetric"}
     cfg = Config({"test_dataloader": loader, "test_evaluator": evaluator, "test_cfg": {}})
-    assert _test_sets.named_sets(cfg) == {"test": (loader, evaluator)}
+    assert test_sets.named_sets(cfg) == {"test": (loader, evaluator)}
     with pytest.raises(ValueError, match="MultiSetTestLoop"):
-        _test_sets.keep_sets(cfg, ["a"])
-    assert _report.by_set({"mIoU": 3.0, "anomaly/ap": 4.0}, ["test"]) == {
+        test_sets.keep_sets(cfg, ["a"])
+    assert rows_by_set({"mIoU": 3.0, "anomaly/ap": 4.0}, ["test"]) == {
         "test": {"mIoU": 3.0, "anomaly/ap": 4.0}
     }
 
@@ -118,22 +121,22 @@ def test_out_needs_a_metric_that_can_save():
 
     init_default_scope("mmseg")
     with pytest.raises(ValueError, match="output_dir"):
-        _test_sets.save_predictions(cfg, Path("out"))
+        test_sets.save_predictions(cfg, Path("out"))
     cfg.test_evaluator = {"type": "KnownIoUMetric"}
-    _test_sets.save_predictions(cfg, Path("out"))
+    test_sets.save_predictions(cfg, Path("out"))
     assert cfg.test_evaluator.output_dir == "out"
 
 
 def test_augmentation_needs_its_config_entries():
     cfg = Config({"tta_model": {"type": "OODTTAModel"}})
     with pytest.raises(ValueError, match="needs tta_pipeline in the config"):
-        _test_sets.use_tta(cfg)
+        test_sets.use_tta(cfg)
 
 
 def test_rows_and_columns():
     results = {"a/anomaly/ap": 1.0, "a/mIoU": 2.0, "b/x/ap": 3.0, "b/mIoU": 4.0}
-    rows = _report.by_set(results, ["a", "b"])
+    rows = rows_by_set(results, ["a", "b"])
     assert rows == {"a": {"anomaly/ap": 1.0, "mIoU": 2.0}, "b": {"x/ap": 3.0, "mIoU": 4.0}}
     # `ap` stands for two metrics here, so that the short title would not tell them apart.
-    assert _report.columns(rows) == {"anomaly/ap": "anomaly/ap", "mIoU": "mIoU", "x/ap": "x/ap"}
-    assert _report.columns({"a": {"anomaly/ap": 1.0}}) == {"anomaly/ap": "AP"}
+    assert metric_titles(rows) == {"anomaly/ap": "anomaly/ap", "mIoU": "mIoU", "x/ap": "x/ap"}
+    assert metric_titles({"a": {"anomaly/ap": 1.0}}) == {"anomaly/ap": "AP"}

@@ -19,7 +19,7 @@ from tiny_training import runner_config
 
 import ood_seg.register  # noqa: F401
 from ood_seg.checkpoints import load_weights
-from ood_seg.commands._runner import build_runner
+from ood_seg.engine.runner import build_runner
 
 init_default_scope("mmseg")
 

@@ -1,14 +1,16 @@
-"""Edits of the test part of a config, for one test set and for several named ones."""
+"""The test sets of a config, one or several with names, and edits of them."""
 
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from mmengine.config import Config
+from mmcv.transforms import LoadAnnotations
+from mmengine.config import Config
+from mmseg.registry import METRICS, TRANSFORMS
 
 MULTI_SET_LOOP = "MultiSetTestLoop"
 ONLY_SET = "test"
@@ -75,9 +77,6 @@ def use_tta(cfg: Config) -> None:
 
 
 def _loads_labels(step: dict) -> bool:
-    from mmcv.transforms import LoadAnnotations
-    from mmseg.registry import TRANSFORMS
-
     kind = TRANSFORMS.get(step["type"])
     return isinstance(kind, type) and issubclass(kind, LoadAnnotations)
 
@@ -116,10 +115,6 @@ def save_predictions(cfg: Config, folder: Path) -> None:
 
 def takes_argument(metric: str | type, name: str) -> bool:
     """Whether a registered metric has the named argument, or hands it on to a base that has."""
-    import inspect
-
-    from mmseg.registry import METRICS
-
     found = METRICS.get(metric) if isinstance(metric, str) else metric
     for kind in inspect.getmro(found) if found is not None else ():
         if "__init__" not in vars(kind):

@@ -1,0 +1,117 @@
+"""Groups of arguments that several commands share, and the config that they describe.
+
+Parsing imports no OpenMMLab: help texts and wrong arguments are answered at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from typing import TYPE_CHECKING
+
+from ood_seg.config_files import check_option
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
+
+CONFIG_HELP = (
+    "path of a config file, or the name of a shipped one (`ood-seg configs` lists them). "
+    "A config is Python code and is executed: run only those you trust"
+)
+
+
+class KeyValues(argparse.Action):
+    """Collects texts `KEY=VALUE`; their values are converted when the config is loaded."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        """Add to the texts of earlier uses of the option."""
+        for text in values:
+            try:
+                check_option(text)
+            except ValueError as error:
+                parser.error(f"{option_string}: {error}")
+        setattr(namespace, self.dest, [*(getattr(namespace, self.dest) or ()), *values])
+
+
+def add_config(parser: argparse.ArgumentParser) -> None:
+    """Add the config."""
+    parser.add_argument("config", help=CONFIG_HELP)
+
+
+def add_model(parser: argparse.ArgumentParser, *, what: str = "checkpoint file") -> None:
+    """Add config and checkpoint of a model.
+
+    Args:
+        parser: of the command.
+        what: description of the checkpoint in the help.
+    """
+    add_config(parser)
+    parser.add_argument(
+        "checkpoint", nargs="?", help=f"{what}; without it the config's `load_from`"
+    )
+
+
+def add_config_options(parser: argparse.ArgumentParser) -> None:
+    """Add `--cfg-options`."""
+    parser.add_argument(
+        "--cfg-options",
+        nargs="+",
+        action=KeyValues,
+        metavar="KEY=VALUE",
+        help="values that replace those of the config, e.g. train_cfg.max_iters=20; lists as "
+        'key="[a,b]" or key=a,b, nested ones as key="[(a,b),(c,d)]"; no spaces',
+    )
+
+
+def add_run(parser: argparse.ArgumentParser, *, one_process: bool = False) -> None:
+    """Add the options that mmseg's `train.py` and `test.py` have in common.
+
+    Args:
+        parser: of the command.
+        one_process: the command cannot run in several, so that it has no `--launcher`.
+    """
+    parser.add_argument(
+        "--work-dir",
+        metavar="DIR",
+        help="folder of logs, checkpoints and results (default: the config's work_dir, else "
+        "work_dirs/NAME of the config)",
+    )
+    add_config_options(parser)
+    parser.add_argument("--seed", type=int, metavar="N", help="random seed (default: the config's)")
+    if one_process:
+        parser.set_defaults(launcher="none", local_rank=0)
+        return
+    parser.add_argument(
+        "--launcher",
+        choices=["none", "pytorch", "slurm", "mpi"],
+        default="none",
+        help="how the processes of a distributed run were started",
+    )
+    # `torch.distributed.launch` passes it with a dash, older versions with an underscore.
+    parser.add_argument(
+        "--local_rank", "--local-rank", type=int, default=0, metavar="N", help="set by torch"
+    )
+
+
+def load_config(args: argparse.Namespace) -> Config:
+    """Return the config that the arguments of `add_config` and `add_run` describe."""
+    from ood_seg.startup import prepare
+
+    prepare()
+    from ood_seg.engine.runner import load_config
+
+    os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
+    return load_config(
+        args.config,
+        args.cfg_options,
+        work_dir=args.work_dir,
+        seed=args.seed,
+        launcher=args.launcher,
+    )
+
+
+def is_main_process() -> bool:
+    """Whether this process is the one that prints and writes."""
+    from mmengine.dist import is_main_process
+
+    return is_main_process()

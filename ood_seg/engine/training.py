@@ -1,0 +1,143 @@
+"""Training or fine-tuning of a model from a config."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from mmengine.config import Config
+from mmengine.device import get_device
+from mmengine.hooks import Hook
+from mmengine.logging import print_log
+from mmengine.runner import Runner
+
+from ood_seg.engine.runner import (
+    allow_new_weights,
+    build_runner,
+    leave_out_logits,
+    load_config,
+    verify_readable,
+)
+
+
+def train(
+    config: str | Path | Config,
+    *,
+    resume: bool = False,
+    amp: bool = False,
+    amp_dtype: str | None = None,
+    hooks: Sequence[Hook] = (),
+) -> Runner:
+    """Train a model, as `ood-seg train` does.
+
+    Logs and checkpoints are written to the config's `work_dir`.
+
+    Args:
+        config: path of a file, name of a shipped config, or a config, such as `load_config` of
+            `engine.runner` returns with other options, work dir, seed or launcher.
+        resume: continue from the last checkpoint in the work dir, if there is one.
+        amp: automatic mixed precision.
+        amp_dtype: `float16` or `bfloat16`, which implies `amp`; None: the config's, else float16.
+        hooks: more mmengine hooks.
+
+    Returns:
+        The runner after the last iteration; its attributes `model`, `iter` and `work_dir` are the
+        trained model, the number of iterations and the folder of the run.
+
+    Raises:
+        FileNotFoundError: config or checkpoint does not exist.
+        ValueError: the config has nothing to train on, mixed precision is not possible, or the
+            checkpoint to start from is damaged or belongs to another model.
+    """
+    cfg = load_config(config)
+    if not cfg.get("train_dataloader"):
+        raise ValueError(
+            f"config {cfg.filename} has no train_dataloader, so there is nothing to train on; "
+            "`ood-seg configs` lists the configs of trainings by method"
+        )
+    if amp or amp_dtype:
+        require_accelerator()
+        enable_amp(cfg, dtype=amp_dtype)
+    allow_new_weights(cfg)
+    leave_out_logits(cfg)
+    note = set_start(cfg, resume=resume)
+    verify_readable(cfg.get("load_from"))
+    runner = build_runner(cfg, *hooks)
+    print_log(note, logger="current")
+    runner.train()
+    return runner
+
+
+def require_accelerator() -> None:
+    """Refuse mixed precision where mmengine has no device for it.
+
+    Raises:
+        ValueError: this machine has only a CPU.
+    """
+    if get_device() in ("cpu", "mps"):
+        raise ValueError(
+            f"--amp needs a GPU that mmengine trains in mixed precision on, found {get_device()}; "
+            "leave --amp out"
+        )
+
+
+def enable_amp(cfg: Config, *, dtype: str | None = None) -> None:
+    """Switch the optimizer wrapper to mixed precision; the outlier losses stay in float32.
+
+    Args:
+        cfg: the config; changed.
+        dtype: `float16` or `bfloat16`; None: the config's, else float16.
+
+    Raises:
+        ValueError: the config has another wrapper than `OptimWrapper`.
+    """
+    kind = cfg.optim_wrapper.get("type", "OptimWrapper")
+    if dtype is not None:
+        cfg.optim_wrapper.dtype = dtype
+    if kind == "AmpOptimWrapper":
+        return
+    if kind != "OptimWrapper":
+        raise ValueError(
+            f"--amp replaces the wrapper OptimWrapper, but this config has {kind!r}; set "
+            "mixed precision in the config"
+        )
+    cfg.optim_wrapper.type = "AmpOptimWrapper"
+    cfg.optim_wrapper.loss_scale = "dynamic"
+
+
+def set_start(cfg: Config, *, resume: bool) -> str:
+    """Set `resume` and `load_from` of the config so that training starts where it should.
+
+    With both set, mmengine resumes from `load_from`, the pre-trained file, and loses the run
+    in the work dir. Here the last checkpoint of the work dir comes first.
+
+    Returns:
+        One line that names the start, for the log.
+    """
+    last = last_checkpoint(Path(cfg.work_dir)) if resume else None
+    cfg.resume = last is not None
+    if last is not None:
+        cfg.load_from = str(last)
+        return f"resume from {last}"
+    source = cfg.get("load_from")
+    start = f"start from {source}" if source else "start from the initial weights of the config"
+    return f"nothing to resume in {cfg.work_dir}: {start}" if resume else start
+
+
+def last_checkpoint(work_dir: Path) -> Path | None:
+    """Return the checkpoint that `last_checkpoint` in a work dir names; None without one.
+
+    Raises:
+        FileNotFoundError: the file names a checkpoint that does not exist.
+    """
+    pointer = work_dir / "last_checkpoint"
+    if not pointer.is_file():
+        return None
+    named = Path(pointer.read_text(encoding="utf-8").strip())
+    # A work dir may have been moved or copied since: then the file lies beside its pointer.
+    for path in (work_dir / named.name, named):
+        if path.is_file():
+            return path
+    raise FileNotFoundError(
+        f"{pointer} names {named}, which does not exist; delete {pointer} to start over"
+    )
