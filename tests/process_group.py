@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
+import torch.multiprocessing
 
 
 @contextlib.contextmanager
@@ -23,3 +25,15 @@ def process_group(rank: int, world_size: int, folder: str | Path) -> Iterator[No
         yield
     finally:
         torch.distributed.destroy_process_group()
+
+
+def run_on_ranks(entry: Callable[..., None], *arguments: object, number: int = 2) -> None:
+    """Call `entry(rank, *arguments)` in several processes and raise what one of them raises.
+
+    They are forked from a process that has imported the libraries once and done nothing else, so
+    that each is there in no time.
+    """
+    multiprocessing.set_forkserver_preload(["ood_seg.register", "torch.distributed"])
+    torch.multiprocessing.start_processes(
+        entry, arguments, nprocs=number, start_method="forkserver"
+    )

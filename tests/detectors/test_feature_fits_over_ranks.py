@@ -2,9 +2,8 @@
 
 import pytest
 import torch
-import torch.multiprocessing as mp
 import toy_networks
-from process_group import process_group
+from process_group import process_group, run_on_ranks
 
 from ood_seg.detectors import EmbeddingDensity, NearestNeighbours, ReAct, VirtualLogit
 
@@ -37,7 +36,7 @@ def _rank(rank, ranks, path, counts):
 @pytest.mark.slow
 def test_two_processes_equal_one(tmp_path):
     counts = (1, 5)
-    mp.spawn(_rank, (2, str(tmp_path), counts), nprocs=2)
+    run_on_ranks(_rank, 2, str(tmp_path), counts)
     for count in counts:
         expected = fits(*toy_networks.pictures(count, size=(64, 96)))
         for rank in range(2):

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from process_group import process_group
+from process_group import process_group, run_on_ranks
 from toy_networks import dense, fitted, image_level, pictures, quick_fitter
 
 from ood_seg.detectors import FITTED, StatisticsFile
@@ -145,7 +145,7 @@ def run_rank(rank: int, folder: str) -> None:
 
 
 def test_three_processes_make_the_statistics_of_one(tmp_path):
-    torch.multiprocessing.spawn(run_rank, (str(tmp_path),), nprocs=3)
+    run_on_ranks(run_rank, str(tmp_path), number=3)
     expected = {name: fitter.result().tensors for name, fitter in fitters_of(range(2)).items()}
     for rank in range(3):
         for name, tensors in torch.load(tmp_path / str(rank)).items():

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from process_group import process_group
+from process_group import process_group, run_on_ranks
 
 from ood_seg.detectors.moments import ClassMoments
 
@@ -142,7 +142,7 @@ def run_rank(rank: int, folder: str) -> None:
 
 
 def test_three_processes_hold_the_moments_of_one(tmp_path):
-    torch.multiprocessing.spawn(run_rank, (str(tmp_path),), nprocs=3)
+    run_on_ranks(run_rank, str(tmp_path), number=3)
     for scatter in ("tied", "class"):
         whole = gathered([slice(None)], scatter)
         for rank in range(3):

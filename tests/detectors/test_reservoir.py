@@ -5,8 +5,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
-import torch.multiprocessing as mp
-from process_group import process_group
+from process_group import process_group, run_on_ranks
 
 from ood_seg.detectors.reservoir import PixelReservoir, labels_at, pooled_to
 from ood_seg.labels import IGNORE, OUTLIER
@@ -184,7 +183,7 @@ def _rank(rank, ranks, path):
 
 
 def test_ranks_give_the_sample_of_one_process(tmp_path):
-    mp.spawn(_rank, (2, str(tmp_path)), nprocs=2)
+    run_on_ranks(_rank, 2, str(tmp_path))
     for classes in (None, 3):
         single = fed(PixelReservoir(12, seed=3, num_classes=classes), *stream())
         for rank in range(2):

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-import torch.multiprocessing as mp
 import torch.nn.functional as F
 
 pytest.importorskip("mmseg")
@@ -12,7 +11,7 @@ from mmengine.dataset import pseudo_collate
 from mmengine.registry import init_default_scope
 from mmengine.structures import PixelData
 from mmseg.registry import DATASETS
-from process_group import process_group
+from process_group import process_group, run_on_ranks
 from tiny_detectors import MeanFitter
 from tiny_training import train_set
 
@@ -220,7 +219,7 @@ def test_two_processes_give_the_statistics_of_one(scenes, tmp_path):
     whole = fit(tiny.build(num_classes=19), scenes, fitters=real_fitters())
     assert not whole.failures
     expected = saved(whole)
-    mp.spawn(_fit_on_rank, (2, scenes, tmp_path), nprocs=2)
+    run_on_ranks(_fit_on_rank, 2, scenes, tmp_path)
     for rank in range(2):
         found = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
         assert found.keys() == expected.keys()

@@ -5,7 +5,6 @@ import json
 import numpy as np
 import pytest
 import torch
-import torch.multiprocessing as mp
 
 pytest.importorskip("mmseg")
 import tiny
@@ -13,7 +12,7 @@ from mmengine.dataset import pseudo_collate
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from mmseg.registry import DATASETS
-from process_group import process_group
+from process_group import process_group, run_on_ranks
 from tiny_training import runner_config, train_set
 
 import ood_seg.register  # noqa: F401
@@ -122,7 +121,7 @@ def _count_on_rank(rank, world_size, root, out):
 def test_two_processes_give_the_prior_of_one(scenes, tmp_path):
     model, dataset = build_parts(scenes)
     expected = count_outlier_predictions(model, dataset, num_images=5, seed=1)
-    mp.spawn(_count_on_rank, (2, scenes, tmp_path), nprocs=2)
+    run_on_ranks(_count_on_rank, 2, scenes, tmp_path)
     for rank in range(2):
         counts = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
         assert counts.tolist() == expected.tolist()

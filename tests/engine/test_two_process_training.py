@@ -11,10 +11,9 @@ import torch
 pytest.importorskip("mmseg")
 import tiny
 import torch.distributed
-import torch.multiprocessing
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
-from process_group import process_group
+from process_group import process_group, run_on_ranks
 from tiny_training import runner_config
 
 import ood_seg.register  # noqa: F401
@@ -64,7 +63,7 @@ def runs(scenes, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("ranks")
     torch.save(tiny.build(num_classes=19).state_dict(), folder / "pretrained.pth")
     train(scenes, folder / "one")
-    torch.multiprocessing.spawn(run_rank, (str(scenes), str(folder)), nprocs=2)
+    run_on_ranks(run_rank, str(scenes), str(folder))
     return folder
 
 

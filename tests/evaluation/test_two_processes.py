@@ -7,13 +7,11 @@ import os
 from pathlib import Path
 
 import pytest
-import torch.distributed
-import torch.multiprocessing
 from evaluation_samples import CLASSES, random_samples
 from mmengine.dataset import DefaultSampler
 from mmengine.evaluator import Evaluator
 from mmseg.evaluation.metrics import IoUMetric
-from process_group import process_group
+from process_group import process_group, run_on_ranks
 
 from ood_seg.evaluation import AnomalyMetric, KnownIoUMetric
 
@@ -62,7 +60,7 @@ def run_rank(rank: int, folder: str) -> None:
 def two_ranks(tmp_path_factory):
     """Folder and results of both ranks."""
     folder = tmp_path_factory.mktemp("ranks")
-    torch.multiprocessing.spawn(run_rank, (str(folder),), nprocs=2)
+    run_on_ranks(run_rank, str(folder))
     return folder, [json.loads((folder / f"rank{rank}.json").read_text()) for rank in (0, 1)]
 
 

@@ -7,10 +7,9 @@ import pickle
 import numpy as np
 import pytest
 import torch.distributed
-import torch.multiprocessing
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from process_group import process_group
+from process_group import process_group, run_on_ranks
 from streaming_scenes import ASKED, PIXELS, assert_same, by_page, has_both, scene, streamed
 
 from ood_seg.metrics import PixelMetrics
@@ -133,7 +132,7 @@ def run_rank(rank: int, folder: str) -> None:
 
 
 def test_two_processes_hold_the_counts_of_one(tmp_path):
-    torch.multiprocessing.spawn(run_rank, (str(tmp_path),), nprocs=2)
+    run_on_ranks(run_rank, str(tmp_path))
     for kind in ("energy", "saturated", "8 bit"):
         expected = streamed(*[scene(kind, 40_000, seed) for seed in range(3)])
         for rank in range(2):
