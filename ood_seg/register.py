@@ -18,7 +18,7 @@ from ood_seg.datasets import (  # noqa: F401
     LoadCheckedLabels,
     LostAndFoundDataset,
     OutlierMix,
-    PackOutlierPicture,
+    PackOutlierImage,
     PasteOutliers,
     RoadAnomalyDataset,
     SeededSamples,

@@ -98,14 +98,14 @@ def calibration_pictures(sources: Sequence[str | Path]) -> tuple[Path, ...]:
         FileNotFoundError: there is no such file.
         ValueError: a folder without pictures.
     """
-    from ood_seg.io.images import PICTURE_SUFFIXES
+    from ood_seg.io.images import IMAGE_SUFFIXES
 
     found = []
     for source in map(Path, sources):
         if not source.exists():
             raise FileNotFoundError(f"calibration images: {source} does not exist")
         inside = [source] if source.is_file() else sorted(source.rglob("*"))
-        inside = [path for path in inside if path.suffix.lower() in PICTURE_SUFFIXES]
+        inside = [path for path in inside if path.suffix.lower() in IMAGE_SUFFIXES]
         if not inside:
             raise ValueError(f"calibration images: no pictures in {source}")
         count = min(len(inside), MOST_PICTURES)

@@ -1,13 +1,14 @@
 """Data sets, outlier sources and pipeline transforms.
 
 The classes, most of which need mmseg, are imported when asked for; the modules that only look at
-files (`listing`, `layouts`, `label_maps`, `pictures`, `checks`, `known_sets`, `preparing` ...)
+files (`listing`, `layouts`, `label_maps`, `label_images`, `checks`, `known_sets`, `preparing` ...)
 work without it.
 """
 
 from __future__ import annotations
 
 import importlib
+import warnings
 
 _CLASSES = {
     "AnomalyDataset": "anomaly",
@@ -22,7 +23,7 @@ _CLASSES = {
     "LoadCheckedLabels": "transforms.loading",
     "OutlierMix": "outlier_mix",
     "LostAndFoundDataset": "lost_and_found",
-    "PackOutlierPicture": "transforms.pack_outlier_picture",
+    "PackOutlierImage": "transforms.pack_outlier_image",
     "PasteOutliers": "transforms.paste_outliers",
     "RawLabelDataset": "raw_labels",
     "RoadAnomalyDataset": "road_anomaly",
@@ -38,6 +39,9 @@ __all__ = sorted(_CLASSES)
 
 def __getattr__(name: str) -> object:
     """Import the class `name` from its module."""
+    if name == "PackOutlierPicture":
+        warnings.warn("PackOutlierPicture is now PackOutlierImage", DeprecationWarning, 2)
+        name = "PackOutlierImage"
     if name not in _CLASSES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(f"{__name__}.{_CLASSES[name]}"), name)

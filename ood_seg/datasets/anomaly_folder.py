@@ -8,7 +8,7 @@ from mmseg.registry import DATASETS
 
 from ood_seg.datasets.anomaly import AnomalyDataset
 from ood_seg.datasets.label_maps import checked_label_map
-from ood_seg.datasets.listing import IMAGE_SUFFIXES, Listing, pair_by_stem
+from ood_seg.datasets.listing import DATASET_IMAGE_SUFFIXES, Listing, pair_by_stem
 
 
 @DATASETS.register_module()
@@ -36,7 +36,7 @@ class AnomalyFolderDataset(AnomalyDataset):
         *,
         data_prefix: Mapping[str, str],
         label_map: Mapping[int, int],
-        img_suffix: str | Sequence[str] = IMAGE_SUFFIXES,
+        img_suffix: str | Sequence[str] = DATASET_IMAGE_SUFFIXES,
         seg_map_suffix: str = ".png",
         **kwargs,
     ) -> None:

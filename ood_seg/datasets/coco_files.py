@@ -11,7 +11,8 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+
+from ood_seg.io.images import read_image
 
 # What is read of each entry; other keys are ignored.
 _NEEDED_KEYS = {
@@ -189,34 +190,26 @@ def decode_mask(counts: bytes, height: int, width: int) -> np.ndarray:
     return np.repeat(is_object, lengths).reshape((height, width), order="F")
 
 
-def read_picture(path: Path, height: int, width: int) -> np.ndarray:
-    """Decode a picture completely; pillow, unlike OpenCV, notices one that is cut off.
+def read_coco_image(path: Path, height: int, width: int) -> np.ndarray:
+    """Read an image that annotations were made for.
+
+    The EXIF orientation is not applied, since COCO's masks are drawn on the stored pixels.
 
     Args:
         path: the file.
-        height: rows that the annotations were made for.
-        width: columns that they were made for.
+        height, width: its size in pixels, as the annotation file states it.
 
     Returns:
-        `(height, width, 3)` uint8, BGR. The EXIF orientation is not applied, as COCO's masks are
-        drawn on the stored pixels.
+        `(height, width, 3)` uint8, BGR.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is no picture, is truncated or has another size.
+        ValueError: not an image, truncated, not of 8 bits, or of another size.
     """
-    try:
-        with Image.open(path) as picture:
-            if picture.size != (width, height):
-                raise ValueError(
-                    f"{path} is {picture.size[1]}x{picture.size[0]}, its annotations are made for "
-                    f"{height}x{width} (h x w)"
-                )
-            rgb = np.asarray(picture.convert("RGB"))
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f"picture {path} of an outlier object not found") from error
-    except UnidentifiedImageError as error:
-        raise ValueError(f"{path} is not a picture that pillow can read") from error
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{path} cannot be read, it may be truncated: {error}") from error
-    return np.ascontiguousarray(rgb[:, :, ::-1])
+    image = read_image(path, grey_ok=True, apply_orientation=False)
+    if image.shape[:2] != (height, width):
+        raise ValueError(
+            f"{path} is {image.shape[0]}x{image.shape[1]}, its annotations are made for "
+            f"{height}x{width} (h x w)"
+        )
+    return image

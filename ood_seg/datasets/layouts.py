@@ -10,7 +10,7 @@ import re
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from ood_seg.datasets.listing import (
-    IMAGE_SUFFIXES,
+    DATASET_IMAGE_SUFFIXES,
     Listing,
     files_by_stem,
     missing_folders,
@@ -32,7 +32,7 @@ _LABEL_FOLDERS = {
     "static": ("fs_val_v1", "fs_val_v2", "fs_val_v3", "fishyscapes_static"),
     "lost_and_found": ("fishyscapes_lostandfound",),
 }
-_COMPOSED_SUFFIXES = tuple("_rgb" + suffix for suffix in IMAGE_SUFFIXES)
+_COMPOSED_SUFFIXES = tuple("_rgb" + suffix for suffix in DATASET_IMAGE_SUFFIXES)
 _FRAME_NAME = re.compile(r"^(?:\d+_)(?P<frame>(?P<city>.+)_\d{6}_\d{6})$")
 
 
@@ -119,7 +119,7 @@ def _list_road_anomaly_frames(root: Path) -> Listing:
     for name in names:
         frame = root / "frames" / name
         # Copies in another format keep the published list, so the stem decides.
-        candidates = [frame, *(frame.with_suffix(suffix) for suffix in IMAGE_SUFFIXES)]
+        candidates = [frame, *(frame.with_suffix(suffix) for suffix in DATASET_IMAGE_SUFFIXES)]
         image = next((path for path in candidates if path.is_file()), None)
         mask = frame.with_suffix(".labels") / "labels_semantic.png"
         if image is None:
@@ -220,7 +220,7 @@ def _list_lost_and_found(label_folder: Path, image_folder: Path) -> Listing:
         candidates = [
             image_folder / split / name["city"] / f"{name['frame']}_leftImg8bit{suffix}"
             for split in ("train", "test")
-            for suffix in IMAGE_SUFFIXES
+            for suffix in DATASET_IMAGE_SUFFIXES
         ]
         found = [path for path in candidates if path.is_file()]
         if not found:

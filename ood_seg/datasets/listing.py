@@ -10,7 +10,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
+# Without TIFF, as score maps are saved as such, perhaps in the same folder; in order of preference.
+DATASET_IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 _NAMES_SHOWN = 20
 
 
@@ -34,7 +35,7 @@ def shorten(names: Iterable[object], shown: int = _NAMES_SHOWN, *, separator: st
 
 
 def files_by_stem(
-    folder: Path, suffixes: Sequence[str] = IMAGE_SUFFIXES, *, recursive: bool = False
+    folder: Path, suffixes: Sequence[str] = DATASET_IMAGE_SUFFIXES, *, recursive: bool = False
 ) -> dict[str, list[Path]]:
     """Map each file name without its suffix to the files that carry it, sorted.
 
@@ -67,7 +68,7 @@ def pair_by_stem(
     image_folder: Path,
     mask_folder: Path,
     *,
-    image_suffixes: Sequence[str] = IMAGE_SUFFIXES,
+    image_suffixes: Sequence[str] = DATASET_IMAGE_SUFFIXES,
     mask_suffixes: Sequence[str] = (".png",),
     recursive: bool = False,
     unlabelled_ok: bool = False,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ood_seg.datasets.layouts import check_choice
-from ood_seg.datasets.listing import IMAGE_SUFFIXES, Listing, missing_folders, pair_by_stem
+from ood_seg.datasets.listing import DATASET_IMAGE_SUFFIXES, Listing, missing_folders, pair_by_stem
 
 LOST_AND_FOUND_COUNTS = {"train": 1036, "test": 1203}
 LOST_AND_FOUND_LABELS = {
@@ -39,7 +39,7 @@ def list_lost_and_found(root: Path, split: str, labels: str = "trainIds") -> Lis
     return pair_by_stem(
         root / "leftImg8bit" / split,
         root / "gtCoarse" / split,
-        image_suffixes=tuple("_leftImg8bit" + suffix for suffix in IMAGE_SUFFIXES),
+        image_suffixes=tuple("_leftImg8bit" + suffix for suffix in DATASET_IMAGE_SUFFIXES),
         mask_suffixes=(LOST_AND_FOUND_LABELS[labels],),
         recursive=True,
     )

@@ -17,7 +17,7 @@ from ood_seg.datasets.coco_files import (
     image_path,
     instances_by_image,
     read_annotations,
-    read_picture,
+    read_coco_image,
 )
 from ood_seg.datasets.coco_rules import (
     CITYSCAPES_LIKE_CATEGORIES,
@@ -168,7 +168,7 @@ class CocoObjects:
             return self._cache[index]
         record = self.records[index]
         size = (record.height, record.width)
-        found = crop_object(read_picture(record.path, *size), decode_mask(record.counts, *size))
+        found = crop_object(read_coco_image(record.path, *size), decode_mask(record.counts, *size))
         if self.cache_size > 0:
             for array in found:
                 array.flags.writeable = False

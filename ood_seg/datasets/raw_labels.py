@@ -8,7 +8,12 @@ from typing import ClassVar
 
 from mmseg.datasets import BaseSegDataset
 
-from ood_seg.datasets.listing import IMAGE_SUFFIXES, Listing, pair_by_stem, require_no_problems
+from ood_seg.datasets.listing import (
+    DATASET_IMAGE_SUFFIXES,
+    Listing,
+    pair_by_stem,
+    require_no_problems,
+)
 
 
 def sample_infos(listing: Listing, label_map: Mapping[int, int], *, num_classes: int) -> list[dict]:
@@ -48,7 +53,7 @@ class RawLabelDataset(BaseSegDataset):
     def __init__(
         self,
         *,
-        img_suffix: str | Sequence[str] = IMAGE_SUFFIXES,
+        img_suffix: str | Sequence[str] = DATASET_IMAGE_SUFFIXES,
         seg_map_suffix: str = ".png",
         expected_count: int | None = None,
         **kwargs,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ood_seg.datasets.listing import (
-    IMAGE_SUFFIXES,
+    DATASET_IMAGE_SUFFIXES,
     Listing,
     files_by_stem,
     require_no_problems,
@@ -128,7 +128,7 @@ def _one_each(folder: Path, found: dict[str, list[Path]], names: Sequence[str]) 
 
 def match_images(folder: Path, names: Sequence[str], *, strip=()) -> dict[str, Path]:
     """The pictures of the images `names`, as `match_others`; labels in `NAME.labels` are none."""
-    found = named_files(folder, IMAGE_SUFFIXES, strip)
+    found = named_files(folder, DATASET_IMAGE_SUFFIXES, strip)
     pictures = {
         name: [path for path in files if path.parent.suffix != ".labels"]
         for name, files in found.items()

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from ood_seg.calibration import count_false_alarms
+from ood_seg.datasets.label_images import apply_label_table, decode_label_image, label_table
 from ood_seg.datasets.label_maps import TRAIN_IDS
-from ood_seg.datasets.pictures import apply_label_table, decode_label_picture, label_table
 from ood_seg.evaluation.image_tasks import for_each
 from ood_seg.evaluation.matching import MapPair
 from ood_seg.evaluation.partial_results import PartialResults
@@ -143,4 +143,4 @@ def read_train_ids(path: Path) -> np.ndarray:
         ValueError: no label picture, or other values; names the file.
     """
     table = label_table({**TRAIN_IDS, OUTLIER: OUTLIER, IGNORE: IGNORE})
-    return apply_label_table(decode_label_picture(path.read_bytes(), path), *table, source=path)
+    return apply_label_table(decode_label_image(path.read_bytes(), path), *table, source=path)

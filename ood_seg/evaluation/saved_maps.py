@@ -22,13 +22,13 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ood_seg.datasets.label_maps import EVALUATION_LABELS, checked_label_map
-from ood_seg.datasets.pictures import (
+from ood_seg.datasets.label_images import (
     apply_label_table,
-    decode_label_picture,
+    decode_label_image,
     label_table,
-    picture_errors,
 )
+from ood_seg.datasets.label_maps import EVALUATION_LABELS, checked_label_map
+from ood_seg.io.image_headers import image_errors
 from ood_seg.labels import ANOMALY, IGNORE, KNOWN, OUTLIER
 
 SCORE_SUFFIXES = (".npy", ".npz", ".tif", ".tiff", ".png", ".exr")
@@ -129,7 +129,7 @@ class MapReader:
 
     def read_truth(self, path: Path) -> np.ndarray:
         """Labels `(H, W)` uint8: 0 known, 1 anomaly, 255 ignored."""
-        raw = decode_label_picture(path.read_bytes(), path)
+        raw = decode_label_image(path.read_bytes(), path)
         return apply_label_table(raw, *label_table(self.label_map), source=path)
 
 
@@ -164,7 +164,7 @@ def _stored_array(path: Path, format: MapFormat) -> np.ndarray:
         raise ValueError(
             f"{path}: score maps end in {', '.join(SCORE_SUFFIXES)}, got {path.suffix!r}"
         )
-    with picture_errors(path, "score map"), Image.open(path) as picture:
+    with image_errors(path, "score map"), Image.open(path) as picture:
         if picture.mode == "P" or len(picture.getbands()) > 1:
             raise ValueError(
                 f"{path}: expected one channel of scores, got pillow mode {picture.mode!r}; this "

@@ -162,7 +162,7 @@ class ResidualPatternMixin:
 
         Args:
             data_samples: with `gt_sem_seg`; whole pictures of outliers also have `gt_context`,
-                see `PackOutlierPicture`.
+                see `PackOutlierImage`.
         """
         if self._projected is None:
             return {}

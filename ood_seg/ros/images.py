@@ -6,13 +6,13 @@ with the same fields.
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import Any
 
-import cv2
 import numpy as np
 
-from ood_seg.io.images import MAX_PIXELS, checked_image, picture_size
+from ood_seg.io.images import decode_image
 from ood_seg.ros.fields import Header, Message
 
 IMAGE = "sensor_msgs/msg/Image"
@@ -37,8 +37,8 @@ _REMEDIES = (
     (("8UC", "8SC"), "it does not say the order of the channels; publish rgb8 or bgr8"),
     (("32F", "64F", "16S", "32S"), "this is no colour picture; is it a depth topic?"),
 )
-_COMPRESSED_FORMATS = ("jpeg", "jpg", "png")
-_ENDINGS = {b"\xff\xd8": b"\xff\xd9", b"\x89PNG": b"IEND\xaeB`\x82"}
+_COMPRESSED_FORMATS = re.compile("jpe?g|png")
+_SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
 
 
 def read_image(message: Any) -> np.ndarray:
@@ -124,13 +124,11 @@ def _octets(data: Any) -> np.ndarray:
 
 def _read_compressed(message: Any) -> np.ndarray:
     _check_format(message.format)
-    data = _octets(message.data)
-    _check_content(data.tobytes())
-    # Not turned by EXIF: results must lie on the pixels that CameraInfo describes.
-    pixels = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
-    if pixels is None:
-        raise ValueError(f"compressed image ({message.format!r}): its data cannot be decoded")
-    pixels = checked_image(pixels, "compressed image")
+    data = _octets(message.data).tobytes()
+    if not data.startswith(_SIGNATURES):
+        raise ValueError("compressed image: its data are neither jpeg nor png")
+    # The EXIF orientation is not applied: results must lie on the pixels that CameraInfo describes.
+    pixels = decode_image(data, "of a compressed message", apply_orientation=False)
     # image_transport names the channel order that its encoder was given after `compressed`;
     # `rgb` there means that red and blue are swapped in the file.
     order = _RGB if "compressed rgb" in message.format else _BGR
@@ -138,29 +136,15 @@ def _read_compressed(message: Any) -> np.ndarray:
 
 
 def _check_format(text: str) -> None:
-    """Refuse what is not jpeg or png: `png`, or as image_transport says it `rgb8; jpeg ...`."""
-    coding = text.rpartition(";")[2].strip().lower()
-    words = coding.split()
-    if "compresseddepth" in coding or not words or words[0] not in _COMPRESSED_FORMATS:
+    """Refuse depth images and videos; otherwise the data show what they are.
+
+    Publishers write `jpeg`, `image/jpeg`, `mjpeg`, `rgb8; jpeg compressed bgr8`, or nothing.
+    """
+    lower = text.lower()
+    if "compresseddepth" in lower or (text and not _COMPRESSED_FORMATS.search(lower)):
         raise ValueError(
             f"compressed image format: expected jpeg or png, got {text!r}; set the publisher's "
             "image_transport plug-in to `compressed` with jpeg or png"
-        )
-
-
-def _check_content(data: bytes) -> None:
-    """Refuse data that stop early, which OpenCV would fill up with grey, and huge pictures."""
-    # Some cameras fill up their last packet with zeros.
-    data = data.rstrip(b"\0")
-    end = next((end for start, end in _ENDINGS.items() if data.startswith(start)), None)
-    if end is None:
-        raise ValueError("compressed image: its data are neither jpeg nor png")
-    if not data.endswith(end):
-        raise ValueError("compressed image: its data stop before the end of the picture")
-    width, height = picture_size(data, "of compressed image")
-    if width * height > MAX_PIXELS:
-        raise ValueError(
-            f"compressed image: {width}x{height} pixels are more than the allowed {MAX_PIXELS}"
         )
 
 

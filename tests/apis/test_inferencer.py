@@ -198,7 +198,7 @@ def test_scores_of_input_gradients_run(weights):
     ("image", "message"),
     [
         (np.zeros((4, 5), np.uint8), r"expected three colour channels, got one \(shape \(4, 5\)"),
-        (np.zeros((4, 5, 3), np.uint16), r"expected 8 bit \(uint8\), got uint16"),
+        (np.zeros((4, 5, 3), np.uint16), r"expected 8 bits \(uint8\), got uint16"),
         (np.zeros((0, 5, 3), np.uint8), "has no pixels"),
     ],
 )

@@ -1,6 +1,7 @@
 """`ood-seg check-data` and the checks below it, on miniature trees with one fault each."""
 
 import json
+import re
 import zipfile
 
 import numpy as np
@@ -12,7 +13,7 @@ from ood_seg.commands import main
 from ood_seg.commands.check_data import data_root
 from ood_seg.datasets.label_maps import EVALUATION_LABELS
 from ood_seg.datasets.listing import Listing, pair_by_stem, shorten
-from ood_seg.datasets.setup.checks import check_checkpoint, check_images, check_pairs, image_size
+from ood_seg.datasets.setup.checks import check_checkpoint, check_images, check_pairs, image_header
 from ood_seg.datasets.setup.known_sets import KNOWN_SETS
 from ood_seg.datasets.setup.set_checks import check_set, find_set
 
@@ -57,9 +58,9 @@ def test_every_fault_is_named_with_its_file(tmp_path):
     for part in (
         "expected 30 image and mask pairs, found 6",
         "2 images that cannot be read: ",
-        "bad_image.jpg: truncated or damaged",
-        "page.jpg: not a picture",
-        "1 masks that cannot be read: label picture ",
+        "bad_image.jpg: truncated",
+        "page.jpg: not an image",
+        "1 masks that cannot be read: label image ",
         "bad_mask.png: truncated or damaged",
         "values.png: unknown label values 7 (12 pixels), 9 (12 pixels)",
         "size.png (height, width) (6, 9), its image (6, 8)",
@@ -87,8 +88,22 @@ def test_turned_photograph_has_the_size_as_loaded(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.new("RGB", (8, 6)).save(tmp_path / "turned.jpg", exif=exif)
-    assert image_size(tmp_path / "turned.jpg") == (8, 6)
-    assert image_size(trees.image(tmp_path / "plain.jpg")) == (6, 8)
+    assert image_header(tmp_path / "turned.jpg").shape == (8, 6)
+    assert image_header(trees.image(tmp_path / "plain.jpg")).shape == (6, 8)
+
+
+@pytest.mark.parametrize("orientation", [3, 6])
+def test_images_turned_by_exif_are_named(tmp_path, orientation):
+    trees.folder_pair(tmp_path, stems=("a",))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    next((tmp_path / "images").iterdir()).unlink()
+    Image.new("RGB", (8, 6)).save(tmp_path / "images" / "a.jpg", exif=exif)
+    for quick in (True, False):
+        _, problems = pairs(tmp_path, quick=quick)
+        assert re.search(
+            rf"1 images with an EXIF orientation: .*a\.jpg \({orientation}\)", problems[0]
+        )
 
 
 def test_whole_file_with_bytes_behind_its_end_is_fine(tmp_path):

@@ -10,7 +10,7 @@ pytest.importorskip("mmseg")
 from mmseg.datasets.transforms import LoadAnnotations
 
 from ood_seg.datasets import LoadCheckedImage, LoadCheckedLabels
-from ood_seg.datasets.pictures import apply_label_table, label_table, value_ranges
+from ood_seg.datasets.label_images import apply_label_table, label_table, value_ranges
 
 
 def sample(path, **more):
@@ -42,18 +42,50 @@ def test_missing_and_foreign_images_are_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"image not found: .*no\.png.*data_root"):
         LoadCheckedImage()({"img_path": str(tmp_path / "no.png")})
     (tmp_path / "page.jpg").write_text("<html>not found</html>")
-    with pytest.raises(ValueError, match=r"page\.jpg: not a picture"):
+    with pytest.raises(ValueError, match=r"page\.jpg: not an image"):
         LoadCheckedImage()({"img_path": str(tmp_path / "page.jpg")})
     (tmp_path / "empty.jpg").touch()
-    with pytest.raises(ValueError, match=r"empty\.jpg: not a picture"):
+    with pytest.raises(ValueError, match=r"empty\.jpg: the file is empty"):
         LoadCheckedImage()({"img_path": str(tmp_path / "empty.jpg")})
     assert LoadCheckedImage(ignore_empty=True)({"img_path": str(tmp_path / "empty.jpg")}) is None
 
 
 def test_sixteen_bit_image_is_refused(tmp_path):
     Image.fromarray(np.full((2, 2), 4000, np.uint16)).save(tmp_path / "deep.png")
-    with pytest.raises(ValueError, match=r"deep\.png: expected 8 bits"):
+    with pytest.raises(ValueError, match=r"deep\.png: expected 8 bits.*uint16"):
         LoadCheckedImage()({"img_path": str(tmp_path / "deep.png")})
+
+
+@pytest.mark.parametrize("mode", ["L", "LA"])
+def test_grey_image_gets_three_equal_channels(tmp_path, mode):
+    Image.new(mode, (3, 2), 77 if mode == "L" else (77, 9)).save(tmp_path / "grey.png")
+    image = LoadCheckedImage()({"img_path": str(tmp_path / "grey.png")})["img"]
+    assert np.array_equal(image, np.full((2, 3, 3), 77))
+
+
+@pytest.mark.parametrize("orientation", [3, 6])
+def test_turned_image_with_labels_needs_a_statement(tmp_path, orientation):
+    stored = np.zeros((2, 3, 3), np.uint8)
+    stored[0, 0] = 200
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(stored).save(tmp_path / "a.png", exif=exif)
+    results = {"img_path": str(tmp_path / "a.png"), "seg_map_path": "a_labels.png"}
+    with pytest.raises(ValueError, match=rf"a\.png.*EXIF orientation {orientation}.*drawn_on"):
+        LoadCheckedImage()(dict(results))
+    shown = np.rot90(stored, 2 if orientation == 3 else -1)
+    for options, expected in (
+        ({"labels_drawn_on": "stored"}, stored),
+        ({"labels_drawn_on": "shown"}, shown),
+        ({"color_type": "color_ignore_orientation"}, stored),
+    ):
+        assert np.array_equal(LoadCheckedImage(**options)(dict(results))["img"], expected)
+    # Without labels there is nothing to be misplaced.
+    assert np.array_equal(LoadCheckedImage()({"img_path": results["img_path"]})["img"], shown)
+    with pytest.raises(ValueError, match=r"labels_drawn_on.*'viewer'"):
+        LoadCheckedImage(labels_drawn_on="viewer")
+    with pytest.raises(ValueError, match=r"color_type.*'unchanged'"):
+        LoadCheckedImage(color_type="unchanged")
 
 
 def test_labels_pass_unchanged_where_known(tmp_path):
@@ -161,9 +193,9 @@ def test_coloured_mask_is_refused_with_the_remedy(tmp_path, mode):
 def test_truncated_and_missing_masks_are_named(tmp_path):
     noise = np.random.default_rng(0).integers(0, 19, (64, 64))
     path = trees.cut(trees.mask(tmp_path / "cut.png", noise))
-    with pytest.raises(ValueError, match=r"label picture .*cut\.png: truncated or damaged"):
+    with pytest.raises(ValueError, match=r"label image .*cut\.png: truncated or damaged"):
         load(path)
-    with pytest.raises(FileNotFoundError, match=r"label picture not found: .*no\.png"):
+    with pytest.raises(FileNotFoundError, match=r"label image not found: .*no\.png"):
         load(tmp_path / "no.png")
 
 

@@ -168,7 +168,7 @@ def test_overlays_that_are_none_are_refused():
     ):
         with pytest.raises(ValueError, match=r"overlay o\.npz: expected an npz archive with one"):
             composed_picture(content, base, "o.npz", "i.png")
-    with pytest.raises(ValueError, match=r"image i\.png: not a picture"):
+    with pytest.raises(ValueError, match=r"image i\.png: not an image"):
         composed_picture(overlay_of(rgb=right), b"<html>", "o.npz", "i.png")
 
 

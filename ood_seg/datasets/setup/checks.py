@@ -15,21 +15,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
-from ood_seg.datasets.listing import Listing, count_problems, shorten
-from ood_seg.datasets.pictures import (
-    decode_label_picture,
+from ood_seg.datasets.label_images import (
+    decode_label_image,
     label_table,
-    picture_errors,
     unknown_values,
     value_ranges,
 )
+from ood_seg.datasets.listing import Listing, count_problems, shorten
+from ood_seg.io.image_headers import ImageHeader, read_header
+from ood_seg.io.images import read_image
 
 FOUND, MISSING, PROBLEMS = "found", "missing", "problems"
 
-# Orientations by which a viewer (and mmcv) turns the picture by a quarter.
-_EXIF_ORIENTATION, _TURNED = 0x0112, (5, 6, 7, 8)
 _END_MARKS = {".jpg": b"\xff\xd9", ".jpeg": b"\xff\xd9", ".png": b"IEND"}
 _TAIL = 64
 
@@ -66,32 +64,35 @@ class PairCheck:
     faults: dict[str, str] = field(default_factory=dict)
 
 
-def image_size(path: Path) -> tuple[int, int]:
-    """Return (height, width) as the image is loaded, read from the header alone.
+def image_header(path: Path) -> ImageHeader:
+    """Read the header of an image file.
 
     Raises:
-        ValueError: not a picture; names the file.
+        ValueError: not an image; names the file.
+        ImportError: Pillow is not installed.
     """
-    with picture_errors(path, "image"), Image.open(path) as picture:
-        width, height = picture.size
-        turned = picture.getexif().get(_EXIF_ORIENTATION) in _TURNED
-    return (width, height) if turned else (height, width)
+    try:
+        with path.open("rb") as file:
+            header = read_header(file, path)
+    except OSError as error:
+        raise ValueError(f"image {path}: cannot be read ({error.strerror})") from error
+    if header is None:
+        raise ImportError("checking images needs Pillow", name="PIL")
+    return header
 
 
 def require_whole(path: Path) -> None:
-    """Raise a ValueError if a picture file is cut off.
+    """Raise a ValueError if an image file is cut off.
 
-    A file that ends in the end mark of its format is taken as whole; any other is decoded.
+    A file that ends in the end mark of its format is taken as whole, any other is decoded.
     """
     mark = _END_MARKS.get(path.suffix.lower())
-    with picture_errors(path, "image"):
-        if mark is not None:
-            with path.open("rb") as file:
-                file.seek(max(0, path.stat().st_size - _TAIL))
-                if mark in file.read():
-                    return
-        with Image.open(path) as picture:
-            picture.load()
+    if mark is not None:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - _TAIL))
+            if mark in file.read():
+                return
+    read_image(path, grey_ok=True)
 
 
 def check_pair(image: Path, mask: Path, known: np.ndarray, *, quick: bool = False) -> PairCheck:
@@ -106,16 +107,22 @@ def check_pair(image: Path, mask: Path, known: np.ndarray, *, quick: bool = Fals
     result = PairCheck(np.zeros(256, dtype=np.int64))
     mask_size = None
     try:
-        result.size = image_size(image)
+        header = image_header(image)
+        result.size = header.shape
+        if header.orientation != 1:
+            result.faults["images with an EXIF orientation"] = (
+                f"{image} ({header.orientation}): state in the config whether labels belong to the "
+                "turned or the stored pixels, LoadCheckedImage(labels_drawn_on=...)"
+            )
         if not quick:
             require_whole(image)
     except ValueError as error:
         result.faults["images that cannot be read"] = str(error)
     try:
         if quick:
-            mask_size = image_size(mask)
+            mask_size = image_header(mask)[:2]
         else:
-            raw = decode_label_picture(mask.read_bytes(), mask)
+            raw = decode_label_image(mask.read_bytes(), mask)
             mask_size = raw.shape
             result.counts = np.bincount(raw.ravel(), minlength=256)
     except (ValueError, OSError) as error:
@@ -200,7 +207,7 @@ def check_images(
             if not path.is_file():
                 missing.append(path)
             elif not quick:
-                image_size(path)
+                image_header(path)
                 require_whole(path)
         except ValueError as error:
             broken.append(str(error))

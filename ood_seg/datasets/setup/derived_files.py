@@ -12,13 +12,13 @@ from PIL import Image
 
 from ood_seg.datasets.coco_files import instances_by_image, read_annotations
 from ood_seg.datasets.coco_rules import checked_categories, image_drop_reason
-from ood_seg.datasets.label_maps import CITYSCAPES_IDS_TO_TRAIN_IDS
-from ood_seg.datasets.pictures import (
+from ood_seg.datasets.label_images import (
     apply_label_table,
-    decode_label_picture,
+    decode_label_image,
     label_table,
-    picture_errors,
 )
+from ood_seg.datasets.label_maps import CITYSCAPES_IDS_TO_TRAIN_IDS
+from ood_seg.io.images import decode_image
 
 _OVERLAY_BYTES = 8
 
@@ -29,7 +29,7 @@ def train_ids_picture(content: bytes, source: object) -> bytes:
     Raises:
         ValueError: no label picture, or values that are no Cityscapes id.
     """
-    raw = decode_label_picture(content, source)
+    raw = decode_label_image(content, source)
     table, known = label_table(CITYSCAPES_IDS_TO_TRAIN_IDS)
     return _as_png(apply_label_table(raw, table, known, source=source))
 
@@ -47,8 +47,7 @@ def composed_picture(overlay: bytes, image: bytes, source: object, below: object
         ValueError: no whole npz or picture, no `rgb`, pickled content, another shape than the
             image, or values that are no finite numbers.
     """
-    with picture_errors(below, "image"), Image.open(BytesIO(image)) as picture:
-        base = np.asarray(picture.convert("RGB"), dtype=np.int64)
+    base = decode_image(image, below)[..., ::-1].astype(np.int64)
     difference = _read_overlay(overlay, base.shape, source)
     return _as_png(np.clip(base + difference, 0, 255).astype(np.uint8))
 

@@ -1,4 +1,4 @@
-"""Loading of images and label pictures that tells what is wrong with a file, by name."""
+"""Loading of images and label images with errors that name the file."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ from collections.abc import Mapping
 from functools import lru_cache
 from io import BytesIO
 
-import mmcv
 import mmengine.fileio as fileio
 import numpy as np
 from mmcv.transforms import LoadImageFromFile
 from mmseg.datasets.transforms import LoadAnnotations
 from mmseg.registry import TRANSFORMS
-from PIL import Image
 
-from ood_seg.datasets.pictures import (
+from ood_seg.datasets.label_images import (
     FITS,
     apply_label_table,
-    decode_label_picture,
+    decode_label_image,
     fit_labels,
     label_table,
-    picture_errors,
 )
+from ood_seg.datasets.layouts import check_choice
+from ood_seg.io.image_headers import read_header
+from ood_seg.io.images import decode_image
 from ood_seg.labels import IGNORE, OUTLIER
 
 
@@ -42,16 +42,22 @@ def read_bytes(path: str, backend_args: dict | None, what: str) -> bytes:
 
 @TRANSFORMS.register_module()
 class LoadCheckedImage(LoadImageFromFile):
-    """Load an image, decoded by pillow, which refuses a truncated file where OpenCV fills it up.
+    """Load an image by the rule of `ood_seg.io.images`; grey ones get three equal channels.
 
     Adds `img` (H, W, 3) uint8 BGR, `img_shape` and `ori_shape`.
 
     Args:
-        to_float32, color_type, ignore_empty, backend_args: as in mmcv's `LoadImageFromFile`.
+        to_float32, ignore_empty, backend_args: as in mmcv's `LoadImageFromFile`.
+        color_type: 'color' applies the EXIF orientation, 'color_ignore_orientation' does not.
+        labels_drawn_on: for images that have an EXIF orientation and labels: 'shown' if these
+            were drawn on the turned image, 'stored' if on the pixels as stored, which are then
+            loaded. None: such an image is an error, since half of the orientations leave its
+            size as it is and the labels would be misplaced unnoticed.
 
     Raises (on use):
         FileNotFoundError: no such file.
-        ValueError: truncated, no picture, or more than 8 bits a channel; names the file.
+        ValueError: truncated, not an image, more than 8 bits a channel, or an EXIF orientation
+            (see above); names the file.
     """
 
     def __init__(
@@ -61,19 +67,23 @@ class LoadCheckedImage(LoadImageFromFile):
         ignore_empty: bool = False,
         *,
         backend_args: dict | None = None,
+        labels_drawn_on: str | None = None,
     ) -> None:
+        check_choice("color_type", color_type, ("color", "color_ignore_orientation"))
+        if labels_drawn_on is not None:
+            check_choice("labels_drawn_on", labels_drawn_on, ("shown", "stored"))
         super().__init__(
             to_float32=to_float32,
             color_type=color_type,
-            imdecode_backend="pillow",
             ignore_empty=ignore_empty,
             backend_args=backend_args,
         )
+        self.labels_drawn_on = labels_drawn_on
 
     def transform(self, results: dict) -> dict | None:
         """Read `results['img_path']`; see the class."""
         try:
-            image = self._load(results["img_path"])
+            image = self._load(results["img_path"], has_labels=bool(results.get("seg_map_path")))
         except (FileNotFoundError, ValueError):
             if self.ignore_empty:
                 return None
@@ -83,35 +93,40 @@ class LoadCheckedImage(LoadImageFromFile):
         results["ori_shape"] = image.shape[:2]
         return results
 
-    def _load(self, path: str) -> np.ndarray:
+    def _load(self, path: str, *, has_labels: bool) -> np.ndarray:
         content = read_bytes(path, self.backend_args, "image")
-        with picture_errors(path, "image"):
-            with Image.open(BytesIO(content)) as picture:
-                mode = picture.mode
-            image = mmcv.imfrombytes(content, flag=self.color_type, backend="pillow")
-        if mode.startswith(("I", "F")):
-            raise ValueError(
-                f"image {path}: expected 8 bits a channel, got pillow mode {mode!r}; "
-                "pillow would clip it to white; convert the image to 8 bits"
-            )
-        # pillow's BGR view has negative strides, which torch and OpenCV refuse.
-        return np.ascontiguousarray(image)
+        is_turned = self.color_type == "color"
+        if is_turned and has_labels:
+            is_turned = self.labels_drawn_on != "stored"
+            if self.labels_drawn_on is None:
+                _require_upright(content, path)
+        return decode_image(content, path, grey_ok=True, apply_orientation=is_turned)
+
+
+def _require_upright(content: bytes, path: str) -> None:
+    header = read_header(BytesIO(content), path)
+    if header is not None and header.orientation != 1:
+        raise ValueError(
+            f"image {path}: has the EXIF orientation {header.orientation}; state in the config "
+            "whether its labels belong to the turned or to the stored pixels: "
+            "dict(type='LoadCheckedImage', labels_drawn_on='shown') or 'stored'"
+        )
 
 
 @TRANSFORMS.register_module()
 class LoadCheckedLabels(LoadAnnotations):
-    """Load a label picture, map its values, and refuse every value that is not known.
+    """Load a label image, map its values, and refuse every value that is not known.
 
     Known values are the keys of `results['label_map']` where there is a map, else the classes
     `0..num_classes-1` and 255. A map of mmseg (a choice of classes) leaves 255 void; a map of
-    our data sets, marked by `results['label_map_is_complete']`, is the whole truth.
+    our datasets, marked by `results['label_map_is_complete']`, is the whole truth.
     Adds `gt_seg_map` (H, W) uint8 and names it in `seg_fields`.
 
     Args:
         num_classes: number of classes; by default `results['num_classes']`, which our data
-            sets give. mmseg's own data sets do not, so a config states it for them.
+            sets give. mmseg's own datasets do not, so a config states it for them.
         outlier_ok: also let `OUTLIER` (254) stand, for scenes pasted beforehand.
-        fit_to_image: what to do with a label picture of another size than its image. False: it
+        fit_to_image: what to do with a label image of another size than its image. False: it
             is an error. 'rescale' or True: resize it (nearest neighbour), for images that were
             rescaled after labelling. 'crop': cut off its first rows and columns, for images
             that lost their upper and left edge after labelling (some copies of KITTI).
@@ -146,14 +161,14 @@ class LoadCheckedLabels(LoadAnnotations):
     def _load_seg_map(self, results: dict) -> None:
         """Read `results['seg_map_path']`; the name is that of mmseg's stage."""
         path = results["seg_map_path"]
-        content = read_bytes(path, self.backend_args, "label picture")
-        raw = decode_label_picture(content, path)
+        content = read_bytes(path, self.backend_args, "label image")
+        raw = decode_label_image(content, path)
         # Test pipelines load labels after resizing, so `img` may have another size by now.
         expected_shape = results.get("ori_shape")
         if expected_shape is not None and raw.shape != tuple(expected_shape):
             if not self.fit_to_image:
                 raise ValueError(
-                    f"label picture {path}: expected the image's size "
+                    f"label image {path}: expected the image's size "
                     f"{tuple(expected_shape)} (height, width), got {raw.shape}; "
                     f"image: {results.get('img_path')}; pair the right files, or set "
                     "fit_to_image='rescale' or 'crop' if the images were changed after labelling"
@@ -163,7 +178,7 @@ class LoadCheckedLabels(LoadAnnotations):
         results["seg_fields"].append("gt_seg_map")
 
     def _table(self, results: Mapping) -> tuple[np.ndarray, np.ndarray]:
-        """Return the look-up table and the known values for this sample's data set."""
+        """Return the look-up table and the known values for this sample's dataset."""
         label_map = results.get("label_map")
         reduce_zero = self.reduce_zero_label
         if reduce_zero is None:
@@ -171,7 +186,7 @@ class LoadCheckedLabels(LoadAnnotations):
         num_classes = self.num_classes or results.get("num_classes")
         if label_map is None and num_classes is None:
             raise ValueError(
-                f"label picture {results['seg_map_path']}: the known label values are not "
+                f"label image {results['seg_map_path']}: the known label values are not "
                 "given; set them in the config: dict(type='LoadCheckedLabels', num_classes=19)"
             )
         always = (OUTLIER,) if self.outlier_ok else ()
@@ -193,5 +208,5 @@ class LoadCheckedLabels(LoadAnnotations):
 def _cached_table(
     items: tuple[tuple[int, int], ...], always: tuple[int, ...], reduce_zero: bool
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Build `label_table` once for each data set, not once for each picture."""
+    """Build `label_table` once for each dataset, not once for each image."""
     return label_table(dict(items), always=always, reduce_zero=reduce_zero)

@@ -12,7 +12,7 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 from mmseg.registry import TRANSFORMS
 
-from ood_seg.datasets.coco_files import decode_mask, read_picture
+from ood_seg.datasets.coco_files import decode_mask, read_coco_image
 from ood_seg.datasets.outlier_sources import OutlierSource
 from ood_seg.labels import OUTLIER
 from ood_seg.pasting import (
@@ -160,7 +160,7 @@ class PasteOutliers(BaseTransform):
         size = (record.height, record.width)
         mask = decode_mask(record.counts, *size)
         labels = np.where(mask, self.outlier_index, 0).astype(np.uint8)
-        return read_picture(record.path, *size), labels
+        return read_coco_image(record.path, *size), labels
 
     def _draw_object(self, scene_size: tuple[int, int], rng: np.random.Generator) -> OutlierObject:
         """Draw an object and bring it to its drawn size, mirrored or not, inside the scene."""

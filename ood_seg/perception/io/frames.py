@@ -22,8 +22,8 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from ood_seg.io.images import (
+    IMAGE_SUFFIXES,
     MAX_PIXELS,
-    PICTURE_SUFFIXES,
     checked_image,
     decode_image,
     read_image,
@@ -43,7 +43,7 @@ from ood_seg.perception.io.listings import Entry, UniqueNames, is_picture, safe_
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg"})
 _LIST_SUFFIX = ".txt"
-_SUFFIXES = VIDEO_SUFFIXES | PICTURE_SUFFIXES | {_LIST_SUFFIX}
+_SUFFIXES = VIDEO_SUFFIXES | IMAGE_SUFFIXES | {_LIST_SUFFIX}
 
 Wanted = Callable[[str], bool]
 
@@ -259,7 +259,7 @@ def _open_folder(folder: Path, name: str | None, options: _Options) -> FrameSour
     if options.skip is not None and options.skip.resolve() == folder.resolve():
         raise ValueError(f"the outputs go into the folder of the images, {folder}; give another")
     if next(entries(), None) is None:
-        known = " ".join(sorted(PICTURE_SUFFIXES))
+        known = " ".join(sorted(IMAGE_SUFFIXES))
         raise ValueError(f"no images in {folder}; expected files that end in {known}")
     return ImageSource(entries, options)
 

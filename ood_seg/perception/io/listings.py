@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from ood_seg.io.images import PICTURE_SUFFIXES
+from ood_seg.io.images import IMAGE_SUFFIXES
 from ood_seg.perception.io.name_set import NameSet
 
 _PATTERN = re.compile(r"[*?[]")
@@ -46,7 +46,7 @@ def safe_name(text: str) -> str:
 
 def is_picture(path: str) -> bool:
     """Whether the suffix is one of a picture."""
-    return os.path.splitext(path)[1].lower() in PICTURE_SUFFIXES
+    return os.path.splitext(path)[1].lower() in IMAGE_SUFFIXES
 
 
 def walk_folder(folder: Path, skip: Path | None = None) -> Iterator[Entry]:

@@ -1,70 +1,49 @@
-"""Decoding and checking of label pictures: pure functions on bytes and arrays, no mmseg."""
+"""Decoding and checking of label images: pure functions on bytes and arrays, no mmseg."""
 
 from __future__ import annotations
 
-import struct
-import zlib
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from io import BytesIO
 
 import cv2
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
+from ood_seg.io.image_headers import image_errors
 from ood_seg.labels import IGNORE
 
-# Ways to bring a label picture to the size of its image.
+# Ways to bring a label image to the size of its image.
 FITS = ("rescale", "crop")
 
-# Everything that pillow's decoders raise for broken files.
-_DECODE_ERRORS = (OSError, SyntaxError, EOFError, IndexError, struct.error, zlib.error)
 
+def decode_label_image(content: bytes, path: object) -> np.ndarray:
+    """Decode a label image to its values; of a palette image these are the indices.
 
-@contextmanager
-def picture_errors(path: object, what: str) -> Iterator[None]:
-    """Turn pillow's errors inside the block into a ValueError that names the file."""
-    try:
-        yield
-    except UnidentifiedImageError:
-        raise ValueError(
-            f"{what} {path}: not a picture in a format that pillow knows; "
-            "fetch or write the file again"
-        ) from None
-    except Image.DecompressionBombError as error:
-        raise ValueError(f"{what} {path}: refused, {error}") from error
-    except _DECODE_ERRORS as error:
-        raise ValueError(
-            f"{what} {path}: truncated or damaged ({error}); fetch or write the file again"
-        ) from error
-
-
-def decode_label_picture(content: bytes, path: object) -> np.ndarray:
-    """Decode a label picture to its indices, for palette pictures too.
+    Pillow decodes, since OpenCV turns a palette into colours. The EXIF orientation is not applied.
 
     Args:
-        content: the bytes of a picture file with one channel.
+        content: an image file with one channel.
         path: named in errors.
 
     Returns:
-        (H, W) uint8.
+        `(H, W)` uint8.
 
     Raises:
-        ValueError: not a whole picture; with colour or alpha channels; values above 255.
+        ValueError: truncated, not an image, with colour or alpha channels, or values above 255.
     """
-    with picture_errors(path, "label picture"), Image.open(BytesIO(content)) as picture:
-        mode = picture.mode
-        raw = np.array(picture)
+    with image_errors(path, "label image"), Image.open(BytesIO(content)) as image:
+        mode = image.mode
+        raw = np.array(image)
     if raw.ndim != 2 or (mode not in ("1", "L", "P") and not mode.startswith("I")):
         raise ValueError(
-            f"label picture {path}: expected one channel of class indices, got pillow mode "
-            f"{mode!r} of shape {raw.shape}; this is a picture for the eye: use the one with "
-            "indices (for example *_labelTrainIds.png, not *_color.png) or convert it"
+            f"label image {path}: expected one channel of class indices, got Pillow mode "
+            f"{mode!r} of shape {raw.shape}; this is a visualisation: use the file with indices "
+            "(for example *_labelTrainIds.png, not *_color.png) or convert it"
         )
     if raw.size and (raw.min() < 0 or raw.max() > IGNORE):
         raise ValueError(
-            f"label picture {path}: expected values in 0..255, got {raw.min()}..{raw.max()}; "
-            "is it an instance or depth picture?"
+            f"label image {path}: expected values in 0..255, got {raw.min()}..{raw.max()}; "
+            "is it an instance or depth map?"
         )
     return raw.astype(np.uint8, copy=False)
 
@@ -90,7 +69,7 @@ def fit_labels(raw: np.ndarray, shape: tuple[int, int], how: str, *, source: obj
     top, left = raw.shape[0] - height, raw.shape[1] - width
     if top < 0 or left < 0:
         raise ValueError(
-            f"label picture {source}: expected at least the image's size {shape} (height, "
+            f"label image {source}: expected at least the image's size {shape} (height, "
             f"width) to crop it, got {raw.shape}"
         )
     return np.ascontiguousarray(raw[top:, left:])
@@ -102,7 +81,7 @@ def label_table(
     """Build the table that maps raw label values, and say which raw values are known.
 
     Args:
-        label_map: raw value -> label; keys outside 0..255 never occur in a picture and are
+        label_map: raw value -> label; keys outside 0..255 never occur in an image and are
             passed over.
         always: values that are known besides the keys and stay as they are.
         reduce_zero: mmseg's `reduce_zero_label`: before the map, 0 becomes 255 and every
@@ -127,7 +106,7 @@ def label_table(
 def apply_label_table(
     raw: np.ndarray, table: np.ndarray, known: np.ndarray, *, source: object
 ) -> np.ndarray:
-    """Map a raw label picture through the table; the input stays as it is.
+    """Map a raw label image through the table; the input stays as it is.
 
     Args:
         raw: (H, W) uint8.
@@ -144,7 +123,7 @@ def apply_label_table(
     if not cv2.LUT(raw, known.astype(np.uint8)).all():
         problem = unknown_values(np.bincount(raw.ravel(), minlength=256), known)
         raise ValueError(
-            f"label picture {source}: {problem}; is it of another label numbering, or is the "
+            f"label image {source}: {problem}; is it of another label numbering, or is the "
             "number of classes or the label map in the config wrong?"
         )
     return cv2.LUT(raw, table)
