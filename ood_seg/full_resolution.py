@@ -1,24 +1,25 @@
-"""Labels and anomaly scores at full resolution, straight from small logits.
+"""Labels and anomaly scores at full resolution, computed directly from small logits.
 
-The plain way interpolates the logits to the image's size, then takes their arg-max, then scores
-them: each step reads and writes a map of C channels (160 MB for 19 classes at 2048x1024). Here a
-few rows at a time go through all steps while they are in the processor's cache, so the full-size
-logits never exist, and the arg-max and the score share their work.
+The usual way interpolates the logits to the image's size, then takes their arg-max, then scores
+them: each step reads and writes a map of C channels (160 MB for 19 classes at 2048x1024). Here
+blocks of a few rows pass through all steps while they are in the processor's cache, so that the
+full-size logits are never held, and arg-max and score share their intermediate results.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ood_seg import scores
 from ood_seg.row_interpolation import RowInterpolation, RowSource
 
-# On a CPU a block, and a second one beside it, should stay in the cache of the cores. On a GPU
-# the whole map is faster wherever it fits: each operation costs a launch.
+# On a CPU two blocks should fit into the cache of the cores. On a GPU the whole map is faster
+# wherever it fits, because each operation costs a launch.
 BLOCK_BYTES = {"cpu": 2**21, "cuda": 2**30}
 MAX_CLASSES = 256  # of uint8 labels
 
@@ -37,52 +38,54 @@ def labels_and_scores(
 ) -> tuple[Tensor, Tensor]:
     """Most likely class and anomaly score of every pixel of an image, from small logits.
 
-    The same as `F.interpolate(logits, size, mode="bilinear")`, `argmax(dim=1)` and
-    `score(...)` one after another: the interpolation multiplies and adds in the same order, so
-    the interpolated logits are in general the same to the last bit. Equal maxima give the first
-    class. For `Energy`, `MaxSoftmax`, `MaxLogit`, `Entropy` and `GeneralizedEntropy` the maximum
-    of the arg-max serves the score too; any other score is called on blocks of rows.
+    Equal to `F.interpolate(logits, size, mode="bilinear")`, `argmax(dim=1)` and `score(...)` in
+    sequence: the interpolation multiplies and adds in the same order, so that the interpolated
+    logits are in general bit-identical. Of equal maxima the first class is taken. `Energy`,
+    `MaxSoftmax`, `MaxLogit`, `Entropy` and `GeneralizedEntropy` reuse the maximum of the arg-max;
+    any other score is called on blocks of rows.
 
-    A segmentor often interpolates twice, to the size of its input and from there to that of the
-    image; `input_size` does this, again in rows.
+    Segmentors often interpolate twice, to the size of their input and from there to that of the
+    image; with `input_size` both steps are done in blocks of rows.
 
     Args:
         logits: `(N, C', h, w)`. Half precision is computed in float32.
         size: height and width of the image.
-        score: module or function `(N, C', *) -> (N, *)` that treats each pixel alone; one whose
-            attribute `pointwise` is False is refused.
-        num_classes: C, the number of channels that are classes, the first ones; None: all.
-            The score is given all channels.
+        score: module or function `(N, C', *) -> (N, *)` whose value at a pixel depends on that
+            pixel alone; a score with the attribute `pointwise = False` is refused.
+        num_classes: C, the number of class channels, which come first; None: all. The score gets
+            all channels.
         align_corners: as for `F.interpolate`.
-        input_size: height and width of the network's input, padding included; None: that of the
-            image, and one interpolation.
-        padding: left, right, top and bottom of the input that are no part of the image.
+        input_size: height and width of the network's input, padding included; None: a single
+            interpolation to the size of the image.
+        padding: pixels of the input outside the image: left, right, top, bottom.
         block_bytes: bytes of interpolated logits held at a time; None: `BLOCK_BYTES`. Memory
             beyond the results is a few times this (more only if a single row needs more).
 
     Returns:
         Labels `(N, H, W)` uint8 and scores `(N, H, W)`, float32 (float64 for float64 logits).
-        Neither has a gradient. A logit that is NaN or infinite reaches the pixels interpolated
-        from it and no others: there the score may be NaN, and the label is some class.
+        Neither has a gradient. A NaN or infinite logit affects only the pixels interpolated from
+        it: their score may be NaN, and their label is an arbitrary class.
 
     Raises:
-        TypeError: logits that are not floating point.
-        ValueError: logits that are not `(N, C', h, w)` or hold no pixel, more than 256 classes or
-            fewer than one, sizes that are not positive, padding that leaves nothing, a score that
-            looks at neighbouring pixels or is of another shape.
+        TypeError: the logits are not floating point.
+        ValueError: the logits are not `(N, C', h, w)` or hold no pixel; there are no or more than
+            256 classes; a size is not positive; the padding covers the whole input; the score
+            depends on neighbouring pixels or returns another shape.
     """
     if not getattr(score, "pointwise", True):
         raise ValueError(
-            f"{type(score).__name__} looks at neighbouring pixels, so it needs whole maps; "
+            f"{type(score).__name__} depends on neighbouring pixels and needs complete maps; "
             "interpolate the logits, then score them"
         )
     _check(logits, size, num_classes, input_size or size, padding)
     dtype = torch.promote_types(logits.dtype, torch.float32)
     height, width = size
-    same = {"align_corners": align_corners, "like": logits.new_empty(0, dtype=dtype)}
-    steps = [RowInterpolation(logits.shape[2], input_size or size, frame=padding, **same)]
+    interpolation = partial(
+        RowInterpolation, align_corners=align_corners, like=logits.new_empty(0, dtype=dtype)
+    )
+    steps = [interpolation(logits.shape[2], input_size or size, frame=padding)]
     if steps[0].size != (height, width):
-        steps.append(RowInterpolation(steps[0].size[0], size, **same))
+        steps.append(interpolation(steps[0].size[0], size))
     if block_bytes is None:
         block_bytes = BLOCK_BYTES.get(logits.device.type, BLOCK_BYTES["cuda"])
     rows = max(1, block_bytes // (logits.shape[1] * width * dtype.itemsize))
@@ -99,7 +102,7 @@ def labels_and_scores(
 def _blocks(
     image: Tensor, steps: Sequence[RowInterpolation], rows: int, dtype: torch.dtype
 ) -> Iterator[tuple[int, Tensor]]:
-    """Blocks of interpolated logits `(C', <= rows, W)`, each with the number of its first row."""
+    """Blocks of interpolated logits `(C', <= rows, W)`, each with the index of its first row."""
     height = steps[-1].size[0]
     if rows >= height:
         whole = image.to(dtype)
@@ -121,10 +124,10 @@ def _finish(
     labels: Tensor,
     values: Tensor,
 ) -> None:
-    """Write the labels and the scores of a block, which may be overwritten.
+    """Write the labels and the scores of a block.
 
     Args:
-        block: `(C', R, W)`.
+        block: `(C', R, W)`; may be overwritten.
         score: as for `labels_and_scores`.
         num_classes: as for `labels_and_scores`.
         labels: `(R, W)`, filled.
@@ -145,12 +148,12 @@ def _finish(
 
 
 def _arg_max(block: Tensor, labels: Tensor) -> Tensor:
-    """Maxima over the classes; fills `labels` with the first class that has each."""
+    """Maxima over the classes; fills `labels` with the first class of each maximum."""
     if block.is_cuda:
         top, index = block.max(dim=0)
         labels.copy_(index)
         return top
-    # torch's arg-max over any dimension but the last takes ten times as long as this.
+    # Ten times faster than torch's arg-max over any dimension but the last.
     top = block.amax(dim=0)
     is_top = torch.eq(block, top, out=torch.empty_like(block))
     last = len(block) - 1
@@ -160,7 +163,7 @@ def _arg_max(block: Tensor, labels: Tensor) -> Tensor:
 
 
 def _exponents(block: Tensor, top: Tensor, temperature: float) -> Tensor:
-    """`(f - max f) / T`, in place of the logits."""
+    """`(f - max f) / T`, written over the logits."""
     differences = block.sub_(top)
     return differences if temperature == 1 else differences.div_(temperature)
 
@@ -188,23 +191,23 @@ def _entropy(score: scores.Entropy, block: Tensor, top: Tensor, labels: Tensor) 
 def _generalized_entropy(
     score: scores.GeneralizedEntropy, block: Tensor, top: Tensor, labels: Tensor
 ) -> Tensor:
-    """With `e = p / p_first`, of which only those of the other classes can be tiny."""
+    """With `e = p / max p`, which can be tiny only for the classes other than the label."""
     logs = block.sub_(top).scatter_(0, labels.long()[None], -torch.inf)
     second = logs.amax(dim=0).clamp_(min=torch.finfo(logs.dtype).min)
     parts = (logs - second).exp_()
     log_others = parts.sum(dim=0).log_() + second
     total = 1 + log_others.exp()
-    # p (1 - p) is e (total - e) / total^2: of the first class, whose e is 1, others / total^2.
+    # p (1 - p) is e (total - e) / total^2; for the label, whose e is 1, it is others / total^2.
     complements = torch.sub(total, parts.mul_(second.exp()), out=parts)
     terms = logs.add_(complements.log_()).mul_(score.gamma).exp_()
     if score.top_classes is not None and score.top_classes < len(block):
-        terms = terms.topk(score.top_classes - 1, dim=0).values  # the first class has the largest
+        terms = terms.topk(score.top_classes - 1, dim=0).values  # the label's term is the largest
     terms = terms.sum(dim=0) + (score.gamma * log_others).exp_()
     return terms * total.pow_(-2 * score.gamma)
 
 
 # By exact type: a subclass may compute something else.
-_SHARED: dict[type[nn.Module], Callable[[nn.Module, Tensor, Tensor, Tensor], Tensor]] = {
+_SHARED: dict[type, Callable[[Any, Tensor, Tensor, Tensor], Tensor]] = {
     scores.Energy: _energy,
     scores.MaxSoftmax: _max_softmax,
     scores.MaxLogit: _max_logit,
@@ -220,7 +223,7 @@ def _check(
     input_size: Sequence[int],
     padding: Sequence[int],
 ) -> None:
-    """Raise for arguments that `labels_and_scores` refuses."""
+    """Raise for invalid arguments of `labels_and_scores`."""
     if not torch.is_floating_point(logits):
         raise TypeError(f"logits must be floating point, got {logits.dtype}")
     if logits.ndim != 4 or 0 in logits.shape[1:]:
@@ -241,6 +244,4 @@ def _check(
         raise ValueError(f"padding must be left, right, top, bottom >= 0, got {tuple(padding)}")
     left, right, top, bottom = padding
     if left + right >= input_size[1] or top + bottom >= input_size[0]:
-        raise ValueError(
-            f"padding {tuple(padding)} leaves nothing of an input of {tuple(input_size)}"
-        )
+        raise ValueError(f"padding {tuple(padding)} covers the whole input of {tuple(input_size)}")

@@ -1,7 +1,7 @@
-"""Label values that the whole package agrees on, and the masks made from them.
+"""Label values used throughout the package, and masks derived from them.
 
 Training labels hold `0..C-1` for known classes, `OUTLIER` for pasted objects and `IGNORE` for
-void. Evaluation masks hold `KNOWN`, `ANOMALY` and `IGNORE`.
+ignored pixels. Evaluation masks hold `KNOWN`, `ANOMALY` and `IGNORE`.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ CITYSCAPES_CLASSES = (
 def split_labels(
     labels: Tensor, *, outlier_index: int = OUTLIER, ignore_index: int = IGNORE
 ) -> tuple[Tensor, Tensor]:
-    """Split training labels into the known and the outlier pixels.
+    """Masks of the known and of the outlier pixels of training labels.
 
     Args:
         labels: integer labels of any shape.
-        outlier_index: value of outlier pixels.
-        ignore_index: value of pixels that belong to neither.
+        outlier_index: label of outlier pixels.
+        ignore_index: label of ignored pixels, which are in neither mask.
 
     Returns:
         Two boolean tensors shaped like `labels`: known pixels, outlier pixels.
@@ -61,8 +61,16 @@ def split_labels(
 def hide_outliers(
     labels: Tensor, *, outlier_index: int = OUTLIER, ignore_index: int = IGNORE
 ) -> Tensor:
-    """Return a copy of `labels` in which outlier pixels are ignored; the input stays as it is.
+    """A copy of `labels` in which outlier pixels are ignored pixels.
 
-    Closed-set losses and metrics know nothing of `outlier_index`, so they get this copy.
+    Closed-set losses and metrics do not know `outlier_index`, so they take this copy.
+
+    Args:
+        labels: integer labels of any shape.
+        outlier_index: label of outlier pixels.
+        ignore_index: label that replaces it.
+
+    Returns:
+        Labels shaped like the input, which is not modified.
     """
     return labels.masked_fill(labels == outlier_index, ignore_index)

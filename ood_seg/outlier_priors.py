@@ -1,8 +1,8 @@
-"""The outlier prior as a file and the published one: how often each class is seen in outliers.
+"""Outlier priors: files, and the published prior that is shipped with the package.
 
-`P(j)` is the share of outlier pixels in which the pre-trained model sees class j. It is measured
-with the model that is fine-tuned (`ood-seg estimate-outlier-prior`, `OutlierPriorHook`); the
-published one belongs to DeepLabV3+ with WideResNet38.
+`P(j)` is the share of outlier pixels that the pre-trained model classifies as class j. It must be
+measured with the model that is fine-tuned (`ood-seg estimate-outlier-prior`, `OutlierPriorHook`);
+the published one was measured with DeepLabV3+ and WideResNet38.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ood_seg.labels import CITYSCAPES_CLASSES
 
 SCHEMA = "ood_seg.outlier_prior/1"
 
-# The literal in the code released with Choi et al., CVPR 2023; Cityscapes classes in the order of
+# Copied from the code released with Choi et al., CVPR 2023: Cityscapes classes in the order of
 # their train ids, 10000 scenes with pasted COCO objects, DeepLabV3+ with WideResNet38.
 CITYSCAPES_COCO_WRN38 = (
     0.152509041, 0.013298, 0.106703, 0.040058, 0.033866, 0.005256, 0.001065, 0.027989, 0.080249,
@@ -31,13 +31,13 @@ CITYSCAPES_COCO_WRN38 = (
 
 @dataclass(frozen=True)
 class OutlierPrior:
-    """A prior and where it comes from.
+    """A prior and its provenance.
 
     Attributes:
-        prior: one number a class, `(C,)`, sums to one.
+        prior: one number per class, `(C,)`, with sum 1.
         classes: name of each class.
-        counts: outlier pixels by predicted class, where they were counted.
-        origin: what else the file says: model, data, number of images, seed.
+        counts: number of outlier pixels by predicted class; None if unknown.
+        origin: other entries of the file: model, data, number of images, seed.
     """
 
     prior: tuple[float, ...]
@@ -49,16 +49,21 @@ class OutlierPrior:
     def from_counts(
         cls, counts: Sequence[int], classes: Sequence[str], **origin: Any
     ) -> OutlierPrior:
-        """Normalise counts.
+        """The prior of pixel counts.
+
+        Args:
+            counts: number of outlier pixels by predicted class.
+            classes: name of each class.
+            **origin: provenance, see the class.
 
         Raises:
-            ValueError: another number of counts than of classes, negative counts, or all zeros.
+            ValueError: counts and classes differ in number, or the counts are negative or all 0.
         """
         values = tuple(int(count) for count in counts)
         if len(values) != len(classes):
             raise ValueError(
                 f"the outlier prior has {len(values)} counts for {len(classes)} classes; measure "
-                "it with the model and the data set that are used together"
+                "it with the model and the dataset of the fine-tuning"
             )
         if min(values, default=0) < 0 or not sum(values):
             raise ValueError(f"counts of the outlier prior must be >= 0 and not all 0: {values}")
@@ -68,21 +73,25 @@ class OutlierPrior:
     def check_classes(self, classes: Sequence[str], *, origin: str) -> None:
         """Raise unless the prior was measured over these classes, in this order.
 
+        Args:
+            classes: expected names.
+            origin: name of the prior, for the message.
+
         Raises:
-            ValueError: names the first class that differs.
+            ValueError: the classes differ; the message gives the first difference.
         """
         if tuple(classes) == self.classes:
             return
         pairs = zip(self.classes, classes, strict=False)
-        place = next((i for i, (own, other) in enumerate(pairs) if own != other), None)
-        what = (
+        index = next((i for i, (own, other) in enumerate(pairs) if own != other), None)
+        difference = (
             f"{len(self.classes)} classes, expected {len(classes)}"
-            if place is None
-            else f"{self.classes[place]!r} as class {place}, expected {classes[place]!r}"
+            if index is None
+            else f"{self.classes[index]!r} as class {index}, expected {classes[index]!r}"
         )
         raise ValueError(
-            f"outlier prior {origin} belongs to other classes: it has {what}; measure one with "
-            "`ood-seg estimate-outlier-prior CONFIG CHECKPOINT`"
+            f"outlier prior {origin} has other classes than the model: {difference}; measure one "
+            "with `ood-seg estimate-outlier-prior CONFIG CHECKPOINT`"
         )
 
 
@@ -90,10 +99,10 @@ SHIPPED = {"cityscapes-coco-wrn38": OutlierPrior(CITYSCAPES_COCO_WRN38, CITYSCAP
 
 
 def find_prior(source: str | Path) -> OutlierPrior:
-    """Return a shipped prior by its name, or read one from a JSON file.
+    """A shipped prior by its name, or the prior of a JSON file.
 
     Raises:
-        FileNotFoundError: neither a name nor a file; lists the names.
+        FileNotFoundError: `source` is neither a file nor a name in `SHIPPED`.
         ValueError: see `read_prior`.
     """
     if str(source) in SHIPPED:
@@ -107,7 +116,7 @@ def find_prior(source: str | Path) -> OutlierPrior:
 
 
 def write_prior(path: str | Path, prior: OutlierPrior) -> None:
-    """Write a prior as JSON; the file appears whole or not at all."""
+    """Write a prior as JSON, atomically."""
     content = {
         "schema": SCHEMA,
         "prior": list(prior.prior),
@@ -119,18 +128,19 @@ def write_prior(path: str | Path, prior: OutlierPrior) -> None:
 
 
 def read_prior(path: str | Path) -> OutlierPrior:
-    """Read a prior that `write_prior` wrote.
+    """Read a file of `write_prior`.
 
     Raises:
-        ValueError: no JSON of this schema, or numbers that are no distribution over its classes.
+        ValueError: the file is not JSON of this schema, or its numbers are not a distribution
+            over its classes.
     """
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is no JSON file ({error}); expected an outlier prior") from error
+        raise ValueError(f"{path} is not JSON ({error}); expected an outlier prior") from error
     if not isinstance(content, dict) or content.get("schema") != SCHEMA:
         raise ValueError(
-            f"{path} is no outlier prior: expected a JSON object with schema {SCHEMA!r}; "
+            f"{path} is not an outlier prior: expected a JSON object with schema {SCHEMA!r}; "
             "`ood-seg estimate-outlier-prior` writes one"
         )
     origin = {k: v for k, v in content.items() if k not in ("schema", "prior", "counts", "classes")}

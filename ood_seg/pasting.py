@@ -1,13 +1,13 @@
-"""Hard copies of outlier objects into labelled scenes: pure functions on arrays.
+"""Pasting of outlier objects into labelled scenes: pure functions on arrays.
 
 Images are `(H, W, 3)` arrays in any channel order (BGR in the data pipelines), labels `(H, W)`
-integer arrays, masks `(h, w)` boolean arrays that say which pixels of a crop are the object.
-Nothing is blended and nothing is moved: a pasted pixel equals its source pixel. Every random
-choice is drawn from a `numpy.random.Generator` that the caller passes in.
+integer arrays, masks `(h, w)` boolean arrays that mark the object's pixels in a crop. There is
+no blending: a pasted pixel equals its source pixel. All random numbers are drawn from a
+`numpy.random.Generator` that the caller passes in.
 
-Pasting whole objects at native size and uniform positions is PEBAL's way of making outliers
-(Tian et al., "Pixel-wise Energy-biased Abstention Learning", ECCV 2022, section 4.2); resizing
-and flipping are options on top of it.
+Pasting whole objects at native size and uniform positions is how PEBAL creates outliers (Tian et
+al., "Pixel-wise Energy-biased Abstention Learning", ECCV 2022, section 4.2); resizing and
+flipping are additional options.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from ood_seg.labels import OUTLIER
 
 
 class OutlierObject(NamedTuple):
-    """An object cut out of its picture.
+    """An object cut out of its image.
 
     Attributes:
         image: `(h, w, 3)` uint8, the crop around the object.
-        mask: `(h, w)` bool, true on the object's own pixels.
+        mask: `(h, w)` bool, true on the pixels of the object.
     """
 
     image: np.ndarray
@@ -33,17 +33,17 @@ class OutlierObject(NamedTuple):
 
 
 def crop_object(image: np.ndarray, mask: np.ndarray) -> OutlierObject:
-    """Cut the tight box around `mask` out of a picture.
+    """Cut the bounding box of `mask` out of an image.
 
     Args:
         image: `(H, W, 3)`.
         mask: `(H, W)` bool with at least one true pixel.
 
     Returns:
-        The object with its mask, both copied.
+        Copies of the crop and its mask.
 
     Raises:
-        ValueError: the mask is empty or of another size than the image.
+        ValueError: the mask is empty or differs from the image in size.
         TypeError: the mask is not boolean.
     """
     _check_object(image, mask)
@@ -54,24 +54,27 @@ def crop_object(image: np.ndarray, mask: np.ndarray) -> OutlierObject:
 
 
 def flip_object(patch: np.ndarray, mask: np.ndarray) -> OutlierObject:
-    """Mirror an object left to right.
+    """Mirror an object horizontally.
 
     Args:
         patch: `(h, w, 3)`.
         mask: `(h, w)` bool.
 
     Returns:
-        The mirrored object, copied.
+        The mirrored object, a copy.
+
+    Raises:
+        ValueError, TypeError: as `crop_object`.
     """
     _check_object(patch, mask)
     return OutlierObject(patch[:, ::-1].copy(), mask[:, ::-1].copy())
 
 
 def resize_object(patch: np.ndarray, mask: np.ndarray, height: int, width: int) -> OutlierObject:
-    """Resize an object; averages when it shrinks, interpolates linearly when it grows.
+    """Resize an object: area averaging when it shrinks, linear interpolation when it grows.
 
-    A pixel belongs to the resized mask where at least half of it is covered by the object. An
-    object too thin for that at the new size keeps its best covered pixels, so it never vanishes.
+    A pixel belongs to the resized mask where the object covers at least half of it. An object too
+    thin for that keeps the pixels with the largest coverage, so the mask is never empty.
 
     Args:
         patch: `(h, w, 3)`.
@@ -80,10 +83,11 @@ def resize_object(patch: np.ndarray, mask: np.ndarray, height: int, width: int) 
         width: new width in pixels, at least 1.
 
     Returns:
-        The object at its new size; at the old size an unchanged copy.
+        The object at its new size; a copy where the size does not change.
 
     Raises:
-        ValueError: a size below 1, an empty mask, or a mask of another size than the patch.
+        ValueError: a size below 1, an empty mask, or a mask that differs from the patch in size.
+        TypeError: the mask is not boolean.
     """
     _check_object(patch, mask)
     if height < 1 or width < 1:
@@ -100,19 +104,21 @@ def resize_object(patch: np.ndarray, mask: np.ndarray, height: int, width: int) 
 def scale_object(
     patch: np.ndarray, mask: np.ndarray, factor: float, max_size: tuple[int, int]
 ) -> OutlierObject:
-    """Scale an object, its aspect kept, and by less than `factor` where it would not fit.
+    """Scale an object by `factor`, or by less where it would exceed `max_size`.
 
     Args:
         patch: `(h, w, 3)`.
         mask: `(h, w)` bool with at least one true pixel.
         factor: new size over old size, above 0.
-        max_size: `(H, W)`, the most rows and columns that the object may take.
+        max_size: `(H, W)`, largest number of rows and columns of the result.
 
     Returns:
-        The object at `factor` times its size, or at the largest size that `max_size` has room for.
+        The object with its aspect ratio kept, at `factor` times its size or at the largest size
+        within `max_size`.
 
     Raises:
-        ValueError: a factor that is not positive, or what `resize_object` raises.
+        ValueError: the factor is not positive; or as `resize_object`.
+        TypeError: as `resize_object`.
     """
     if not factor > 0:
         raise ValueError(f"factor must be above 0, got {factor}")
@@ -125,14 +131,14 @@ def scale_object(
 def random_position(
     scene_size: tuple[int, int], object_size: tuple[int, int], rng: np.random.Generator
 ) -> tuple[int, int]:
-    """Draw where an object goes, uniformly over all places where it lies fully inside.
+    """Draw the position of an object uniformly from all positions where it lies fully inside.
 
-    Both ends count: an object as large as the scene has exactly one place, `(0, 0)`.
+    The range is inclusive: an object as large as the scene has exactly one position, `(0, 0)`.
 
     Args:
         scene_size: `(H, W)` of the scene.
         object_size: `(h, w)` of the object.
-        rng: the source of randomness; two numbers are drawn.
+        rng: random generator; two numbers are drawn.
 
     Returns:
         `(top, left)` of the object's box.
@@ -156,25 +162,25 @@ def paste_object(
     *,
     outlier_index: int = OUTLIER,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Copy an object's pixels into a scene and label them as outlier, void pixels included.
+    """Copy an object's pixels into a scene and label them as outlier, ignored pixels included.
 
     Args:
-        image: `(H, W, 3)` scene; stays as it is.
-        labels: `(H, W)` integer labels of the scene; stay as they are.
+        image: `(H, W, 3)` scene; not modified.
+        labels: `(H, W)` integer labels of the scene; not modified.
         patch: `(h, w, 3)` crop of the same dtype as `image`.
         mask: `(h, w)` bool; only pixels under it are copied.
         top: first row of the crop in the scene, `0 <= top <= H - h`.
         left: first column of the crop in the scene, `0 <= left <= W - w`.
-        outlier_index: label that the pasted pixels get.
+        outlier_index: label of the pasted pixels.
 
     Returns:
         New image and new labels. Outside the mask both equal the inputs.
 
     Raises:
-        ValueError: sizes that do not go together, an empty mask, an object larger than the scene
-            or reaching over its border, an `outlier_index` that the labels' dtype cannot hold.
-        TypeError: a mask that is not boolean, labels that are not integers, or a patch of another
-            dtype than the image.
+        ValueError: sizes do not match, the mask is empty, the object is larger than the scene or
+            crosses its border, or the labels' dtype cannot hold `outlier_index`.
+        TypeError: the mask is not boolean, the labels are not integers, or patch and image differ
+            in dtype.
 
     Example:
         >>> scene, labels = np.zeros((4, 4, 3), np.uint8), np.zeros((4, 4), np.uint8)
@@ -194,7 +200,7 @@ def paste_object(
     _check_fits(labels.shape, mask.shape)
     if not (0 <= top <= labels.shape[0] - height and 0 <= left <= labels.shape[1] - width):
         raise ValueError(
-            f"an object of {height}x{width} at top={top}, left={left} reaches over the border of a "
+            f"an object of {height}x{width} at top={top}, left={left} crosses the border of a "
             f"{labels.shape[0]}x{labels.shape[1]} scene (h x w); "
             f"top may be 0..{labels.shape[0] - height}, left 0..{labels.shape[1] - width}"
         )
@@ -210,12 +216,13 @@ def _check_scene(image: np.ndarray, labels: np.ndarray, outlier_index: int) -> N
         raise ValueError(f"image must have shape (H, W, 3), got {image.shape}")
     if labels.shape != image.shape[:2]:
         raise ValueError(
-            f"labels must be as large as the image, got {labels.shape} for {image.shape[:2]} (h, w)"
+            f"labels must have the size of the image, got {labels.shape} for {image.shape[:2]} "
+            "(h, w)"
         )
     if not np.issubdtype(labels.dtype, np.integer):
         raise TypeError(f"labels must be integers, got {labels.dtype}")
-    limits = np.iinfo(labels.dtype)
-    if not limits.min <= outlier_index <= limits.max:
+    bounds = np.iinfo(labels.dtype)
+    if not bounds.min <= outlier_index <= bounds.max:
         raise ValueError(
             f"labels of dtype {labels.dtype} cannot hold outlier_index={outlier_index}; "
             "convert them to uint8 or int64 first"
@@ -229,7 +236,7 @@ def _check_object(patch: np.ndarray, mask: np.ndarray) -> None:
         raise ValueError(f"an object's image must have shape (h, w, 3), got {patch.shape}")
     if mask.shape != patch.shape[:2]:
         raise ValueError(
-            f"mask must be as large as its image, got {mask.shape} for {patch.shape[:2]} (h, w)"
+            f"mask must have the size of its image, got {mask.shape} for {patch.shape[:2]} (h, w)"
         )
     if not mask.any():
         raise ValueError("mask is empty: expected at least one pixel that belongs to the object")

@@ -1,9 +1,10 @@
-"""Full precision for scores and losses, whatever precision the network computes in."""
+"""Full precision for scores and losses, whatever the precision of the network."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,25 +13,25 @@ _HALF_TYPES = (torch.float16, torch.bfloat16)
 
 
 def full_precision(values: Tensor) -> Tensor:
-    """The values in at least float32.
+    """Convert float16 and bfloat16 to float32; other floating-point tensors are returned as is.
 
     Raises:
-        TypeError: they are not floating point.
+        TypeError: the tensor is not floating point.
     """
     if not torch.is_floating_point(values):
-        raise TypeError(f"expected floating point values, got {values.dtype}")
+        raise TypeError(f"expected a floating-point tensor, got {values.dtype}")
     return values.float() if values.dtype in _HALF_TYPES else values
 
 
 def without_autocast(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """Let a function compute in the types that it is given, within `torch.autocast` as well.
+    """Decorator: compute in the dtypes of the arguments, also inside `torch.autocast`.
 
-    That would bring every product of matrices and every convolution to half precision, whose
-    steps and ties change the ranking. One of the function's positional arguments is a tensor.
+    Autocast would run matrix products and convolutions in half precision, whose rounding and
+    ties change the ranking of scores. At least one positional argument must be a tensor.
     """
 
     @wraps(function)
-    def exact(*args, **kwargs) -> Tensor:
+    def exact(*args: Any, **kwargs: Any) -> Tensor:
         device = next(one.device for one in args if isinstance(one, Tensor))
         if not torch.amp.is_autocast_available(device.type):  # such as "meta", shapes alone
             return function(*args, **kwargs)

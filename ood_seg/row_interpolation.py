@@ -1,4 +1,4 @@
-"""Bilinear interpolation that gives any rows of its result, equal to `F.interpolate`."""
+"""Bilinear interpolation that computes any rows of its result, equal to `F.interpolate`."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ RowSource = Callable[[int, int], Tensor]
 
 
 class Tap(NamedTuple):
-    """The two source rows between which a row lies, and their weights."""
+    """The two source rows that a result row is mixed from, and their weights."""
 
     lower: int
     upper: int
     lower_weight: float
-    upper_weight: Tensor  # of no dimension, which torch.mul takes faster than a float
+    upper_weight: Tensor  # zero-dimensional: torch.mul is faster with it than with a float
 
 
 class RowInterpolation:
-    """One bilinear interpolation of maps `(C, h, w)`, and a frame cut off its result.
+    """Bilinear interpolation of maps `(C, h, w)`, with a border cropped from its result.
 
-    Columns are interpolated first, for the few source rows that are needed, then rows are mixed
-    from those: in this order, and multiplied and added as `F.interpolate` does it, so that the
-    results are in general the same to the last bit.
+    Columns are interpolated first, only for the source rows that are needed; then the rows of the
+    result are mixed from them. The order of products and sums is that of `F.interpolate`, so that
+    the results are in general bit-identical.
 
     Args:
         source_height: h.
-        size: height and width of the result, the frame included.
-        frame: left, right, top and bottom rows and columns that are cut off.
+        size: height and width of the result before cropping.
+        frame: columns and rows to crop: left, right, top, bottom.
         align_corners: as for `F.interpolate`.
-        like: a tensor of the device and type of the maps.
+        like: a tensor with the device and dtype of the maps.
 
     Attributes:
-        size: height and width `(H, W)` of the result without the frame.
+        size: height and width `(H, W)` of the cropped result.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class RowInterpolation:
         return result
 
     def whole(self, maps: Tensor) -> Tensor:
-        """The whole result, `(C, h, w) -> (C, H, W)`."""
+        """The complete result, `(C, h, w) -> (C, H, W)`."""
         result = F.interpolate(
             maps[None], size=self._full_size, mode="bilinear", align_corners=self._align_corners
         )[0]
@@ -87,10 +87,10 @@ class RowInterpolation:
 
     @cached_property
     def _taps(self) -> list[Tap]:
-        """Where each row lies among the source rows.
+        """Source rows and weights of each result row.
 
-        The weights are read off `F.interpolate` itself, applied to unit vectors: computed anew,
-        they would round differently, by as much as 6e-5 at row 1000.
+        The weights come from `F.interpolate` applied to unit vectors; computed separately they
+        would round differently, by up to 6e-5 at row 1000.
         """
         count = self._source_height
         units = torch.eye(count, dtype=self._like.dtype, device=self._like.device)[None]

@@ -1,4 +1,4 @@
-"""Gaussian smoothing of score maps, an explicit step after the score."""
+"""Gaussian smoothing of score maps, a separate step after the score."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ def gaussian_kernel(
     Args:
         kernel_size: odd number of taps.
         sigma: standard deviation in pixels, positive.
-        dtype: type of the result.
+        dtype: dtype of the result.
         device: device of the result.
 
     Returns:
         `(kernel_size,)`.
 
     Raises:
-        ValueError: for an even or non-positive size, or a sigma that is not positive.
+        ValueError: the size is even or not positive, or sigma is not positive.
     """
     if kernel_size < 1 or kernel_size % 2 == 0:
         raise ValueError(f"kernel_size must be odd and positive, got {kernel_size}")
@@ -47,15 +47,15 @@ def gaussian_smooth(scores: Tensor, kernel_size: int = 7, sigma: float = 1.0) ->
 
     Args:
         scores: `(N, H, W)`, floating point.
-        kernel_size: odd number of taps; H and W must exceed half of it, which reflection needs.
+        kernel_size: odd number of taps; H and W must exceed half of it, as reflection requires.
         sigma: standard deviation in pixels.
 
     Returns:
-        `(N, H, W)`, type and device of the input.
+        `(N, H, W)`, dtype and device of the input.
 
     Raises:
-        ValueError: for another number of dimensions, a map smaller than the kernel's reach, and
-            as `gaussian_kernel`.
+        ValueError: another number of dimensions, a map smaller than half the kernel, or an
+            argument that `gaussian_kernel` refuses.
     """
     if scores.ndim != 3:
         raise ValueError(f"scores must be (N, H, W), got {tuple(scores.shape)}")
@@ -63,7 +63,7 @@ def gaussian_smooth(scores: Tensor, kernel_size: int = 7, sigma: float = 1.0) ->
     reach = kernel_size // 2
     if min(scores.shape[-2:]) <= reach:
         raise ValueError(
-            f"a {kernel_size}-tap blur needs maps of at least {reach + 1} pixels a side, "
+            f"a {kernel_size}-tap blur needs maps of at least {reach + 1} pixels per side, "
             f"got {tuple(scores.shape[-2:])}; use a smaller kernel_size"
         )
     maps = F.pad(scores.unsqueeze(1), (reach, reach, reach, reach), mode="reflect")
@@ -81,7 +81,7 @@ class GaussianSmoothing(nn.Module):
 
     def __init__(self, kernel_size: int = 7, sigma: float = 1.0) -> None:
         super().__init__()
-        gaussian_kernel(kernel_size, sigma)  # bad values fail here, not in the first batch
+        gaussian_kernel(kernel_size, sigma)  # raises for bad values now, not in the first batch
         self.kernel_size = kernel_size
         self.sigma = sigma
 

@@ -14,7 +14,7 @@ def pixels(logits: np.ndarray, labels: np.ndarray):
 
 
 def energy(f: np.ndarray, temperature: float = 1.0) -> float:
-    """Liu et al. 2020, eq. 4, summed as it stands."""
+    """Liu et al. 2020, eq. 4, summed directly."""
     return float(-temperature * np.log(sum(np.exp(value / temperature) for value in f)))
 
 
@@ -64,7 +64,7 @@ def balanced_energy_loss(
     weight_gamma,
     temperature=1.0,
 ) -> float:
-    """Balanced energy loss, numerator and denominator of the outlier term summed apart."""
+    """Balanced energy loss, numerator and denominator of the outlier term summed separately."""
     known, numerator, denominator = [], 0.0, 0.0
     for f, label in pixels(logits, labels):
         e = energy(f, temperature)
@@ -114,7 +114,7 @@ def meta_ood_loss(logits, labels, outlier_weight) -> float:
 
 
 def blurred(picture: np.ndarray, taps: int = 7, sigma: float = 1.0) -> np.ndarray:
-    """Gaussian blur of one picture, borders mirrored without repeating the edge."""
+    """Gaussian blur of one image, borders mirrored without repeating the edge."""
     reach = taps // 2
     weights = np.array([np.exp(-(k**2) / (2 * sigma**2)) for k in range(-reach, reach + 1)])
     weights /= weights.sum()
@@ -126,7 +126,7 @@ def blurred(picture: np.ndarray, taps: int = 7, sigma: float = 1.0) -> np.ndarra
 
 
 def abstention_loss(logits, labels, outlier_weight) -> float:
-    """PEBAL's loss with plain probabilities, image by image, as the released code sums it up."""
+    """PEBAL's loss with plain probabilities, image by image, summed as in the released code."""
     clean, known, outlier = [], [], []
     for scores, image_labels in zip(logits.astype(np.float64), labels, strict=True):
         squared = np.zeros(image_labels.shape)

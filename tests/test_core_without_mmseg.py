@@ -30,7 +30,7 @@ print("core works")
 """
 
 
-def test_core_needs_neither_mmseg_nor_plots():
+def test_core_needs_neither_mmseg_nor_matplotlib():
     run = run_blocked(BLOCKED, PROGRAM)
     assert run.returncode == 0, run.stderr
     assert run.stdout.strip() == "core works"

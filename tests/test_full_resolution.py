@@ -1,4 +1,4 @@
-"""Labels and scores in row blocks equal those of the whole interpolated logits."""
+"""Labels and scores in row blocks equal those of the complete interpolated logits."""
 
 import math
 
@@ -84,7 +84,7 @@ def test_every_size_agrees_with_the_plain_form(size, align_corners, block_bytes)
 
 @pytest.mark.parametrize("ratio", [2, 3, 3.7])
 def test_rows_far_down_round_as_in_the_plain_form(ratio):
-    """Weights computed anew would be off by 6e-5 at row 1000, and the scores by more."""
+    """Separately computed weights would be off by 6e-5 at row 1000, and the scores by more."""
     logits = torch.randn(1, 3, 700, 4, generator=torch.Generator().manual_seed(1)) * 20
     size = (int(700 * ratio), 8)
     found = labels_and_scores(logits, size, scores.MaxLogit(), block_bytes=4096)
@@ -119,7 +119,7 @@ def test_equal_maxima_give_the_first_class(block_bytes):
 
 
 @pytest.mark.parametrize("block_bytes", [ONE_ROW, WHOLE])
-def test_channels_beyond_the_classes_reach_the_score_alone(block_bytes):
+def test_channels_beyond_the_classes_affect_only_the_score(block_bytes):
     logits = LOGITS.clone()
     logits[:, 4] += 100
     options = {"num_classes": 4, "block_bytes": block_bytes}
@@ -141,7 +141,7 @@ def test_subclasses_of_fast_scores_keep_their_own_formula():
     "logits",
     [
         [[1e4, -1e4], [0.0, 1e4], [-1e4, 30.0]],
-        [[95.0, 99.0], [0.0, 0.0], [-3.0, -1.0]],  # exp(-95) is no normal float32 number
+        [[95.0, 99.0], [0.0, 0.0], [-3.0, -1.0]],  # exp(-95) is not a normal float32 number
     ],
 )
 def test_extreme_logits_stay_exact(score, logits):
@@ -165,7 +165,7 @@ def test_double_precision_is_kept():
     torch.testing.assert_close(energies, scores.energy(whole))
 
 
-def test_inputs_of_any_layout_stay_as_they_are():
+def test_inputs_of_any_layout_are_not_modified():
     for logits in (LOGITS, LOGITS.to(memory_format=torch.channels_last), LOGITS[:, ::2]):
         before = logits.clone()
         for block_bytes in (ONE_ROW, WHOLE):
@@ -192,7 +192,7 @@ def test_a_single_class_and_no_image():
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("score", FAST)
-def test_values_that_are_not_finite_harm_their_neighbours_alone(value, score):
+def test_non_finite_values_affect_only_nearby_pixels(value, score):
     logits = LOGITS.clone()
     logits[0, 2, 0, 0] = value
     labels, found = labels_and_scores(logits, (24, 36), score, block_bytes=SOME_ROWS)

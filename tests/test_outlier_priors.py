@@ -1,4 +1,4 @@
-"""The prior as a file: what is written is read, what is wrong is named."""
+"""Prior files: round trip, and the messages for invalid ones."""
 
 import json
 
@@ -23,7 +23,7 @@ def test_published_prior():
     assert find_prior("cityscapes-coco-wrn38") is SHIPPED["cityscapes-coco-wrn38"]
 
 
-def test_counts_become_shares_and_survive_the_file(tmp_path):
+def test_counts_become_shares_and_are_read_back(tmp_path):
     prior = OutlierPrior.from_counts([3, 0, 1], ("a", "b", "c"), model="m.pth", seed=4)
     assert prior.prior == (0.75, 0.0, 0.25)
     write_prior(tmp_path / "x" / "prior.json", prior)
@@ -48,7 +48,7 @@ def test_prior_of_other_classes_is_refused():
         ([2, -1, 1], r"counts.*>= 0.*\(2, -1, 1\)"),
     ],
 )
-def test_wrong_counts(counts, message):
+def test_wrong_counts_are_refused(counts, message):
     with pytest.raises(ValueError, match=message):
         OutlierPrior.from_counts(counts, ("a", "b", "c"))
 
@@ -64,7 +64,7 @@ def test_wrong_counts(counts, message):
         ({"classes": None}, "classes"),
     ],
 )
-def test_damaged_files(tmp_path, change, message):
+def test_damaged_files_are_refused(tmp_path, change, message):
     path = tmp_path / "prior.json"
     write_prior(path, OutlierPrior.from_counts([3, 0, 1], ("a", "b", "c")))
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
@@ -72,7 +72,7 @@ def test_damaged_files(tmp_path, change, message):
         read_prior(path)
 
 
-def test_missing_and_foreign_files(tmp_path):
+def test_missing_files_and_files_of_other_formats(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"none\.json.*cityscapes-coco-wrn38"):
         find_prior(tmp_path / "none.json")
     (tmp_path / "text.json").write_text("no json")

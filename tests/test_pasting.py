@@ -21,7 +21,7 @@ MASK = np.array([[0, 1, 0], [1, 1, 1]], dtype=bool)
 
 
 def make_scene() -> tuple[np.ndarray, np.ndarray]:
-    """An 8x8 scene whose pixels all differ, with a void column and known labels beside it."""
+    """An 8x8 scene whose pixels all differ, with a column of ignored labels beside known ones."""
     image = np.arange(8 * 8 * 3, dtype=np.uint8).reshape(8, 8, 3)
     labels = np.tile(np.arange(8, dtype=np.uint8), (8, 1))
     labels[:, 3] = IGNORE
@@ -42,12 +42,12 @@ def test_paste_copies_exactly_the_pixels_under_the_mask() -> None:
         expected_labels[5 + row, 2 + column] = OUTLIER
     np.testing.assert_array_equal(new_image, expected_image)
     np.testing.assert_array_equal(new_labels, expected_labels)
-    # (5, 3) and (6, 3) were void.
+    # (5, 3) and (6, 3) were ignored.
     assert new_labels[5, 3] == new_labels[6, 3] == OUTLIER
     assert new_labels[4, 3] == IGNORE
 
 
-def test_paste_leaves_its_inputs_alone() -> None:
+def test_paste_does_not_modify_its_inputs() -> None:
     scene, patch, mask = make_scene(), make_patch(), MASK.copy()
     paste_object(*scene, patch, mask, 0, 0)
     for given_array, original in zip(
@@ -63,7 +63,7 @@ def test_paste_reaches_every_corner(top: int, left: int) -> None:
     assert (labels == OUTLIER).sum() == 4
 
 
-def test_paste_takes_another_outlier_value_and_wide_labels() -> None:
+def test_paste_accepts_another_outlier_value_and_wide_labels() -> None:
     image, labels = make_scene()
     _, new_labels = paste_object(
         image, labels.astype(np.int64), make_patch(), MASK, 0, 0, outlier_index=1000
@@ -113,7 +113,7 @@ def test_wrong_arrays_are_named() -> None:
         paste_object(image, np.zeros((8, 8), np.int8), patch, MASK, 0, 0)
 
 
-def test_crop_takes_the_tight_box() -> None:
+def test_crop_is_the_bounding_box() -> None:
     image, _ = make_scene()
     mask = np.zeros((8, 8), bool)
     mask[2, 5] = mask[4, 3] = True
@@ -154,7 +154,7 @@ def test_growing_by_two_keeps_a_full_mask_full() -> None:
     assert resized.mask.all()
 
 
-def test_a_thin_object_never_vanishes() -> None:
+def test_the_mask_of_a_thin_object_is_never_empty() -> None:
     mask = np.zeros((64, 64), bool)
     mask[:, 31] = True
     resized = resize_object(np.zeros((64, 64, 3), np.uint8), mask, 4, 4)
@@ -179,7 +179,7 @@ def test_scaled_objects_always_fit(
     assert scaled.mask.any()
 
 
-def test_scaling_uses_the_factor_where_there_is_room() -> None:
+def test_scaling_uses_the_factor_unless_the_object_would_not_fit() -> None:
     patch, mask = np.zeros((10, 20, 3), np.uint8), np.ones((10, 20), bool)
     assert scale_object(patch, mask, 1.5, (100, 100)).mask.shape == (15, 30)
     assert scale_object(patch, mask, 1.5, (100, 10)).mask.shape == (5, 10)
@@ -187,7 +187,7 @@ def test_scaling_uses_the_factor_where_there_is_room() -> None:
         scale_object(patch, mask, 0, (100, 100))
 
 
-def test_positions_cover_the_whole_range_evenly() -> None:
+def test_positions_are_uniform_over_the_whole_range() -> None:
     rng = np.random.default_rng(0)
     drawn = [random_position((4, 6), (3, 4), rng) for _ in range(3000)]
     places, counts = np.unique(drawn, axis=0, return_counts=True)

@@ -81,7 +81,7 @@ def test_class_order_does_not_matter(function):
 
 
 @pytest.mark.parametrize("function", SOFTMAX_FUNCTIONS)
-def test_softmax_scores_ignore_a_common_shift_and_energy_follows_it(function):
+def test_softmax_scores_are_invariant_to_a_common_shift_and_energy_follows_it(function):
     torch.testing.assert_close(function(LOGITS + 7), function(LOGITS), rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(scores.energy(LOGITS + 7), scores.energy(LOGITS) - 7)
 
@@ -148,7 +148,7 @@ def test_max_softmax_with_temperature_equals_reference(temperature):
     assert scores.MaxSoftmax(temperature)(f[None]).item() == pytest.approx(expected, rel=1e-12)
 
 
-def test_temperature_keeps_apart_what_rounds_to_certainty():
+def test_temperature_separates_scores_that_round_to_certainty():
     logits = torch.tensor([[30.0, 0.0], [60.0, 0.0]])
     assert scores.max_softmax(logits)[0] == scores.max_softmax(logits)[1]
     warm = scores.max_softmax(logits, 1000.0)
@@ -200,7 +200,7 @@ def test_bad_class_counts_are_refused():
             call()
 
 
-def test_a_single_class_is_always_certain():
+def test_a_single_class_has_constant_softmax_scores():
     logits = torch.tensor([[3.0], [-7.0]])
     for function in SOFTMAX_FUNCTIONS:
         assert torch.equal(function(logits), torch.zeros(2))

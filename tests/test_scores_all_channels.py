@@ -1,4 +1,4 @@
-"""Scores that read more than the class channels: residual energy and DenseHybrid."""
+"""Scores that use more than the class channels: residual energy and DenseHybrid."""
 
 import math
 
@@ -65,7 +65,7 @@ def test_hybrid_rises_with_the_outlier_logit_and_falls_with_a_class_logit():
 
 
 @pytest.mark.parametrize(("pair", "module"), list(zip(PAIRS, MODULES, strict=True)))
-def test_module_equals_function_and_asks_for_all_channels(pair, module):
+def test_module_equals_function_and_takes_all_channels(pair, module):
     assert torch.equal(module()(LOGITS), pair[0](LOGITS))
     assert module().channels == "all"
 
@@ -77,12 +77,12 @@ def test_half_precision_is_scored_in_float32(function):
 
 
 @pytest.mark.parametrize("function", [pair[0] for pair in PAIRS])
-def test_integer_logits_raise(function):
+def test_integer_logits_are_refused(function):
     with pytest.raises(TypeError, match=r"logits.*torch\.int64"):
         function(LOGITS.long())
 
 
-def test_channel_counts_that_do_not_fit_raise():
+def test_wrong_channel_counts_are_refused():
     with pytest.raises(ValueError, match=r"logits.*ResidualPatternHead.*\b5\b"):
         scores.residual_energy(LOGITS[:, :5])
     with pytest.raises(ValueError, match=r"logits.*DenseHybridHead.*\b2\b"):

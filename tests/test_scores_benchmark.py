@@ -1,4 +1,4 @@
-"""The benchmark of the scores compares like with like, and fills its tables."""
+"""The benchmark of the scores compares equal computations, and fills its tables."""
 
 import importlib.util
 from argparse import Namespace
@@ -41,7 +41,7 @@ def test_every_score_has_a_row(benchmark, options, capsys):
     assert [line.split("  ")[0] for line in lines[1:]] == list(benchmark.SCORES.values())
 
 
-def test_the_segmentors_differ_in_their_scores_alone(benchmark):
+def test_the_segmentors_differ_only_in_their_scores(benchmark):
     pytest.importorskip("mmseg")
     import ood_seg.register  # noqa: F401
 

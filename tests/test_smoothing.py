@@ -25,7 +25,7 @@ def test_smoothing_equals_scipy():
     np.testing.assert_allclose(gaussian_smooth(MAPS.double(), 9, 1.5), expected, rtol=1e-12)
 
 
-def test_constant_map_stays_and_shift_passes_through():
+def test_constant_map_is_unchanged_and_a_shift_commutes():
     constant = torch.full((1, 8, 8), -3.25)
     torch.testing.assert_close(gaussian_smooth(constant), constant)
     torch.testing.assert_close(gaussian_smooth(MAPS + 100), gaussian_smooth(MAPS) + 100)

@@ -1,4 +1,4 @@
-"""Files that appear complete or not at all, whatever ends the writing."""
+"""Atomic writes: a file appears complete or not at all, however the process ends."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Give a path beside `path` to write to, which takes its name when the block has succeeded.
+    """Context manager: a temporary path beside `path` that replaces it when the block succeeds.
 
-    Folders are made. The hidden name is drawn at random, so that processes on any machine which
-    write the same file stay apart; it is removed after an error, and left behind by a kill alone.
+    Parent folders are created. The hidden temporary name is random, so that concurrent processes
+    do not interfere, on a shared file system either. The temporary file is removed after an
+    error; only a killed process leaves it behind.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
@@ -30,29 +31,36 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 def write_bytes(path: Path, content: bytes) -> Path:
-    """Write a file, and return its path."""
+    """Write a file atomically and return its path."""
     with atomic_path(path) as unfinished:
         unfinished.write_bytes(content)
     return path
 
 
 def write_text(path: Path, text: str) -> Path:
-    """Write a file as UTF-8, and return its path; file names' odd bytes appear as `\\udcXX`."""
+    """Write a UTF-8 file atomically and return its path.
+
+    Surrogate escapes, as in file names that are not UTF-8, are written as `\\udcXX`.
+    """
     return write_bytes(path, text.encode("utf-8", "backslashreplace"))
 
 
-def write_image(path: Path, picture: np.ndarray) -> Path:
-    """Write `(H, W)` or `(H, W, 3)` BGR, uint8, in the format that the suffix names.
+def write_image(path: Path, image: np.ndarray) -> Path:
+    """Write a uint8 image atomically in the format of the suffix, and return its path.
+
+    Args:
+        path: file to write.
+        image: `(H, W)` grey or `(H, W, 3)` BGR.
 
     Raises:
-        ValueError: OpenCV writes no such format.
+        ValueError: OpenCV cannot write that format.
     """
     import cv2
 
     try:
-        encoded = cv2.imencode(path.suffix, picture)[1]
+        encoded = cv2.imencode(path.suffix, image)[1]
     except cv2.error as error:
         raise ValueError(
-            f"{path}: pictures cannot be written as {path.suffix!r}; use .png or .jpg"
+            f"{path}: images cannot be written as {path.suffix!r}; use .png or .jpg"
         ) from error
     return write_bytes(path, encoded.tobytes())

@@ -1,4 +1,4 @@
-"""Losses on logits `(N, C, *)` and labels `(N, *)`: functions first, thin classes for configs."""
+"""Losses on logits `(N, C, *)` and labels `(N, *)`: pure functions, and their module forms."""
 
 from ood_seg.losses._common import this_process_only
 from ood_seg.losses._module import LossModule, PriorLossModule

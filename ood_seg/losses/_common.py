@@ -1,9 +1,9 @@
-"""What the pixel losses share: input checks, sums over ranks, the treatment of missing pixels.
+"""Shared by the losses: input checks, sums over ranks, means over pixels that may be absent.
 
 Under torch.distributed every loss is that of the global batch. Each is a function of sums over
 pixels, and `global_sum` adds these over the ranks. Its gradient is scaled so that the mean of the
-ranks' gradients, which is what data-parallel training takes, is the gradient of that loss. All
-ranks must therefore compute a loss together; `this_process_only` is for one that does so alone.
+ranks' gradients, which data-parallel training uses, is the gradient of that loss. All ranks must
+therefore compute a loss together, except within `this_process_only`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from contextvars import ContextVar
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -18,25 +19,25 @@ from torch import Tensor
 
 from ood_seg.precision import full_precision
 
-_ALONE = ContextVar("this_process_only", default=False)
+_THIS_PROCESS_ONLY = ContextVar("this_process_only", default=False)
 
 
 @contextlib.contextmanager
 def this_process_only() -> Iterator[None]:
-    """Losses within this context are those of this process's batch; see the module."""
-    token = _ALONE.set(True)
+    """Context manager: losses are those of this process's batch, without communication."""
+    token = _THIS_PROCESS_ONLY.set(True)
     try:
         yield
     finally:
-        _ALONE.reset(token)
+        _THIS_PROCESS_ONLY.reset(token)
 
 
 def _is_distributed() -> bool:
-    return dist.is_available() and dist.is_initialized() and not _ALONE.get()
+    return dist.is_available() and dist.is_initialized() and not _THIS_PROCESS_ONLY.get()
 
 
 def global_sum(*values: Tensor) -> Tensor:
-    """Scalars `(len(values),)`, each summed over the ranks; with a gradient, see the module."""
+    """Sums over the ranks of scalars, `(len(values),)`; for the gradient see the module."""
     stacked = torch.stack(values)
     return _GlobalSum.apply(stacked) if _is_distributed() else stacked
 
@@ -51,22 +52,22 @@ def global_max(value: Tensor) -> Tensor:
 
 class _GlobalSum(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, values: Tensor) -> Tensor:
+    def forward(ctx: Any, values: Tensor) -> Tensor:
         total = values.clone()
         dist.all_reduce(total)
         return total
 
     @staticmethod
-    def backward(ctx, gradient: Tensor) -> Tensor:
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
         return gradient * dist.get_world_size()
 
 
 def check_logits(logits: Tensor, labels: Tensor) -> None:
-    """Check that `logits (N, C, *)` and `labels (N, *)` fit.
+    """Check that `logits (N, C, *)` and `labels (N, *)` match.
 
     Raises:
-        TypeError: if the logits are not floating point or the labels not integer.
-        ValueError: if the shapes do not fit.
+        TypeError: the logits are not floating point or the labels not integer.
+        ValueError: the shapes do not match.
     """
     if not torch.is_floating_point(logits):
         raise TypeError(f"logits must be floating point, got {logits.dtype}")
@@ -80,7 +81,7 @@ def check_logits(logits: Tensor, labels: Tensor) -> None:
 
 
 def checked_logits(logits: Tensor, labels: Tensor) -> Tensor:
-    """The logits after `check_logits`; half precision becomes float32."""
+    """The logits in at least float32, after `check_logits`."""
     check_logits(logits, labels)
     return full_precision(logits)
 
@@ -89,7 +90,7 @@ def class_labels(labels: Tensor, known_mask: Tensor, num_classes: int) -> Tensor
     """Labels of the known pixels as int64, zero elsewhere.
 
     Raises:
-        ValueError: if a known pixel's label is no class.
+        ValueError: the label of a known pixel is not a class.
     """
     classes = labels.where(known_mask, 0).long()
     if classes.numel():
@@ -100,10 +101,10 @@ def class_labels(labels: Tensor, known_mask: Tensor, num_classes: int) -> Tensor
 
 
 def means(*pairs: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-    """Means over the pixels of all ranks, from the `(sum, count)` of this one.
+    """Means over the pixels of all ranks, from pairs `(sum, count)` of this rank.
 
     Returns:
-        The means, `(len(pairs),)`, and which of them have pixels on any rank, `(len(pairs),)`
+        The means, `(len(pairs),)`, and a mask of those with pixels on some rank, `(len(pairs),)`
         bool. A mean without pixels is zero, with a gradient of zero.
     """
     values = [value.to(pairs[0][0]) for pair in pairs for value in pair]

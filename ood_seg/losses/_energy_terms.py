@@ -1,4 +1,4 @@
-"""The formulas that energy, balanced energy and their sums with cross entropy share."""
+"""Formulas shared by the energy and balanced energy losses and their sums with cross entropy."""
 
 from __future__ import annotations
 
@@ -10,18 +10,32 @@ from torch import Tensor
 
 from ood_seg.labels import split_labels
 from ood_seg.losses._common import check_logits, class_labels, global_max, means
-from ood_seg.losses._logsumexp import pixel_sums
+from ood_seg.losses._logsumexp import PixelSums, pixel_sums
 from ood_seg.losses.balance import checked_prior, log_prior_power
 
 
 class Balance(NamedTuple):
-    """What raises margins and weights of outlier pixels; see `balanced_energy_loss`."""
+    """Options that raise margins and weights of outlier pixels; see `balanced_energy_loss`."""
 
-    prior: Tensor | Sequence[float]
-    alpha: float
-    margin_gamma: float
-    weight_gamma: float
-    detach: bool
+    prior: Tensor | Sequence[float] | None = None
+    alpha: float = 0.0
+    gamma: float = 0.0
+    margin_gamma: float | None = None
+    weight_gamma: float | None = None
+    detach: bool = False
+
+    @property
+    def margin_exponent(self) -> float:
+        """Exponent of the prior in the margin."""
+        return self.gamma if self.margin_gamma is None else self.margin_gamma
+
+    @property
+    def weight_exponent(self) -> float:
+        """Exponent of the prior in the weight; at 0 all weights are equal."""
+        return self.gamma if self.weight_gamma is None else self.weight_gamma
+
+
+_NO_BALANCE = Balance()
 
 
 def energy_terms(
@@ -33,10 +47,10 @@ def energy_terms(
     temperature: float,
     outlier_index: int,
     ignore_index: int,
-    balance: Balance | None = None,
+    balance: Balance = _NO_BALANCE,
     cross_entropy: bool = False,
 ) -> tuple[Tensor, Tensor]:
-    """Energy loss, and the mean cross entropy of known pixels (zero where it is not asked for).
+    """Energy loss, and the mean cross entropy of known pixels (zero unless `cross_entropy`).
 
     Arguments as for `balanced_energy_loss`; without `balance`, as for `energy_loss`.
     """
@@ -44,29 +58,28 @@ def energy_terms(
     known_mask, outlier_mask = split_labels(
         labels, outlier_index=outlier_index, ignore_index=ignore_index
     )
-    log_priors = None if balance is None else _log_priors(balance, logits)
-    together = cross_entropy and temperature == 1  # one logsumexp serves both
+    log_priors = _log_priors(balance, logits)
+    shared = cross_entropy and temperature == 1  # one logsumexp serves both losses
     classes = class_labels(labels, known_mask, logits.shape[1]) if cross_entropy else None
     sums = pixel_sums(
         logits,
         temperature,
-        classes=classes if together else None,
+        classes=classes if shared else None,
         mask=outlier_mask,
-        shifts=None if not log_priors else torch.stack(list(log_priors.values())),
+        shifts=torch.stack(list(log_priors.values())) if log_priors else None,
     )
     energies = -temperature * sums.logsumexps
-    hinges = (energies - margin_in).relu().square().where(known_mask, 0)
-    pairs = [(hinges.sum(), known_mask.sum())]
-    outlier_energies = energies[outlier_mask]
-    if log_priors:
-        log_balances = dict(zip(log_priors, sums.shifted - sums.shifted[:1], strict=True))
-        hinges, weights = _balanced_hinges(outlier_energies, log_balances, margin_out, balance)
-    else:
-        hinges = (margin_out - outlier_energies).relu().square()
-        weights = torch.ones_like(hinges)
-    pairs.append(((hinges * weights).sum(), weights.sum()))
+    known_hinges = (energies - margin_in).relu().square().where(known_mask, 0)
+    outlier_hinges, weights = _outlier_hinges(
+        energies[outlier_mask], _log_balances(log_priors, sums), margin_out, balance
+    )
+    pairs = [
+        (known_hinges.sum(), known_mask.sum()),
+        ((outlier_hinges * weights).sum(), weights.sum()),
+    ]
     if cross_entropy:
-        plain = sums if together else pixel_sums(logits, classes=classes)
+        plain = sums if shared else pixel_sums(logits, classes=classes)
+        assert plain.picked is not None
         losses = (plain.logsumexps - plain.picked).where(known_mask, 0)
         pairs.append((losses.sum(), known_mask.sum()))
     values, present = means(*pairs)
@@ -75,32 +88,45 @@ def energy_terms(
 
 
 def _log_priors(balance: Balance, logits: Tensor) -> dict[float | None, Tensor]:
-    """By exponent, the `log P_gamma` that are needed, after zeros under None; empty if none is."""
+    """Required `log P_gamma` by exponent, after zeros under None; empty if none is required."""
+    if balance.prior is None:
+        return {}
     prior = checked_prior(balance.prior, logits.shape[1])
-    gammas = {balance.margin_gamma} if balance.alpha else set()
-    if balance.weight_gamma:  # at 0 all weights are equal
-        gammas.add(balance.weight_gamma)
+    gammas = {balance.margin_exponent} if balance.alpha else set()
+    if balance.weight_exponent:
+        gammas.add(balance.weight_exponent)
     prior = prior.to(logits.device, torch.promote_types(logits.dtype, torch.float32))
-    powers = {gamma: log_prior_power(prior, gamma) for gamma in sorted(gammas)}
+    powers: dict[float | None, Tensor] = {
+        gamma: log_prior_power(prior, gamma) for gamma in sorted(gammas)
+    }
     return {None: torch.zeros_like(prior), **powers} if powers else {}
 
 
-def _balanced_hinges(
+def _log_balances(
+    log_priors: dict[float | None, Tensor], sums: PixelSums
+) -> dict[float | None, Tensor]:
+    """`log Z` of the M outlier pixels, `(M,)`, by exponent."""
+    if sums.shifted is None:
+        return {}
+    return dict(zip(log_priors, sums.shifted - sums.shifted[:1], strict=True))
+
+
+def _outlier_hinges(
     energies: Tensor,
     log_balances: dict[float | None, Tensor],
     margin_out: float,
     balance: Balance,
 ) -> tuple[Tensor, Tensor]:
-    """Raised hinges of M outlier pixels and their weights; `log_balances` are `log Z` `(M,)`."""
+    """Squared hinges of M outlier pixels and their weights, both `(M,)`."""
     if balance.detach:
         log_balances = {gamma: value.detach() for gamma, value in log_balances.items()}
-    margins = margin_out
+    margins: float | Tensor = margin_out
     if balance.alpha:
-        margins = margin_out + balance.alpha * log_balances[balance.margin_gamma].exp()
+        margins = margin_out + balance.alpha * log_balances[balance.margin_exponent].exp()
     hinges = (margins - energies).relu().square()
-    if not balance.weight_gamma:
+    if not balance.weight_exponent:
         return hinges, torch.ones_like(hinges)
-    log_weights = log_balances[balance.weight_gamma]
+    log_weights = log_balances[balance.weight_exponent]
     # Weights matter up to a factor; relative to the largest their sum cannot underflow to zero.
     lowest = log_weights.new_full((1,), -torch.inf)
     return hinges, (log_weights - global_max(torch.cat([log_weights, lowest]).amax())).exp()

@@ -1,21 +1,22 @@
-"""Log-sum-exps over classes, with an analytic gradient that is written in blocks.
+"""Logsumexps over classes, with an analytic gradient that is written in blocks.
 
-The energy losses are functions of a few numbers a pixel: the logsumexp over classes, the logit of
-the label and, for outliers, logsumexps with the prior added. `pixel_sums` gives these. Forward it
-reads the logits once; backward it reads them again and writes their gradient once, in their own
-type. Nothing else is as large as the logits, where autograd makes several such tensors.
+The energy losses are functions of a few numbers per pixel: the logsumexp over classes, the logit
+of the label and, for outliers, logsumexps with the log prior added. `pixel_sums` computes these.
+The forward pass reads the logits once; the backward pass reads them again and writes their
+gradient once, in their own dtype. No other tensor is as large as the logits, whereas autograd
+would allocate several.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-# Pixels a block: on a CPU all classes of a block stay in the cache, on a GPU launches are few.
+# Pixels per block: on a CPU all classes of a block fit into the cache; on a GPU few launches.
 _CPU_BLOCK, _GPU_BLOCK = 2**14, 2**20
 
 
@@ -35,13 +36,13 @@ def pixel_sums(
     mask: Tensor | None = None,
     shifts: Tensor | None = None,
 ) -> PixelSums:
-    """Log-sum-exps over the classes of every pixel, differentiable once.
+    """Logsumexps over the classes of every pixel, differentiable once.
 
     Args:
         logits: `f`, `(N, C, *)`; half precision is computed in float32.
-        temperature: `T`.
+        temperature: `T > 0`.
         classes: `(N, *)`, 0..C-1: which logit to pick; or None.
-        mask: `(N, *)` bool: the M pixels for `shifts`; or None.
+        mask: `(N, *)` bool: the M pixels for `shifts`, required with these.
         shifts: `s`, `(R, C)`, may hold `-inf`; or None. No gradient reaches it.
 
     Returns:
@@ -49,17 +50,18 @@ def pixel_sums(
         `shifted`: `logsumexp(f + s_r)` of the masked pixels in order, `(R, M)`, or None.
 
     Raises:
-        ValueError: if the temperature is not positive.
+        ValueError: the temperature is not positive.
     """
     if not temperature > 0:
         raise ValueError(f"temperature must be positive, got {temperature}")
     size = (logits.shape[0], *logits.shape[2:])
-    # (S, C, P): images and their pixels; the images of a classifier are the pixels of one.
+    # (S, C, P): images and their pixels. Image-level logits (N, C) become N pixels of one image.
     flat = logits.t().unsqueeze(0) if logits.ndim == 2 else logits.flatten(2)
     if classes is not None:
         classes = classes.reshape(len(flat), 1, flat.shape[2])
-    positions = []
+    positions: list[Tensor] = []
     if shifts is not None:
+        assert mask is not None
         rows = mask.reshape(len(flat), flat.shape[2])
         positions = [row.nonzero().squeeze(1) for row in rows]
     sums, picked, shifted = _PixelSums.apply(flat, temperature, classes, shifts, *positions)
@@ -70,7 +72,14 @@ class _PixelSums(torch.autograd.Function):
     """`pixel_sums` of `(S, C, P)`; positions `(M_s,)` of the masked pixels of each image."""
 
     @staticmethod
-    def forward(ctx, logits, temperature, classes, shifts, *positions):
+    def forward(
+        ctx: Any,
+        logits: Tensor,
+        temperature: float,
+        classes: Tensor | None,
+        shifts: Tensor | None,
+        *positions: Tensor,
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
         dtype = torch.promote_types(logits.dtype, torch.float32)
         sums = logits.new_empty((logits.shape[0], logits.shape[2]), dtype=dtype)
         for image, part in _blocks(logits):
@@ -93,7 +102,9 @@ class _PixelSums(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, of_sums, of_picked, of_shifted):
+    def backward(
+        ctx: Any, of_sums: Tensor | None, of_picked: Tensor | None, of_shifted: Tensor | None
+    ) -> tuple[Tensor | None, ...]:
         logits, sums, classes, shifts, shifted, *positions = ctx.saved_tensors
         gradient = torch.empty_like(logits, memory_format=torch.contiguous_format)
         weights = torch.zeros_like(sums) if of_sums is None else of_sums / ctx.temperature
@@ -134,8 +145,8 @@ def _blocks(logits: Tensor) -> Iterator[tuple[int, slice]]:
             yield image, slice(start, start + size)
 
 
-def _chosen_blocks(positions: tuple[Tensor, ...]) -> Iterator[tuple[int, Tensor]]:
-    """Every image with parts of its chosen positions."""
+def _chosen_blocks(positions: Sequence[Tensor]) -> Iterator[tuple[int, Tensor]]:
+    """Every image with blocks of its chosen positions."""
     for image, chosen in enumerate(positions):
         for part in chosen.split(_block_size(chosen.device)):
             yield image, part

@@ -15,8 +15,8 @@ from ood_seg.losses.balance import checked_prior
 class LossModule(nn.Module):
     """A loss function with its options and a weight, for `EnergyHead(losses=[...])`.
 
-    A subclass names the `function` and a default `loss_name`. The options are the function's
-    keyword arguments; see there.
+    A subclass sets `function` and a default `loss_name`. The options are the keyword arguments of
+    the function.
 
     Args:
         loss_weight: factor of the loss.
@@ -24,7 +24,7 @@ class LossModule(nn.Module):
         **options: keyword arguments of the function.
 
     Raises:
-        TypeError: an option is unknown, or one without default is missing.
+        TypeError: an option is unknown, or a required one is missing.
     """
 
     function: ClassVar[Callable[..., Tensor]]
@@ -40,7 +40,7 @@ class LossModule(nn.Module):
         self.options = self._completed(options)
 
     def _completed(self, options: dict[str, Any]) -> dict[str, Any]:
-        """The options, checked, with the function's defaults."""
+        """The options completed by the function's defaults."""
         parameters = inspect.signature(type(self).function).parameters.values()
         defaults = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
         unknown = sorted(set(options) - set(defaults))
@@ -63,31 +63,35 @@ class LossModule(nn.Module):
 
 
 class PriorLossModule(LossModule):
-    """A loss that needs an outlier prior, given in the config, by hook or by `set_prior`.
+    """A loss that requires an outlier prior, from the config, `OutlierPriorHook` or `set_prior`.
 
     Args:
-        prior: `P(j)`, one non-negative number a class; None if `OutlierPriorHook` or `set_prior`
-            gives it.
+        prior: `P(j)`, one non-negative number per class; None: set later.
         **options: see `LossModule`.
+
+    Raises:
+        ValueError: see `checked_prior`; also on a forward pass before a prior is set.
     """
+
+    prior: Tensor | None
 
     def __init__(self, prior: Sequence[float] | None = None, **options: Any) -> None:
         super().__init__(**options)
-        # Not in the state dict: a model's checkpoint keys stay those of the plain segmentor.
+        # Not in the state dict, so that checkpoint keys stay those of the plain segmentor.
         self.register_buffer("prior", None, persistent=False)
         if prior is not None:
             self.set_prior(prior)
 
     def set_prior(self, prior: Tensor | Sequence[float]) -> None:
-        """Take a prior; its length is checked against the logits when the loss is computed."""
+        """Set the prior; its length is checked against the logits when the loss is computed."""
         prior = torch.as_tensor(prior)
         device = None if self.prior is None else self.prior.device
         self.prior = checked_prior(prior, prior.numel()).float().to(device)
 
-    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
+    def forward(self, *inputs: Tensor) -> Tensor:
         if self.prior is None:
             raise ValueError(
                 f"{type(self).__name__} has no prior: give prior=[...] in the config, or add "
                 "dict(type='OutlierPriorHook') to custom_hooks to measure it before training"
             )
-        return super().forward(logits, labels, self.prior.to(logits.device))
+        return super().forward(*inputs, self.prior.to(inputs[0].device))

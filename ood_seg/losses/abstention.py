@@ -1,4 +1,4 @@
-"""Pixel-wise abstention learning of PEBAL."""
+"""Pixel-wise abstention loss of PEBAL."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ood_seg.losses._module import LossModule
 from ood_seg.scores import energy
 from ood_seg.smoothing import gaussian_smooth
 
-_LOG_FLOOR = math.log(1e-7)  # of the released code: probabilities of outlier pixels
+_LOG_FLOOR = math.log(1e-7)  # lower bound for outlier pixels in the released code
 
 
 def abstention_loss(
@@ -26,29 +26,29 @@ def abstention_loss(
     outlier_index: int = OUTLIER,
     ignore_index: int = IGNORE,
 ) -> Tensor:
-    r"""Cross entropy in which abstaining pays, the more the smaller a pixel's energy is in size.
+    r"""Cross entropy with a reward for abstaining that grows as the energy approaches zero.
 
     With `p` the softmax over K classes and the abstention `r = p_K`, and `a` the squared energy
-    of the classes, smoothed over the picture (gradients pass through it),
+    of the classes, smoothed over the image (gradients pass through it),
 
     .. math:: L = -\mathrm{mean}_{clean} \log(p_y + r / a)
               - \mathrm{mean}_{known} \log(p_y + r / a)
               - w \, \mathrm{mean}_{outlier, k < K} \log \max(p_k + r / a, 10^{-7})
 
     where *clean* are the known pixels of images without outliers and *known* those of images
-    with some. A term without pixels is zero. Computed with logarithms throughout: finite at any
-    gap between the logits.
+    with outliers. A term without pixels is zero. Computed in logarithms throughout, so that the
+    loss is finite for all finite logits.
 
     Source: Tian et al., "Pixel-wise Energy-biased Abstention Learning for Anomaly Segmentation on
     Complex Urban Driving Scenes", ECCV 2022, and the code released with it, which averages
     outlier pixels over all classes (the paper's eq. 3 does not) and is NaN where this is not.
 
     Args:
-        logits: `(N, K + 1, H, W)`, the abstention last; half precision is computed in float32.
+        logits: `(N, K + 1, H, W)`, abstention last; half precision is computed in float32.
         labels: `(N, H, W)`, integer: 0..K-1, `outlier_index` or `ignore_index`.
         outlier_weight: `w` (0.1 in the released code).
-        kernel_size: taps of the Gaussian that smooths `a`.
-        sigma: its standard deviation in pixels.
+        kernel_size: odd number of taps of the Gaussian that smooths `a`.
+        sigma: standard deviation of the Gaussian in pixels.
         outlier_index: label of outlier pixels.
         ignore_index: label of ignored pixels.
 
@@ -56,8 +56,9 @@ def abstention_loss(
         Scalar.
 
     Raises:
-        TypeError, ValueError: for types, shapes or labels that do not fit, and maps that are too
-            small for the smoothing.
+        TypeError: the logits are not floating point or the labels not integer.
+        ValueError: the shapes do not match, a known label is not a class, or the maps are smaller
+            than half the Gaussian.
     """
     logits = checked_logits(logits, labels)
     if logits.ndim != 4 or logits.shape[1] < 2:
@@ -90,7 +91,7 @@ def abstention_loss(
 class AbstentionLoss(LossModule):
     """Module form of `abstention_loss`.
 
-    It holds the closed-set term, so that the model is built with `closed_set_loss=False`.
+    It includes the closed-set term, so build the model with `closed_set_loss=False`.
     """
 
     channels = "all"

@@ -1,4 +1,4 @@
-"""The outlier prior of balanced losses, and the balance that it gives to a pixel."""
+"""The outlier prior of the balanced losses, and the balance `Z` of a pixel under it."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from torch import Tensor
 
 
 def checked_prior(prior: Tensor | Sequence[float], num_classes: int) -> Tensor:
-    """Check an outlier prior and normalise it to sum one.
+    """An outlier prior normalised to sum 1.
 
     Args:
-        prior: `P(j)`, one non-negative number a class; counts are fine.
+        prior: `P(j)`, one non-negative number per class, such as pixel counts.
         num_classes: expected length.
 
     Returns:
         `(num_classes,)`; float64 unless a floating-point tensor was given.
 
     Raises:
-        ValueError: for a wrong length, negative or non-finite entries, or all zeros.
+        ValueError: the length is wrong, an entry is negative or not finite, or all are zero.
     """
     if not isinstance(prior, Tensor) or not torch.is_floating_point(prior):
         prior = torch.as_tensor(prior, dtype=torch.float64)
@@ -31,7 +31,7 @@ def checked_prior(prior: Tensor | Sequence[float], num_classes: int) -> Tensor:
     if not torch.isfinite(prior).all() or (prior < 0).any():
         raise ValueError(f"prior must be finite and non-negative, got {prior.tolist()}")
     if prior.sum() == 0:
-        raise ValueError("prior is all zeros: no outlier pixel was counted")
+        raise ValueError("prior must not be all zeros, which means no outlier pixel was counted")
     return prior / prior.sum()
 
 
@@ -46,14 +46,14 @@ def log_balance(logits: Tensor, prior: Tensor, gamma: float) -> Tensor:
 
     Args:
         logits: `f`, `(M, C)`.
-        prior: `P`, `(C,)`, sums to one.
+        prior: `P`, `(C,)`, with sum 1.
         gamma: `gamma >= 0`; 0 makes the prior uniform (`Z = 1/C` everywhere), 1 keeps it.
 
     Returns:
         `log Z`, `(M,)`.
 
     Raises:
-        ValueError: if gamma is negative.
+        ValueError: gamma is negative.
     """
     if gamma == 0:  # exactly uniform
         return logits.new_full(logits.shape[:1], logits.shape[1]).log().neg()
@@ -64,7 +64,7 @@ def log_balance(logits: Tensor, prior: Tensor, gamma: float) -> Tensor:
 def log_prior_power(prior: Tensor, gamma: float) -> Tensor:
     """Logarithm of `P_gamma = P^gamma / sum P^gamma`, `(C,)`; see `log_balance`."""
     if gamma < 0:
-        raise ValueError(f"gamma must not be negative, got {gamma}")
+        raise ValueError(f"gamma must be at least 0, got {gamma}")
     if gamma == 0:  # 0^0 = 1: exactly uniform
         return torch.full_like(prior, 1 / len(prior)).log()
     log_power = gamma * prior.log()

@@ -1,4 +1,4 @@
-"""Balanced energy regularisation: outliers weighed by how common their predicted class is."""
+"""Balanced energy regularisation: outliers weighted by the prior of their predicted class."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def balanced_energy_loss(
               \sum_{outlier} [m_{out} + \alpha Z - E]_+^2 \, Z'}{\sum_{outlier} Z'} \Big)
 
     with `Z` of `log_balance` at `margin_gamma` and `Z'` the same at `weight_gamma`. `p(j|x)` is
-    the plain softmax; the temperature acts on the energy alone. With `gamma = alpha = 0` this is
-    `energy_loss` exactly. Missing terms are treated as there.
+    the plain softmax; the temperature only affects the energy. With `gamma = alpha = 0` this is
+    exactly `energy_loss`. Terms without pixels are handled as there.
 
     Source: Choi et al., CVPR 2023, eq. 9-11, and the code released with it (which divides by the
     sum of the weights and lets the gradient pass through `Z`).
@@ -43,13 +43,13 @@ def balanced_energy_loss(
         logits: `(N, C, *)`; half precision is computed in float32.
         labels: `(N, *)`, integer: known classes, `outlier_index` or `ignore_index`.
         prior: `P(j)`, C non-negative numbers: how often the pre-trained model predicts class j on
-            outlier pixels. Counts are fine.
+            outlier pixels. Need not be normalised.
         margin_in: `m_in`, the energy that known pixels should stay below.
         margin_out: `m_out`, the energy that outlier pixels should stay above, before balancing.
         alpha: `alpha`, strength of the margin's shift.
-        gamma: exponent of the prior, for margin and weight where those are not given.
-        margin_gamma: exponent in the margin alone.
-        weight_gamma: exponent in the weight alone.
+        gamma: exponent of the prior; default of the next two.
+        margin_gamma: exponent in the margin.
+        weight_gamma: exponent in the weight.
         temperature: `T` of the energy.
         detach_balance: stop the gradient through `Z` and `Z'`. The released code does not.
         outlier_index: label of outlier pixels.
@@ -59,15 +59,10 @@ def balanced_energy_loss(
         Scalar.
 
     Raises:
-        TypeError, ValueError: for types, shapes or priors that do not fit.
+        TypeError: the logits are not floating point or the labels not integer.
+        ValueError: shapes or the length of the prior do not match, the prior is not finite,
+            non-negative and positive in sum, or an exponent or temperature is out of range.
     """
-    balance = Balance(
-        prior=prior,
-        alpha=alpha,
-        margin_gamma=gamma if margin_gamma is None else margin_gamma,
-        weight_gamma=gamma if weight_gamma is None else weight_gamma,
-        detach=detach_balance,
-    )
     loss, _ = energy_terms(
         logits,
         labels,
@@ -76,7 +71,7 @@ def balanced_energy_loss(
         temperature=temperature,
         outlier_index=outlier_index,
         ignore_index=ignore_index,
-        balance=balance,
+        balance=Balance(prior, alpha, gamma, margin_gamma, weight_gamma, detach_balance),
     )
     return loss
 

@@ -1,4 +1,4 @@
-"""Distillation to the pre-trained segmentor, which keeps the closed-set quality."""
+"""Distillation from the pre-trained segmentor, which preserves the closed-set quality."""
 
 from __future__ import annotations
 
@@ -20,23 +20,24 @@ def distillation_loss(
 ) -> Tensor:
     r"""Mean over known pixels of `T^2 KL(softmax(teacher / T) || softmax(logits / T))`.
 
-    Softmax is blind to a shift common to all classes, which is what the energy margins move, so
-    this term and an energy loss do not pull against each other. Source: Hinton, Vinyals and Dean,
-    "Distilling the Knowledge in a Neural Network", 2015.
+    The softmax is invariant to a shift of all logits, which is what energy margins act on, so this
+    term and an energy loss do not conflict. Source: Hinton, Vinyals and Dean, "Distilling the
+    Knowledge in a Neural Network", 2015.
 
     Args:
-        logits: `(N, C, *)` of the model that is trained.
+        logits: `(N, C, *)` of the model in training.
         teacher_logits: `(N, C, *)` of the frozen model; no gradient reaches them.
-        labels: `(N, *)`; outlier and ignored pixels take no part.
+        labels: `(N, *)`, integer; outlier and ignored pixels are left out.
         temperature: `T > 0`.
         outlier_index: label of outlier pixels.
         ignore_index: label of ignored pixels.
 
     Returns:
-        Scalar; zero when no pixel is known.
+        Scalar, at least 0; zero if no pixel is known.
 
     Raises:
-        TypeError, ValueError: for types or shapes that do not fit.
+        TypeError: the logits are not floating point or the labels not integer.
+        ValueError: the shapes do not match, or the temperature is not positive.
     """
     if not temperature > 0:
         raise ValueError(f"temperature must be positive, got {temperature}")

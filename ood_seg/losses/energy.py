@@ -19,15 +19,15 @@ def energy_loss(
     outlier_index: int = OUTLIER,
     ignore_index: int = IGNORE,
 ) -> Tensor:
-    r"""Push the energy of known pixels below one margin and that of outliers above another.
+    r"""Squared hinges that push known pixels below one energy and outliers above another.
 
     .. math:: L = \tfrac12 \big( \mathrm{mean}_{known} [E - m_{in}]_+^2
               + \mathrm{mean}_{outlier} [m_{out} - E]_+^2 \big)
 
     Source: Liu et al., "Energy-based Out-of-distribution Detection", NeurIPS 2020, eq. 7-8, with
     the factor one half of the code released with Choi et al., CVPR 2023. A term without pixels
-    is left out of the mean; a batch with only ignored pixels gives zero. The gradient is analytic
-    and can be taken once.
+    is left out, and the other is not halved; a batch with only ignored pixels gives zero. The
+    gradient is analytic and can be taken once (no second derivatives).
 
     Args:
         logits: `(N, C, *)`; half precision is computed in float32.
@@ -42,7 +42,8 @@ def energy_loss(
         Scalar.
 
     Raises:
-        TypeError, ValueError: for types or shapes that do not fit.
+        TypeError: the logits are not floating point or the labels not integer.
+        ValueError: the shapes do not match, or the temperature is not positive.
 
     Example:
         >>> logits = torch.randn(2, 19, 8, 8, requires_grad=True)

@@ -1,4 +1,4 @@
-"""Cross entropy and an energy loss in one, from one logsumexp."""
+"""Sum of cross entropy and an energy loss, computed from one logsumexp."""
 
 from __future__ import annotations
 
@@ -24,20 +24,24 @@ def cross_entropy_energy_loss(
 ) -> Tensor:
     """Mean cross entropy of known pixels plus `energy_weight * energy_loss(...)`.
 
-    The same value and gradient as the two losses apart, for the cost of one: at temperature 1
-    both come from one logsumexp, and one gradient is written.
+    The same value and gradient as the two separate losses for the cost of one: at temperature 1
+    both use one logsumexp, and one gradient is written.
 
     Args:
         logits: `(N, C, *)`; half precision is computed in float32.
         labels: `(N, *)`, integer: 0..C-1, `outlier_index` or `ignore_index`.
         energy_weight: factor of the energy loss.
-        others: see `energy_loss`.
+        margin_in: see `energy_loss`, like all arguments below.
+        margin_out: as above.
+        temperature: as above.
+        outlier_index: as above.
+        ignore_index: as above.
 
     Returns:
         Scalar.
 
     Raises:
-        TypeError, ValueError: for types, shapes or labels that do not fit.
+        TypeError, ValueError: as `energy_loss`; also a known label that is not a class.
     """
     energy_loss, cross_entropy = energy_terms(
         logits,
@@ -71,7 +75,11 @@ def cross_entropy_balanced_energy_loss(
 ) -> Tensor:
     """Mean cross entropy of known pixels plus `energy_weight * balanced_energy_loss(...)`.
 
-    As `cross_entropy_energy_loss`; the other arguments are those of `balanced_energy_loss`.
+    Computed as `cross_entropy_energy_loss`; `energy_weight` is the factor of the energy loss, and
+    the other arguments are those of `balanced_energy_loss`.
+
+    Raises:
+        TypeError, ValueError: as `balanced_energy_loss`; also a known label that is not a class.
     """
     energy_loss, cross_entropy = energy_terms(
         logits,
@@ -81,13 +89,7 @@ def cross_entropy_balanced_energy_loss(
         temperature=temperature,
         outlier_index=outlier_index,
         ignore_index=ignore_index,
-        balance=Balance(
-            prior=prior,
-            alpha=alpha,
-            margin_gamma=gamma if margin_gamma is None else margin_gamma,
-            weight_gamma=gamma if weight_gamma is None else weight_gamma,
-            detach=detach_balance,
-        ),
+        balance=Balance(prior, alpha, gamma, margin_gamma, weight_gamma, detach_balance),
         cross_entropy=True,
     )
     return cross_entropy + energy_weight * energy_loss
@@ -96,7 +98,7 @@ def cross_entropy_balanced_energy_loss(
 class CrossEntropyEnergyLoss(LossModule):
     """Module form of `cross_entropy_energy_loss`.
 
-    It holds the closed-set term, so that the model is built with `closed_set_loss=False`.
+    It includes the closed-set term, so build the model with `closed_set_loss=False`.
     """
 
     function = cross_entropy_energy_loss
@@ -106,7 +108,7 @@ class CrossEntropyEnergyLoss(LossModule):
 class CrossEntropyBalancedEnergyLoss(PriorLossModule):
     """Module form of `cross_entropy_balanced_energy_loss`.
 
-    It holds the closed-set term, so that the model is built with `closed_set_loss=False`.
+    It includes the closed-set term, so build the model with `closed_set_loss=False`.
     """
 
     function = cross_entropy_balanced_energy_loss

@@ -1,4 +1,4 @@
-"""Entropy maximisation of Meta-OoD: one sum for known and outlier pixels."""
+"""Entropy maximisation of Meta-OoD: one sum over known and outlier pixels."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ def meta_ood_loss(
     outlier_index: int = OUTLIER,
     ignore_index: int = IGNORE,
 ) -> Tensor:
-    r"""Cross entropy of known pixels and entropy of outlier pixels, mean over all logits.
+    r"""Cross entropy of known pixels to their labels and of outlier pixels to the uniform.
 
     .. math:: L = \frac{1}{N C H W} \Big( (1 - \lambda) \sum_{known} -\log p_y
               - \frac{\lambda}{C} \sum_{outlier} \sum_j \log p_j \Big)
 
     Source: Chan, Rottmann and Gottschalk, "Entropy Maximization and Meta Classification for
-    Out-of-distribution Detection in Semantic Segmentation", ICCV 2021, eq. 2-4, with the mean of
-    the code released with it, to which ignored pixels count too.
+    Out-of-distribution Detection in Semantic Segmentation", ICCV 2021, eq. 2-4. As in the code
+    released with it, the denominator includes ignored pixels.
 
     Args:
         logits: `(N, C, *)`; half precision is computed in float32.
@@ -39,7 +39,9 @@ def meta_ood_loss(
         Scalar.
 
     Raises:
-        TypeError, ValueError: for types, shapes or labels that do not fit, or another weight.
+        TypeError: the logits are not floating point or the labels not integer.
+        ValueError: the shapes do not match, a known label is not a class, or the weight is
+            outside of `[0, 1]`.
     """
     if not 0 <= outlier_weight <= 1:
         raise ValueError(f"outlier_weight must lie between 0 and 1, got {outlier_weight}")
@@ -58,7 +60,7 @@ def meta_ood_loss(
 class MetaOODLoss(LossModule):
     """Module form of `meta_ood_loss`.
 
-    It holds the closed-set term, so that the model is built with `closed_set_loss=False`.
+    It includes the closed-set term, so build the model with `closed_set_loss=False`.
     """
 
     function = meta_ood_loss

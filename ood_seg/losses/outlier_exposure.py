@@ -1,4 +1,4 @@
-"""Outlier exposure: outlier pixels are to look like every class at once."""
+"""Outlier exposure: outlier pixels are trained towards the uniform distribution."""
 
 from __future__ import annotations
 
@@ -17,20 +17,21 @@ def outlier_exposure_loss(
     .. math:: L = \mathrm{mean}_{outlier} \big( \log \textstyle\sum_j e^{f_j}
               - \tfrac1C \sum_j f_j \big)
 
-    Its smallest value is `log C`. Source: Hendrycks, Mazeika and Dietterich, "Deep Anomaly
-    Detection with Outlier Exposure", ICLR 2019, sec. 4.3; half of it goes beside a cross entropy.
+    Its minimum is `log C`. Source: Hendrycks, Mazeika and Dietterich, "Deep Anomaly Detection with
+    Outlier Exposure", ICLR 2019, sec. 4.3, where it is added to the cross entropy with weight 0.5.
 
     Args:
         logits: `(N, C, *)`; half precision is computed in float32.
-        labels: `(N, *)`, integer; only outlier pixels take part.
+        labels: `(N, *)`, integer; only outlier pixels are used.
         outlier_index: label of outlier pixels.
         ignore_index: label of ignored pixels.
 
     Returns:
-        Scalar; zero when no pixel is an outlier.
+        Scalar; zero if no pixel is an outlier.
 
     Raises:
-        TypeError, ValueError: for types or shapes that do not fit.
+        TypeError: the logits are not floating point or the labels not integer.
+        ValueError: the shapes do not match.
     """
     logits = checked_logits(logits, labels)
     _, outlier_mask = split_labels(labels, outlier_index=outlier_index, ignore_index=ignore_index)

@@ -1,4 +1,4 @@
-"""Loss of residual pattern learning (RPL): known pixels unchanged, outliers of high energy."""
+"""Loss of residual pattern learning (RPL): known pixels unchanged, outliers at high energy."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ def residual_pattern_loss(
     outlier_index: int = OUTLIER,
     ignore_index: int = IGNORE,
 ) -> Tensor:
-    r"""Hold the corrected logits to the frozen ones on known pixels, push them down on outliers.
+    r"""Keep corrected logits near the frozen ones on known pixels, push them down on outliers.
 
     With `f` the frozen and `g` the corrected logits, `H` the entropy of the softmax in nats,
 
     .. math:: L = \mathrm{mean}_{known} \big[ w_c\, CE(g, \arg\max f) + w_e\, (H(g) - H(f))^2 \big]
               + w_o\, \mathrm{mean}_{outlier} \big[ \log \textstyle\sum_k e^{g_k} \big]_+
 
-    The target on known pixels is the frozen model's own arg-max, not the label; labels only tell
-    the kinds of pixels apart. The outlier term is zero where the energy is positive: its margin
-    is an energy of 0.
+    The target on known pixels is the arg-max of the frozen model, not the label; labels only
+    select known and outlier pixels. The outlier term is zero where the energy is positive, that
+    is, its margin is an energy of 0.
 
     Source: Liu et al., "Residual Pattern Learning for Pixel-wise Out-of-Distribution Detection in
     Semantic Segmentation", ICCV 2023, eq. 3-5, with the weights of the released code, whose
     entropies clamp probabilities at 1e-7 (a difference below 1e-4). A term without pixels is
-    zero; there the released code gives NaN for the known pixels.
+    zero; the released code gives NaN without known pixels.
 
     Args:
         logits: `(N, 2K, *)`: `f`, then `g`. No gradient reaches `f`. Half precision is computed
@@ -51,7 +51,8 @@ def residual_pattern_loss(
         Scalar.
 
     Raises:
-        TypeError, ValueError: for types or shapes that do not fit, an odd number of channels.
+        TypeError: the logits are not floating point or the labels not integer.
+        ValueError: the shapes do not match, or the number of channels is odd.
     """
     frozen, corrected = split_corrected(checked_logits(logits, labels))
     frozen = frozen.detach()

@@ -1,4 +1,4 @@
-"""Smoothness of the energy map over the picture."""
+"""Smoothness of energy maps over the image."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ood_seg.scores import energy
 
 
 def smoothness(energies: Tensor, *, normalise: bool = False) -> Tensor:
-    r"""Half the sum of squared differences between neighbouring pixels, all labels included.
+    r"""Half the sum of squared differences between neighbouring pixels, whatever their labels.
 
     .. math:: \tfrac12 \sum \big( (\partial_y E)^2 + (\partial_x E)^2 \big)
 
@@ -25,12 +25,12 @@ def smoothness(energies: Tensor, *, normalise: bool = False) -> Tensor:
         Scalar, at least 0.
 
     Raises:
-        ValueError: for another number of dimensions.
+        ValueError: the energies are not three-dimensional.
     """
     if energies.ndim != 3:
         raise ValueError(f"energies must be (N, H, W), got {tuple(energies.shape)}")
-    total = sum(0.5 * energies.diff(dim=dim).square().sum() for dim in (1, 2))
-    total, count = global_sum(total, total.new_tensor(energies.numel()))
+    down, across = (energies.diff(dim=dim).square().sum() for dim in (1, 2))
+    total, count = global_sum(0.5 * (down + across), energies.new_tensor(energies.numel()))
     return total / count if normalise else total
 
 

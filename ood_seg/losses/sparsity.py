@@ -14,14 +14,14 @@ from ood_seg.scores import energy
 
 
 def sparsity(energies: Tensor, *, normalise: bool = False) -> Tensor:
-    """Euclidean norm of all energies together.
+    """Euclidean norm of the vector of all energies.
 
     Source: the code released with Tian et al., ECCV 2022 (weight 5e-4), whose norm grows with the
-    root of the number of outlier pixels.
+    square root of the number of outlier pixels.
 
     Args:
         energies: of the outlier pixels, any shape.
-        normalise: divide by the root of their number.
+        normalise: divide by the square root of their number.
 
     Returns:
         Scalar, at least 0; zero, with a gradient of zero, if there is no pixel.
@@ -30,7 +30,7 @@ def sparsity(energies: Tensor, *, normalise: bool = False) -> Tensor:
     squares, count = global_sum(squares, squares.new_tensor(energies.numel()))
     if normalise:
         squares = squares / count.clamp(min=1)
-    # The root has no gradient at zero; zero is taken for it.
+    # The square root has no finite gradient at zero; zero is used instead.
     positive = squares > 0
     return squares.where(positive, squares.new_tensor(1.0)).sqrt().where(positive, squares)
 
@@ -61,9 +61,9 @@ def balanced_energy_sparsity(
     outlier_index: int = OUTLIER,
     ignore_index: int = IGNORE,
 ) -> Tensor:
-    """`sparsity` of `E - alpha Z`, the energies that `balanced_energy_loss` compares.
+    """`sparsity` of `E - alpha Z` of the outlier pixels, see `balanced_energy_loss`.
 
-    `prior`, `alpha` and `gamma` as there (`gamma` is that of the margin).
+    `prior`, `alpha` and `gamma` as there; `gamma` is the exponent in the margin.
     """
     outliers = _outlier_logits(logits, labels, outlier_index, ignore_index)
     shift = alpha * log_balance(outliers, checked_prior(prior, logits.shape[1]), gamma).exp()

@@ -3,8 +3,8 @@
 Every function maps logits `(N, C, *)` to scores `(N, *)`, **higher means more anomalous**, works
 on dense and on image-level logits, keeps the device and is differentiable. Half-precision logits
 are scored in float32, because a logsumexp in float16 loses the differences that ranking needs.
-Scores are unbounded unless said otherwise; only their order matters for evaluation. With a single
-class, scores of the softmax are constant, and energy and maximum logit are the negative logit.
+Scores are unbounded unless stated otherwise; only their order matters for evaluation. With a
+single class, scores of the softmax are constant; energy and maximum logit are the negative logit.
 """
 
 from ood_seg.scores.energies import (

@@ -1,4 +1,4 @@
-"""What the scores share: the check of their logits, and the temperature."""
+"""Code shared by the scores: the check of their logits, and the temperature."""
 
 from __future__ import annotations
 
@@ -9,7 +9,12 @@ from ood_seg.precision import full_precision
 
 
 def checked(logits: Tensor) -> Tensor:
-    """Check the logits of a score and return them in at least float32."""
+    """The logits of a score in at least float32.
+
+    Raises:
+        TypeError: the logits are not floating point.
+        ValueError: they have fewer than two dimensions or no channel.
+    """
     if not torch.is_floating_point(logits):
         raise TypeError(f"logits must be floating point, got {logits.dtype}")
     if logits.ndim < 2 or logits.shape[1] == 0:
@@ -20,13 +25,13 @@ def checked(logits: Tensor) -> Tensor:
 
 
 def check_temperature(temperature: float) -> None:
-    """Raise unless the temperature is positive."""
+    """Raise `ValueError` unless the temperature is positive."""
     if not temperature > 0:
         raise ValueError(f"temperature must be positive, got {temperature}")
 
 
 class TemperatureScore(nn.Module):
-    """Base of the score modules whose one option is a temperature.
+    """Base of the score modules whose only option is a temperature.
 
     Args:
         temperature: `T > 0`.

@@ -1,4 +1,4 @@
-"""Free energy, and the scores that build on it."""
+"""Free energy, and the scores derived from it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def energy(logits: Tensor, temperature: float = 1.0) -> Tensor:
         Scores `(N, *)`.
 
     Raises:
-        TypeError, ValueError: as `max_softmax`, and for a temperature that is not positive.
+        TypeError, ValueError: as `max_softmax`.
     """
     check_temperature(temperature)
     logits = checked(logits)
@@ -46,7 +46,8 @@ def split_corrected(logits: Tensor) -> tuple[Tensor, Tensor]:
             "logits must hold K class logits and K corrected logits, as ResidualPatternHead gives "
             f"them, got {logits.shape[1]} channels"
         )
-    return logits.chunk(2, dim=1)
+    class_logits, corrected = logits.chunk(2, dim=1)
+    return class_logits, corrected
 
 
 def residual_energy(logits: Tensor, temperature: float = 1.0) -> Tensor:
@@ -56,7 +57,7 @@ def residual_energy(logits: Tensor, temperature: float = 1.0) -> Tensor:
     Semantic Segmentation", ICCV 2023.
 
     Args:
-        logits: `(N, 2K, *)`: class logits, then corrected logits; the former do not enter.
+        logits: `(N, 2K, *)`: class logits, then corrected logits; only the latter are used.
         temperature: `T > 0`.
 
     Returns:
@@ -75,7 +76,7 @@ def dense_hybrid(logits: Tensor) -> Tensor:
     Recognition", ECCV 2022, and the evaluation code released with it.
 
     Args:
-        logits: `(N, K + 2, *)`: class logits `f`, then the logits of inlier and of outlier, whose
+        logits: `(N, K + 2, *)`: class logits `f`, then the two logits inlier and outlier, whose
             softmax gives `p(outlier | x)`.
 
     Returns:

@@ -23,7 +23,7 @@ def entropy(logits: Tensor) -> Tensor:
         TypeError, ValueError: as `max_softmax`.
     """
     log_probabilities = checked(logits).log_softmax(dim=1)
-    # A class of probability zero adds nothing, and 0 * -inf would be NaN.
+    # A class of probability zero contributes nothing, but 0 * -inf would be NaN.
     terms = log_probabilities.exp() * log_probabilities.clamp(min=torch.finfo(logits.dtype).min)
     return -terms.sum(dim=1)
 
@@ -33,10 +33,10 @@ def generalized_entropy(
 ) -> Tensor:
     """Generalised entropy `sum_j p_j^gamma (1 - p_j)^gamma` of the softmax (GEN).
 
-    Small probabilities weigh far more than in Shannon's entropy. At least 0, at most
-    `C (1/C - 1/C^2)^gamma`, which equal probabilities reach; 0 for a single class.
-    Computed from logarithms, so that a probability close to 1 does not round to it: the term of
-    `p = 1 - 1e-9` is 0.13 at `gamma = 0.1`, not 0.
+    Small probabilities weigh far more than in Shannon's entropy. The minimum is 0, the maximum
+    `C (1/C - 1/C^2)^gamma` at equal probabilities; 0 for a single class. Computed in logarithms,
+    so that a probability close to 1 does not round to 1: the term of `p = 1 - 1e-9` is 0.13 at
+    `gamma = 0.1`, not 0.
 
     Source: Liu, Lochman and Zach, "GEN: Pushing the Limits of Softmax-Based Out-of-Distribution
     Detection", CVPR 2023, eq. 4 and 5; their score is the negative of this.
@@ -44,15 +44,14 @@ def generalized_entropy(
     Args:
         logits: `(N, C, *)`.
         gamma: exponent in `(0, 1)`; the paper's default is 0.1.
-        top_classes: `M`, how many of the most probable classes are summed; the paper takes 100 of
-            1000. None, or more than there are: all.
+        top_classes: `M`, number of most probable classes to sum over; the paper uses 100 of 1000.
+            None, or more than C: all.
 
     Returns:
         Scores `(N, *)`.
 
     Raises:
-        TypeError, ValueError: as `max_softmax`, and for an exponent or a number of classes out
-            of range.
+        TypeError, ValueError: as `max_softmax`; also a gamma or a number of classes out of range.
     """
     _check_generalized_entropy(gamma, top_classes)
     log_probabilities = checked(logits).log_softmax(dim=1)
@@ -81,7 +80,7 @@ class GeneralizedEntropy(nn.Module):
 
     Args:
         gamma: exponent in `(0, 1)`.
-        top_classes: how many of the most probable classes are summed; None: all.
+        top_classes: number of most probable classes to sum over; None: all.
     """
 
     def __init__(self, gamma: float = 0.1, top_classes: int | None = None) -> None:

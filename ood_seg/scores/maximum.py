@@ -1,4 +1,4 @@
-"""Scores from the greatest logit or probability."""
+"""Scores from the largest logit or probability."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ def max_softmax(logits: Tensor, temperature: float = 1.0) -> Tensor:
 
     Source: Hendrycks and Gimpel, "A Baseline for Detecting Misclassified and Out-of-Distribution
     Examples in Neural Networks", ICLR 2017. With a temperature: Liang, Li and Srikant, "Enhancing
-    The Reliability of Out-of-distribution Image Detection in Neural Networks", ICLR 2018, eq. 1;
-    a large one (they use 1000) keeps apart the scores of confident predictions, which at T = 1
-    all round to 0.
+    The Reliability of Out-of-distribution Image Detection in Neural Networks", ICLR 2018, eq. 1.
+    A large one (they use 1000) separates the scores of confident predictions, which at T = 1 all
+    round to 0.
 
     Args:
         logits: `(N, C, *)`.
@@ -24,9 +24,9 @@ def max_softmax(logits: Tensor, temperature: float = 1.0) -> Tensor:
         Scores `(N, *)`.
 
     Raises:
-        TypeError: if the logits are not floating point.
-        ValueError: if the logits have fewer than two dimensions or no channel, or for a
-            temperature that is not positive.
+        TypeError: the logits are not floating point.
+        ValueError: the logits have fewer than two dimensions or no channel, or the temperature is
+            not positive.
     """
     check_temperature(temperature)
     logits = checked(logits)

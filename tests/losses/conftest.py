@@ -1,9 +1,9 @@
-"""A small scene with all kinds of pixels, and the batch of the published numbers."""
+"""A small scene with all kinds of pixels, and the batch behind the published numbers."""
 
 import pytest
 import torch
 
-# Figure 1 of Choi et al. 2023, as the released code holds it.
+# Figure 1 of Choi et al. 2023, values of the released code.
 PUBLISHED_PRIOR = [
     0.152509041, 0.013298, 0.106703, 0.040058, 0.033866, 0.005256, 0.001065, 0.027989, 0.080249,
     0.097971, 0.002175, 0.153123, 0.029222, 0.087057, 0.119925, 0.016023, 0.007071, 0.017048,
@@ -13,7 +13,7 @@ PUBLISHED_PRIOR = [
 
 @pytest.fixture
 def scene():
-    """Double-precision logits `(2, 5, 4, 6)` and labels with known, outlier and void pixels."""
+    """Double-precision logits `(2, 5, 4, 6)` and labels with known, outlier and ignored pixels."""
     generator = torch.Generator().manual_seed(3)
     logits = 2 * torch.randn(2, 5, 4, 6, generator=generator, dtype=torch.float64)
     labels = torch.randint(0, 5, (2, 4, 6), generator=generator)
@@ -25,7 +25,7 @@ def scene():
 
 @pytest.fixture
 def published_batch(published_pebal_batch):
-    """Logits of 19 classes, labels and prior whose losses the released code gives."""
+    """Logits of 19 classes, labels and prior whose losses were computed with the released code."""
     logits, labels = published_pebal_batch
     return logits[:, :19], labels, PUBLISHED_PRIOR
 

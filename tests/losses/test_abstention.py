@@ -34,7 +34,7 @@ def test_equals_released_code(published_pebal_batch, images, value):
     assert loss.item() == pytest.approx(value, rel=1e-6)
 
 
-def test_both_kinds_of_images_are_averaged_apart(published_pebal_batch):
+def test_both_kinds_of_images_are_averaged_separately(published_pebal_batch):
     loss = abstention_loss(*published_pebal_batch, outlier_weight=0.1)
     assert loss.item() == pytest.approx(7.5063004 + 7.1315045, rel=1e-6)
 
@@ -59,7 +59,7 @@ def test_gradient_matches_finite_differences(scene):
 
 
 def test_the_reward_has_a_gradient(scene):
-    # An ignored pixel takes part through its neighbours' reward alone.
+    # An ignored pixel contributes only through the reward of its neighbours.
     logits = scene[0][2:].clone().requires_grad_()
     abstention_loss(logits, scene[1][2:], outlier_weight=0.1).backward()
     assert logits.grad[0, :5, 0].abs().max() > 0
@@ -68,7 +68,7 @@ def test_the_reward_has_a_gradient(scene):
 @pytest.mark.parametrize("gap", [120.0, 1e4])
 def test_large_gaps_stay_finite_and_keep_their_gradient(gap):
     logits = torch.zeros(1, 3, 4, 4)
-    logits[:, 1] = gap  # the label is class 0, whose probability is no float
+    logits[:, 1] = gap  # the label is class 0, whose probability underflows
     logits.requires_grad_()
     labels = torch.zeros(1, 4, 4, dtype=torch.long)
     loss = abstention_loss(logits, labels, outlier_weight=0.1)
@@ -107,13 +107,13 @@ def test_mixed_precision_computes_in_float32(scene):
     assert value.item() == expected.item()
 
 
-def test_inputs_stay_as_they_are(scene):
+def test_inputs_are_not_modified(scene):
     before = [part.clone() for part in scene]
     abstention_loss(*scene, outlier_weight=0.1)
     assert all(torch.equal(*pair) for pair in zip(before, scene, strict=True))
 
 
-def test_module_equals_function_and_wants_all_channels(scene):
+def test_module_equals_function_and_takes_all_channels(scene):
     module = AbstentionLoss(outlier_weight=0.3, kernel_size=3, sigma=0.5, loss_weight=0.5)
     value = abstention_loss(*scene, outlier_weight=0.3, kernel_size=3, sigma=0.5)
     assert module(*scene).item() == pytest.approx(0.5 * value.item())

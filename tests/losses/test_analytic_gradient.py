@@ -31,7 +31,7 @@ BALANCES = [
 def by_autograd(
     logits, labels, *, alpha, margin_gamma, weight_gamma, temperature, detach_balance=False
 ):
-    """The balanced loss as its formula stands, with probabilities and full-size maps."""
+    """The balanced loss by its formula, with probabilities and full-size maps."""
     logits = logits.double()
     known, outlier = labels < 254, labels == 254
     energies = -temperature * torch.log(torch.exp(logits / temperature).sum(dim=1))
@@ -104,7 +104,9 @@ def test_plain_energy_with_and_without_cross_entropy(scene, temperature):
 
 
 @pytest.mark.parametrize("temperature", [1.0, 2.0])
-@pytest.mark.parametrize("balance", BALANCES[:-1])  # detached, the gradient is not the slope
+@pytest.mark.parametrize(
+    "balance", BALANCES[:-1]
+)  # detached, it is not the derivative
 def test_gradient_matches_finite_differences(scene, balance, temperature):
     logits = scene[0][:1, :, 1:4, 2:5].clone().requires_grad_()
     labels = scene[1][:1, 1:4, 2:5].clone()
@@ -118,7 +120,7 @@ def test_gradient_matches_finite_differences(scene, balance, temperature):
     )
 
 
-def test_two_backward_passes_give_the_same_and_a_second_derivative_is_refused(scene):
+def test_backward_can_be_repeated_but_second_derivatives_are_refused(scene):
     logits = scene[0].clone().requires_grad_()
     value = energy_loss(logits, scene[1], **MARGINS)
     (first,) = torch.autograd.grad(value, logits, create_graph=True)
@@ -202,7 +204,7 @@ def test_sums_equal_torchs(scene):
     torch.testing.assert_close(sums.shifted, (chosen + shifts[:, None]).logsumexp(dim=2))
 
 
-def test_each_output_has_its_gradient_alone(scene):
+def test_each_output_has_its_own_gradient(scene):
     logits = scene[0][:1, :, :2, :3].clone().requires_grad_()
     classes = torch.tensor([[[0, 1, 2], [3, 4, 0]]])
     mask = torch.tensor([[[True, False, True], [False, True, False]]])
@@ -230,7 +232,7 @@ def test_modules_equal_functions(scene):
     assert module(*scene).item() == pytest.approx(expected.item(), rel=1e-6)
 
 
-def test_labels_that_are_no_classes_are_refused(scene):
+def test_labels_outside_the_classes_are_refused(scene):
     logits, labels = scene
     with pytest.raises(ValueError, match=r"labels.*0\.\.2.*0\.\.4"):
         cross_entropy_energy_loss(logits[:, :3], labels, energy_weight=0.1, **MARGINS)

@@ -1,4 +1,4 @@
-"""The balanced energy loss: reference, published numbers, limits and numerical range."""
+"""The balanced energy loss: reference, published numbers, limiting cases, numerical range."""
 
 import math
 
@@ -102,7 +102,7 @@ def test_prior_may_be_counts_and_its_scale_does_not_matter(scene):
     assert balanced_energy_loss(*scene, counts, **options).item() == pytest.approx(value.item())
 
 
-def test_class_permutation_with_the_prior_changes_nothing(scene):
+def test_permuting_classes_and_prior_changes_nothing(scene):
     logits, labels = scene
     order = [3, 0, 4, 1, 2]
     value = balanced_energy_loss(logits, labels, PRIOR, alpha=2.0, gamma=2.0, **MARGINS)
@@ -169,7 +169,7 @@ def test_module_equals_function(scene):
     assert module.state_dict() == {}
 
 
-def test_module_without_prior_says_where_to_get_one(scene):
+def test_module_without_prior_names_the_remedy(scene):
     module = BalancedEnergyLoss(alpha=2.0, gamma=1.0, **MARGINS)
     with pytest.raises(ValueError, match=r"BalancedEnergyLoss.*prior.*OutlierPriorHook"):
         module(*scene)

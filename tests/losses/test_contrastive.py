@@ -1,4 +1,4 @@
-"""The context-robust contrastive loss: slow reference, hand-worked case, draws, limits."""
+"""The context-robust contrastive loss: slow reference, hand-worked and limiting cases, draws."""
 
 import math
 
@@ -8,7 +8,7 @@ import torch
 
 from ood_seg.losses import ContextRobustContrastiveLoss, context_robust_contrastive_loss
 
-# Driving scene, driving scene without an outlier, whole picture; three pixels of each kind.
+# Driving scene, driving scene without an outlier, source image; three pixels of each kind.
 LABELS = torch.tensor(
     [[0, 254, 254, 3, 255, 1, 254], [2, 2, 2, 0, 1, 255, 255], [255] * 7],
 )
@@ -62,7 +62,7 @@ def test_four_pixels_worked_by_hand():
     assert value.item() == pytest.approx(math.log(1 + 2 / math.e))
 
 
-def test_known_pixels_of_scenes_without_outliers_take_no_part(features):
+def test_known_pixels_of_scenes_without_outliers_are_not_drawn(features):
     changed = features.clone()
     changed[1] = -3 * changed[1] + 1
     values = [
@@ -77,7 +77,7 @@ def test_length_of_a_feature_does_not_matter(features):
     assert scaled.item() == pytest.approx(value.item())
 
 
-def test_drawing_both_outliers_together_lowers_the_loss(features):
+def test_pulling_both_outliers_together_lowers_the_loss(features):
     target = torch.tensor([1.0, 0, 0, 0], dtype=torch.float64)
     outlier = (LABELS == 254) | (CONTEXT == 254)
     together = torch.where(outlier.unsqueeze(1), target[None, :, None], features)
@@ -86,7 +86,7 @@ def test_drawing_both_outliers_together_lowers_the_loss(features):
     ) < context_robust_contrastive_loss(features, LABELS, CONTEXT)
 
 
-def test_the_smallest_kind_and_the_limit_set_the_number_of_draws():
+def test_the_smallest_kind_and_samples_bound_the_number_of_draws():
     generator = torch.Generator().manual_seed(0)
     features = torch.randn(2, 3, 40, generator=generator, requires_grad=True)
     labels = torch.tensor([[254] * 10 + [0] * 30, [255] * 40])
@@ -153,7 +153,7 @@ def test_module_equals_function_on_maps(features):
     assert value.item() == pytest.approx(0.5 * expected.item())
 
 
-def test_bad_input_raises(features):
+def test_bad_inputs_are_refused(features):
     with pytest.raises(ValueError, match=r"temperature.*0\.0.*512"):
         context_robust_contrastive_loss(features, LABELS, CONTEXT, temperature=0.0)
     with pytest.raises(ValueError, match=r"labels.*\(3, 7\).*\(2, 7\)"):

@@ -23,12 +23,12 @@ def test_equals_reference(scene, teacher, temperature):
     assert expected > 0.01
 
 
-def test_equal_logits_cost_nothing_and_a_common_shift_is_free(scene):
+def test_equal_logits_and_a_common_shift_give_zero(scene):
     logits, labels = scene
     assert distillation_loss(logits, logits + 3, labels).item() == pytest.approx(0, abs=1e-12)
 
 
-def test_gradient_reaches_known_pixels_of_the_student_alone(scene, teacher):
+def test_gradient_reaches_only_known_pixels_of_the_student(scene, teacher):
     logits, labels = scene
     logits, teacher = logits.clone().requires_grad_(), teacher.clone().requires_grad_()
     distillation_loss(logits, teacher, labels).backward()

@@ -34,7 +34,7 @@ def test_two_pixels_worked_by_hand():
     assert energy_loss(logits, labels, **MARGINS).item() == pytest.approx(4.0)
 
 
-def test_satisfied_margins_cost_nothing():
+def test_satisfied_margins_give_zero():
     logits = torch.tensor([[[[5.0, 0.5]]]])
     assert energy_loss(logits, torch.tensor([[[0, 254]]]), **MARGINS).item() == 0
 
@@ -103,7 +103,7 @@ def test_module_equals_function_and_weights_it(scene):
     assert module(*scene).item() == pytest.approx(expected.item(), rel=1e-12)
 
 
-def test_inputs_stay_as_they_are(scene):
+def test_inputs_are_not_modified(scene):
     logits, labels = scene[0].clone(), scene[1].clone()
     energy_loss(logits, labels, **MARGINS)
     assert torch.equal(logits, scene[0])

@@ -1,4 +1,4 @@
-"""The benchmark compares like with like, and fills its table."""
+"""The benchmark compares equal computations, and fills its table."""
 
 import importlib.util
 from argparse import Namespace

@@ -52,7 +52,7 @@ def batches() -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
     nothing_on_one[0] = 255
     nothing_on_both = torch.full_like(mixed, 255)
     confident = logits.clone()
-    confident[0, 2] += 400.0  # Z of this rank underflows, that of the other does not
+    confident[0, 2] += 400.0  # Z underflows on this rank, but not on the other
     return {
         "uneven": (logits, mixed),
         "a rank without outliers": (logits, no_outlier_on_one),
@@ -85,7 +85,7 @@ def run_rank(rank: int, folder: str) -> None:
                 gradient[share] = part
                 dist.all_reduce(gradient)
                 results[batch, name] = value, gradient / 2  # as data-parallel training averages
-                if rank == 0:  # the other one takes no part
+                if rank == 0:  # without the other rank
                     with losses.this_process_only():
                         results["alone", batch, name] = value_and_gradient(name, logits, labels)
         torch.save(results, f"{folder}/{rank}.pth")
@@ -108,7 +108,7 @@ def test_value_and_averaged_gradient_are_those_of_one_process(ranks, batch, name
     torch.testing.assert_close(ranks[0]["alone", batch, name], expected)
 
 
-def test_the_mean_of_the_ranks_losses_would_be_another():
+def test_the_mean_of_the_ranks_losses_would_differ():
     logits, labels = batches()["uneven"]
     for name in ("balanced", "abstention", "sparsity"):
         parts = [value_and_gradient(name, logits[s], labels[s])[0] for s in SHARES]

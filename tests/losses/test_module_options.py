@@ -1,4 +1,4 @@
-"""What all loss modules share: options are the function's, complete and checked."""
+"""Shared by all loss modules: the options are those of the function, completed and checked."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Outlier exposure and the entropy maximisation of Meta-OoD."""
+"""Outlier exposure, and the entropy maximisation of Meta-OoD."""
 
 import math
 

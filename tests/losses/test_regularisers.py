@@ -1,4 +1,4 @@
-"""Smoothness and sparsity, as released (sums) and by size."""
+"""Smoothness and sparsity, as released (sums) and normalised."""
 
 import math
 
@@ -60,7 +60,7 @@ def test_gradients(normalise):
 
 
 @pytest.mark.parametrize("energies", [torch.zeros(4), torch.zeros(0)])
-def test_sparsity_of_nothing_is_zero_with_a_gradient_of_zero(energies):
+def test_sparsity_without_pixels_is_zero_with_a_gradient_of_zero(energies):
     energies = energies.clone().requires_grad_()
     value = sparsity(energies)
     value.backward()
@@ -68,7 +68,7 @@ def test_sparsity_of_nothing_is_zero_with_a_gradient_of_zero(energies):
     assert energies.grad.abs().sum() == 0
 
 
-def test_modules_look_at_the_energies_of_the_right_pixels(scene):
+def test_modules_use_the_energies_of_the_right_pixels(scene):
     logits, labels = scene
     energies = scores.energy(logits, 2.0)
     module = SmoothnessLoss(loss_weight=3e-6, temperature=2.0)
@@ -93,7 +93,7 @@ def test_balanced_sparsity_equals_a_loop(scene, normalise):
     assert module(*scene).item() == pytest.approx(expected, rel=1e-6)
 
 
-def test_balanced_sparsity_takes_a_prior_later(scene):
+def test_balanced_sparsity_accepts_a_prior_later(scene):
     module = BalancedSparsityLoss(alpha=5.0, gamma=3.0, loss_weight=5e-4)
     with pytest.raises(ValueError, match=r"BalancedSparsityLoss.*prior.*OutlierPriorHook"):
         module(*scene)

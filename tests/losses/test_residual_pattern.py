@@ -44,7 +44,7 @@ def test_equals_reference(pair):
 
 
 def released_loss(logits, labels):
-    """The released code's order of operations, its clamped probabilities included."""
+    """The released code's order of operations, with its clamped probabilities."""
     f, g = logits.chunk(2, dim=1)
     known = (labels != 254) & (labels != 255)
     p, q = (part.softmax(1).clamp(min=1e-7) for part in (f, g))
@@ -62,7 +62,7 @@ def test_defaults_equal_the_released_formula(pair):
 
 
 def test_two_pixels_worked_by_hand():
-    # Known: frozen prefers class 0, corrected is undecided: CE = log 2, H = log 2; the frozen
+    # Known: frozen prefers class 0, corrected is uniform: CE = log 2, H = log 2; the frozen
     # softmax is (3/4, 1/4). Outlier: corrected (log 2, log 3), logsumexp = log 5.
     frozen = torch.tensor([[math.log(3), 0.0], [9.0, -9.0]], dtype=torch.float64)
     corrected = torch.tensor([[1.0, 1.0], [math.log(2), math.log(3)]], dtype=torch.float64)
@@ -73,21 +73,21 @@ def test_two_pixels_worked_by_hand():
     assert value.item() == pytest.approx(expected, rel=1e-12)
 
 
-def test_known_labels_do_not_matter_only_the_frozen_prediction(pair):
+def test_only_the_frozen_prediction_matters_not_the_known_label(pair):
     logits, labels = pair
     other = torch.where(labels < 254, (labels + 1) % 5, labels)
     value = residual_pattern_loss(logits, labels)
     assert value.item() == residual_pattern_loss(logits, other).item()
 
 
-def test_equal_logits_cost_the_confidence_alone(pair):
+def test_equal_logits_leave_only_the_cross_entropy(pair):
     frozen, labels = pair[0][:, :5], torch.zeros_like(pair[1])
     value = residual_pattern_loss(torch.cat([frozen, frozen], dim=1), labels)
     expected = -frozen.log_softmax(1).amax(1).mean()
     assert value.item() == pytest.approx(expected.item())
 
 
-def test_outliers_of_positive_energy_cost_nothing():
+def test_outliers_of_positive_energy_give_zero():
     logits = torch.tensor([[5.0, 5.0, -3.0, -4.0]])
     assert residual_pattern_loss(logits, torch.tensor([254])).item() == 0
 
@@ -150,14 +150,14 @@ def test_gradient_matches_finite_differences(pair):
     assert torch.autograd.gradcheck(loss, corrected)
 
 
-def test_module_equals_function_and_asks_for_all_channels(pair):
+def test_module_equals_function_and_takes_all_channels(pair):
     module = ResidualPatternLoss(**WEIGHTS, loss_weight=2.0)
     assert module.channels == "all"
     expected = 2 * residual_pattern_loss(*pair, **WEIGHTS)
     assert module(*pair).item() == expected.item()
 
 
-def test_inputs_stay_as_they_are(pair):
+def test_inputs_are_not_modified(pair):
     logits, labels = pair[0].clone(), pair[1].clone()
     residual_pattern_loss(logits, labels)
     assert torch.equal(logits, pair[0])
@@ -171,7 +171,7 @@ def test_half_precision_is_computed_in_float32(pair):
     assert value.item() == residual_pattern_loss(logits.half().float(), labels).item()
 
 
-def test_shapes_that_do_not_fit_raise(pair):
+def test_mismatched_shapes_are_refused(pair):
     logits, labels = pair
     with pytest.raises(ValueError, match=r"labels.*\(2, 4, 6\).*\(2, 3, 6\)"):
         residual_pattern_loss(logits, labels[:, 1:])
