@@ -104,9 +104,7 @@ def test_plain_energy_with_and_without_cross_entropy(scene, temperature):
 
 
 @pytest.mark.parametrize("temperature", [1.0, 2.0])
-@pytest.mark.parametrize(
-    "balance", BALANCES[:-1]
-)  # detached, it is not the derivative
+@pytest.mark.parametrize("balance", BALANCES[:-1])  # detached, it is not the derivative
 def test_gradient_matches_finite_differences(scene, balance, temperature):
     logits = scene[0][:1, :, 1:4, 2:5].clone().requires_grad_()
     labels = scene[1][:1, 1:4, 2:5].clone()
