@@ -58,6 +58,35 @@ def test_help_works_and_is_light_without_mmseg():
     assert "pip install 'ood-seg[mmseg]'" in done.stderr
 
 
+def test_help_and_wrong_arguments_import_no_large_library():
+    program = """
+import contextlib, io, sys
+from ood_seg.commands import command_names, main
+
+for name in command_names():
+    for option in ("--help", "--no-such-option"):
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            try:
+                main([name, option])
+            except SystemExit as ending:
+                assert ending.code == (0 if option == "--help" else 2), (name, option)
+        large = {"torch", "mmengine", "mmcv", "mmseg", "matplotlib", "onnxruntime"}
+        print(name, option, *sorted(large & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert len(lines) == 2 * len(commands.command_names())
+    assert [line for line in lines if len(line) > 2] == []
+
+
+def test_module_is_the_command():
+    command = [sys.executable, "-m", "ood_seg"]
+    done = subprocess.run([*command, "--version"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout.strip()) == (0, f"ood-seg {ood_seg.__version__}")
+    assert subprocess.run([*command, "tset"], capture_output=True).returncode == 2
+
+
 @pytest.fixture
 def failing(monkeypatch):
     """Let the command `configs` raise a given error."""
