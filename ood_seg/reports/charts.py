@@ -1,10 +1,11 @@
-"""The charts of a report: SVG made from evaluations, with legends as HTML lists."""
+"""The charts of a report, made from evaluations."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from html import escape
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
 
 from ood_seg.metrics.formatting import (
     is_number,
@@ -14,112 +15,100 @@ from ood_seg.metrics.formatting import (
     percent,
     percent_range,
 )
-from ood_seg.reports import svg
-from ood_seg.reports.wording import Evaluations, has_interval, level, metric_names
+from ood_seg.reports.chart import (
+    CHANCE,
+    COLOURS,
+    Chart,
+    LegendEntry,
+    LineStyle,
+    Plot,
+    log_percent_axis,
+    method_style,
+    percent_axis,
+)
+from ood_seg.reports.evaluations import (
+    Evaluations,
+    has_interval,
+    interval_levels,
+    metric_names,
+    share_of_anomalies,
+)
+from ood_seg.reports.svg import set_title
 
-# Line styles in the style sheet; further methods repeat them.
-STYLES = 6
 _LOWEST_FPR = 1e-5
 _LOWEST_SHARE = 1e-7
 
 
-class Figure(NamedTuple):
-    """A chart with its title, and `(css class of the swatch, text)` for each line."""
-
-    title: str
-    chart: str
-    legend: Sequence[tuple[str, str]] = ()
-    note: str = ""
-
-
-def style(index: int) -> str:
-    """CSS class of the line of a method."""
-    return f"s{index % STYLES}"
-
-
-def curve_points(evaluation: Mapping[str, Any]) -> dict[str, tuple[float, float, str]]:
-    """Where the curves cross the FPR95 and best-F1 points: `roc` and `pr`, with a text."""
-    found = {}
-    roc, pr = (evaluation["curves"][name] for name in ("roc", "pr"))
-    corner = next((k for k, tpr in enumerate(roc["tpr"]) if tpr >= 0.95), None)
-    if corner is not None:
-        fpr, tpr = roc["fpr"][corner], roc["tpr"][corner]
-        text = f"{percent(fpr)} % of known pixels flagged at TPR {percent(tpr)} %"
-        found["roc"] = (fpr, tpr, text)
-    f1 = [
-        2 * p * r / (p + r) if p + r else 0.0
-        for p, r in zip(pr["precision"], pr["recall"], strict=True)
-    ]
-    if f1:
-        corner = f1.index(max(f1))
-        recall, precision = pr["recall"][corner], pr["precision"][corner]
-        text = (
-            f"best F1 {percent(f1[corner])} %: precision {percent(precision)} %, "
-            f"recall {percent(recall)} %"
-        )
-        found["pr"] = (recall, precision, text)
-    return found
-
-
-def precision_recall(evaluations: Evaluations) -> Figure | None:
-    """Precision over recall; None where no method has a curve."""
-    curves = [one["curves"]["pr"]["precision"] for one in evaluations.values()]
-    highest = max((precision for curve in curves for precision in curve), default=1.0)
-    plot = svg.Plot(svg.percent_axis("recall (%)"), svg.percent_axis("precision (%)", highest))
-    drawn, legend, said = [], [], []
-    for index, (label, one) in enumerate(evaluations.items()):
-        curve = one["curves"]["pr"]
-        if not curve["recall"]:
-            continue
-        share = one["pixels"]["anomalous"] / max(
-            one["pixels"]["known"] + one["pixels"]["anomalous"], 1
-        )
-        if not drawn:
-            drawn.append(svg.line(plot, [0, 1], [share, share], "chance"))
-        drawn.append(svg.line(plot, curve["recall"], curve["precision"], f"line {style(index)}"))
-        recall, precision, text = curve_points(one)["pr"]
-        css = f"mark {style(index)}"
-        drawn.append(svg.marker(plot, recall, precision, css, f"{label}, {text}", shape="diamond"))
-        legend.append((style(index), _with_value(label, one, "ap")))
-        said.append(f"{label}: {text}" if len(evaluations) > 1 else text)
-    if not drawn:
+def precision_recall(evaluations: Evaluations) -> Chart | None:
+    """Precision over recall and the point of the best F1; None where no method has a curve."""
+    curves = [one["curves"]["pr"] for one in evaluations.values() if one["curves"]["pr"]["recall"]]
+    if not curves:
         return None
-    legend += [("diamond", "best F1"), ("chance", f"chance, {percent(share)} %")]
-    chart = svg.chart(plot, drawn, description=f"Precision over recall. {'. '.join(said)}.")
-    return Figure("Precision and recall", chart, legend, "; ".join(said) + ".")
-
-
-def roc(evaluations: Evaluations, *, log: bool = False) -> Figure | None:
-    """True-positive over false-positive rate; None where no method has a curve."""
-    curves = [one["curves"]["roc"]["fpr"] for one in evaluations.values()]
-    smallest = min((fpr for curve in curves for fpr in curve if fpr > 0), default=0.1)
-    x = svg.percent_axis("false-positive rate (%)")
-    if log:
-        lowest = min(max(smallest, _LOWEST_FPR), 0.1)
-        x = svg.log_percent_axis("false-positive rate (%), logarithmic", lowest)
-    plot = svg.Plot(x, svg.percent_axis("true-positive rate (%)"))
-    diagonal = [10 ** (k / 20) for k in range(-20 * 8, 1)]
-    drawn, legend, said = [], [], []
+    plot = Plot("recall (%)", "precision (%)")
+    percent_axis(plot.axes.xaxis)
+    percent_axis(plot.axes.yaxis, max(max(curve["precision"]) for curve in curves))
+    texts = {}
     for index, (label, one) in enumerate(evaluations.items()):
-        curve = one["curves"]["roc"]
-        if not curve["fpr"]:
-            continue
-        drawn.append(svg.line(plot, curve["fpr"], curve["tpr"], f"line {style(index)}"))
-        legend.append((style(index), _with_value(label, one, "auroc")))
-        if "roc" in curve_points(one):
-            fpr, tpr, text = curve_points(one)["roc"]
-            css = f"mark {style(index)}"
-            drawn.append(svg.marker(plot, fpr, tpr, css, f"{label}, {text}"))
-            said.append(f"{label}: {text}" if len(evaluations) > 1 else text)
-    if not drawn:
-        return None
-    kept = [fpr for fpr in diagonal if fpr >= plot.x.low] if log else [0, 1]
-    drawn.insert(0, svg.line(plot, kept, kept, "chance"))
-    legend += [("circle", "FPR95"), ("chance", "chance")]
-    description = f"True-positive over false-positive rate. {'. '.join(said)}."
-    return Figure(
-        "ROC", svg.chart(plot, drawn, description=description), legend, "; ".join(said) + "."
+        curve, style = one["curves"]["pr"], method_style(index)
+        if curve["recall"]:
+            plot.line(curve["recall"], curve["precision"], style, _with_value(label, one, "ap"))
+            recall, precision, texts[label] = best_f1_point(one)
+            text = f"{label}, {texts[label]}"
+            plot.marker(recall, precision, style.colour, text, diamond=True)
+    share = share_of_anomalies(next(iter(evaluations.values())))
+    plot.legend.append(LegendEntry("diamond", LineStyle("muted"), "best F1"))
+    plot.line([0, 1], [share, share], CHANCE, f"chance, {percent(share)} %", width=1.5)
+    note = _joined(texts)
+    return plot.chart("Precision and recall", f"Precision over recall. {note}", note)
+
+
+def best_f1_point(evaluation: Mapping[str, Any]) -> tuple[float, float, str]:
+    """The point of the precision-recall curve with the best F1: recall, precision, in words."""
+    curve = evaluation["curves"]["pr"]
+    points = zip(curve["precision"], curve["recall"], strict=True)
+    f1, recall, precision = max(
+        ((2 * p * r / (p + r) if p + r else 0.0, r, p) for p, r in points), key=lambda one: one[0]
     )
+    text = f"best F1 {percent(f1)} %: precision {percent(precision)} %, recall {percent(recall)} %"
+    return recall, precision, text
+
+
+def roc(evaluations: Evaluations, *, log: bool = False) -> Chart | None:
+    """True-positive over false-positive rate and the FPR95; None where no method has a curve."""
+    curves = [one["curves"]["roc"] for one in evaluations.values() if one["curves"]["roc"]["fpr"]]
+    if not curves:
+        return None
+    plot = Plot("false-positive rate (%)" + ", logarithmic" * log, "true-positive rate (%)")
+    lowest = 0.0
+    if log:
+        smallest = min((fpr for curve in curves for fpr in curve["fpr"] if fpr > 0), default=0.1)
+        lowest = log_percent_axis(plot.axes.xaxis, min(max(smallest, _LOWEST_FPR), 0.1))
+    else:
+        percent_axis(plot.axes.xaxis)
+    percent_axis(plot.axes.yaxis)
+    texts = {}
+    for index, (label, one) in enumerate(evaluations.items()):
+        curve, style = one["curves"]["roc"], method_style(index)
+        if curve["fpr"]:
+            text = _with_value(label, one, "auroc")
+            plot.line(np.maximum(curve["fpr"], lowest), curve["tpr"], style, text)
+        if point := fpr95_point(one):
+            fpr, tpr, texts[label] = point
+            plot.marker(max(fpr, lowest), tpr, style.colour, f"{label}, {texts[label]}")
+    diagonal = np.geomspace(lowest, 1, 161) if log else [0, 1]
+    plot.legend.append(LegendEntry("circle", LineStyle("muted"), "FPR95"))
+    plot.line(diagonal, diagonal, CHANCE, "chance", width=1.5)
+    note = _joined(texts)
+    return plot.chart("ROC", f"True-positive over false-positive rate. {note}", note)
+
+
+def fpr95_point(evaluation: Mapping[str, Any]) -> tuple[float, float, str] | None:
+    """The first point of the ROC curve whose TPR is at least 95 %: FPR, TPR, in words."""
+    curve = evaluation["curves"]["roc"]
+    for fpr, tpr in zip(curve["fpr"], curve["tpr"], strict=True):
+        if tpr >= 0.95:
+            return fpr, tpr, f"{percent(fpr)} % of known pixels flagged at TPR {percent(tpr)} %"
+    return None
 
 
 def _with_value(label: str, evaluation: Mapping[str, Any], metric: str) -> str:
@@ -127,93 +116,89 @@ def _with_value(label: str, evaluation: Mapping[str, Any], metric: str) -> str:
     return f"{label}, {metric_title(metric)} {percent(entry['value'])} %" if entry else label
 
 
-def histogram(evaluation: Mapping[str, Any]) -> Figure | None:
+def _joined(texts: Mapping[str, str]) -> str:
+    """The texts of all methods, with their labels where there are several."""
+    several = len(texts) > 1
+    return "; ".join(f"{k}: {text}" if several else text for k, text in texts.items()) + "."
+
+
+def histogram(evaluation: Mapping[str, Any]) -> Chart | None:
     """Shares of known and of anomalous pixels in bins of equal width; None without pixels."""
     bins = evaluation.get("histogram") or {"edges": []}
     edges = bins["edges"]
-    if len(edges) < 2 or not (sum(bins["known"]) or sum(bins["anomalous"])):
+    totals = {kind: sum(bins[kind]) for kind in ("known", "anomalous") if len(edges) > 1}
+    shares = {kind: np.divide(bins[kind], total) for kind, total in totals.items() if total}
+    if not shares:
         return None
-    heights = {}
-    for kind in ("known", "anomalous"):
-        total = sum(bins[kind])
-        if total:
-            heights[kind] = [count / total for count in bins[kind]]
-    positive = [height for part in heights.values() for height in part if height > 0]
-    y = svg.log_percent_axis(
-        "share of its pixels (%), logarithmic", max(min(positive), _LOWEST_SHARE), max(positive)
-    )
-    plot = svg.Plot(svg.linear_axis("anomaly score", edges[0], edges[-1]), y, left=72)
-    drawn, legend = [], []
-    for kind, part in heights.items():
-        drawn.append(svg.steps(plot, edges, part, f"area {kind}"))
-        legend.append((kind, f"{kind} pixels"))
+    plot = Plot("anomaly score", "share of its pixels (%), logarithmic", left=72)
+    axes = plot.axes
+    positive = np.concatenate([part[part > 0] for part in shares.values()])
+    lowest = log_percent_axis(axes.yaxis, max(positive.min(), _LOWEST_SHARE), positive.max())
+    for kind, part in shares.items():
+        style = LineStyle("c0" if kind == "known" else "c1")
+        options = {"baseline": lowest, "color": COLOURS[style.colour], "clip_on": False}
+        heights = np.maximum(part, lowest)
+        axes.stairs(heights, edges, fill=True, alpha=0.3, **options)
+        axes.stairs(heights, edges, linewidth=1.5, **options)
+        plot.legend.append(LegendEntry("area", style, f"{kind} pixels"))
+    axes.set_xlim(edges[0], edges[-1])
     threshold = evaluation.get("best_f1_threshold")
     if is_number(threshold) and edges[0] <= threshold <= edges[-1]:
-        drawn.append(svg.vertical(plot, threshold, "threshold", f"threshold {threshold:.6g}"))
-        legend.append(("threshold", f"threshold of the best F1, {number(float(threshold))}"))
-    note = "The first and the last bin hold all scores beyond as well."
-    description = (
-        "Histogram of anomaly scores of known and of anomalous pixels, from "
-        f"{edges[0]:.4g} to {edges[-1]:.4g}."
-    )
-    return Figure("Pixels by score", svg.chart(plot, drawn, description=description), legend, note)
+        text = f"threshold of the best F1, {number(float(threshold))}"
+        plot.line([threshold] * 2, axes.get_ylim(), LineStyle("ink", (6, 3)), text, width=1.5)
+        set_title(axes.lines[-1], text)
+    text = f"Histogram of the anomaly scores of known and of anomalous pixels, from {edges[0]:.4g}"
+    note = "The first and the last bin also hold all scores beyond them."
+    return plot.chart("Pixels by score", f"{text} to {edges[-1]:.4g}.", note)
 
 
-def reliability(evaluation: Mapping[str, Any]) -> Figure | None:
+def reliability(evaluation: Mapping[str, Any]) -> Chart | None:
     """Observed frequency over predicted probability; None without a calibration."""
     diagram = (evaluation.get("calibration") or {}).get("reliability")
     if not diagram or not diagram["confidence"]:
         return None
+    plot = Plot("predicted anomaly probability (%)", "observed frequency (%)")
     highest = max(*diagram["confidence"], *diagram["frequency"])
-    x = svg.percent_axis("predicted anomaly probability (%)", highest)
-    plot = svg.Plot(x, svg.percent_axis("observed frequency (%)", highest))
+    end = max(percent_axis(axis, highest) for axis in (plot.axes.xaxis, plot.axes.yaxis))
+    style = LineStyle("c0")
+    plot.line(diagram["confidence"], diagram["frequency"], style, "calibrated probability")
+    plot.line([0, end], [0, end], CHANCE, "perfect calibration", width=1.5)
     points = list(zip(*(diagram[k] for k in ("confidence", "frequency", "weight")), strict=True))
-    drawn = [
-        svg.line(plot, [0, 1], [0, 1], "chance"),
-        svg.line(plot, diagram["confidence"], diagram["frequency"], "line s0"),
-    ]
     for confidence, frequency, weight in points:
         text = (
             f"predicted {percent(confidence)} %, observed {percent(frequency)} %, "
             f"{percent(weight, 4)} % of the pixels"
         )
-        drawn.append(svg.marker(plot, confidence, frequency, "mark s0", text))
+        plot.marker(confidence, frequency, style.colour, text)
     worst = max(points, key=lambda point: abs(point[1] - point[0]))
     heaviest = max(points, key=lambda point: point[2])
     note = (
         f"{percent(heaviest[2])} % of the pixels lie in the bin at {percent(heaviest[0])} %; the "
         f"largest gap is at {percent(worst[0])} %, where {percent(worst[1])} % are anomalous."
     )
-    legend = [("s0", "calibrated probability"), ("chance", "perfect calibration")]
-    description = f"Reliability diagram with {len(points)} bins. {note}"
-    return Figure("Reliability", svg.chart(plot, drawn, description=description), legend, note)
+    return plot.chart("Reliability", f"Reliability diagram with {len(points)} bins. {note}", note)
 
 
-def component_f1(evaluations: Evaluations) -> Figure | None:
+def component_f1(evaluations: Evaluations) -> Chart | None:
     """F1 of components over the sIoU threshold; None where no method has any."""
-    lines = {}
+    plot = Plot("sIoU threshold", "F1 of components (%)")
+    curves = {}
     for index, (label, one) in enumerate(evaluations.items()):
         rows = (one.get("components") or {}).get("by_threshold") or []
-        rows = [row for row in rows if is_number(row["f1"])]
-        if len(rows) > 1:
-            lines[index] = label, [row["threshold"] for row in rows], [row["f1"] for row in rows]
-    if not lines:
+        points = [(row["threshold"], row["f1"]) for row in rows if is_number(row["f1"])]
+        if len(points) > 1:
+            thresholds, curves[label] = zip(*points, strict=True)
+            plot.line(thresholds, curves[label], method_style(index), label)
+    if not curves:
         return None
-    low = min(min(thresholds) for _, thresholds, _ in lines.values())
-    high = max(max(thresholds) for _, thresholds, _ in lines.values())
-    x = svg.linear_axis("sIoU threshold", low, high)
-    highest = max(max(f1) for *_, f1 in lines.values())
-    plot = svg.Plot(x, svg.percent_axis("F1 of components (%)", highest))
-    drawn = [svg.line(plot, x, y, f"line {style(k)}") for k, (_, x, y) in lines.items()]
-    legend = [(style(k), label) for k, (label, *_) in lines.items()]
-    said = ", ".join(
-        f"{label} {percent(f1[0])} to {percent(f1[-1])} %" for label, _, f1 in lines.values()
-    )
-    description = f"F1 of components over the sIoU threshold: {said}."
-    return Figure("F1 of components", svg.chart(plot, drawn, description=description), legend)
+    plot.axes.autoscale(axis="x", tight=True)
+    percent_axis(plot.axes.yaxis, max(map(max, curves.values())))
+    ends = (f"{label} {percent(f1[0])} to {percent(f1[-1])} %" for label, f1 in curves.items())
+    text = f"F1 of components over the sIoU threshold: {', '.join(ends)}."
+    return plot.chart("F1 of components", text)
 
 
-def intervals(evaluations: Evaluations) -> Figure | None:
+def intervals(evaluations: Evaluations) -> Chart | None:
     """Value and confidence interval of each metric as point and bar; None without intervals."""
     rows = [
         (name, index, label, one["metrics"][name])
@@ -223,55 +208,27 @@ def intervals(evaluations: Evaluations) -> Figure | None:
     ]
     if not rows:
         return None
-    # Methods of one metric stand closer together than metrics.
     names = list(dict.fromkeys(row[0] for row in rows))
-    places = [place + 0.6 * names.index(row[0]) + 0.5 for place, row in enumerate(rows)]
-    size = places[-1] + 0.5
-    y = svg.Axis("", 0, size, ())
-    plot = svg.Plot(svg.percent_axis("%"), y, height=round(62 + 22 * size), left=92)
-    drawn = []
-    for name in names:
-        heights = [size - p for p, row in zip(places, rows, strict=True) if row[0] == name]
-        middle = float(plot.rows(sum(heights) / len(heights)))
-        drawn.append(svg.label(plot.left - 10, middle + 4, metric_heading(name), anchor="end"))
-    for place, (name, index, label, entry) in zip(places, rows, strict=True):
-        height = size - place
-        drawn.append(svg.line(plot, entry["interval"], [height, height], f"bar {style(index)}"))
+    # One row per method; the gap between metrics is wider than that between methods.
+    step = len(evaluations) + 0.6
+    size = step * len(names) - 0.6
+    plot = Plot("%", "", height=round(62 + 22 * size), left=92)
+    percent_axis(plot.axes.xaxis)
+    middles = [k * step + (len(evaluations) - 1) / 2 for k in range(len(names))]
+    plot.axes.set(ylim=(size - 0.5, -0.5), yticks=middles)
+    plot.axes.set_yticklabels(map(metric_heading, names))
+    plot.axes.grid(visible=False, axis="y")
+    plot.axes.spines["left"].set_visible(False)
+    for name, index, label, entry in rows:
+        height, colour = names.index(name) * step + index, method_style(index).colour
+        low, high = entry["interval"]
+        bar = {"color": COLOURS[colour], "alpha": 0.35, "height": 0.5, "clip_on": False}
+        plot.axes.barh(height, high - low, left=low, **bar)
         text = f"{label}, {metric_title(name)} {percent(entry['value'])} %, "
-        text += percent_range(entry["interval"])
-        drawn.append(svg.marker(plot, entry["value"], height, f"mark {style(index)}", text))
-    levels = " and ".join(sorted({level(one) for one in evaluations.values() if one["interval"]}))
-    legend = [(style(k), label) for k, label in enumerate(evaluations)]
-    chart = svg.chart(plot, drawn, description=f"Metrics with {levels} intervals, as in the table.")
-    return Figure(f"{levels} intervals", chart, legend if len(evaluations) > 1 else ())
-
-
-def figure_html(figure: Figure, css: str = "") -> str:
-    """A chart with title, legend and note."""
-    items = "".join(
-        f'<li><svg class="swatch" viewBox="0 0 26 12" aria-hidden="true">{_swatch(css_class)}</svg>'
-        f"{escape(text)}</li>"
-        for css_class, text in figure.legend
-    )
-    legend = f'<ul class="legend">{items}</ul>' if items else ""
-    return (
-        f'<figure class="plot {css}"><figcaption>{escape(figure.title)}</figcaption>'
-        f"{figure.chart}{legend}{note_html(figure.note)}</figure>"
-    )
-
-
-def note_html(note: str) -> str:
-    """A sentence below a chart or table, with numbers kept together with their sign."""
-    text = escape(note).replace(" %", "&nbsp;%")
-    return f'<p class="note">{text}</p>' if note else ""
-
-
-def _swatch(css_class: str) -> str:
-    if css_class == "diamond":
-        return '<polygon class="mark" points="13,0 19,6 13,12 7,6"/>'
-    if css_class == "circle":
-        return '<circle class="mark" cx="13" cy="6" r="5"/>'
-    if css_class in ("known", "anomalous"):
-        return f'<rect class="area {css_class}" x="2" y="1" width="22" height="10"/>'
-    css = css_class if css_class in ("chance", "threshold") else f"line {css_class}"
-    return f'<line class="{css}" x1="1" x2="25" y1="6" y2="6"/>'
+        plot.marker(entry["value"], height, colour, text + percent_range(entry["interval"]))
+    if len(evaluations) > 1:
+        for index, label in enumerate(evaluations):
+            style = LineStyle(method_style(index).colour)
+            plot.legend.append(LegendEntry("circle", style, label))
+    levels = interval_levels(evaluations)
+    return plot.chart(f"{levels} intervals", f"Metrics with {levels} intervals, as in the table.")

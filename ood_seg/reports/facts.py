@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ood_seg.metrics.formatting import number, percent
-from ood_seg.reports.wording import Evaluations, level
+from ood_seg.reports.evaluations import Evaluations, level
 
 _MODES = {
     "exact": "exact: every pixel is ranked by its own score",

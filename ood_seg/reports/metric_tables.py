@@ -16,8 +16,7 @@ from ood_seg.metrics.formatting import (
     percent_bounds,
     percent_range,
 )
-from ood_seg.reports.tables import Table, best_rows
-from ood_seg.reports.wording import (
+from ood_seg.reports.evaluations import (
     Evaluations,
     chance,
     has_interval,
@@ -27,6 +26,7 @@ from ood_seg.reports.wording import (
     ranked_images,
     why_undefined,
 )
+from ood_seg.reports.tables import Table, best_rows
 
 
 def metrics_table(evaluations: Evaluations) -> Table:

@@ -14,8 +14,8 @@ from ood_seg.metrics.formatting import (
     percent,
     percent_range,
 )
+from ood_seg.reports.evaluations import Evaluations
 from ood_seg.reports.tables import Table
-from ood_seg.reports.wording import Evaluations
 
 
 def _parts(evaluations: Evaluations, name: str) -> list[tuple[str, Mapping[str, Any]]]:

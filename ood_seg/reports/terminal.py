@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from ood_seg.metrics.formatting import metric_title, percent, percent_bounds, percent_range
+from ood_seg.reports.evaluations import level
 from ood_seg.reports.facts import facts
 from ood_seg.reports.part_tables import comparison_tables
 from ood_seg.reports.tables import Table, print_lines, print_table
-from ood_seg.reports.wording import level
 
 # Part of an evaluation -> titles of its values.
 _PARTS = {

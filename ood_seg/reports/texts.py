@@ -6,9 +6,9 @@ import json
 
 from ood_seg.io.json_files import finite
 from ood_seg.reports import facts, part_tables
+from ood_seg.reports.evaluations import Evaluations
 from ood_seg.reports.metric_tables import images_table, methods_table, metrics_table
 from ood_seg.reports.tables import Table, plain_markdown
-from ood_seg.reports.wording import Evaluations
 
 
 def markdown(evaluations: Evaluations) -> str:

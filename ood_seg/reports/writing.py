@@ -8,9 +8,9 @@ from typing import Any
 
 from ood_seg.io.files import write_text
 from ood_seg.reports import texts
+from ood_seg.reports.evaluations import Evaluations
+from ood_seg.reports.gallery import ReadMaps, gallery
 from ood_seg.reports.page import html_page
-from ood_seg.reports.pictures import ReadMaps, gallery
-from ood_seg.reports.wording import Evaluations
 
 SCHEMA = "ood_seg.evaluation/1"
 FORMATS = ("html", "md", "csv", "tex", "json")

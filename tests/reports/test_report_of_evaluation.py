@@ -49,7 +49,7 @@ def test_all_formats(content, tmp_path):
         "scores",
         "components",
         "calibration",
-        "pictures",
+        "examples",
         "images",
     ]
     auroc = content["metrics"]["auroc"]

@@ -1,7 +1,6 @@
 """The HTML report: complete, self-contained, escaped, and silent about what is absent."""
 
 import re
-import xml.etree.ElementTree as ET
 
 import pytest
 from report_html import Page
@@ -16,7 +15,7 @@ SECTIONS = [
     "components",
     "calibration",
     "known-classes",
-    "pictures",
+    "examples",
     "images",
 ]
 
@@ -28,10 +27,6 @@ def images(tmp_path_factory):
 
 def html_of(content, folder, **options) -> str:
     return write_reports(content, folder, ["html"], **options)["html"].read_text(encoding="utf-8")
-
-
-def charts_of(text: str) -> list[ET.Element]:
-    return [ET.fromstring(svg) for svg in re.findall(r'<svg class="chart".*?</svg>', text, re.S)]
 
 
 def test_every_section_and_only_those_that_were_measured(images, tmp_path):
@@ -123,54 +118,6 @@ def test_image_table_of_a_large_set_keeps_the_worst_and_the_best(tmp_path):
     assert "The worst and best 500 of 1000 images." in page.text
 
 
-def test_curves_and_their_marked_points(images, tmp_path):
-    content = evaluation(images)
-    content["curves"] = {
-        "roc": {"fpr": [0, 0.1, 0.25, 1], "tpr": [0, 0.5, 0.95, 1]},
-        "pr": {"recall": [0, 0.5, 1], "precision": [1, 0.5, 0.25]},
-    }
-    _, precision_recall, roc, logarithmic, *_ = charts_of(html_of(content, tmp_path))
-
-    def place(chart, tag):
-        element = chart.find(f"./{tag}[title]")
-        if tag == "circle":
-            return float(element.get("cx")), float(element.get("cy"))
-        corners = [pair.split(",") for pair in element.get("points").split()]
-        return tuple(sum(float(corner[k]) for corner in corners) / 4 for k in (0, 1))
-
-    def corners(chart):
-        (line,) = [e for e in chart.iter("polyline") if e.get("class") == "line s0"]
-        return [tuple(map(float, pair.split(","))) for pair in line.get("points").split()]
-
-    # The plots span 58..446 in x and 292..12 in y.
-    assert place(precision_recall, "polygon") == pytest.approx((58 + 388 / 2, 292 - 280 / 2))
-    assert place(roc, "circle") == pytest.approx((58 + 388 / 4, 292 - 280 * 0.95))
-    assert corners(roc) == [(58, 292), (96.8, 152), (155, 26), (446, 12)]
-    # The axis begins at the decade of the smallest rate above 0.
-    assert corners(logarithmic)[:2] == [(58, 292), (58, 152)]
-    (share,) = [e for e in precision_recall.iter("polyline") if e.get("class") == "chance"]
-    assert share.get("points") == "58,290.6 446,290.6"
-    titles = [e.text for chart in (precision_recall, roc) for e in chart.iter("title")]
-    assert titles == [
-        "energy, best F1 50.00 %: precision 50.00 %, recall 50.00 %",
-        "energy, 25.00 % of known pixels flagged at TPR 95.00 %",
-    ]
-
-
-def test_histogram_shows_shares_of_each_kind(images, tmp_path):
-    content = evaluation(images)
-    content["histogram"] = {"edges": [0.0, 1.0, 2.0], "known": [900, 100], "anomalous": [0, 7]}
-    content["best_f1_threshold"] = 1.0
-    chart = charts_of(html_of(content, tmp_path))[4]
-    areas = {e.get("class"): e.get("points").split(" ") for e in chart.iter("polygon")}
-    # One decade, 10 % to 100 %, over 280 pixels; 90 % lies 0.954 of it up.
-    tops = [float(pair.split(",")[1]) for pair in areas["area known"]]
-    assert tops == pytest.approx([292, 24.8, 24.8, 292, 292, 292], abs=0.06)
-    assert [float(p.split(",")[1]) for p in areas["area anomalous"]] == [292, 292, 292, 12, 12, 292]
-    (line,) = [e for e in chart.iter("line") if e.get("class") == "threshold"]
-    assert float(line.get("x1")) == pytest.approx((72 + 446) / 2)
-
-
 def test_names_cannot_break_out(images, tmp_path):
     evil = "\"'><script>alert(1)</script>&amp; ü"
     odd = [{**images[0], "name": evil}]
@@ -189,12 +136,12 @@ def test_nothing_is_loaded_from_elsewhere(images, tmp_path):
     for tag, attrs in page.elements:
         for name in ("src", "href", "data", "srcset", "action", "poster"):
             assert attrs.get(name, "#").startswith(("#", "data:")), (tag, name, attrs[name][:60])
-    without_pictures = re.sub(r"data:image/jpeg;base64,[^\"]*", "", text)
-    assert not re.search(r"https?:|url\(|@import|//[a-z]", without_pictures)
+    without_images = re.sub(r"data:image/jpeg;base64,[^\"]*", "", text)
+    assert not re.search(r"https?:|url\(|@import|//[a-z]", without_images)
     assert "default-src 'none'" in text
 
 
-def test_every_picture_chart_and_header_speaks(images, tmp_path):
+def test_every_image_chart_and_header_speaks(images, tmp_path):
     page = Page(html_of(evaluation(images), tmp_path))
     assert all(attrs.get("alt") for tag, attrs in page.elements if tag == "img")
     for tag, attrs in page.elements:

@@ -1,4 +1,4 @@
-"""Pictures of the worst and best images, small enough to be embedded in a page."""
+"""Panels of the worst and the best images, small enough to be embedded in a page."""
 
 from __future__ import annotations
 
@@ -12,48 +12,60 @@ import cv2
 import numpy as np
 
 from ood_seg.labels import ANOMALY, IGNORE, KNOWN
-from ood_seg.metrics.formatting import is_number
-from ood_seg.reports.wording import Evaluations, ranked_images
+from ood_seg.metrics.formatting import is_number, percent
+from ood_seg.reports.evaluations import Evaluations, ranked_images
 from ood_seg.visualization import ground_truth_overlay, heat_map, label_overlay, score_range
 
 # Reads the files of scores and ground truth, as `ood_seg.evaluation.saved_maps.MapReader.read`.
 ReadMaps = Callable[[Path, Path], tuple[np.ndarray, np.ndarray]]
 
 PANEL_WIDTH = 480
-# All pictures together, as they stand in the page.
+# All panels together, as they are embedded in the page.
 MAX_BYTES = 4_000_000
 _QUALITY = 82
 _KNOWN_GREY = 128
-# Found, missed, false alarm: their lightness differs too, for colour-blind eyes and for print.
-FOUND, MISSED, FALSE_ALARM = (86, 180, 233), (213, 94, 0), (240, 228, 66)
+# They differ in lightness too, for colour-blind readers and for print.
+DECISION_COLOURS = {
+    "found": (86, 180, 233),
+    "missed": (213, 94, 0),
+    "false alarm": (240, 228, 66),
+}
 
 
 class Panel(NamedTuple):
-    """A picture: its title, the alternative text, and the file as a data URI."""
+    """One panel of an image: its title, the alternative text, and the file as a data URI."""
 
     title: str
     alt: str
     uri: str
 
 
-class Picture(NamedTuple):
-    """One image with its panels; `place` says whether it is among the worst or the best."""
+class Example(NamedTuple):
+    """An image with its AP and its panels; `place` is "worst" or "best"."""
 
     name: str
     place: str
+    ap: str
     panels: list[Panel]
 
 
 class Gallery(NamedTuple):
-    """What `gallery` gives: pictures, ranges of the heat maps by method, and problems."""
+    """The examples, the score ranges of the heat maps by method, and what could not be shown."""
 
-    pictures: list[Picture]
+    examples: list[Example]
     ranges: dict[str, tuple[float, float]]
     problems: list[str]
 
+    @property
+    def has_decisions(self) -> bool:
+        """Whether a panel shows what was found, missed, and flagged wrongly."""
+        return any(
+            panel.title.startswith("decision") for one in self.examples for panel in one.panels
+        )
+
 
 class _Maps(NamedTuple):
-    """An image reduced to the width of a panel."""
+    """An image reduced to the width of a panel; scores and decisions by method."""
 
     image: np.ndarray
     truth: np.ndarray
@@ -63,7 +75,7 @@ class _Maps(NamedTuple):
 
 
 def chosen_images(evaluation: Mapping[str, Any], count: int) -> list[tuple[str, Mapping[str, Any]]]:
-    """The worst and the best images by AP, each with its place; worst and best in turns."""
+    """The worst and the best images by AP with their places, alternating."""
     ranked = [image for image in ranked_images(evaluation) if is_number(image["ap"])]
     count = min(count, len(ranked))
     worst = [("worst", image) for image in ranked[: count - count // 2]]
@@ -76,33 +88,45 @@ def gallery(
 ) -> Gallery:
     """Draw the worst and best images of the first evaluation, with the scores of all.
 
-    Images whose files cannot be read are left out and named among the problems, as are those that
-    would exceed `max_bytes`: a report must not fail on a file that was moved since.
+    Images whose files cannot be read are left out and reported among the problems, as are those
+    that would exceed `max_bytes`: a report must not fail on a file that has been moved.
     """
     shown, problems = [], []
     for place, image in chosen_images(next(iter(evaluations.values())), count):
         try:
-            shown.append((place, image, _small_maps(image["name"], evaluations, readers)))
+            shown.append((place, image["name"], _small_maps(image["name"], evaluations, readers)))
         except (OSError, ValueError) as error:
-            problems.append(f"{image['name']}: no picture: {error}")
+            problems.append(f"{image['name']} is not shown: {error}")
     ranges = {
         label: score_range(maps.scores[label] for *_, maps in shown if label in maps.scores)
         for label in (evaluations if shown else ())
     }
-    pictures, size = [], 0
-    for done, (place, image, maps) in enumerate(shown):
-        picture = Picture(image["name"], place, _panels(image["name"], maps, evaluations, ranges))
-        size += sum(len(panel.uri) for panel in picture.panels)
+    examples, size = [], 0
+    for done, (place, name, maps) in enumerate(shown):
+        example = Example(
+            name, place, _ap(name, evaluations), _panels(name, maps, evaluations, ranges)
+        )
+        size += sum(len(panel.uri) for panel in example.panels)
         if size > max_bytes:
             problems.append(f"images not shown, to keep this page small: {len(shown) - done}")
             break
-        pictures.append(picture)
-    pictures.sort(key=lambda picture: picture.place == "best")
-    return Gallery(pictures, ranges, problems)
+        examples.append(example)
+    examples.sort(key=lambda example: example.place == "best")
+    return Gallery(examples, ranges, problems)
+
+
+def _ap(name: str, evaluations: Evaluations) -> str:
+    """The AP of an image, of each method where there are several."""
+    return ", ".join(
+        (f"{label} " if len(evaluations) > 1 else "") + f"AP {percent(image['ap'])} %"
+        for label, one in evaluations.items()
+        for image in one["images"]
+        if image["name"] == name
+    )
 
 
 def _small_maps(name: str, evaluations: Evaluations, readers: Sequence[ReadMaps]) -> _Maps:
-    """Read an image, its mask and its scores of every method that has it, and reduce them."""
+    """Read an image, its mask, and its scores by every method that has it; reduce them."""
     scores, flagged, truth, image_path = {}, {}, None, None
     for (label, one), read in zip(evaluations.items(), readers, strict=True):
         entry = next((image for image in one["images"] if image["name"] == name), None)
@@ -123,7 +147,7 @@ def _small_maps(name: str, evaluations: Evaluations, readers: Sequence[ReadMaps]
         return _Maps(grey, small, scores, flagged, False)
     image = cv2.imdecode(np.fromfile(image_path, np.uint8), cv2.IMREAD_COLOR)
     if image is None:
-        raise ValueError(f"{image_path} is no picture that OpenCV can read")
+        raise ValueError(f"{image_path} is no image that OpenCV can read")
     image = cv2.cvtColor(cv2.resize(image, size, interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2RGB)
     return _Maps(image, small, scores, flagged, True)
 
@@ -141,7 +165,7 @@ def _small_mask(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def _mostly(flags: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Flags reduced so that thin shapes neither break nor vanish: a third of a place suffices."""
+    """Reduced flags, set where a third of the area is: thin shapes neither break nor vanish."""
     return cv2.resize(flags.astype(np.float32), size, interpolation=cv2.INTER_AREA) >= 1 / 3
 
 
@@ -160,13 +184,13 @@ def _panels(
         panels.append(_panel(f"score{method}", f"{name}: anomaly score of {label}", heat))
         if label in maps.flagged:
             decided = decision_overlay(maps.image, maps.truth, maps.flagged[label])
-            alt = f"{name}: pixels of {label} that are found, missed, and false alarms"
+            alt = f"{name}: anomalous pixels that {label} finds and misses, and its false alarms"
             panels.append(_panel(f"decision{method}", alt, decided))
     return panels
 
 
 def decision_overlay(image: np.ndarray, mask: np.ndarray, flagged: np.ndarray) -> np.ndarray:
-    """Show which anomalous pixels were found and missed, and false alarms, on a grey image."""
+    """Found and missed anomalous pixels and false alarms in `DECISION_COLOURS` on a grey image."""
     grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
     dimmed = (grey * 0.6 + 50).astype(np.uint8)
     kinds = np.full(mask.shape, -1, np.int16)
@@ -174,18 +198,18 @@ def decision_overlay(image: np.ndarray, mask: np.ndarray, flagged: np.ndarray) -
     kinds[(mask == ANOMALY) & ~flagged] = 1
     kinds[(mask == KNOWN) & flagged] = 2
     dimmed[mask == IGNORE] //= 3
-    return label_overlay(dimmed, kinds, (FOUND, MISSED, FALSE_ALARM), 0.85)
+    return label_overlay(dimmed, kinds, list(DECISION_COLOURS.values()), 0.85)
 
 
 def colour_bar() -> str:
-    """The colours of the heat map from low to high, as a data URI."""
+    """The colours of the heat map from low to high scores, as a data URI."""
     return _panel("", "", heat_map(np.linspace(0, 1, 256)[None].repeat(8, 0), 0.0, 1.0)).uri
 
 
-def _panel(title: str, alt: str, picture: np.ndarray) -> Panel:
+def _panel(title: str, alt: str, image: np.ndarray) -> Panel:
     # Colours at full resolution: an anomaly may be two pixels wide here.
     sampling = (cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444)
     options = [cv2.IMWRITE_JPEG_QUALITY, _QUALITY, *sampling]
-    _, encoded = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), options)
+    _, encoded = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)
     uri = f"data:image/jpeg;base64,{base64.b64encode(encoded.tobytes()).decode('ascii')}"
     return Panel(title, alt, uri)

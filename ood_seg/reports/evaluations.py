@@ -21,13 +21,18 @@ def metric_names(evaluations: Evaluations) -> list[str]:
 
 def chance(evaluation: Mapping[str, Any], metric: str) -> float | None:
     """What random scores reach in expectation over all pixels; None where that is not known."""
-    known, anomalous = (evaluation["pixels"][kind] for kind in ("known", "anomalous"))
-    if not known or not anomalous or evaluation["protocol"]["name"] == "per-image":
+    share = share_of_anomalies(evaluation)
+    if share in (0, 1) or evaluation["protocol"]["name"] == "per-image":
         return None
-    share = anomalous / (known + anomalous)
     if metric.startswith("fpr"):
         return float(metric.removeprefix("fpr")) / 100
     return {"auroc": 0.5, "ap": share, "best_f1": 2 * share / (1 + share)}.get(metric)
+
+
+def share_of_anomalies(evaluation: Mapping[str, Any]) -> float:
+    """Share of anomalous pixels among the valid ones; 0 where there are none."""
+    known, anomalous = (evaluation["pixels"][kind] for kind in ("known", "anomalous"))
+    return anomalous / max(known + anomalous, 1)
 
 
 def why_undefined(pixels: Mapping[str, int]) -> str:
