@@ -1,4 +1,4 @@
-"""The head of a report: how the numbers were obtained, and what to beware of."""
+"""The head of a report: how the numbers were computed, and what makes them doubtful."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from ood_seg.reports.evaluations import Evaluations, level
 
 _MODES = {
     "exact": "exact: every pixel is ranked by its own score",
-    "streaming": "streaming: scores are ranked in fine bins; the exact values surely lie within "
-    "the given bounds",
+    "streaming": "streaming: scores are ranked in fine bins; the exact values lie within the "
+    "given bounds",
 }
 
 
 def title(evaluations: Evaluations) -> str:
-    """Headline of the report."""
-    data_set = next(iter(evaluations.values()))["data_set"]
-    return f"{data_set}: {' · '.join(evaluations)}"
+    """The headline of the report: dataset and methods."""
+    dataset = next(iter(evaluations.values()))["data_set"]
+    return f"{dataset}: {' · '.join(evaluations)}"
 
 
 def facts(evaluations: Evaluations) -> list[tuple[str, str]]:
-    """Pairs of what and value; where methods differ, each value names its method."""
+    """Terms and texts; where methods differ, the text has one part for each, with its label."""
     terms: dict[str, Callable[[Mapping[str, Any]], str]] = {
-        "data set": lambda one: one["data_set"],
+        "dataset": lambda one: one["data_set"],
         "images": lambda one: number(one["num_images"]),
         "pixels": _pixels,
         "protocol": lambda one: f"{one['protocol']['name']}: {one['protocol']['description']}",
@@ -32,7 +32,7 @@ def facts(evaluations: Evaluations) -> list[tuple[str, str]]:
         "intervals": _intervals,
         "seed": lambda one: str(one["seed"]),
         "version": lambda one: f"ood_seg {one['version']}, commit {one['commit'] or 'unknown'}",
-        "made": lambda one: one["created"],
+        "created": lambda one: one["created"],
     }
     found = [("method", ", ".join(evaluations))]
     for term, text_of in terms.items():
@@ -65,7 +65,7 @@ def _intervals(evaluation: Mapping[str, Any]) -> str:
 
 
 def notices(evaluations: Evaluations) -> list[str]:
-    """Sentences on what makes the numbers doubtful."""
+    """Sentences on what makes the numbers doubtful, or methods incomparable."""
     noted: dict[str, list[str]] = {}
     for label, evaluation in evaluations.items():
         for note in evaluation.get("notes") or []:

@@ -1,4 +1,4 @@
-"""The tables of what an evaluation may also hold: comparison, components, calibration, classes."""
+"""Tables of the optional parts: comparison, components, calibration, known classes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ood_seg.reports.tables import Table
 
 
 def _parts(evaluations: Evaluations, name: str) -> list[tuple[str, Mapping[str, Any]]]:
-    """The evaluations that have this part."""
+    """The named part of each evaluation that has it, by label."""
     return [(label, one[name]) for label, one in evaluations.items() if one.get(name)]
 
 
@@ -39,9 +39,9 @@ def _comparison(label: str, part: Mapping[str, Any]) -> Table:
         for name, entry in part["metrics"].items()
     ]
     note = (
-        f"Difference: {part['method']} minus {label}, in points. Both see the same "
-        f"{number(part['samples'])} resamples of the images; an interval without 0 means that the "
-        "difference is more than the choice of images."
+        f"Difference: {part['method']} minus {label}, in percentage points, over the same "
+        f"{number(part['samples'])} resamples of the images. An interval without 0: the choice of "
+        "images does not explain the difference."
     )
     header = ("metric", label, part["method"], "difference", f"{100 * part['level']:g} % interval")
     caption = "Paired comparison in percent"
@@ -49,7 +49,7 @@ def _comparison(label: str, part: Mapping[str, Any]) -> Table:
 
 
 def component_tables(evaluations: Evaluations) -> list[Table]:
-    """Means, then for each method the tables by sIoU threshold and by size."""
+    """Means of all methods; then for each method a table by sIoU threshold and one by size."""
     parts = _parts(evaluations, "components")
     if not parts:
         return []
@@ -59,8 +59,8 @@ def component_tables(evaluations: Evaluations) -> list[Table]:
     ]
     header = ("method", "track", "mean F1 ↑", "mean sIoU ↑", "mean PPV ↑")
     note = (
-        "sIoU: overlap of each true component with what was predicted on it. PPV: share of each "
-        "predicted component that is anomalous. Pixels above the best-F1 threshold are predicted."
+        "sIoU: overlap of each true component with the predictions on it. PPV: share of each "
+        "predicted component that is anomalous. Predicted: pixels above the best-F1 threshold."
     )
     tables = [Table("Components in percent", header, means, text_columns=("track",), note=note)]
     for label, part in parts:
@@ -94,7 +94,7 @@ def _by_size(part: Mapping[str, Any], suffix: str) -> Table:
 
 
 def calibration_tables(evaluations: Evaluations) -> list[Table]:
-    """Calibration errors of all methods, then the operating points of each."""
+    """Calibration errors of all methods; then for each method its operating points."""
     parts = _parts(evaluations, "calibration")
     if not parts:
         return []
@@ -104,7 +104,7 @@ def calibration_tables(evaluations: Evaluations) -> list[Table]:
     ]
     header = ("method", "calibration", "ECE before ↓", "ECE after ↓")
     note = "ECE: mean distance between the anomaly probability and the observed frequency."
-    note += _divisions(parts)
+    note += _division(parts)
     tables = [Table("Calibration error in percent", header, rows, ("calibration",), note)]
     for label, part in parts:
         suffix = f", {label}" if len(evaluations) > 1 else ""
@@ -112,8 +112,8 @@ def calibration_tables(evaluations: Evaluations) -> list[Table]:
     return [table for table in tables if table.rows]
 
 
-def _divisions(parts: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
-    """On which images it was fitted and reported, where that is known."""
+def _division(parts: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
+    """How many images it was fitted and reported on; empty where that is not recorded."""
     sizes = {
         (part["select_images"], part["report_images"])
         for _, part in parts
@@ -152,7 +152,7 @@ def _operating_points(points: Sequence[Mapping[str, Any]], suffix: str) -> Table
 
 
 def closed_set_table(evaluations: Evaluations) -> Table | None:
-    """mIoU of the known classes, and with anomalies rejected; None where nobody has it."""
+    """mIoU of the known classes, and open-set mIoU; None where no method has them."""
     rows = [
         (label, percent(part["miou"]), percent(part["open_iou"]), _cost(part))
         for label, part in _parts(evaluations, "closed_set")
@@ -161,8 +161,8 @@ def closed_set_table(evaluations: Evaluations) -> Table | None:
         return None
     header = ("method", "mIoU ↑", "open-set mIoU ↑", "difference")
     note = (
-        "Open-set mIoU: pixels above the rejection threshold count as rejected, anomalies that "
-        "were accepted as wrong. The difference is the price of the open world."
+        "Open-set mIoU: known pixels above the rejection threshold count as missed, accepted "
+        "anomalies as false. Difference: what rejecting and accepting by the threshold costs."
     )
     return Table("Known classes in percent", header, rows, note=note)
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ood_seg.metrics.formatting import ABSENT
+from ood_seg.metrics.formatting import ABSENT, metric_title
 from ood_seg.reports.tables import Table
 
-_TITLES = {"auroc": "AUROC", "ap": "AP", "fpr95": "FPR95"}
 Rows = Mapping[str, Mapping[str, float]]
 
 
@@ -30,7 +29,7 @@ def metric_titles(rows: Rows) -> dict[str, str]:
     metrics = list(dict.fromkeys(metric for row in rows.values() for metric in row))
     last = [metric.rpartition("/")[2] for metric in metrics]
     return {
-        metric: _TITLES.get(short, short) if last.count(short) == 1 else metric
+        metric: metric_title(short) if last.count(short) == 1 else metric
         for metric, short in zip(metrics, last, strict=True)
     }
 

@@ -236,10 +236,10 @@ def test_earlier_files_survive_a_failed_report(images, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("changes", "formats", "message"),
     [
-        ([], ["md"], "at least one evaluation, got none"),
-        ([{}], ["pdf"], "no format 'pdf'; available: html, md, csv, tex, json"),
-        ([{"schema": "x/9"}], ["md"], "schema 'ood_seg.evaluation/1', got 'x/9'"),
-        ([{}, {"data_set": "other"}], ["md"], "on one data set, got 'drawn streets', 'other'"),
+        ([], ["md"], "evaluation.*none"),
+        ([{}], ["pdf"], "formats.*html, md, csv, tex, json.*'pdf'"),
+        ([{"schema": "x/9"}], ["md"], "schema.*'ood_seg.evaluation/1'.*'x/9'"),
+        ([{}, {"data_set": "other"}], ["md"], "dataset.*'drawn streets', 'other'"),
     ],
 )
 def test_bad_input(images, tmp_path, changes, formats, message):
