@@ -47,22 +47,21 @@ def main() -> None:
     prepare()
     from mmseg.registry import MODELS
 
-    from ood_seg.apis.classes import class_names_and_colours
     from ood_seg.commands import _arguments
     from ood_seg.commands._benchmark_scores import chosen_scores, with_statistics
     from ood_seg.commands._benchmark_sets import AnomalySet, anomaly_sets
-    from ood_seg.commands._models import load_model
     from ood_seg.comparison.shared_pass import SharedPass
+    from ood_seg.models.loading import load_model
 
     args = parse_arguments()
     cfg = _arguments.load_config(args)
     sets = anomaly_sets(cfg, args.sets)
-    model, _ = load_model(cfg, args.checkpoint)
+    model = load_model(cfg, args.checkpoint, plain_score=True)
     scores = {
         name: MODELS.build(with_statistics(config, args.statistics)).eval()
         for name, config in chosen_scores(args).items()
     }
-    names, _ = class_names_and_colours(cfg, {}, count=model.num_classes)
+    names = model.dataset_meta["classes"]
     source = SharedPass(model, {CLASS: PredictedClass(), **scores})
     if source.failures:
         sys.exit("\n".join(f"{name}: {reason}" for name, reason in source.failures.items()))

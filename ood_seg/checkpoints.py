@@ -21,6 +21,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ood_seg.io.files import atomic_path
+
 _SHOWN_KEYS = 5
 _DTYPES = ("bool", "uint8", "uint32", "int32", "int64", "float16", "float32", "float64")
 _FORCE_SAFE, _FORCE_UNSAFE = "TORCH_FORCE_WEIGHTS_ONLY_LOAD", "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"
@@ -134,6 +136,13 @@ def _looks_pickled(path: Path) -> bool:
         return stream.read(2) in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 
 
+def save_checkpoint(path: str | Path, content: Mapping[str, Any]) -> None:
+    """Save a checkpoint; the file appears complete or not at all, equal for equal content."""
+    # Given a path, torch would store the name of the unfinished file, which is random.
+    with atomic_path(Path(path)) as unfinished, unfinished.open("wb") as file:
+        torch.save(dict(content), file)
+
+
 def load_weights(path: str | Path) -> dict[str, Tensor]:
     """Load the weights of a checkpoint file: the bare dict, or its `state_dict` entry.
 
@@ -162,6 +171,42 @@ def weights_of(checkpoint: Mapping[str, Any], *, origin: str = "the checkpoint")
     return state_dict
 
 
+def check_weights(
+    model: nn.Module,
+    checkpoint: Mapping[str, Any],
+    *,
+    origin: str = "the checkpoint",
+    allowed: Sequence[str] = (),
+) -> dict[str, Tensor]:
+    """Return the weights in a loaded checkpoint if they are finite and those of this model.
+
+    Args:
+        model, origin, allowed: see `check_matches`.
+        checkpoint: content of the file.
+
+    Raises:
+        ValueError: there are no weights, NaN or infinite ones, or those of another model.
+    """
+    weights = weights_of(checkpoint, origin=origin)
+    check_finite(weights, origin=origin)
+    check_matches(model, weights, origin=origin, allowed=allowed)
+    return weights
+
+
+def check_finite(state_dict: Mapping[str, Tensor], *, origin: str = "the checkpoint") -> None:
+    """Raise if a weight is NaN or infinite.
+
+    Raises:
+        ValueError: with the name of the first one.
+    """
+    for name, value in state_dict.items():
+        if not torch.isfinite(value).all():
+            raise ValueError(
+                f"{origin}: {name} holds NaN or infinite values: its training diverged, or the "
+                "file is damaged; take an earlier checkpoint"
+            )
+
+
 def check_matches(
     model: nn.Module,
     state_dict: Mapping[str, Tensor],
@@ -171,8 +216,8 @@ def check_matches(
 ) -> None:
     """Raise unless the weights are those of this model, key by key and shape by shape.
 
-    A model that can widen the weights of fewer output channels by itself says so by a method
-    `with_extra_channels(state_dict) -> dict`, and what that returns is compared.
+    For a model with a method `with_extra_channels(state_dict) -> dict`, which widens weights of
+    fewer output channels, its result is compared.
 
     Args:
         model: the built model.

@@ -86,7 +86,7 @@ def load_config(
 ) -> Config:
     """Return a config with everything of this package registered.
 
-    From here on checkpoints are loaded as data only, see `checkpoints.secure_loading`.
+    From here on checkpoints are loaded as data only, see `startup.prepare`.
 
     Args:
         config: path of a file, name of a shipped config (see `resolve_config`), or a config,
@@ -98,11 +98,9 @@ def load_config(
         FileNotFoundError: there is no such config.
         ValueError: the name is ambiguous, or an option has no value.
     """
-    from ood_seg import compat
-    from ood_seg.checkpoints import secure_loading
+    from ood_seg.startup import prepare
 
-    compat.apply()
-    secure_loading()
+    prepare()
     from mmengine.config import Config
 
     given = isinstance(config, Config)

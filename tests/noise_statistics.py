@@ -18,9 +18,8 @@ def fit_on_noise(model: dict, path: Path, *, seed: int = 0) -> Path:
     """
     from mmseg.registry import MODELS
 
-    from ood_seg.commands.fit import make_fitters
     from ood_seg.detectors import StatisticsFile
-    from ood_seg.engine.fitting import fit_statistics
+    from ood_seg.engine.fitting import fit_statistics, make_fitters
     from ood_seg.models.detector_scores import network_of
 
     torch.manual_seed(seed)

@@ -1,4 +1,4 @@
-"""A trained model as a `Segmentor`: labels and anomaly scores from any config of this package."""
+"""A trained model as a `Segmentor`: labels and anomaly scores from a config and a checkpoint."""
 
 from __future__ import annotations
 
@@ -11,22 +11,12 @@ import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
-from mmengine.model import revert_sync_batchnorm
-from mmengine.registry import init_default_scope
 from torch import nn
 
-from ood_seg import compat
-from ood_seg.apis.classes import class_names_and_colours
 from ood_seg.apis.pipelines import split_test_pipeline
 from ood_seg.calibration import Calibration
-from ood_seg.checkpoints import (
-    check_matches,
-    load_checkpoint,
-    secure_loading,
-    weights_of,
-)
-from ood_seg.config_files import resolve_config
-from ood_seg.io.provenance import file_sha256
+from ood_seg.io.provenance import checkpoint_sha256
+from ood_seg.models.loading import load_model
 from ood_seg.perception.core.regions import Region
 from ood_seg.perception.core.types import Palette, Prediction
 from ood_seg.perception.run.segmentor import Segmentor, predict_by_size
@@ -34,40 +24,40 @@ from ood_seg.smoothing import GaussianSmoothing
 
 
 class AnomalyInferencer(Segmentor):
-    """Labels, anomaly scores and unknown objects of images, from any config of this package.
+    """Labels, anomaly scores and unknown objects of images, from a config and a checkpoint.
 
     ```
     images of one size -> the config's test pipeline -> model -> labels (H,W), anomaly (H,W)
                               anomaly -> calibration, if any -> probability (H,W)
     ```
 
-    Pictures, folders and videos come in, and results go out, as with any `Segmentor`.
+    Images, folders and videos are read, and results written, as with any `Segmentor`.
 
     Args:
         model: a config, its path, or the name of a shipped one. A config file is Python code
             and is executed.
-        weights: checkpoint file; by default the config's `load_from`.
-        device: `cuda`, `cuda:1`, `cpu`, ...; by default `cuda` where there is one, else `cpu`.
-        calibration: a calibration of this model's score, or its file. A warning tells where it
+        weights: checkpoint file; by default the config's `load_from`. See `models.load_model`.
+        device: `cuda`, `cuda:1`, `cpu`, ...; by default `cuda` if available, else `cpu`.
+        calibration: a calibration of this model's score, or its file. A warning is given if it
             was made with another checkpoint.
         operating_point: name of the calibration's point at which pixels are flagged, by default
-            its first one; or a number, the score from which they are.
-        min_area: smaller groups of flagged pixels are no instances; None: the smallest that counted
-            in the calibration, or 50.
-        region: where pixels count, see `perception.regions`.
+            the first one; or a number, the lowest score that is flagged.
+        min_area: pixels of the smallest connected group that is an instance; None: the smallest
+            one that counted in the calibration, or 50.
+        region: where pixels count, see `perception.core.regions`.
         smoothing: keyword arguments of `GaussianSmoothing`, instead of the config's; False for
             none.
 
     Attributes:
         calibration: the `Calibration`, or None.
-        device: that the model is on.
+        device: the device of the model.
         model: the network.
 
     Raises:
         FileNotFoundError: config or checkpoint does not exist.
         ValueError: no checkpoint given, one that is unsafe, damaged, not finite or of another
-            model; a model without anomaly scores; a device that is not there; a calibration that
-            is damaged, of another score, or without the operating point; or a bad region.
+            model; a model without anomaly scores; a device that is not available; a calibration
+            that is damaged, of another score, or without the operating point; or a bad region.
     """
 
     def __init__(
@@ -82,27 +72,17 @@ class AnomalyInferencer(Segmentor):
         region: str | Sequence[str] | np.ndarray | Region | None = None,
         smoothing: Mapping[str, Any] | bool | None = None,
     ) -> None:
-        secure_loading()
-        compat.apply()
-        # A config in memory, or one with other `custom_imports`, has not registered the package.
-        import ood_seg.register  # noqa: F401
-
-        cfg = model if isinstance(model, Config) else Config.fromfile(resolve_config(model))
-        init_default_scope(cfg.get("default_scope") or "mmseg")
-        weights = weights or cfg.get("load_from")
-        if not weights:
-            raise ValueError("no weights: the config has no `load_from`; give a checkpoint file")
-        self.device = choose_device(device)
-        checkpoint = load_checkpoint(weights)
-        self.model = _build(cfg, checkpoint, origin=str(weights)).to(self.device).eval()
-        names, colours = class_names_and_colours(cfg, checkpoint, count=self.model.num_classes)
+        self.model = load_model(model, weights, device)
+        self.model.keep_logits = False  # nothing here reads them
+        cfg, meta = self.model.cfg, self.model.dataset_meta
+        self.device = next(self.model.parameters()).device
         self._load, rest = split_test_pipeline(cfg)
         self._prepare = Compose(rest)
-        self.calibration = _checked_calibration(calibration, self.model, weights)
+        self.calibration = _checked_calibration(calibration, self.model)
         points = self.calibration.operating_points if self.calibration else {}
         smallest = self.calibration.min_area if self.calibration else None
         super().__init__(
-            Palette(names, tuple(colours)),
+            Palette(meta["classes"], tuple(meta["palette"])),
             type(self.model.energy_head.score).__name__,
             {name: point.threshold for name, point in points.items()},
             operating_point=operating_point,
@@ -159,56 +139,8 @@ class AnomalyInferencer(Segmentor):
         head.smoothing = None if smoothing is False else GaussianSmoothing(**smoothing)
 
 
-def choose_device(device: str | torch.device | None) -> torch.device:
-    """Return the device to run on.
-
-    Raises:
-        ValueError: the name is no device, or this machine has none of that kind.
-    """
-    if device is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        chosen = torch.device(device)
-        torch.empty(0, device=chosen)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"device {str(device)!r} cannot be used here: {reason}") from error
-    return chosen
-
-
-def _build(cfg: Config, checkpoint: dict[str, Any], *, origin: str) -> nn.Module:
-    from mmseg.registry import MODELS
-
-    settings = cfg.model.copy()
-    # The teacher is of use in training alone, and would load a second checkpoint.
-    settings.pop("distillation", None)
-    model = revert_sync_batchnorm(MODELS.build(settings))
-    if not hasattr(model, "energy_head"):
-        raise ValueError(
-            f"{type(model).__name__} gives no anomaly map; set model.type = 'OODEncoderDecoder'"
-        )
-    model.keep_logits = False  # nothing here reads them
-    weights = weights_of(checkpoint, origin=origin)
-    _check_finite(weights, origin)
-    allowed = cfg.get("allowed_key_mismatch", ())
-    check_matches(model, weights, origin=origin, allowed=allowed)
-    own, weights = model.state_dict(), model.with_extra_channels(weights)
-    fitting = {k: v for k, v in weights.items() if k in own and own[k].shape == v.shape}
-    model.load_state_dict(fitting, strict=False)
-    return model
-
-
-def _check_finite(weights: Mapping[str, Any], origin: str) -> None:
-    for name, value in weights.items():
-        if isinstance(value, torch.Tensor) and not torch.isfinite(value).all():
-            raise ValueError(
-                f"{origin}: {name} holds NaN or infinite values: its training diverged, or the "
-                "file is damaged; take an earlier checkpoint"
-            )
-
-
 def _checked_calibration(
-    calibration: str | Path | Calibration | None, model: nn.Module, weights: str | Path
+    calibration: str | Path | Calibration | None, model: nn.Module
 ) -> Calibration | None:
     """The calibration, loaded, of this model's score."""
     if calibration is None:
@@ -217,9 +149,10 @@ def _checked_calibration(
         calibration = Calibration.load(calibration)
     calibration.check_score(type(model.energy_head.score).__name__)
     expected = calibration.checkpoint_sha256
-    if expected is not None and file_sha256(Path(weights).expanduser()) != expected:
+    checkpoint = model.cfg.load_from
+    if expected is not None and checkpoint_sha256(checkpoint) != expected:
         warnings.warn(
-            f"the calibration was made with another checkpoint than {weights} (SHA-256 "
+            f"the calibration was made with another checkpoint than {checkpoint} (SHA-256 "
             f"{expected[:12]}...): its probabilities and thresholds may not hold",
             stacklevel=3,
         )

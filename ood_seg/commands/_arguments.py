@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ood_seg.config_files import check_option
@@ -48,6 +49,21 @@ def add_model(parser: argparse.ArgumentParser, *, what: str = "checkpoint file")
     add_config(parser)
     parser.add_argument(
         "checkpoint", nargs="?", help=f"{what}; without it the config's `load_from`"
+    )
+
+
+def add_pretrained(parser: argparse.ArgumentParser, *, num_images: int) -> None:
+    """Add a pre-trained model, the number of its training scenes, and the file to write."""
+    add_model(parser, what="pre-trained weights")
+    parser.add_argument(
+        "--num-images",
+        type=int,
+        default=num_images,
+        metavar="N",
+        help="number of pasted scenes (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--out", metavar="FILE.json", help="file to write (default: in the work dir)"
     )
 
 
@@ -108,6 +124,18 @@ def load_config(args: argparse.Namespace) -> Config:
         seed=args.seed,
         launcher=args.launcher,
     )
+
+
+def json_path(args: argparse.Namespace, cfg: Config, name: str) -> Path:
+    """Return the JSON file to write: `--out`, else a name in the work dir.
+
+    Raises:
+        ValueError: it has another suffix.
+    """
+    path = Path(args.out) if args.out else Path(cfg.work_dir) / name
+    if path.suffix != ".json":
+        raise ValueError(f"--out must be a .json file, got {path}")
+    return path
 
 
 def is_main_process() -> bool:

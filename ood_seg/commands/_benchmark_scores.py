@@ -144,14 +144,15 @@ class Entrants:
     def __init__(
         self, cfg: Config, args: argparse.Namespace, configs: Mapping[str, dict[str, Any]]
     ) -> None:
-        from ood_seg.commands._models import load_model
         from ood_seg.comparison.shared_pass import SharedPass
+        from ood_seg.engine.runner import set_up_process
         from ood_seg.io.json_files import plain
+        from ood_seg.models.loading import load_model
         from ood_seg.smoothing import GaussianSmoothing
 
-        model, runner = load_model(cfg, args.checkpoint)
-        self.model, self.seed = model, runner.seed
-        self.checkpoint, self.statistics = str(cfg.load_from), args.statistics
+        self.seed = set_up_process(cfg)
+        self.model = model = load_model(cfg, args.checkpoint, plain_score=True)
+        self.checkpoint, self.statistics = model.cfg.load_from, args.statistics
         self.device = next(model.parameters()).device
         smoothing = None
         if args.smoothing:
@@ -174,7 +175,7 @@ class Entrants:
                 + "; ".join(f"{name}: {reason}" for name, reason in self.failures.items())
             )
         common = {
-            "model": plain(cfg.model),
+            "model": plain(model.cfg.model),
             "smoothing": args.smoothing,
             "seed": self.seed,
             "device": str(self.device),

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 
-from ood_seg.commands import _arguments, _pretrained
+from ood_seg.commands import _arguments
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `ood-seg estimate-outlier-prior`."""
-    _pretrained.add_arguments(parser, num_images=10_000)
+    _arguments.add_pretrained(parser, num_images=10_000)
     parser.add_argument(
         "--compare",
         nargs="+",
@@ -17,43 +17,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PRIOR",
         help="other priors for table and chart: JSON files, or `cityscapes-coco-wrn38`",
     )
+    _arguments.add_run(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure and write as the arguments say."""
+    """Measure as the arguments say; write JSON and chart, print the table."""
+    cfg = _arguments.load_config(args)
+    from ood_seg.engine.pretrained import estimate_outlier_prior
     from ood_seg.outlier_priors import find_prior, write_prior
+    from ood_seg.reports.plots import prior_figure
+    from ood_seg.reports.tables import print_table
+    from ood_seg.reports.training import prior_table
+    from ood_seg.visualization import save_figure
 
+    path = _arguments.json_path(args, cfg, "outlier_prior.json")
     compared = {str(name): find_prior(name) for name in args.compare}
-    cfg, model, loader, seed = _pretrained.load(args)
-    path = _pretrained.output_path(args, cfg, "outlier_prior.json")
-    classes = loader.dataset.metainfo["classes"]
-    for name, prior in compared.items():
-        prior.check_classes(classes, origin=name)
-    from ood_seg.engine.outlier_prior import measure_outlier_prior
-
-    prior = measure_outlier_prior(model, loader, cfg, num_images=args.num_images, seed=seed)
+    prior = estimate_outlier_prior(
+        cfg, args.checkpoint, num_images=args.num_images, compare=compared
+    )
     if _arguments.is_main_process():
         write_prior(path, prior)
-        from ood_seg.reports.plots import prior_figure
-        from ood_seg.visualization import save_figure
-
-        shown = {"measured": prior.prior, **{k: p.prior for k, p in compared.items()}}
-        picture = save_figure(prior_figure(shown, classes), path.with_suffix(".png"))
-        print_table(shown, classes, note=f"written to {path} and {picture.name}")
+        shown = {"measured": prior.prior, **{name: p.prior for name, p in compared.items()}}
+        chart = save_figure(prior_figure(shown, prior.classes), path.with_suffix(".png"))
+        print_table(prior_table(shown, prior.classes), f"written to {path} and {chart.name}")
     return 0
-
-
-def print_table(priors: dict[str, tuple[float, ...]], classes: list[str], *, note: str) -> None:
-    """Print the priors in percent, classes in falling order of the first."""
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("class", title="Outlier prior (%)")
-    for name in priors:
-        table.add_column(name, justify="right")
-    first = next(iter(priors.values()))
-    for index in sorted(range(len(classes)), key=lambda index: -first[index]):
-        table.add_row(classes[index], *(f"{100 * prior[index]:.2f}" for prior in priors.values()))
-    console = Console()
-    console.print(table)
-    console.print(note, markup=False, highlight=False, soft_wrap=True)

@@ -1,32 +1,38 @@
 """One pass over known data for the statistics of all fitted scores.
 
-data set -> known_batches -> (images, labels) -> fit_statistics -> Statistics by method
+dataset -> FitData.batches -> (images, labels) -> fit_statistics -> Statistics by method
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import inspect
+import sys
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
-import torch.nn.functional as F
-from mmengine.dataset import pseudo_collate
-from mmengine.dist import all_reduce, get_rank, get_world_size
-from mmengine.model import BaseModel
+from mmengine.config import Config
+from mmengine.dist import all_reduce
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Subset
 
-from ood_seg.datasets.outlier_mix import OutlierMix
-from ood_seg.datasets.seeded_samples import SeededSamples, preserved_random_state
-from ood_seg.detectors import Fitter, Network, Statistics, layers_of
-from ood_seg.detectors.reservoir import labels_at
+from ood_seg import detectors
+from ood_seg.detectors import Fitter, Network, Statistics, StatisticsFile, layers_of
+from ood_seg.engine.fit_data import FIT, FitData
+from ood_seg.engine.runner import load_config, set_up_process
+from ood_seg.io.provenance import checkpoint_sha256, git_commit
 from ood_seg.labels import IGNORE, OUTLIER
+from ood_seg.models.detector_scores import network_of, require_layers
+from ood_seg.models.loading import load_model
+
+ALL = "all"
+_RARE = 0.001  # share of the pixels below which a class is reported
 
 
 @dataclass
 class Fit:
-    """What a pass over the data gave.
+    """The result of a pass over the data.
 
     Attributes:
         statistics: by method.
@@ -34,6 +40,8 @@ class Fit:
         pixels: number of pixels of each class, by label.
         num_outliers: pasted pixels.
         num_ignored: pixels without a label.
+        images: number of images by dataset; set by `fit`.
+        file: the statistics with classes and provenance, to be saved; set by `fit`.
     """
 
     statistics: dict[str, Statistics] = field(default_factory=dict)
@@ -41,10 +49,91 @@ class Fit:
     pixels: list[int] = field(default_factory=list)
     num_outliers: int = 0
     num_ignored: int = 0
+    images: dict[str, int] = field(default_factory=dict)
+    file: StatisticsFile | None = None
 
     def absent_classes(self, names: Iterable[str]) -> list[str]:
-        """Classes without a pixel."""
+        """Return the classes without a pixel."""
         return [name for name, count in zip(names, self.pixels, strict=True) if not count]
+
+    def rare_classes(self, names: Iterable[str]) -> list[str]:
+        """Return the classes with less than 0.1 % of the pixels, those without any left out."""
+        shares = zip(names, self.pixels, strict=True)
+        return [name for name, count in shares if 0 < count < _RARE * sum(self.pixels)]
+
+
+def fit(
+    config: str | Path | Config,
+    checkpoint: str | Path | None = None,
+    *,
+    methods: Sequence[str] = (ALL,),
+    layers: Sequence[str] = (),
+    options: Mapping[str, Mapping[str, Any]] | None = None,
+    data: Sequence[str] = (FIT,),
+    num_images: int | None = None,
+    pasted: int = 200,
+) -> Fit:
+    """Fit the scores that need statistics of known data, as `ood-seg fit` does.
+
+    Args:
+        config: path of a file, name of a shipped config, or a config, such as `load_config` of
+            `engine.runner` returns with other options, seed or launcher.
+        checkpoint: file; None: the config's `load_from`.
+        methods: names of fitted methods, or `all`.
+        layers: activations for the methods that can read others than the classifier's input.
+        options: of single methods, by method and name; they override the config's `fit_options`.
+        data: `fit`, the config's `fit_dataloader`; `train`, its augmented training scenes; or
+            names of its test sets with class labels.
+        num_images: a seeded choice of that many images of each of `data`; None: all.
+        pasted: number of scenes with pasted objects, from which methods of several layers learn
+            how to weight them; read only if such a method is fitted.
+
+    Returns:
+        Statistics and failures by method, pixel counts, and the `StatisticsFile` to save.
+
+    Raises:
+        FileNotFoundError: config or checkpoint does not exist.
+        ValueError: an unknown name, layer or option; a checkpoint that `load_model` refuses; or
+            no method could be fitted.
+    """
+    cfg = load_config(config)
+    common = {"layers": tuple(layers)} if layers else {}
+    given = options or {}, cfg.get("fit_options")
+    make_fitters(methods, common, *given)  # unknown names fail before the model is loaded
+    seed = set_up_process(cfg)
+    model = load_model(cfg, checkpoint, plain_score=True)
+    fitters = make_fitters(methods, {**common, "seed": seed}, *given)
+    network = network_of(model)
+    require_layers(network, layers_of(fitters))
+    pasted = pasted if learns_from_outliers(fitters) else 0
+    source = FitData(cfg, data, num_images=num_images, pasted=pasted, seed=seed)
+    with source.batches(model, fitters) as batches:
+        found = fit_statistics(network, batches, fitters, num_classes=model.num_classes)
+    if not found.statistics:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in found.failures.items())
+        raise ValueError(f"nothing could be fitted: {reasons}")
+    found.images = source.counts
+    classes = source.classes
+    if len(classes) != model.num_classes:
+        classes = tuple(f"class {index}" for index in range(model.num_classes))
+    facts = _provenance(model.cfg, found, seed)
+    found.file = StatisticsFile(found.statistics, network.fingerprint(), classes, facts)
+    return found
+
+
+def _provenance(cfg: Config, found: Fit, seed: int) -> dict[str, Any]:
+    return {
+        "model": cfg.load_from,
+        "checkpoint_sha256": checkpoint_sha256(cfg.load_from),
+        "config": str(cfg.filename),
+        "data": found.images,
+        "images": sum(found.images.values()),
+        "pixels": found.pixels,
+        "outlier_pixels": found.num_outliers,
+        "ignored_pixels": found.num_ignored,
+        "seed": seed,
+        "commit": git_commit(),
+    }
 
 
 @torch.no_grad()
@@ -55,10 +144,10 @@ def fit_statistics(
     *,
     num_classes: int,
 ) -> Fit:
-    """Show known data to the fitters of all methods, one forward pass a batch.
+    """Update the fitters of all methods with known data, in one forward pass per batch.
 
-    Under torch.distributed each process shows its share, and all get the same result. A method
-    for which there was too little data is told, and loses nothing to the others.
+    Under torch.distributed each process reads its share, and all get the same result. A method
+    with too little data is reported in `failures`; the others are fitted all the same.
 
     Args:
         network: in evaluation mode.
@@ -82,14 +171,14 @@ def fit_statistics(
     *pixels, outliers, ignored = counts.tolist()
     if not any(pixels):
         raise ValueError("the data to fit on hold no pixel of a known class")
-    fit = Fit(pixels=pixels, num_outliers=outliers, num_ignored=ignored)
+    found = Fit(pixels=pixels, num_outliers=outliers, num_ignored=ignored)
     for name, fitter in fitters.items():
         fitter.reduce()
         try:
-            fit.statistics[name] = fitter.result()
+            found.statistics[name] = fitter.result()
         except ValueError as error:
-            fit.failures[name] = str(error)
-    return fit
+            found.failures[name] = str(error)
+    return found
 
 
 def _label_counts(labels: Tensor, num_classes: int) -> Tensor:
@@ -102,107 +191,66 @@ def _label_counts(labels: Tensor, num_classes: int) -> Tensor:
         found = ", ".join(map(str, rest.nonzero().flatten().tolist()))
         raise ValueError(
             f"labels must be 0..{num_classes - 1}, {OUTLIER} (outlier) or {IGNORE} (ignored), got "
-            f"also {found}; the data set has other classes than the model"
+            f"also {found}; the dataset has other classes than the model"
         )
     return torch.cat([values[:num_classes], values[[OUTLIER, IGNORE]]])
 
 
-def chosen_positions(length: int, num_images: int | None, seed: int) -> list[int]:
-    """Positions of the images to look at, rising; a seeded choice where not all are wanted.
+def make_fitters(
+    methods: Sequence[str],
+    common: Mapping[str, Any],
+    options: Mapping[str, Mapping[str, Any]],
+    defaults: Mapping[str, Mapping[str, Any]] | None = None,
+) -> dict[str, Fitter]:
+    """Return the fitters of the chosen methods.
+
+    Args:
+        methods: names, or `all`.
+        common: options for every method that has them, such as `layers`.
+        options: of single methods.
+        defaults: options of any methods; the two above override them.
 
     Raises:
-        ValueError: more images are wanted than there are.
+        ValueError: an unknown method or option; the known ones are listed.
     """
-    if num_images is None:
-        return list(range(length))
-    if not 0 < num_images <= length:
-        raise ValueError(f"the number of images must be 1 to {length}, got {num_images}")
-    return sorted(np.random.default_rng(seed).permutation(length)[:num_images].tolist())
+    chosen = list(detectors.FITTED) if ALL in methods else list(dict.fromkeys(methods))
+    defaults = defaults or {}
+    for what, names in (("--methods", chosen), ("--option", options), ("fit_options", defaults)):
+        unknown = [name for name in names if name not in detectors.FITTED]
+        if unknown:
+            raise ValueError(
+                f"{what}: there is no fitted method {unknown[0]!r}; there are "
+                f"{', '.join(detectors.FITTED)}"
+            )
+    unused = [name for name in options if name not in chosen]
+    if unused:
+        raise ValueError(f"--option: {unused[0]} is not among the methods to fit")
+    fitters, used = {}, set()
+    for name in chosen:
+        known = _options_of(detectors.FITTED[name])
+        shared = {key: value for key, value in common.items() if key in known}
+        own = {**defaults.get(name, {}), **shared, **options.get(name, {})}
+        unknown = [key for key in own if key not in known]
+        if unknown:
+            raise ValueError(
+                f"--option: {name} has no option {unknown[0]!r}; it has {', '.join(known)}"
+            )
+        used |= shared.keys()
+        fitters[name] = detectors.FITTED[name].fitter(**own)
+    if "layers" in common and "layers" not in used:
+        raise ValueError(f"--layers: none of {', '.join(chosen)} reads layers")
+    return fitters
 
 
-def known_batches(
-    model: BaseModel,
-    dataset: Dataset,
-    positions: Sequence[int],
-    *,
-    first: int = 0,
-    batch_size: int = 1,
-    num_workers: int = 0,
-    on_batch: Callable[[int], object] = lambda images: None,
-    only_outliers: bool = False,
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Prepared images and labels of this process's share of a data set.
-
-    Images are dealt out to the processes in turn, and none is repeated to fill them up. Every
-    global random state stays as it was.
-
-    Args:
-        model: prepares the images as for a test.
-        dataset: with labels `gt_sem_seg`, taken at the pixels of the image that the network sees.
-        positions: of the images, over all processes.
-        first: number of images of the pass before these, so that dealing goes on from there.
-        batch_size: images that are loaded at once; those of one size go through the network
-            together.
-        num_workers: processes that load.
-        on_batch: told the number of images after each batch.
-        only_outliers: keep the pasted pixels, and hide all others.
-
-    Yields:
-        Images `(N, 3, H, W)` and labels `(N, H, W)`; padding is ignored.
-    """
-    share = positions[(get_rank() - first) % get_world_size() :: get_world_size()]
-    loader = DataLoader(
-        Subset(dataset, share), batch_size, num_workers=num_workers, collate_fn=pseudo_collate
-    )
-    with preserved_random_state():  # a loader draws its base seed
-        for size, batch in _of_one_size(loader):
-            data = model.data_preprocessor(batch, False)
-            images = data["inputs"]
-            labels = torch.stack(
-                [
-                    _fitted(sample.gt_sem_seg.data, size, images.shape[-2:])
-                    for sample in data["data_samples"]
-                ]
-            ).to(images.device)
-            if only_outliers:
-                labels = torch.where(labels == OUTLIER, labels, IGNORE)
-            yield images, labels
-            on_batch(len(images))
+def _options_of(method: type) -> list[str]:
+    """Option names of a method's fitter; one that takes any passes them on to its class."""
+    parameters = inspect.signature(method.fitter).parameters
+    if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
+        receiver = getattr(sys.modules[method.__module__], f"{method.__name__}Fitter")
+        parameters = inspect.signature(receiver).parameters
+    return list(parameters)
 
 
-def _of_one_size(batches: Iterable[dict]) -> Iterator[tuple[tuple[int, int], dict]]:
-    """Batches split by the size of their images: a test's preprocessor pads them only as one."""
-    for batch in batches:
-        parts: dict[tuple[int, int], dict[str, list]] = {}
-        for image, sample in zip(batch["inputs"], batch["data_samples"], strict=True):
-            size = tuple(image.shape[-2:])
-            part = parts.setdefault(size, {"inputs": [], "data_samples": []})
-            part["inputs"].append(image)
-            part["data_samples"].append(sample)
-        yield from parts.items()
-
-
-def _fitted(labels: Tensor, size: tuple[int, int], padded: torch.Size) -> Tensor:
-    """Labels at their image's size, padded as the image was, at the right and at the bottom."""
-    if labels.ndim != 3 or len(labels) != 1:
-        raise ValueError(
-            f"gt_sem_seg must have shape (1, H, W), got {tuple(labels.shape)}: label pictures need "
-            "one channel of class indices; LoadCheckedLabels in place of LoadAnnotations names "
-            "those that have more"
-        )
-    labels = labels_at(labels, size)[0]
-    return F.pad(labels, (0, padded[1] - size[1], 0, padded[0] - size[0]), value=IGNORE)
-
-
-def stream(dataset: Dataset, seed: int, *, pasted: bool) -> Dataset:
-    """Training scenes as a seeded stream of any length.
-
-    Args:
-        dataset: of a training loader.
-        seed: fixes scenes and augmentations.
-        pasted: of an `OutlierMix` the scenes with objects, else those without.
-    """
-    dataset = dataset.dataset if isinstance(dataset, SeededSamples) else dataset
-    if isinstance(dataset, OutlierMix):
-        dataset = dataset.pasted if pasted else dataset.clean
-    return SeededSamples(dataset, seed)
+def learns_from_outliers(fitters: Mapping[str, Fitter]) -> bool:
+    """Whether a method learns from outlier pixels: those of several layers do, to weight them."""
+    return any(len(fitter.layers) > 1 for fitter in fitters.values())

@@ -14,15 +14,20 @@ from mmseg.utils import add_prefix
 from torch import Tensor
 
 from ood_seg.labels import hide_outliers
-from ood_seg.models.detector_prediction import Detection, predict_with_network
-from ood_seg.models.extra_channels import add_prediction, widen_rows
+from ood_seg.models.extra_channels import widen_rows
 from ood_seg.models.freezing import (
     fix_norm_statistics,
     freeze_parameters,
     switch_off_dropout,
     train_only,
 )
-from ood_seg.models.fused_prediction import can_predict_fused, predict_fused
+from ood_seg.models.prediction import (
+    CheckedNetwork,
+    add_prediction,
+    can_predict_fused,
+    predict_fused,
+    predict_with_network,
+)
 from ood_seg.models.teacher import Teacher
 
 
@@ -86,7 +91,7 @@ class OODEncoderDecoder(EncoderDecoder):
     ) -> None:
         super().__init__(backbone, decode_head, neck=neck, **kwargs)
         self.energy_head = MODELS.build(energy_head or {"type": "EnergyHead"})
-        self.detection = Detection()
+        self.checked_network = CheckedNetwork()
         self.logits_index = logits_index
         self.closed_set_loss = closed_set_loss
         self.keep_logits = keep_logits
@@ -225,7 +230,7 @@ class OODEncoderDecoder(EncoderDecoder):
             ValueError: the score was fitted on another model, lacks a layer, or reads more than
                 logits while windows are averaged.
         """
-        network = self.detection.network(self)
+        network = self.checked_network.get(self)
         if self.energy_head.needs != "logits":
             return predict_with_network(self, network, inputs, data_samples)
         if not self.keep_logits and can_predict_fused(self, data_samples):
@@ -269,7 +274,7 @@ class OODEncoderDecoder(EncoderDecoder):
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args) -> None:
         """Load, after widening the classifier of a checkpoint of the classes alone."""
-        self.detection = Detection()  # the score is checked against the new weights
+        self.checked_network = CheckedNetwork()  # the score is checked against the new weights
         if not prefix:  # as part of another module, keys would have other names
             state_dict.update(self.with_extra_channels(state_dict))
         super()._load_from_state_dict(state_dict, prefix, *args)

@@ -8,7 +8,7 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import nn
 
-from ood_seg.models.extra_channels import add_prediction
+from ood_seg.models.prediction import add_prediction
 
 
 @MODELS.register_module()

@@ -11,9 +11,10 @@ import torch
 
 pytest.importorskip("mmseg")
 from ood_seg.apis import check_matches, load_checkpoint
+from ood_seg.checkpoints import save_checkpoint
 from ood_seg.commands import main
-from ood_seg.commands.convert_checkpoint import model_without_weights, write_checkpoint
 from ood_seg.io.provenance import file_sha256
+from ood_seg.models.layouts.files import model_without_weights
 
 TRAINING = {"optimizer": {"state": {}, "param_groups": []}, "epoch": 3}
 
@@ -128,7 +129,7 @@ def test_interrupted_writing_leaves_the_old_file_and_nothing_else(tmp_path, monk
 
     monkeypatch.setattr(torch, "save", fail)
     with pytest.raises(OSError, match="disk full"):
-        write_checkpoint(target, {})
+        save_checkpoint(target, {})
     assert target.read_text() == "old"
     assert os.listdir(tmp_path) == ["out.pth"]
 

@@ -1,4 +1,4 @@
-"""`ood-seg fit`: the file, what it says, and what it refuses."""
+"""`ood-seg fit`: the file, its contents, and the arguments that it refuses."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from tiny_job import write_job, write_weights
 from ood_seg import detectors
 from ood_seg.apis import AnomalyInferencer
 from ood_seg.commands import main
-from ood_seg.commands.fit import make_fitters, parse_options
+from ood_seg.commands.fit import parse_options
 from ood_seg.detectors import StatisticsFile
+from ood_seg.engine.fitting import make_fitters
 
 MODELS.register_module(module=NearestMean, force=True)
 
@@ -93,7 +94,7 @@ def test_statistics_of_other_weights_are_refused(job, tmp_path, capsys):
     arguments = [str(config), str(other), "--work-dir", str(tmp_path), "--sets", "strange"]
     assert main(["test", *arguments]) == 2
     error = capsys.readouterr().err
-    assert "tiny.stats were made with other weights" in error
+    assert "tiny.stats" in error
     assert str(job.weights) in error
     # Fitting with such a config does not need the statistics that it names.
     arguments = [str(config), str(other), "--work-dir", str(tmp_path), "--data", "train"]
@@ -101,7 +102,7 @@ def test_statistics_of_other_weights_are_refused(job, tmp_path, capsys):
     assert StatisticsFile.load(tmp_path / "new.stats").facts["data"] == {"train": 3}
 
 
-def test_absent_classes_are_told(tmp_path, job, capsys):
+def test_absent_classes_are_reported(tmp_path, job, capsys):
     import cv2
 
     config = write_job(tmp_path)
@@ -112,11 +113,11 @@ def test_absent_classes_are_told(tmp_path, job, capsys):
     arguments = [str(config), str(job.weights), "--work-dir", str(tmp_path), "--methods", "sml"]
     arguments += ["--out", str(tmp_path / "a.stats"), "--data", "ordinary"]
     assert main(["fit", *arguments]) == 0
-    assert "note: no pixel of car" in capsys.readouterr().out
+    assert "no pixel of car" in capsys.readouterr().out
     assert StatisticsFile.load(tmp_path / "a.stats").facts["pixels"][2] == 0
 
 
-def test_rare_classes_are_told(tmp_path, job, capsys):
+def test_rare_classes_are_reported(tmp_path, job, capsys):
     import cv2
 
     config = write_job(tmp_path)
@@ -130,42 +131,43 @@ def test_rare_classes_are_told(tmp_path, job, capsys):
     arguments += ["--out", str(tmp_path / "a.stats"), "--data", "ordinary"]
     assert main(["fit", *arguments]) == 0
     output = capsys.readouterr().out
-    assert "note: less than 0.1% of the pixels each: car\n" in output
-    assert "note: no pixel of sky\n" in output
+    assert "0.1% of the pixels each: car\n" in output
+    assert "no pixel of sky\n" in output
 
 
 def test_a_method_with_too_little_data_is_named(job, tmp_path, capsys):
     many = "nearest-mean.minimum=1000000"
     assert run_fit(job, tmp_path, "--methods", "sml", "nearest-mean", "--option", many) == 1
-    assert "not fitted: nearest-mean: at least 1000000 pixels" in capsys.readouterr().out
+    assert "not fitted: nearest-mean: at least 1000000" in capsys.readouterr().out
     assert list(StatisticsFile.load(tmp_path / "tiny.stats").methods) == ["sml"]
     assert run_fit(job, tmp_path, "--methods", "nearest-mean", "--option", many) == 2
-    assert "nothing could be fitted: nearest-mean: at least" in capsys.readouterr().err
+    message = capsys.readouterr().err
+    assert "nearest-mean" in message
+    assert "1000000" in message
 
 
 @pytest.mark.parametrize(
-    ("extra", "message"),
+    ("extra", "named"),
     [
-        (["--methods", "mahalanobi"], "no fitted method 'mahalanobi'; there are sml, mahalanobis"),
-        (["--methods", "sml", "--layers", "backbone"], "none of sml takes layers"),
-        (["--methods", "nearest-mean", "--layers", "head"], "has no layer 'head'; it has "),
-        (["--option", "sml.size"], "expected METHOD.NAME=VALUE, got 'sml.size'"),
-        (["--option", "sml.size=3"], "sml has no option 'size'"),
-        (["--methods", "sml", "--option", "mahalanobis.seed=1"], "not among the methods to fit"),
-        (["--num-images", "9"], "ordinary: the number of images must be 1 to 3, got 9"),
-        (["--data", "nothing"], "there is no 'nothing'; there are train, strange, ordinary"),
-        (
-            ["--data", "fit"],
-            "or give --data another name: train, strange, ordinary",
-        ),
-        (["--data", "strange"], ""),
+        (["--methods", "mahalanobi"], ["--methods", "'mahalanobi'", "sml, mahalanobis"]),
+        (["--methods", "sml", "--layers", "backbone"], ["--layers", "sml"]),
+        (["--methods", "nearest-mean", "--layers", "head"], ["layer 'head'", "backbone"]),
+        (["--option", "sml.size"], ["--option", "METHOD.NAME=VALUE", "'sml.size'"]),
+        (["--option", "sml.size=3"], ["--option", "sml", "'size'"]),
+        (["--methods", "sml", "--option", "mahalanobis.seed=1"], ["--option", "mahalanobis"]),
+        (["--num-images", "9"], ["--num-images", "ordinary", "1 to 3", "9"]),
+        (["--data", "nothing"], ["--data", "'nothing'", "train, strange, ordinary"]),
+        (["--data", "fit"], ["--data fit", "fit_dataloader", "train, strange, ordinary"]),
+        (["--data", "strange"], []),
     ],
 )
-def test_what_cannot_be_is_refused(job, tmp_path, capsys, extra, message):
+def test_refused_arguments_are_named(job, tmp_path, capsys, extra, named):
     code = run_fit(job, tmp_path, *extra)
-    if message:
+    if named:
         assert code == 2
-        assert message in capsys.readouterr().err
+        message = capsys.readouterr().err
+        for words in named:
+            assert words in message
         assert not (tmp_path / "tiny.stats").exists()
 
 
@@ -176,11 +178,13 @@ def test_options_of_the_config_stand_behind_those_of_the_command(job, tmp_path, 
     arguments = [str(config), str(job.weights), "--work-dir", str(tmp_path), "--data", "ordinary"]
     arguments += ["--out", str(tmp_path / "a.stats"), "--methods", "nearest-mean"]
     assert main(["fit", *arguments]) == 2
-    assert "at least 1000000 pixels" in capsys.readouterr().err
+    assert "1000000" in capsys.readouterr().err
     assert main(["fit", *arguments, "--option", "nearest-mean.minimum=1"]) == 0
     config.write_text(job.config.read_text() + text.replace("nearest-mean", "nearest"))
     assert main(["fit", *arguments]) == 2
-    assert "fit_options: there is no fitted method 'nearest'" in capsys.readouterr().err
+    message = capsys.readouterr().err
+    assert "fit_options" in message
+    assert "'nearest'" in message
 
 
 def test_options_are_json_or_text():

@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
 pytest.importorskip("mmseg")
 from mmengine.config import Config
@@ -99,6 +100,18 @@ def test_checkpoint_of_another_model_is_refused(job, tmp_path, capsys):
     arguments = ["test", str(job.config), str(other), "--work-dir", str(tmp_path / "run")]
     assert main(arguments) == 2
     assert "other.pth belongs to another model" in capsys.readouterr().err
+    assert not (tmp_path / "run" / "metrics.json").exists()
+
+
+def test_weights_that_are_not_finite_are_refused(job, tmp_path, capsys):
+    checkpoint = torch.load(job.weights, weights_only=True)
+    checkpoint["state_dict"]["decode_head.conv_seg.bias"][0] = float("nan")
+    torch.save(checkpoint, tmp_path / "diverged.pth")
+    arguments = [str(job.config), str(tmp_path / "diverged.pth")]
+    assert main(["test", *arguments, "--work-dir", str(tmp_path / "run")]) == 2
+    message = capsys.readouterr().err
+    for named in ("diverged.pth", "decode_head.conv_seg.bias", "NaN"):
+        assert named in message
     assert not (tmp_path / "run" / "metrics.json").exists()
 
 

@@ -18,7 +18,8 @@ from tiny_training import train_set
 import ood_seg.register  # noqa: F401
 from ood_seg.datasets import OutlierMix, SeededSamples
 from ood_seg.detectors import PENULTIMATE
-from ood_seg.engine.fitting import chosen_positions, fit_statistics, known_batches, stream
+from ood_seg.engine.fit_data import chosen_positions, known_batches, stream
+from ood_seg.engine.fitting import fit_statistics
 from ood_seg.models.detector_scores import network_of
 
 init_default_scope("mmseg")
@@ -198,8 +199,8 @@ def _fit_on_rank(rank, world_size, root, out):
 
 def real_fitters():
     """Every fitted method, the flow in small."""
-    from ood_seg.commands.fit import make_fitters
     from ood_seg.detectors import FITTED
+    from ood_seg.engine.fitting import make_fitters
 
     options = {"flow": {"steps": 5, "couplings": 2, "hidden": 8}} if "flow" in FITTED else {}
     return make_fitters(["all"], {}, options)

@@ -13,7 +13,7 @@ from mmseg.registry import HOOKS
 from mmseg.structures import SegDataSample
 from torch import nn
 
-from ood_seg.apis.classes import class_names_and_colours
+from ood_seg.models.classes import class_names_and_colours
 from ood_seg.visualization import prediction_figure, save_figure
 
 

@@ -1,4 +1,4 @@
-"""The mmengine hook that inspects a checkpoint between its loading and its use."""
+"""Hook that checks a checkpoint between its loading and its use."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.runner import Runner
 from torch import nn
 
-from ood_seg.checkpoints import check_matches, weights_of
+from ood_seg.checkpoints import check_weights
 
 
 class CheckpointGuard(Hook):
-    """Refuses the checkpoint of another model before any of it reaches the model.
+    """Refuses a checkpoint of another model, or one that is not finite, before it is used.
 
     Args:
         origin: path of the checkpoint, for the error.
@@ -31,8 +31,7 @@ class CheckpointGuard(Hook):
         """Compare the weights with the model; drop the config text inside the checkpoint."""
         # mmengine would run that text as Python while resuming, only to read `gpu_ids` of it.
         checkpoint.get("meta", {}).pop("config", None)
-        weights = weights_of(checkpoint, origin=self.origin)
-        check_matches(unwrap(runner.model), weights, origin=self.origin, allowed=self.allowed)
+        check_weights(unwrap(runner.model), checkpoint, origin=self.origin, allowed=self.allowed)
 
 
 def unwrap(model: nn.Module) -> nn.Module:

@@ -8,7 +8,7 @@ import published_small_networks as small
 import pytest
 import torch
 
-from ood_seg.checkpoint_layouts import LAYOUTS, convert_checkpoint
+from ood_seg.models.layouts import LAYOUTS, convert_checkpoint
 
 WIDTHS = published.SMALL_WIDTHS
 IMAGE = torch.randn(2, 3, 65, 97, generator=torch.Generator().manual_seed(1))
@@ -247,7 +247,7 @@ def test_layouts_need_torch_alone():
     program = (
         "import sys\n"
         "for name in ('mmseg', 'mmengine', 'mmcv', 'rich'): sys.modules[name] = None\n"
-        "import ood_seg.checkpoint_layouts"
+        "import ood_seg.models.layouts"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

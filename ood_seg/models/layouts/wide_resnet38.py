@@ -7,7 +7,7 @@ it and in what is added.
 
 from __future__ import annotations
 
-from ood_seg.checkpoint_layouts.conversion import Layout
+from ood_seg.models.layouts.conversion import Layout
 
 _PREFIX = r"(module\.)?(branch1\.)?"
 _NETWORK = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from ood_seg.checkpoint_layouts.conversion import Layout
+from ood_seg.models.layouts.conversion import Layout
 
 # Names inside a block; the first block of a stage has `bn`, `act` and `reduce` of its own.
 _PARTS = {

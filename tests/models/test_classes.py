@@ -7,7 +7,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 import ood_seg.register  # noqa: F401
-from ood_seg.apis.classes import class_names_and_colours
+from ood_seg.models.classes import class_names_and_colours
 
 init_default_scope("mmseg")
 STREET = {"classes": ("road", "sky"), "palette": [[1, 2, 3], [4, 5, 6]]}

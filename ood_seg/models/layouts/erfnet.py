@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from ood_seg.checkpoint_layouts.conversion import Layout
+from ood_seg.models.layouts.conversion import Layout
 
 # Places in the `convs_layers` of mmsegmentation's NonBottleneck1d.
 _PLACES = {

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ood_seg.checkpoint_layouts import cgnet, erfnet, wide_resnet38
-from ood_seg.checkpoint_layouts.conversion import Conversion, Layout, convert_with, split_checkpoint
+from ood_seg.models.layouts import cgnet, erfnet, wide_resnet38
+from ood_seg.models.layouts.conversion import Conversion, Layout, convert_with, split_checkpoint
 
 # Of two layouts that share keys, the one with more of them comes first.
 LAYOUTS: tuple[Layout, ...] = (*wide_resnet38.LAYOUTS, erfnet.LAYOUT, cgnet.LAYOUT)

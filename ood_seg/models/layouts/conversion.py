@@ -1,4 +1,4 @@
-"""What a layout is, and how one is applied to the weights of a checkpoint."""
+"""A layout of published weights, and its application to a checkpoint."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Rename = tuple[str, str | Callable[[re.Match], str]]
 
 @dataclass(frozen=True)
 class Layout:
-    """The names of a published checkpoint, and what becomes of each.
+    """The names of a published checkpoint, and the new name of each.
 
     Attributes:
         name: short, for the converted file.
@@ -61,7 +61,7 @@ class Layout:
 
 @dataclass(frozen=True)
 class Conversion:
-    """Converted weights, and what was done to get them.
+    """Converted weights, with a record of the conversion.
 
     Attributes:
         layout: what the checkpoint was recognised as.
@@ -76,6 +76,25 @@ class Conversion:
     dropped: tuple[str, ...]
     added: tuple[str, ...]
     num_channels: int
+
+    def config(self, *, origin: str = "the checkpoint") -> str:
+        """Return the shipped config that the weights fit.
+
+        Args:
+            origin: name of the file in the error.
+
+        Raises:
+            ValueError: none is shipped for this number of output channels.
+        """
+        configs = self.layout.configs
+        if self.num_channels not in configs:
+            raise ValueError(
+                f"{origin} is {self.layout.title} with {self.num_channels} output channels; there "
+                f"are configs for {' and '.join(map(str, configs))}. For others write one "
+                f"(`ood-seg configs --copy {next(iter(configs.values()))} mine.py`, "
+                "decode_head.num_classes) and give it by --config"
+            )
+        return configs[self.num_channels]
 
 
 def split_checkpoint(

@@ -1,0 +1,291 @@
+"""The data that `fit` reads: known images, and pasted scenes for the methods that need them."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+from mmengine.dist import get_rank, get_world_size, is_main_process
+from mmengine.model import BaseModel
+from mmseg.registry import DATASETS
+from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Subset
+
+from ood_seg.datasets.outlier_mix import OutlierMix
+from ood_seg.datasets.seeded_samples import SeededSamples, preserved_random_state
+from ood_seg.detectors import Fitter
+from ood_seg.detectors.reservoir import labels_at
+from ood_seg.engine.test_sets import named_sets
+from ood_seg.labels import IGNORE, OUTLIER
+
+FIT, TRAIN = "fit", "train"
+_PASTED_KEYS = ("pasted_dataloader", "train_dataloader")
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some images of a dataset."""
+
+    name: str
+    dataset: Dataset
+    positions: Sequence[int]
+    batch_size: int
+    num_workers: int
+    pasted: bool = False
+
+
+class FitData:
+    """Images to fit on. The datasets are built here, the images are read in `batches`.
+
+    Args:
+        cfg: the config.
+        data: names: `fit`, the config's `fit_dataloader`; `train`, its training scenes; or test
+            sets with class labels.
+        num_images: of each of `data`; None: all.
+        pasted: number of pasted scenes.
+        seed: of the choice of images.
+
+    Raises:
+        ValueError: a name is unknown, or there are fewer images.
+    """
+
+    def __init__(
+        self,
+        cfg: Config,
+        data: Sequence[str],
+        *,
+        num_images: int | None,
+        pasted: int,
+        seed: int,
+    ) -> None:
+        self.parts = [_known_part(cfg, name, num_images, seed) for name in dict.fromkeys(data)]
+        if pasted:
+            self.parts.append(_pasted_part(cfg, pasted, seed))
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names of the first dataset."""
+        return tuple(self.parts[0].dataset.metainfo.get("classes") or ())
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Number of images by dataset."""
+        counts: dict[str, int] = {}
+        for part in self.parts:
+            counts[part.name] = counts.get(part.name, 0) + len(part.positions)
+        return counts
+
+    @contextlib.contextmanager
+    def batches(
+        self, model: BaseModel, fitters: Mapping[str, Fitter]
+    ) -> Iterator[Iterator[tuple[Tensor, Tensor]]]:
+        """Images and labels of this process's share, with progress bars while it is open.
+
+        Args:
+            model: prepares the images.
+            fitters: by method; those with an attribute `on_step` get bars of their own.
+        """
+        columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, disable=not is_main_process()) as progress:
+            total = sum(self.counts.values())
+            task = progress.add_task("images", total=total)
+
+            def advance(images: int) -> None:
+                done = progress.tasks[task].completed + images * get_world_size()
+                progress.update(task, completed=min(done, total))  # the last round may be short
+
+            for name, fitter in fitters.items():
+                if hasattr(fitter, "on_step"):
+                    fitter.on_step = _step_bars(progress, name)
+            yield self._all_batches(model, advance)
+
+    def _all_batches(
+        self, model: BaseModel, on_batch: Callable[[int], object]
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        first = 0
+        for part in self.parts:
+            yield from known_batches(
+                model,
+                part.dataset,
+                part.positions,
+                first=first,
+                batch_size=part.batch_size,
+                num_workers=part.num_workers,
+                on_batch=on_batch,
+                only_outliers=part.pasted,
+            )
+            first += len(part.positions)
+
+
+def _step_bars(progress: Progress, method: str) -> Callable[[str, int, int], None]:
+    """A callback for `on_step` with a progress bar for each layer, from its first step on."""
+    tasks: dict[str, Any] = {}
+
+    def on_step(layer: str, step: int, steps: int) -> None:
+        if layer not in tasks:
+            tasks[layer] = progress.add_task(f"{method}, {layer}", total=steps)
+        progress.update(tasks[layer], completed=step)
+
+    return on_step
+
+
+def _known_part(cfg: Config, name: str, num_images: int | None, seed: int) -> Part:
+    loader = _loader(cfg, name)
+    dataset = DATASETS.build(loader["dataset"])
+    if name == TRAIN:
+        if num_images is None:
+            num_images = len(dataset)
+        return _part(name, loader, stream(dataset, seed, pasted=False), range(num_images))
+    try:
+        positions = chosen_positions(len(dataset), num_images, seed)
+    except ValueError as error:
+        raise ValueError(f"--num-images: {name}: {error}") from error
+    return _part(name, loader, dataset, positions)
+
+
+def _pasted_part(cfg: Config, number: int, seed: int) -> Part:
+    key = next((key for key in _PASTED_KEYS if cfg.get(key)), None)
+    if number < 0 or key is None:
+        raise ValueError(
+            f"--pasted {number}: a method learns from outlier pixels, for which the config needs a "
+            "pasted_dataloader (or train_dataloader) whose pipeline pastes objects"
+        )
+    dataset = stream(DATASETS.build(cfg[key]["dataset"]), seed, pasted=True)
+    return _part("pasted scenes", cfg[key], dataset, range(number), pasted=True)
+
+
+def _part(
+    name: str, loader: dict, dataset: Dataset, positions: Sequence[int], *, pasted: bool = False
+) -> Part:
+    batch_size, num_workers = loader.get("batch_size", 1), loader.get("num_workers", 0)
+    return Part(name, dataset, positions, batch_size, num_workers, pasted)
+
+
+def _loader(cfg: Config, name: str) -> dict:
+    """The loader of `fit`, `train`, or of a test set."""
+    loaders = {key: cfg.get(f"{key}_dataloader") for key in (FIT, TRAIN)}
+    names = [key for key, loader in loaders.items() if loader]
+    sets = named_sets(cfg) if cfg.get("test_dataloader") else {}
+    known = ", ".join([*names, *sets])
+    if name in names:
+        return loaders[name]
+    if name in loaders:
+        raise ValueError(
+            f"--data {name}: the config has no {name}_dataloader; give it one with labelled "
+            "known images, prepared as in use (docs/finetuning.md shows how), or "
+            f"give --data another name: {known}"
+        )
+    if name not in sets:
+        raise ValueError(f"--data: there is no {name!r}; there are {known}")
+    return sets[name][0]
+
+
+def chosen_positions(length: int, num_images: int | None, seed: int) -> list[int]:
+    """Return the positions of the images to read, ascending; a seeded choice of `num_images`.
+
+    Args:
+        length: of the dataset.
+        num_images: None: all.
+        seed: of the choice.
+
+    Raises:
+        ValueError: more images are wanted than there are.
+    """
+    if num_images is None:
+        return list(range(length))
+    if not 0 < num_images <= length:
+        raise ValueError(f"the number of images must be 1 to {length}, got {num_images}")
+    return sorted(np.random.default_rng(seed).permutation(length)[:num_images].tolist())
+
+
+def stream(dataset: Dataset, seed: int, *, pasted: bool) -> Dataset:
+    """Return training scenes as a seeded stream of any length.
+
+    Args:
+        dataset: of a training loader.
+        seed: of scenes and augmentations.
+        pasted: of an `OutlierMix` the scenes with objects, else those without.
+    """
+    dataset = dataset.dataset if isinstance(dataset, SeededSamples) else dataset
+    if isinstance(dataset, OutlierMix):
+        dataset = dataset.pasted if pasted else dataset.clean
+    return SeededSamples(dataset, seed)
+
+
+def known_batches(
+    model: BaseModel,
+    dataset: Dataset,
+    positions: Sequence[int],
+    *,
+    first: int = 0,
+    batch_size: int = 1,
+    num_workers: int = 0,
+    on_batch: Callable[[int], object] = lambda images: None,
+    only_outliers: bool = False,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield prepared images and labels of this process's share of a dataset.
+
+    Images are dealt out to the processes in turn, and none is repeated to fill them up. Every
+    global random state stays as it was.
+
+    Args:
+        model: prepares the images as for a test.
+        dataset: with labels `gt_sem_seg`, resampled to the pixels of the network's input.
+        positions: of the images, over all processes.
+        first: number of images of the pass before these, so that the dealing continues from there.
+        batch_size: images that are loaded at once; those of one size go through the network
+            together.
+        num_workers: processes that load.
+        on_batch: called with the number of images after each batch.
+        only_outliers: keep the pasted pixels, and hide all others.
+
+    Yields:
+        Images `(N, 3, H, W)` and labels `(N, H, W)`; padding is ignored.
+    """
+    share = positions[(get_rank() - first) % get_world_size() :: get_world_size()]
+    loader = DataLoader(
+        Subset(dataset, share), batch_size, num_workers=num_workers, collate_fn=pseudo_collate
+    )
+    with preserved_random_state():  # a loader draws its base seed
+        for size, batch in _of_one_size(loader):
+            data = model.data_preprocessor(batch, False)
+            images = data["inputs"]
+            padded = images.shape[-2:]
+            labels = [_fitted(one.gt_sem_seg.data, size, padded) for one in data["data_samples"]]
+            stacked = torch.stack(labels).to(images.device)
+            if only_outliers:
+                stacked = torch.where(stacked == OUTLIER, stacked, IGNORE)
+            yield images, stacked
+            on_batch(len(images))
+
+
+def _of_one_size(batches: Iterable[dict]) -> Iterator[tuple[tuple[int, int], dict]]:
+    """Batches split by the size of their images: a test's preprocessor pads only equal sizes."""
+    for batch in batches:
+        parts: dict[tuple[int, int], dict[str, list]] = {}
+        for image, sample in zip(batch["inputs"], batch["data_samples"], strict=True):
+            size = tuple(image.shape[-2:])
+            part = parts.setdefault(size, {"inputs": [], "data_samples": []})
+            part["inputs"].append(image)
+            part["data_samples"].append(sample)
+        yield from parts.items()
+
+
+def _fitted(labels: Tensor, size: tuple[int, int], padded: torch.Size) -> Tensor:
+    """Labels at their image's size, padded as the image was, at the right and at the bottom."""
+    if labels.ndim != 3 or len(labels) != 1:
+        raise ValueError(
+            f"gt_sem_seg must have shape (1, H, W), got {tuple(labels.shape)}: label images need "
+            "one channel of class indices; LoadCheckedLabels in place of LoadAnnotations names "
+            "those that have more"
+        )
+    labels = labels_at(labels, size)[0]
+    return F.pad(labels, (0, padded[1] - size[1], 0, padded[0] - size[0]), value=IGNORE)
