@@ -1,4 +1,4 @@
-"""Scores that are fitted on known data, or need gradients or several forward passes; pure torch."""
+"""Scores that are fitted, or need gradients or several forward passes; torch only."""
 
 from ood_seg.detectors.base import Detector, FittedDetector, Fitter
 from ood_seg.detectors.deep_ensemble import DeepEnsemble
@@ -14,7 +14,7 @@ from ood_seg.detectors.standardized_max_logit import StandardizedMaxLogit
 from ood_seg.detectors.statistics import Statistics, StatisticsFile
 from ood_seg.detectors.virtual_logit import VirtualLogit
 
-# The scores that `ood-seg fit` makes statistics for, by the name of their method.
+# The scores with statistics from `ood-seg fit`, by the name of their method.
 FITTED: dict[str, type[FittedDetector]] = {
     detector.method: detector
     for detector in (

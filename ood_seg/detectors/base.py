@@ -1,20 +1,21 @@
-"""What the detectors have in common: how they are called, and how they are fitted.
+"""Interface of the detectors: how a score is called, and how it is fitted.
 
-A score says by its class attribute `needs` how it is called:
+The class attribute `needs` of a score states how it is called:
 
-    logits    score(logits (N,C,*)) -> scores (N,*)                       as in `ood_seg.scores`
-    outputs   score(outputs, network) -> scores (N,*)                     after one normal forward
-    network   score(network, images) -> Outputs-like pair (logits, scores)  runs the network itself
+    logits    score(logits (N,C,*)) -> scores (N,*)                   as in `ood_seg.scores`
+    outputs   score(outputs, network) -> scores (N,*)                 after one forward pass
+    network   score(network, images) -> (logits (N,C,*), scores)      runs the network itself
 
-Scores of `outputs` and `network` come at the network's own resolution (that of its logits or of
-a layer); the caller interpolates them to the image. Scores that are fitted read their section of
-a `StatisticsFile`, and a `Fitter` made that section.
+Scores of `outputs` and `network` have the network's own resolution (that of its logits or of a
+layer); the caller interpolates them to the image. A fitted score reads its section of a
+`StatisticsFile`, which a `Fitter` computed.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import ClassVar, Protocol
 
 from torch import Tensor, nn
 
@@ -26,10 +27,10 @@ class Detector(nn.Module):
     """Base of the scores that need more than the logits of one image.
 
     Attributes:
-        needs: `logits`, `outputs` or `network`, see above; may depend on a score's options.
+        needs: `logits`, `outputs` or `network`, see the module; may depend on the options.
         layers: activations that `outputs` must hold.
-        pointwise: of `logits`, whether a pixel's score depends on that pixel's logits alone; where
-            not, they must be the whole picture's at full resolution.
+        pointwise: for `needs = "logits"`: whether the score of a pixel depends on that pixel's
+            logits alone. If not, the logits must be complete maps at full resolution.
     """
 
     needs: str = "outputs"
@@ -38,20 +39,25 @@ class Detector(nn.Module):
 
 
 class FittedDetector(Detector):
-    """Base of the scores that read statistics of known data.
+    """Base of the scores that read statistics of in-distribution data.
 
-    Tensors of the statistics become buffers that are in no checkpoint, so that the checkpoints
-    of the model load as before.
+    The tensors of the statistics become non-persistent buffers, so that checkpoints of the model
+    keep their keys.
+
+    Attributes:
+        method: name of the section in the statistics file.
+        fitter: class (or factory) of the `Fitter`; its arguments are the options of the fit.
 
     Args:
-        statistics: a file of `ood-seg fit`, or what it holds.
+        statistics: file of `ood-seg fit`, or its content.
 
     Raises:
-        FileNotFoundError: no such file.
-        ValueError: the file is damaged, or holds nothing of this method.
+        FileNotFoundError: the file does not exist.
+        ValueError: the file is damaged, or has no section of this method.
     """
 
     method: ClassVar[str]
+    fitter: ClassVar[Callable[..., Fitter]]
 
     def __init__(self, statistics: str | Path | StatisticsFile) -> None:
         super().__init__()
@@ -66,40 +72,33 @@ class FittedDetector(Detector):
             self.register_buffer(name, value, persistent=False)
 
     def check_model(self, network: Network) -> None:
-        """Raise unless the statistics are those of this model, weights included."""
+        """Raise `ValueError` unless the statistics were fitted with the weights of this model."""
         self.statistics_file.check_model(network.fingerprint(), origin=self.origin)
-
-    @classmethod
-    def fitter(cls, **options: Any) -> Fitter:
-        """The object that gathers this method's statistics; options are the method's."""
-        raise NotImplementedError(f"{cls.__name__} does not say how it is fitted")
 
 
 class Fitter(Protocol):
-    """Gathers the statistics of one method in one pass, in bounded memory.
+    """Computes the statistics of one method in one pass over the data, in bounded memory."""
 
-    Attributes:
-        layers: activations that `update` needs.
-    """
-
-    layers: tuple[str, ...]
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Activations that `update` needs."""
 
     def update(self, outputs: Outputs, labels: Tensor, network: Network) -> None:
         """Add a batch.
 
         Args:
-            outputs: of one forward pass over known data.
-            labels: `(N, H, W)` at the images' size (or `(N,)` for image-level networks):
-                0..C-1, 254 outlier, 255 ignored.
-            network: that gave the outputs.
+            outputs: of one forward pass over in-distribution data.
+            labels: `(N, H, W)` at the images' size (`(N,)` for image-level networks): 0..C-1,
+                254 outlier, 255 ignored.
+            network: the network that computed the outputs.
         """
 
     def reduce(self) -> None:
-        """Sum over the processes of a distributed run; nothing in a single one."""
+        """Combine the processes of a distributed run; does nothing in a single process."""
 
     def result(self) -> Statistics:
         """The statistics of all batches.
 
         Raises:
-            ValueError: there was too little data, and how much it takes.
+            ValueError: there was too little data; the message states how much is required.
         """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 
 import torch
@@ -19,7 +19,7 @@ from ood_seg.detectors.prediction_average import (
     check_uncertainty,
 )
 
-_LOGIT_SCORES = {
+_LOGIT_SCORES: dict[str, Callable[[Tensor], Tensor]] = {
     "energy": scores.energy,
     "entropy": scores.entropy,
     "max-logit": scores.max_logit,
@@ -38,19 +38,19 @@ class DeepEnsemble(Detector):
         energy, entropy, max-logit, max-softmax
         or a module (N,C,*) -> (N,*):             of the mean logits; labels are their arg-max
 
-    Unlike those of other scores, the labels are therefore not those of the model alone. Weights
-    are exchanged within the model while it predicts, one forward pass a member, and are its own
-    again afterwards, after an error too. The further members stay on the CPU; beside them there is
-    one copy of the model's own weights at a time.
+    Unlike with other scores, the labels therefore differ from those of the model. Each member's
+    weights are loaded into the model for one forward pass, and the model's own weights are
+    restored afterwards, also after an error. The further members stay on the CPU; in addition
+    there is one copy of the model's own weights during the prediction.
 
     Args:
         checkpoints: of the further members.
-        score: a name of the list above, or a module.
+        score: a name from the list above, or a module.
         allowed: regular expressions of keys that may differ, see `check_matches`.
 
     Raises:
         FileNotFoundError, ValueError: a checkpoint is missing or damaged, see `load_weights`;
-            no checkpoint, or another score.
+            `checkpoints` is empty, or `score` is unknown.
     """
 
     needs = "network"
@@ -85,12 +85,8 @@ class DeepEnsemble(Detector):
             ValueError: a checkpoint is of another architecture.
         """
         self.check_model(network)
-        average = PredictionAverage()
-        average.add(network(images).logits)
-        with _own_weights_afterwards(network):
-            for weights in self._members.values():
-                network.module.load_state_dict(weights, strict=False)
-                average.add(network(images).logits)
+        with contextlib.closing(self._predictions(network, images)) as predictions:
+            average = PredictionAverage.of(predictions)
         if isinstance(self.score, str) and self.score in UNCERTAINTIES:
             smallest = torch.finfo(torch.float32).tiny
             logits = average.probabilities.clamp(min=smallest).log()
@@ -99,22 +95,20 @@ class DeepEnsemble(Detector):
         return average.logits, function(average.logits)
 
     def check_model(self, network: Network) -> None:
-        """Raise unless all checkpoints are of this architecture.
-
-        Raises:
-            ValueError: the first that is not, and how it differs.
-        """
+        """Raise `ValueError` for the first checkpoint that does not match the architecture."""
         for origin, weights in self._members.items():
             check_matches(network.module, weights, origin=origin, allowed=self.allowed)
 
     def extra_repr(self) -> str:
         return f"members={1 + len(self._members)}, score={self.score!r}"
 
-
-@contextlib.contextmanager
-def _own_weights_afterwards(network: Network) -> Iterator[None]:
-    own = {name: value.clone() for name, value in network.module.state_dict().items()}
-    try:
-        yield
-    finally:
-        network.module.load_state_dict(own)
+    def _predictions(self, network: Network, images: Tensor) -> Generator[Tensor, None, None]:
+        """Logits of each member; restores the network's own weights when it ends or is closed."""
+        yield network(images).logits
+        own = {name: value.clone() for name, value in network.module.state_dict().items()}
+        try:
+            for weights in self._members.values():
+                network.module.load_state_dict(weights, strict=False)
+                yield network(images).logits
+        finally:
+            network.module.load_state_dict(own)

@@ -1,9 +1,9 @@
-"""A small normalising flow: exact log density of vectors, learned from a sample.
+"""A small normalising flow: exact log density of vectors, trained on a sample.
 
 x (P,D) -> [one half of the channels scaled and shifted, given the other half] * K -> z ~ N(0, 1)
 
 Source: Dinh, Sohl-Dickstein and Bengio, "Density Estimation Using Real NVP", ICLR 2017, eqs. 3 to
-8. Nothing here draws from a global random state.
+8. No global random state is used.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-# Bound of a coupling's log scale: exp(2) a step is ample, and inputs far from all that was seen
+# Bound of a coupling's log scale: exp(2) per step is ample, and inputs far from the training data
 # cannot overflow.
 _LOG_SCALE = 2.0
 
 
 class AffineCoupling(nn.Module):
-    """Channels of one parity become `x exp(s) + t`; `s` and `t` depend on those of the other.
+    """Maps the channels of one parity to `x exp(s) + t`; `s` and `t` depend on the other channels.
 
-    It starts as the identity.
+    The initial map is the identity.
 
     Args:
         width: D, at least 2.
-        parity: 0: the even channels are changed, 1: the odd ones.
-        hidden: width of the two hidden layers behind `s` and `t`.
+        parity: 0: the even channels are mapped, 1: the odd ones.
+        hidden: width of the two hidden layers that compute `s` and `t`.
         generator: draws their weights.
     """
 
@@ -50,7 +50,7 @@ class AffineCoupling(nn.Module):
         return self._with(values, changed), log_scale.sum(dim=1)
 
     def inverse(self, values: Tensor) -> Tensor:
-        """What `forward` gives these values for."""
+        """The inverse of `forward`, without the determinant."""
         log_scale, shift = self._terms(values)
         return self._with(values, (values[:, self.parity :: 2] - shift) * (-log_scale).exp())
 
@@ -65,23 +65,23 @@ class AffineCoupling(nn.Module):
 
 
 class AffineFlow(nn.Module):
-    """A chain of couplings whose end is standard normal; untrained it is the identity.
+    """A chain of couplings with a standard normal latent distribution; initially the identity.
 
     Args:
         width: D.
-        couplings: K, alternately of the even and of the odd channels.
+        couplings: K, alternating between even and odd channels.
         hidden: see `AffineCoupling`.
-        seed: of the first weights.
+        seed: of the initial weights.
 
     Raises:
-        ValueError: for fewer than two channels or couplings: nothing to condition on.
+        ValueError: there are fewer than two channels or couplings.
     """
 
     def __init__(self, width: int, couplings: int = 6, hidden: int = 64, seed: int = 0) -> None:
         super().__init__()
         if width < 2 or couplings < 2:
             raise ValueError(
-                f"a flow takes at least 2 channels and 2 couplings, got {width} and {couplings}"
+                f"a flow needs at least 2 channels and 2 couplings, got {width} and {couplings}"
             )
         generator = torch.Generator().manual_seed(seed)
         self.couplings = nn.ModuleList(
@@ -99,6 +99,7 @@ class AffineFlow(nn.Module):
     def inverse(self, latent: Tensor) -> Tensor:
         """Values `(P, D)` of latent ones."""
         for coupling in reversed(self.couplings):
+            assert isinstance(coupling, AffineCoupling)
             latent = coupling.inverse(latent)
         return latent
 
@@ -109,14 +110,14 @@ class AffineFlow(nn.Module):
         return normal + log_det
 
     def to_vector(self) -> Tensor:
-        """All weights as one vector, for a file."""
+        """All weights as one vector `(W,)`."""
         return nn.utils.parameters_to_vector(self.parameters()).detach().clone()
 
     def load_vector(self, vector: Tensor) -> AffineFlow:
-        """Take the weights of `to_vector`; returns the flow itself.
+        """Load weights of `to_vector`; returns the flow itself.
 
         Raises:
-            ValueError: they are those of a flow of another shape.
+            ValueError: the number of weights differs.
         """
         expected = sum(weight.numel() for weight in self.parameters())
         if vector.numel() != expected:
@@ -136,20 +137,20 @@ def train_flow(
     seed: int = 0,
     on_step: Callable[[int, int], None] = lambda step, steps: None,
 ) -> AffineFlow:
-    """Raise the mean log density of a sample, by Adam with a learning rate that falls to zero.
+    """Maximise the mean log density of a sample with Adam and a cosine learning rate schedule.
 
-    Works within `torch.no_grad` as well, and on values made in inference mode.
+    Works inside `torch.no_grad` and on inference tensors as well.
 
     Args:
-        flow: is changed.
-        values: `(P, D)`, about standardised.
+        flow: modified in place.
+        values: `(P, D)`, roughly standardised.
         steps: number of batches.
-        batch_size: rows a batch, drawn with replacement.
-        learning_rate: the first.
-        noise: standard deviation of noise added to each batch. A ReLU leaves many values equal,
-            and where values are equal the density has no upper bound.
+        batch_size: rows per batch, drawn with replacement.
+        learning_rate: initial learning rate.
+        noise: standard deviation of the noise added to each batch. A ReLU makes many values
+            equal, where the density would be unbounded.
         seed: of batches and noise.
-        on_step: told the step (from 1) and their number.
+        on_step: called with the step (from 1) and the number of steps.
 
     Returns:
         The flow.
@@ -173,7 +174,7 @@ def train_flow(
 
 
 def _linear(inputs: int, outputs: int, generator: torch.Generator | None) -> nn.Linear:
-    """A linear layer with He's weights, or with zeros where there is no generator."""
+    """A linear layer with He's initialisation, or of zeros without a generator."""
     layer = nn.utils.skip_init(nn.Linear, inputs, outputs)
     nn.init.zeros_(layer.bias)
     if generator is None:

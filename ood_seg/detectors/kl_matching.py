@@ -1,4 +1,4 @@
-"""KL matching: distance of a posterior from the typical posteriors of the classes.
+"""KL matching: distance of the softmax from the typical softmax of each class.
 
 Source: Hendrycks et al., "Scaling Out-of-Distribution Detection for Real-World Settings",
 ICML 2022, section 3.2.
@@ -28,7 +28,7 @@ def kl_matching(logits: Tensor, posteriors: Tensor) -> Tensor:
 
     Args:
         logits: `(N, C, *)`.
-        posteriors: `d`, `(K, C)`; a zero counts as the smallest normal float32.
+        posteriors: `d`, `(K, C)`; zeros count as the smallest normal float32.
 
     Returns:
         Scores `(N, *)`, at least float32.
@@ -41,39 +41,10 @@ def kl_matching(logits: Tensor, posteriors: Tensor) -> Tensor:
     return ((p * log_p).sum(dim=1) - crossed).clamp(min=0)
 
 
-class KLMatching(FittedDetector):
-    """Score of `kl_matching`, each class by its mean posterior.
-
-    A class that was never predicted has none and is left out of the minimum.
-
-    Args:
-        statistics: see `FittedDetector`.
-
-    Raises:
-        ValueError: the logits have other classes than the statistics.
-    """
-
-    method = "kl-matching"
-    needs = "logits"
-
-    def __init__(self, statistics: str | Path | StatisticsFile) -> None:
-        super().__init__(statistics)
-        predicted = self.posteriors[self.counts > 0]
-        self.register_buffer("predicted", predicted, persistent=False)
-
-    def forward(self, logits: Tensor) -> Tensor:
-        check_classes(logits, self.posteriors.shape[1], self.origin)
-        return kl_matching(logits, self.predicted)
-
-    @classmethod
-    def fitter(cls) -> KLMatchingFitter:
-        return KLMatchingFitter()
-
-
 class KLMatchingFitter:
     """Mean softmax by predicted class, of logits at the labels' size.
 
-    Labels only say which pixels are known.
+    The labels only select the known pixels.
     """
 
     layers: tuple[str, ...] = ()
@@ -82,6 +53,7 @@ class KLMatchingFitter:
         self._moments: ClassMoments | None = None
 
     def update(self, outputs: Outputs, labels: Tensor, network: Network) -> None:
+        """Add a batch, see `Fitter`."""
         probabilities = full_size_logits(outputs, labels, network).softmax(dim=1)
         known = split_labels(labels)[0]
         if self._moments is None:
@@ -90,16 +62,17 @@ class KLMatchingFitter:
         self._moments.update(rows(probabilities)[known.flatten()], classes)
 
     def reduce(self) -> None:
+        """See `Fitter`."""
         self._moments = reduced(self._moments, scatter="none")
 
     def result(self) -> Statistics:
-        """Tensors `posteriors (C, C)`, row k that of class k, and `counts (C,)`.
+        """Tensors `posteriors (C, C)`, row k for class k, and `counts (C,)`.
 
         Raises:
-            ValueError: there was no known pixel, or some logits are infinite or NaN.
+            ValueError: there is no known pixel, or logits are infinite or NaN.
         """
         if self._moments is None or not self._moments.counts.any():
-            raise ValueError("KL matching takes at least one known pixel, found none")
+            raise ValueError("KL matching needs at least one known pixel, found none")
         if not self._moments.means.isfinite().all():
             raise ValueError(
                 "KL matching: some logits are infinite or NaN; run the network in float32"
@@ -109,3 +82,33 @@ class KLMatchingFitter:
             "counts": self._moments.counts.long(),
         }
         return Statistics(KLMatching.method, tensors)
+
+
+class KLMatching(FittedDetector):
+    """`kl_matching` with the mean softmax of each predicted class.
+
+    A class that was never predicted in the fit is left out of the minimum.
+
+    Args:
+        statistics: see `FittedDetector`.
+
+    Raises:
+        ValueError: see `FittedDetector`; in the forward pass also for logits of other classes.
+    """
+
+    method = "kl-matching"
+    needs = "logits"
+    fitter = KLMatchingFitter
+    posteriors: Tensor
+    counts: Tensor
+    predicted: Tensor
+
+    def __init__(self, statistics: str | Path | StatisticsFile) -> None:
+        super().__init__(statistics)
+        predicted = self.posteriors[self.counts > 0]
+        self.register_buffer("predicted", predicted, persistent=False)
+
+    def forward(self, logits: Tensor) -> Tensor:
+        """Scores `(N, *)` of logits `(N, C, *)`."""
+        check_classes(logits, self.posteriors.shape[1], self.origin)
+        return kl_matching(logits, self.predicted)

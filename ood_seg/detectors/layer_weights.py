@@ -1,4 +1,4 @@
-"""One score from those of several layers: weights learned by logistic regression.
+"""Weights that combine the scores of several layers, fitted by logistic regression.
 
 Source: Lee et al., "A Simple Unified Framework for Detecting Out-of-Distribution Samples and
 Adversarial Attacks", NeurIPS 2018, section 2.2 (feature ensemble); Blum et al., "The Fishyscapes
@@ -22,20 +22,20 @@ def fit_layer_weights(
     """Weights such that `scores @ weights + bias` is the log odds of an outlier.
 
     Logistic regression with an L2 penalty on the weights of the standardised scores, solved by
-    Newton's method in float64; deterministic. It is scikit-learn's
+    Newton's method in float64; deterministic. Equal to scikit-learn's
     `LogisticRegression(C=1 / strength)` after its `StandardScaler`.
 
     Args:
         scores: `(P, L)`, of P pixels or images at L layers.
         is_outlier: `(P,)` bool.
-        strength: of the penalty `strength / 2 * |w|^2` beside the sum of the log losses.
+        strength: of the penalty `strength / 2 * |w|^2` added to the sum of the log losses.
 
     Returns:
-        Weights `(L,)` and bias `()` in float64. A layer whose score never varies weighs nothing.
+        Weights `(L,)` and bias `()` in float64. A layer whose score does not vary has weight 0.
 
     Raises:
-        ValueError: shapes that do not fit, values that are not finite, or no known or no outlier
-            score.
+        ValueError: the shapes do not match, scores are not finite, or there are no known or no
+            outlier scores.
     """
     if scores.ndim != 2 or scores.shape[:1] != is_outlier.shape:
         raise ValueError(
@@ -43,11 +43,11 @@ def fit_layer_weights(
             f"{tuple(scores.shape)} and {tuple(is_outlier.shape)}"
         )
     if not scores.isfinite().all():
-        raise ValueError("scores to weigh layers with must be finite")
+        raise ValueError("scores for the layer weights must be finite")
     num_outliers = int(is_outlier.sum())
     if not 0 < num_outliers < len(is_outlier):
         raise ValueError(
-            "layer weights take scores of known and of outlier pixels, got "
+            "layer weights need scores of known and of outlier pixels, got "
             f"{len(is_outlier) - num_outliers} known and {num_outliers} outliers"
         )
     deviation, centre = torch.std_mean(scores.double(), dim=0, correction=0)
@@ -80,7 +80,7 @@ def _newton(inputs: Tensor, targets: Tensor, strength: float) -> Tensor:
         step = torch.linalg.lstsq(hessian, gradient).solution
         size = 1.0
         while loss(point - size * step) > value and size > 1e-8:
-            size /= 2  # Newton's step is too long where the loss is nearly linear
+            size /= 2  # a full Newton step overshoots where the loss is nearly linear
         point = point - size * step
         value = loss(point)
     return point

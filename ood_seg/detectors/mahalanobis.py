@@ -12,41 +12,45 @@ Distance for Improving Near-OOD Detection", 2021 (relative distance).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ood_seg.detectors.base import FittedDetector
-from ood_seg.detectors.mahalanobis_fit import MahalanobisFitter
-from ood_seg.detectors.network import PENULTIMATE, Network, Outputs
+from ood_seg.detectors.mahalanobis_fit import MahalanobisFitter, RelativeMahalanobisFitter
+from ood_seg.detectors.network import Network, Outputs
 from ood_seg.detectors.perturbation import check_epsilon, perturbed_images
-from ood_seg.detectors.pixels import layer_features, resized
+from ood_seg.detectors.pixels import at_largest_size, layer_features
 from ood_seg.detectors.statistics import StatisticsFile
 from ood_seg.detectors.whitened_distance import layer_distance
 
 
 class Mahalanobis(FittedDetector):
-    """Half the squared Mahalanobis distance to the nearest class mean, as Lee et al. have it.
+    """Half the squared Mahalanobis distance to the nearest class mean, as in Lee et al.
 
-    Of several layers the score is the weighted sum of their distances, with the weights of the
+    With several layers the score is the weighted sum of their distances, with the weights of the
     fit (`MahalanobisFitter`); maps of lower resolution are interpolated to the largest.
 
     Args:
         statistics: see `FittedDetector`.
-        epsilon: size of the input perturbation as a share of the picture's full range; the paper
-            tries 0 to 0.01. Above 0 the score runs the network itself (`needs` is `network`):
-            for each layer the images take a step that lowers that layer's distance, and the
-            distance of the perturbed images is the layer's score.
+        epsilon: size of the input perturbation as a share of the image's full range, at least 0;
+            the paper tries 0 to 0.01. Above 0 the score runs the network itself (`needs` is
+            `network`): for each layer the images take a step that lowers that layer's distance,
+            and the distance of the perturbed images is the layer's score.
 
     Raises:
         ValueError: epsilon is negative.
     """
 
-    method = "mahalanobis"
-    relative: ClassVar[bool] = False
+    fitter = MahalanobisFitter
+    method = MahalanobisFitter.method
+    relative = MahalanobisFitter.relative
+    weights: Tensor
+    bias: Tensor
 
     def __init__(self, statistics: str | Path | StatisticsFile, epsilon: float = 0.0) -> None:
         super().__init__(statistics)
@@ -55,14 +59,12 @@ class Mahalanobis(FittedDetector):
         self.layers = tuple(self.options["layers"])
         self.needs = "network" if epsilon else "outputs"
 
-    def forward(
-        self, first: Outputs | Network, second: Network | Tensor
-    ) -> Tensor | tuple[Tensor, Tensor]:
-        """`score(outputs, network)`, or with an epsilon `logits, scores = score(network, images)`.
+    def forward(self, first: Any, second: Any) -> Tensor | tuple[Tensor, Tensor]:
+        """`scores = score(outputs, network)`; with an epsilon `score(network, images)`.
 
         Returns:
-            Scores `(N, *)` at the size of the largest layer; logits `(N, C, *)` of the images as
-            given.
+            Scores `(N, *)` at the size of the largest layer; with an epsilon logits `(N, C, *)` of
+            the unperturbed images, and scores.
         """
         if self.epsilon:
             return self._after_perturbation(first, second)
@@ -74,59 +76,36 @@ class Mahalanobis(FittedDetector):
         features = layer_features(outputs, self.layers[index])
         return layer_distance(features, self.get_buffer, index, relative=self.relative)
 
-    @classmethod
-    def fitter(
-        cls,
-        layers: Sequence[str] = (PENULTIMATE,),
-        shrinkage: float = 0.0,
-        sample_size: int = 10_000,
-        seed: int = 0,
-    ) -> MahalanobisFitter:
-        """See `MahalanobisFitter`."""
-        return MahalanobisFitter(
-            layers,
-            shrinkage=shrinkage,
-            sample_size=sample_size,
-            seed=seed,
-            method=cls.method,
-            relative=cls.relative,
-        )
-
     def extra_repr(self) -> str:
         return f"layers={self.layers}, epsilon={self.epsilon}"
 
     def _after_perturbation(self, network: Network, images: Tensor) -> tuple[Tensor, Tensor]:
         maps = []
         for index, layer in enumerate(self.layers):
-            moved, clean = perturbed_images(
-                network, images, self._objective(index), self.epsilon, [layer]
-            )
+            distance = partial(self.layer_scores, index=index)
+            moved, clean = perturbed_images(network, images, distance, self.epsilon, [layer])
             with torch.no_grad():
                 maps.append(self.layer_scores(network(moved, [layer]), index))
         return clean.logits, self._combined(maps, align_corners=network.align_corners)
 
-    def _objective(self, index: int) -> Callable[[Outputs], Tensor]:
-        return lambda outputs: self.layer_scores(outputs, index).sum()
-
     def _combined(self, maps: Sequence[Tensor], *, align_corners: bool) -> Tensor:
         if len(maps) == 1:
             return maps[0]
-        size = max(
-            (tuple(one.shape[1:]) for one in maps), key=lambda shape: torch.Size(shape).numel()
-        )
         total = self.bias.to(maps[0])
-        for weight, one in zip(self.weights, maps, strict=True):
-            fitting = resized(one.unsqueeze(1), size, align_corners=align_corners).squeeze(1)
-            total = total + weight.to(one) * fitting
+        fitting = at_largest_size(maps, align_corners=align_corners)
+        for weight, layer_map in zip(self.weights, fitting, strict=True):
+            total = total + weight.to(layer_map) * layer_map
         return total
 
 
 class RelativeMahalanobis(Mahalanobis):
-    """Distance to the nearest class less that to the Gaussian of all classes together.
+    """Distance to the nearest class minus the distance to the Gaussian of all classes together.
 
     Args:
-        statistics, epsilon: as `Mahalanobis`.
+        statistics: see `FittedDetector`.
+        epsilon: as for `Mahalanobis`.
     """
 
-    method = "relative-mahalanobis"
-    relative = True
+    fitter = RelativeMahalanobisFitter
+    method = RelativeMahalanobisFitter.method
+    relative = RelativeMahalanobisFitter.relative

@@ -1,9 +1,10 @@
-"""MC dropout: how much a network's predictions vary when dropout stays on."""
+"""MC dropout: variation of a network's predictions under active dropout."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,26 +18,26 @@ _KINDS = (nn.Dropout, *_WHOLE_CHANNELS)
 
 
 class MCDropout(Detector):
-    """Uncertainty over predictions with random dropout, each a sample of the network's weights.
+    """Uncertainty over several predictions with random dropout, each a sample of the weights.
 
     Source: Gal and Ghahramani, "Dropout as a Bayesian Approximation", ICML 2016; Mukhoti and Gal,
     "Evaluating Bayesian Deep Learning Methods for Semantic Segmentation", 2018 (Bayesian DeepLab).
 
-    The dropout layers of the network drop values, and nothing else of it changes: it stays in
-    evaluation mode, with its batch norm statistics. One sample drops the same for all images of a
-    batch, as one network would, so that scores do not depend on the batch. The seed fixes the
-    samples, on one kind of device, and no global random state is touched.
+    Only the dropout layers are activated: the network stays in evaluation mode and keeps its
+    batch norm statistics. A sample drops the same values in all images of a batch, so that scores
+    do not depend on the batch. The samples are determined by the seed and the type of device; no
+    global random state is used.
 
-    The logits that come with the scores are those of the network without dropout: labels do not
-    depend on which score is chosen. It costs `samples + 1` forward passes.
+    The logits returned with the scores are those without dropout, so that labels do not depend on
+    the score. The cost is `samples + 1` forward passes.
 
     Args:
         samples: number of predictions with dropout.
         score: `predictive-entropy` or `mutual-information`, see `PredictionAverage`.
-        seed: of what is dropped.
+        seed: of the dropout masks.
 
     Raises:
-        ValueError: another score, or too few samples for it.
+        ValueError: the score is unknown, or there are too few samples for it.
     """
 
     needs = "network"
@@ -53,22 +54,16 @@ class MCDropout(Detector):
         """Logits `(N, C, *)` without dropout, and scores `(N, *)` in `[0, log C]`.
 
         Raises:
-            ValueError: the network has no dropout layer that drops anything.
+            ValueError: see `active_dropout`.
         """
         logits = network(images).logits
-        average = PredictionAverage()
         generator = torch.Generator(images.device).manual_seed(self.seed)
         with active_dropout(network.module, generator):
-            for _ in range(self.samples):
-                average.add(network(images).logits)
+            average = PredictionAverage.of(network(images).logits for _ in range(self.samples))
         return logits, average.uncertainty(self.score)
 
     def check_model(self, network: Network) -> None:
-        """Raise unless the network has dropout.
-
-        Raises:
-            ValueError: see `active_dropout`.
-        """
+        """Raise `ValueError` unless the network has an active dropout layer."""
         _dropout_layers(network.module)
 
     def extra_repr(self) -> str:
@@ -77,18 +72,18 @@ class MCDropout(Detector):
 
 @contextlib.contextmanager
 def active_dropout(module: nn.Module, generator: torch.Generator) -> Iterator[None]:
-    """Make the dropout layers of a network in evaluation mode drop, while the context is open.
+    """Context manager: dropout layers are active although the network is in evaluation mode.
 
     Args:
         module: the network; its mode does not change.
-        generator: draws what is dropped, on the device of the activations.
+        generator: draws the dropout masks, on the device of the activations.
 
     Raises:
-        ValueError: it has no dropout layer with `p > 0`, or none of them took part.
+        ValueError: the network has no dropout layer with `p > 0`, or none was executed.
     """
     ran = False
 
-    def drop(layer: nn.Module, _inputs: object, output: Tensor) -> Tensor:
+    def drop(layer: Any, _inputs: object, output: Tensor) -> Tensor:
         nonlocal ran
         ran = True
         keep = 1 - layer.p
@@ -105,19 +100,19 @@ def active_dropout(module: nn.Module, generator: torch.Generator) -> Iterator[No
         yield
     if not ran:
         raise ValueError(
-            f"no dropout layer of {type(module).__name__} took part in the forward pass, so that "
+            f"no dropout layer of {type(module).__name__} was executed in the forward pass, so "
             "MC dropout has nothing to sample"
         )
 
 
-def _dropout_layers(module: nn.Module) -> list[nn.Module]:
-    layers = [one for one in module.modules() if isinstance(one, _KINDS)]
-    active = [one for one in layers if one.p > 0]
+def _dropout_layers(module: nn.Module) -> Sequence[nn.Module]:
+    layers = [layer for layer in module.modules() if isinstance(layer, _KINDS)]
+    active = [layer for layer in layers if layer.p > 0]
     if not active:
         found = f"{len(layers)} with p = 0" if layers else "none"
         raise ValueError(
-            f"MC dropout takes a network with dropout layers (nn.Dropout, nn.Dropout2d, ...), "
-            f"{type(module).__name__} has {found}; set dropout_ratio of its decode head to what it "
-            "was trained with, or use another score"
+            f"MC dropout needs a network with dropout layers (nn.Dropout, nn.Dropout2d, ...), "
+            f"{type(module).__name__} has {found}; set dropout_ratio of its decode head to the "
+            "value it was trained with, or use another score"
         )
     return active

@@ -1,8 +1,8 @@
-"""Running counts, means and covariances of vectors by class: one pass, mergeable, over ranks too.
+"""Running counts, means and covariances of vectors by class: one pass, mergeable over ranks.
 
-Everything is kept centred on the running means and in float64, so that values far from zero lose
-nothing. Source: Chan, Golub and LeVeque, "Updating Formulae and a Pairwise Algorithm for Computing
-Sample Variances", 1979.
+All sums are centred on the running means and kept in float64, so that values far from zero lose no
+precision. Source: Chan, Golub and LeVeque, "Updating Formulae and a Pairwise Algorithm for
+Computing Sample Variances", 1979.
 """
 
 from __future__ import annotations
@@ -24,18 +24,21 @@ Scatter = Literal["tied", "class", "none"]
 class ClassMoments:
     """Moments of vectors `(P, D)`, each of a class 0..C-1.
 
-    Memory is `C x D` for the means and, for the scatter (the sum of the outer products of centred
-    vectors), `D x D` where it is tied, that is pooled within the classes, `C x D x D` where each
-    class has its own, and nothing where none is asked for.
+    Memory is `C x D` for the means. The scatter (sum of the outer products of centred vectors)
+    takes `D x D` if it is tied, that is, pooled within the classes, `C x D x D` if each class has
+    its own, and nothing for `none`.
 
     Args:
         num_classes: C; 1 for moments of all vectors.
         scatter: `tied`, `class` or `none`.
 
     Attributes:
-        counts: `(C,)` float64, vectors of each class.
-        means: `(C, D)` float64, zero for a class without vectors; None before the first vector.
+        counts: `(C,)` float64, number of vectors of each class.
+        means: `(C, D)` float64, zero for a class without vectors; D is 0 before the first vector.
         scatter: `(D, D)`, `(C, D, D)` float64, or None.
+
+    Raises:
+        ValueError: another kind of scatter, or a number of classes that labels cannot hold.
     """
 
     def __init__(self, num_classes: int, *, scatter: Scatter = "tied") -> None:
@@ -46,7 +49,7 @@ class ClassMoments:
         self.num_classes = num_classes
         self.kind = scatter
         self.counts = torch.zeros(num_classes, dtype=torch.float64)
-        self.means: Tensor | None = None
+        self.means = torch.zeros(num_classes, 0, dtype=torch.float64)
         self.scatter: Tensor | None = None
 
     @torch.no_grad()
@@ -56,10 +59,10 @@ class ClassMoments:
         Args:
             values: `(P, D)`, floating point.
             classes: `(P,)` integers 0..C-1; 254 (outlier) and 255 (ignored) are left out. None:
-                all are of class 0.
+                all belong to class 0.
 
         Raises:
-            ValueError: shapes that do not fit, another D than before, or a label that is no class.
+            ValueError: the shapes do not match, D changed, or a label is not a class.
         """
         if classes is None:
             classes = torch.zeros(values.shape[:1], dtype=torch.int64, device=values.device)
@@ -69,23 +72,23 @@ class ClassMoments:
                 f"{tuple(values.shape)} and {tuple(classes.shape)}"
             )
         self._start(values.shape[1], values.device)
-        for some, labels in zip(values.split(_CHUNK), classes.split(_CHUNK), strict=True):
+        for chunk, labels in zip(values.split(_CHUNK), classes.split(_CHUNK), strict=True):
             known = split_labels(labels)[0]
             labels = class_labels(labels[known], known[known], self.num_classes)
-            self._add_chunk(some[known].double(), labels)
+            self._add_chunk(chunk[known].double(), labels)
 
     def merge(self, other: ClassMoments) -> None:
-        """Add the vectors that `other` has seen, which stays as it is.
+        """Add the vectors of `other`, which is not modified.
 
         Raises:
-            ValueError: `other` has other classes, another D or another kind of scatter.
+            ValueError: the number of classes, D or the kind of scatter differs.
         """
         if (other.num_classes, other.kind) != (self.num_classes, self.kind):
             raise ValueError(
-                f"moments of {other.num_classes} classes ({other.kind}) do not merge into those "
+                f"cannot merge moments of {other.num_classes} classes ({other.kind}) into those "
                 f"of {self.num_classes} ({self.kind})"
             )
-        if other.means is not None:
+        if other.means.shape[1]:
             self._start(other.means.shape[1], other.means.device)
             device = self.counts.device
             scatter = None if other.scatter is None else other.scatter.to(device)
@@ -93,15 +96,14 @@ class ClassMoments:
 
     @torch.no_grad()
     def reduce(self) -> None:
-        """Give every process of `torch.distributed` the moments of all; collective.
+        """Give every process of a distributed run the moments of all; collective.
 
-        First the means of all are found; then each process moves its scatter to those means,
-        where scatters simply add.
+        The global means are computed first; then each process re-centres its scatter on them, so
+        that the scatters can be added.
         """
         if not is_distributed():
             return
-        width = 0 if self.means is None else self.means.shape[1]
-        width = int(max_over_ranks(torch.tensor(width)))
+        width = int(max_over_ranks(torch.tensor(self.means.shape[1])))
         if not width:
             return
         self._start(width, self.counts.device)
@@ -113,16 +115,16 @@ class ClassMoments:
         self.counts, self.means = counts, means
 
     def covariance(self, *, ddof: int = 0) -> Tensor:
-        """Scatter over `count - ddof`: `(D, D)` where tied, else `(C, D, D)`.
+        """Scatter over `count - ddof`: `(D, D)` if tied, else `(C, D, D)`.
 
-        A class with `count <= ddof` has NaN.
+        Classes with `count <= ddof` are NaN.
 
         Raises:
             ValueError: there were no vectors, or no scatter is kept.
         """
         if self.scatter is None:
             raise ValueError(
-                "no scatter is kept (scatter='none')" if self.means is not None else "no vectors"
+                "no scatter is kept (scatter='none')" if self.means.shape[1] else "no vectors"
             )
         counts = self.counts.sum() if self.kind == "tied" else self.counts[:, None, None]
         freedom = counts - ddof
@@ -131,57 +133,56 @@ class ClassMoments:
     def pooled(self) -> ClassMoments:
         """The moments of all vectors as one class, with their total scatter."""
         total = ClassMoments(1, scatter="none" if self.kind == "none" else "tied")
-        if self.means is not None:
-            count = self.counts.sum(dim=0, keepdim=True)
-            total.counts = count
-            total.means = (self.counts @ self.means / count.clamp(min=1)).unsqueeze(0)
-            if self.scatter is not None:
-                within = self.scatter if self.kind == "tied" else self.scatter.sum(dim=0)
-                apart = self.means - total.means
-                total.scatter = within + (self.counts[:, None] * apart).T @ apart
+        total.counts = self.counts.sum(dim=0, keepdim=True)
+        total.means = (self.counts @ self.means / total.counts.clamp(min=1)).unsqueeze(0)
+        if self.scatter is not None:
+            within = self.scatter if self.kind == "tied" else self.scatter.sum(dim=0)
+            between = self.means - total.means
+            total.scatter = within + (self.counts[:, None] * between).T @ between
         return total
 
     def _start(self, width: int, device: torch.device) -> None:
-        if self.means is not None:
+        if self.means.shape[1]:
             if self.means.shape[1] != width:
-                raise ValueError(f"vectors had {self.means.shape[1]} values so far, now {width}")
+                raise ValueError(
+                    f"vectors must have {self.means.shape[1]} values as before, got {width}"
+                )
             return
-        options = {"dtype": torch.float64, "device": device}
         self.counts = self.counts.to(device)
-        self.means = torch.zeros(self.num_classes, width, **options)
+        self.means = self.counts.new_zeros(self.num_classes, width)
         if self.kind == "tied":
-            self.scatter = torch.zeros(width, width, **options)
+            self.scatter = self.counts.new_zeros(width, width)
         elif self.kind == "class":
-            self.scatter = torch.zeros(self.num_classes, width, width, **options)
+            self.scatter = self.counts.new_zeros(self.num_classes, width, width)
 
     def _add_chunk(self, values: Tensor, classes: Tensor) -> None:
         values, classes = values.to(self.counts.device), classes.to(self.counts.device)
         counts = torch.bincount(classes, minlength=self.num_classes).double()
         sums = torch.zeros_like(self.means).index_add_(0, classes, values)
         means = sums / counts.clamp(min=1)[:, None]
-        centred = values - means[classes] if self.scatter is not None else None
-        if self.kind == "tied":
-            scatter = centred.T @ centred
-        elif self.kind == "class":
-            scatter = torch.zeros_like(self.scatter)
-            for index in counts.nonzero().flatten().tolist():
-                part = centred[classes == index]
-                scatter[index] = part.T @ part
-        else:
-            scatter = None
+        scatter = None
+        if self.scatter is not None:
+            centred = values - means[classes]
+            if self.kind == "tied":
+                scatter = centred.T @ centred
+            else:
+                scatter = torch.zeros_like(self.scatter)
+                for index in counts.nonzero().flatten().tolist():
+                    part = centred[classes == index]
+                    scatter[index] = part.T @ part
         self._absorb(counts, means, scatter)
 
     def _absorb(self, counts: Tensor, means: Tensor, scatter: Tensor | None) -> None:
         total = self.counts + counts
         share = counts / total.clamp(min=1)
         change = means - self.means
-        if scatter is not None:
+        if self.scatter is not None and scatter is not None:
             self.scatter = self.scatter + scatter + self._outer(self.counts * share, change)
         self.means = self.means + share[:, None] * change
         self.counts = total
 
     def _outer(self, weights: Tensor, vectors: Tensor) -> Tensor:
-        """Weighted outer products of `(C, D)` vectors, summed over classes where tied."""
+        """Weighted outer products of `(C, D)` vectors, summed over classes if tied."""
         weighted = weights[:, None] * vectors
         if self.kind == "tied":
             return weighted.T @ vectors
@@ -189,14 +190,14 @@ class ClassMoments:
 
 
 def reduced(moments: ClassMoments | None, *, scatter: Scatter = "tied") -> ClassMoments | None:
-    """The moments of all processes; one that has seen no batch, and knows no C, brings None.
+    """The moments of all processes of a distributed run, equal on each; collective.
 
     Args:
-        moments: of this process.
-        scatter: what they keep.
+        moments: of this process; None if it has had no batch and does not know C.
+        scatter: kind of their scatter.
 
     Returns:
-        The same moments on each process; None where none has seen a batch.
+        None if no process has had a batch.
     """
     num_classes = 0 if moments is None else moments.num_classes
     num_classes = int(max_over_ranks(torch.tensor(num_classes)))

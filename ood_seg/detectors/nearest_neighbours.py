@@ -1,4 +1,4 @@
-"""Distance to the k-th nearest neighbour among sampled pixels of known data."""
+"""Distance to the k-th nearest neighbour among sampled pixels of in-distribution data."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ood_seg.detectors.base import FittedDetector, Fitter
+from ood_seg.detectors.base import FittedDetector
 from ood_seg.detectors.network import PENULTIMATE, Network, Outputs
 from ood_seg.detectors.pixels import layer_features, rows
 from ood_seg.detectors.reservoir import PixelReservoir
 from ood_seg.detectors.statistics import Statistics, StatisticsFile
 from ood_seg.precision import without_autocast
 
-# Similarities held at a time: 16 MB of float32, whatever the picture and the bank.
+# Cosine similarities held at a time: 16 MB of float32, independent of image and bank.
 _HELD = 1 << 22
 
 
@@ -24,12 +24,12 @@ def kth_distance(features: Tensor, bank: Tensor, k: int) -> Tensor:
     """Euclidean distance to the k-th nearest row of a bank, both normalised to length 1.
 
     Source: Sun et al., "Out-of-Distribution Detection with Deep Nearest Neighbors", ICML 2022,
-    section 3. Memory beyond input and output is bounded, whatever their sizes.
+    section 3. Memory beyond input and output is bounded, independent of their sizes.
 
     Args:
-        features: `(P, D)`, of any length; a row of zeros stays zero, at distance 1 of all.
+        features: `(P, D)`, of any length; a row of zeros stays zero, at distance 1 from all.
         bank: `(M, D)`, of length 1.
-        k: 1 is the nearest, at most M.
+        k: 1 (the nearest) to M.
 
     Returns:
         `(P,)` in `[0, 2]`.
@@ -39,61 +39,19 @@ def kth_distance(features: Tensor, bank: Tensor, k: int) -> Tensor:
     """
     if features.ndim != 2 or features.shape[1:] != bank.shape[1:]:
         raise ValueError(
-            f"features must be (P, {bank.shape[1]}) as the bank's, got {tuple(features.shape)}"
+            f"features must be (P, {bank.shape[1]}) like the bank, got {tuple(features.shape)}"
         )
     if not 1 <= k <= len(bank):
         raise ValueError(f"k must be 1 to {len(bank)}, the rows of the bank, got {k}")
     parts = []
-    for some in features.split(max(1, _HELD // len(bank))):
-        some = functional.normalize(some, dim=1)
-        # The k-th largest cosine belongs to the k-th smallest distance; the distance itself is
-        # taken from the rows, because 2 - 2 cos cancels where they are close.
-        neighbour = (some @ bank.T).topk(k, dim=1, sorted=False)
+    for part in features.split(max(1, _HELD // len(bank))):
+        part = functional.normalize(part, dim=1)
+        # The k-th largest cosine belongs to the k-th smallest distance. The distance itself is
+        # computed from the rows, because 2 - 2 cos cancels where they are close.
+        neighbour = (part @ bank.T).topk(k, dim=1, sorted=False)
         index = neighbour.indices.gather(1, neighbour.values.argmin(dim=1, keepdim=True))
-        parts.append((some - bank[index[:, 0]]).norm(dim=1))
+        parts.append((part - bank[index[:, 0]]).norm(dim=1))
     return torch.cat(parts) if parts else features.new_empty(0)
-
-
-class NearestNeighbours(FittedDetector):
-    """kNN: how far the activation of a pixel is from those of known pixels; see `kth_distance`.
-
-    The bank is an even, seeded sample of the labelled pixels of known data; labels do not enter
-    otherwise. In the paper k grows with the bank: 1000 of 1.28 million rows, 10 of one percent
-    of these.
-
-    Args:
-        statistics: a file of `ood-seg fit`, or what it holds.
-        k: which neighbour, 1 to the size of the bank.
-
-    Raises:
-        ValueError: see `FittedDetector`; or k is not of that range.
-    """
-
-    method = "knn"
-
-    def __init__(self, statistics: str | Path | StatisticsFile, k: int = 10) -> None:
-        super().__init__(statistics)
-        if not 1 <= k <= len(self.bank):
-            raise ValueError(
-                f"k must be 1 to {len(self.bank)}, the rows of the bank of {self.origin}, got {k}"
-            )
-        self.k = k
-        self.layers = (self.options["layer"],)
-
-    @torch.no_grad()
-    def forward(self, outputs: Outputs, network: Network) -> Tensor:
-        """Scores `(N, *)` in `[0, 2]` at the layer's resolution."""
-        features = layer_features(outputs, self.layers[0])
-        distances = kth_distance(rows(features), self.bank.to(features.dtype), self.k)
-        return distances.view(features.shape[0], *features.shape[2:])
-
-    def extra_repr(self) -> str:
-        return f"k={self.k}, bank={tuple(self.bank.shape)}, layer={self.layers[0]!r}"
-
-    @classmethod
-    def fitter(cls, **options) -> Fitter:
-        """See `NearestNeighboursFitter`."""
-        return NearestNeighboursFitter(**options)
 
 
 class NearestNeighboursFitter:
@@ -101,9 +59,9 @@ class NearestNeighboursFitter:
 
     Args:
         layer: whose activations are compared.
-        bank_size: greatest number of pixels in the bank.
-        num_classes: of a bank with as many pixels of each class, as far as there are; None: an
-            even sample.
+        bank_size: maximum number of pixels in the bank.
+        num_classes: for a bank with equally many pixels of each class, where available; None: a
+            uniform sample.
         seed: of the sample.
     """
 
@@ -129,7 +87,7 @@ class NearestNeighboursFitter:
         """Tensor `bank (M, D)`, rows of length 1.
 
         Raises:
-            ValueError: no known pixel, or activations that are not finite.
+            ValueError: there is no known pixel, or activations are not finite.
         """
         bank = functional.normalize(self.reservoir.require(1, "the bank of kNN"), dim=1)
         options = {
@@ -139,3 +97,41 @@ class NearestNeighboursFitter:
             "pixels_seen": self.reservoir.seen,
         }
         return Statistics(NearestNeighbours.method, {"bank": bank}, options)
+
+
+class NearestNeighbours(FittedDetector):
+    """kNN: distance of a pixel's activation from those of known pixels; see `kth_distance`.
+
+    The bank is a uniform, seeded sample of the labelled pixels of in-distribution data. In the
+    paper k grows with the bank: 1000 of 1.28 million rows, 10 of one percent of these.
+
+    Args:
+        statistics: see `FittedDetector`.
+        k: which neighbour, 1 to the size of the bank.
+
+    Raises:
+        ValueError: see `FittedDetector`; or k is out of range.
+    """
+
+    method = "knn"
+    fitter = NearestNeighboursFitter
+    bank: Tensor
+
+    def __init__(self, statistics: str | Path | StatisticsFile, k: int = 10) -> None:
+        super().__init__(statistics)
+        if not 1 <= k <= len(self.bank):
+            raise ValueError(
+                f"k must be 1 to {len(self.bank)}, the rows of the bank of {self.origin}, got {k}"
+            )
+        self.k = k
+        self.layers = (self.options["layer"],)
+
+    @torch.no_grad()
+    def forward(self, outputs: Outputs, network: Network) -> Tensor:
+        """Scores `(N, *)` in `[0, 2]` at the layer's resolution."""
+        features = layer_features(outputs, self.layers[0])
+        distances = kth_distance(rows(features), self.bank.to(features.dtype), self.k)
+        return distances.view(features.shape[0], *features.shape[2:])
+
+    def extra_repr(self) -> str:
+        return f"k={self.k}, bank={tuple(self.bank.shape)}, layer={self.layers[0]!r}"

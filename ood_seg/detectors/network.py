@@ -1,4 +1,4 @@
-"""A network as the detectors see it: images in; logits and the activations of named layers out.
+"""Adapter around a network: images in; logits and the activations of named layers out.
 
 ```
 images (N,3,H,W) -> module -> logits (N,C,h,w)
@@ -26,11 +26,11 @@ _LISTED = 40
 
 
 class Outputs(NamedTuple):
-    """What one forward pass gives.
+    """Result of one forward pass.
 
     Attributes:
         logits: `(N, C, *)` of the known classes, at the network's own resolution.
-        features: activation `(N, D, *)` of each layer that was asked for, by name.
+        features: activation `(N, D, *)` of each requested layer, by name.
     """
 
     logits: Tensor
@@ -38,17 +38,20 @@ class Outputs(NamedTuple):
 
 
 class Network:
-    """A module with names for its activations; image-level and dense networks alike.
+    """A dense or image-level network with access to the activations of its layers by name.
 
     Args:
         module: the model, in evaluation mode.
-        forward: prepared images `(N, 3, *)` to logits `(N, C', *)`; by default the module.
-        classifier: name of the layer that turns the penultimate activation into logits (a linear
+        forward: preprocessed images `(N, 3, *)` to logits `(N, C', *)`; by default the module.
+        classifier: name of the layer that maps the penultimate activation to logits (a linear
             layer, or a convolution); its input is the layer `penultimate`.
-        num_classes: number of class channels C, the first of the logits; None: all.
-        input_std: per-channel standard deviation `(3,)` by which prepared images were divided, in
-            units of 0..255; what input perturbation divides its step by.
-        align_corners: how the logits are interpolated to the images' size.
+        num_classes: number of class channels C, which come first in the logits; None: all.
+        input_std: per-channel standard deviation `(3,)` by which preprocessed images were divided,
+            in units of 0..255; input perturbation divides its step by it.
+        align_corners: for the interpolation of the logits to the images' size.
+
+    Raises:
+        ValueError: the classifier is not a layer of the module.
     """
 
     def __init__(
@@ -76,11 +79,11 @@ class Network:
         """Run the network once.
 
         Args:
-            images: `(N, 3, *)`, prepared.
+            images: `(N, 3, *)`, preprocessed.
             layers: names of the activations to return; `penultimate` is the classifier's input.
 
         Raises:
-            ValueError: a layer does not exist, did not run, or gave no tensor.
+            ValueError: a layer does not exist, was not executed, or does not return one tensor.
         """
         features: dict[str, Tensor] = {}
         with contextlib.ExitStack() as hooks:
@@ -89,7 +92,7 @@ class Network:
             logits = self._forward(images)
         missing = [name for name in layers if name not in features]
         if missing:
-            raise ValueError(f"layers {missing} took no part in the forward pass")
+            raise ValueError(f"layers {missing} were not executed in the forward pass")
         return Outputs(self.class_logits(logits), features)
 
     def class_logits(self, logits: Tensor) -> Tensor:
@@ -98,10 +101,13 @@ class Network:
 
     @without_autocast
     def classify(self, features: Tensor) -> Tensor:
-        """Class logits of penultimate activations `(N, D, *)`, which may have been changed.
+        """Class logits `(N, C, *)` of penultimate activations `(N, D, *)`, modified or not.
 
-        They are computed in the activations' precision, whatever that of the network: changed
-        activations may leave float16's range.
+        Computed in the precision of the activations instead of the network's, because modified
+        activations may exceed the range of float16.
+
+        Raises:
+            ValueError: the classifier is not known.
         """
         layer = self.layer(self._named_classifier())
         weights = {name: value.to(features.dtype) for name, value in layer.state_dict().items()}
@@ -111,7 +117,7 @@ class Network:
         """The layer of that name.
 
         Raises:
-            ValueError: there is none; the message lists those that exist, likely ones first.
+            ValueError: there is none; the message lists existing names, similar ones first.
         """
         if name not in self._layers:
             close = difflib.get_close_matches(name, self._layers, n=5, cutoff=0.4)
@@ -124,9 +130,9 @@ class Network:
         return self._layers[name]
 
     def fingerprint(self) -> str:
-        """SHA-256 of names, shapes and values of all weights.
+        """SHA-256 of names, shapes, dtypes and values of all weights.
 
-        Those of energy head and auxiliary heads are left out: no score depends on them.
+        Energy head and auxiliary heads are left out, because no score depends on them.
         """
         digest = hashlib.sha256()
         for name, value in self.module.state_dict().items():
@@ -140,22 +146,22 @@ class Network:
     def _named_classifier(self) -> str:
         if self.classifier is None:
             raise ValueError(
-                f"the layer {PENULTIMATE!r} needs to know which layer of "
-                f"{type(self.module).__name__} is the classifier; name it"
+                f"the layer {PENULTIMATE!r} is the input of the classifier; name the layer of "
+                f"{type(self.module).__name__} that is the classifier"
             )
         return self.classifier
 
     @contextlib.contextmanager
     def _recording(self, name: str, features: dict[str, Tensor]) -> Iterator[None]:
-        """Keep the activation of a layer while the context is open."""
+        """Context manager: store the activation of a layer in `features`."""
 
         def keep(value: object) -> None:
             if isinstance(value, (tuple, list)) and len(value) == 1:
                 value = value[0]
             if not isinstance(value, Tensor):
                 raise ValueError(
-                    f"layer {name!r} gives a {type(value).__name__}, expected one tensor "
-                    "(N, D, *); name a layer inside it"
+                    f"layer {name!r} returns a {type(value).__name__}, expected one tensor "
+                    "(N, D, *); choose a layer inside it"
                 )
             features[name] = value
 
@@ -174,6 +180,6 @@ class Network:
 
 
 def layers_of(detectors: Mapping[str, object]) -> tuple[str, ...]:
-    """All layers that some of the detectors need, each once, in order of first mention."""
-    names = (name for one in detectors.values() for name in getattr(one, "layers", ()))
+    """All layers that the detectors need, without duplicates, in order of first occurrence."""
+    names = (name for detector in detectors.values() for name in getattr(detector, "layers", ()))
     return tuple(dict.fromkeys(names))

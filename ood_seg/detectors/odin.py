@@ -19,14 +19,17 @@ from ood_seg.precision import full_precision
 class ODIN(Detector):
     """`-max_c softmax_c(f(x~) / T)` of images `x~` perturbed towards their own prediction.
 
-    The perturbation goes down the cross entropy of `f(x) / T` against its own arg-max. A dense
-    network has one a pixel; their sum is taken, whose scale the sign makes irrelevant. Adding 1
-    to the score gives the max softmax score of the perturbed image.
+    The perturbation lowers the cross entropy of `f(x) / T` against its own arg-max, summed over
+    the pixels of a dense network (only the sign of the gradient is used, so that the scale is
+    irrelevant). The score plus 1 is the max softmax score of the perturbed image.
 
     Args:
         temperature: `T > 0`.
-        epsilon: size of the perturbation as a share of the picture's full range, 0 for none; the
+        epsilon: size of the perturbation as a share of the image's full range, 0 for none; the
             paper's values are 0 to 0.004.
+
+    Raises:
+        ValueError: the temperature is not positive, or epsilon is negative.
     """
 
     needs = "network"
@@ -44,10 +47,10 @@ class ODIN(Detector):
 
         Args:
             network: in evaluation mode.
-            images: `(N, 3, *)`, prepared.
+            images: `(N, 3, *)`, preprocessed.
 
         Returns:
-            Logits `(N, C, *)` of the images as given, and scores `(N, *)` in `[-1, -1/C]`.
+            Logits `(N, C, *)` of the unperturbed images, and scores `(N, *)` in `[-1, -1/C]`.
         """
         if not self.epsilon:
             with torch.no_grad():
@@ -64,7 +67,8 @@ class ODIN(Detector):
     def _objective(self, outputs: Outputs) -> Tensor:
         logits = full_precision(outputs.logits)
         loss = F.cross_entropy(logits / self.temperature, logits.argmax(dim=1), reduction="sum")
-        # The sign ignores the factor, but in half precision a gradient over T = 1000 would vanish.
+        # The factor does not change the sign, but in half precision a gradient divided by T = 1000
+        # would underflow.
         return self.temperature * loss
 
     def extra_repr(self) -> str:

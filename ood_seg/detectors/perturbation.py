@@ -1,4 +1,4 @@
-"""Input perturbation: a small step of the picture towards a higher confidence.
+"""Input perturbation: a small step of the image towards higher confidence.
 
 Source: Liang, Li and Srikant, "Enhancing The Reliability of Out-of-distribution Image Detection
 in Neural Networks", ICLR 2018 (ODIN), and its released code.
@@ -20,14 +20,14 @@ def perturb(
     """`x - epsilon * sign(gradient) / std`, where the sign of zero is +1 as in the released code.
 
     Args:
-        images: `(N, 3, *)`, prepared.
-        gradient: of what shall fall, shaped like the images.
-        epsilon: step as a share of the full range of the picture.
+        images: `(N, 3, *)`, preprocessed.
+        gradient: of the quantity to decrease, shaped like the images.
+        epsilon: step as a share of the full range of the image.
         input_std: `(3,)` by which the images were divided, in units of 0..255; None: the step is
             not divided.
 
     Returns:
-        Images shaped as before.
+        Images of the same shape.
     """
     step = torch.where(gradient >= 0, epsilon, -epsilon).to(images.dtype)
     if input_std is not None:
@@ -42,23 +42,23 @@ def perturbed_images(
     epsilon: float,
     layers: Sequence[str] = (),
 ) -> tuple[Tensor, Outputs]:
-    """Images after a step down the gradient of an objective, and the outputs before it.
+    """Images after a step against the gradient of an objective, and the outputs before it.
 
-    Works where gradients are switched off, inference mode included. No parameter gets a gradient.
+    Works where gradients are disabled, also in inference mode. No parameter gets a gradient.
 
     Args:
-        network: in evaluation mode, so that nothing in it changes.
-        images: `(N, 3, *)`, prepared.
-        objective: outputs to `()`, or to anything that is summed. A sum over the images keeps
-            each image's step independent of the rest of the batch.
+        network: in evaluation mode, so that its state does not change.
+        images: `(N, 3, *)`, preprocessed.
+        objective: outputs to a tensor, which is summed, so that the step of an image does not
+            depend on the rest of the batch.
         epsilon: see `perturb`.
         layers: activations that the objective needs.
 
     Returns:
-        Images `(N, 3, *)`, and detached outputs of the images as given.
+        Images `(N, 3, *)`, and detached outputs of the unperturbed images.
     """
     with torch.inference_mode(False), torch.enable_grad():
-        # Tensors of inference mode take no part in gradients, their copies do.
+        # Inference tensors cannot require gradients, but their copies can.
         images = images.detach().clone().requires_grad_()
         outputs = network(images, layers)
         (gradient,) = torch.autograd.grad(objective(outputs).sum(), images)
@@ -68,10 +68,6 @@ def perturbed_images(
 
 
 def check_epsilon(epsilon: float) -> None:
-    """Raise unless it is a step size.
-
-    Raises:
-        ValueError: it is negative.
-    """
+    """Raise `ValueError` unless the step size is at least 0."""
     if not epsilon >= 0:
-        raise ValueError(f"epsilon must be 0 or more, got {epsilon}")
+        raise ValueError(f"epsilon must be at least 0, got {epsilon}")

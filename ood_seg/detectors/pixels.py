@@ -1,7 +1,8 @@
-"""Small steps that all detectors take on logits and activations."""
+"""Operations on logits and activations that several detectors share."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch.nn.functional as F
@@ -18,21 +19,30 @@ def rows(features: Tensor) -> Tensor:
 
 
 def resized(values: Tensor, size: Sequence[int], *, align_corners: bool = False) -> Tensor:
-    """`(N, C, h, w)` interpolated bilinearly to `(N, C, *size)`; unchanged where it has it."""
+    """`(N, C, h, w)` interpolated bilinearly to `(N, C, *size)`; unchanged if it has that size."""
     if tuple(values.shape[2:]) == tuple(size):
         return values
     return F.interpolate(values, tuple(size), mode="bilinear", align_corners=align_corners)
 
 
+def at_largest_size(maps: Sequence[Tensor], *, align_corners: bool) -> list[Tensor]:
+    """Score maps `(N, *)` of several layers, interpolated to the size of the largest."""
+    size = max((layer_map.shape[1:] for layer_map in maps), key=math.prod)
+    return [
+        resized(layer_map.unsqueeze(1), size, align_corners=align_corners).squeeze(1)
+        for layer_map in maps
+    ]
+
+
 def layer_features(outputs: Outputs, name: str) -> Tensor:
-    """An activation `(N, D, *)` in at least float32; `(N, D)` where the network is image-level.
+    """An activation `(N, D, *)` in at least float32; `(N, D)` for image-level networks.
 
     Raises:
-        ValueError: the outputs do not hold it.
+        ValueError: the outputs do not contain it.
     """
     if name not in outputs.features:
         held = ", ".join(outputs.features) or "none"
-        raise ValueError(f"the activation of layer {name!r} is needed, the outputs hold {held}")
+        raise ValueError(f"the activation of layer {name!r} is required, outputs contain {held}")
     return full_precision(pooled_to(outputs.features[name], outputs.logits.ndim - 2))
 
 
@@ -43,13 +53,9 @@ def full_size_logits(outputs: Outputs, labels: Tensor, network: Network) -> Tens
 
 
 def check_classes(logits: Tensor, num_classes: int, origin: str) -> None:
-    """Raise unless the logits are of as many classes as the statistics.
-
-    Raises:
-        ValueError: they are not.
-    """
+    """Raise `ValueError` unless the logits have as many classes as the statistics."""
     if logits.shape[1] != num_classes:
         raise ValueError(
-            f"{origin} are of a model of {num_classes} classes, the logits "
-            f"{tuple(logits.shape)} are of {logits.shape[1]}"
+            f"{origin} belong to a model of {num_classes} classes, the logits "
+            f"{tuple(logits.shape)} have {logits.shape[1]}"
         )

@@ -1,6 +1,9 @@
-"""Average of several predictions of one image, as running sums: no prediction is kept."""
+"""Average of several predictions of one image, in running sums: no prediction is kept."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -11,38 +14,29 @@ from ood_seg.scores import entropy
 UNCERTAINTIES = ("predictive-entropy", "mutual-information")
 
 
-class PredictionAverage:
-    """Running means of logits, of probabilities, and of the entropies of single predictions.
+class PredictionAverage(NamedTuple):
+    """Means over several predictions.
 
     Attributes:
-        count: predictions so far.
+        logits: `(N, C, *)`.
+        probabilities: `(N, C, *)`.
+        entropies: mean of the entropies of the single predictions, `(N, *)`.
     """
 
-    def __init__(self) -> None:
-        self.count = 0
-        self._logits: Tensor | None = None
-        self._probabilities: Tensor | None = None
-        self._entropies: Tensor | None = None
+    logits: Tensor
+    probabilities: Tensor
+    entropies: Tensor
 
-    def add(self, logits: Tensor) -> None:
-        """Add a prediction `(N, C, *)`."""
-        logits = full_precision(logits)
-        parts = logits, logits.softmax(dim=1), entropy(logits)
-        if self.count:
-            sums = self._logits, self._probabilities, self._entropies
-            parts = tuple(old + new for old, new in zip(sums, parts, strict=True))
-        self._logits, self._probabilities, self._entropies = parts
-        self.count += 1
-
-    @property
-    def logits(self) -> Tensor:
-        """Mean logits, `(N, C, *)`."""
-        return self._logits / self.count
-
-    @property
-    def probabilities(self) -> Tensor:
-        """Mean probabilities, `(N, C, *)`."""
-        return self._probabilities / self.count
+    @classmethod
+    def of(cls, predictions: Iterable[Tensor]) -> PredictionAverage:
+        """The average of at least one prediction, each logits `(N, C, *)`."""
+        count, sums = 0, None
+        for logits in map(full_precision, predictions):
+            parts = cls(logits, logits.softmax(dim=1), entropy(logits))
+            sums = parts if sums is None else cls(*map(torch.add, sums, parts))
+            count += 1
+        assert sums is not None
+        return cls(*(total / count for total in sums))
 
     def uncertainty(self, name: str) -> Tensor:
         """One of `UNCERTAINTIES` in nats, `(N, *)`.
@@ -54,18 +48,18 @@ class PredictionAverage:
         total = torch.special.entr(self.probabilities).sum(dim=1)
         if name == "predictive-entropy":
             return total
-        # Rounding leaves a hair below 0 where all predictions are the same.
-        return (total - self._entropies / self.count).clamp(min=0)
+        # Rounding gives slightly negative values where all predictions are equal.
+        return (total - self.entropies).clamp(min=0)
 
 
 def check_uncertainty(name: str, count: int) -> None:
-    """Raise unless it is one of `UNCERTAINTIES`, and there are predictions enough for it.
+    """Raise unless `name` is one of `UNCERTAINTIES` and `count` predictions suffice for it.
 
     Raises:
-        ValueError: another name; or fewer predictions than 1, or 2 for the mutual information.
+        ValueError: another name; or fewer than 1 prediction, or 2 for the mutual information.
     """
     if name not in UNCERTAINTIES:
         raise ValueError(f"score must be one of {UNCERTAINTIES}, got {name!r}")
     least = 1 + (name == "mutual-information")
     if count < least:
-        raise ValueError(f"the score {name!r} takes at least {least} predictions, got {count}")
+        raise ValueError(f"the score {name!r} needs at least {least} predictions, got {count}")

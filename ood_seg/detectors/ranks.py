@@ -1,6 +1,8 @@
-"""Sums over the processes of a distributed run; nothing changes in a single one."""
+"""Collective operations over the processes of a distributed run; no-ops in a single process."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -8,22 +10,41 @@ from torch import Tensor
 
 
 def is_distributed() -> bool:
-    """Whether there are processes to sum over."""
+    """Whether this is one of several processes."""
     return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 
 
+def rank_and_count() -> tuple[int, int]:
+    """Index of this process, and the number of processes."""
+    return (dist.get_rank(), dist.get_world_size()) if is_distributed() else (0, 1)
+
+
 def sum_over_ranks(values: Tensor) -> Tensor:
-    """The sum of all processes' values, which have one shape, on the device they are on."""
+    """Element-wise sum over the processes, on the device of `values`; shapes must be equal."""
     return _reduced(values, dist.ReduceOp.SUM) if is_distributed() else values
 
 
 def max_over_ranks(values: Tensor) -> Tensor:
-    """The largest of all processes' values, element by element."""
+    """Element-wise maximum over the processes, see `sum_over_ranks`."""
     return _reduced(values, dist.ReduceOp.MAX) if is_distributed() else values
 
 
-def _reduced(values: Tensor, operation: dist.ReduceOp) -> Tensor:
-    # NCCL takes tensors of its own device only.
+def from_all_ranks(value: Any) -> list[Any]:
+    """The values of all processes, in order of the ranks; they must be picklable."""
+    if not is_distributed():
+        return [value]
+    values: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(values, value)
+    return values
+
+
+def from_any_rank(value: Any) -> Any:
+    """The value of the first process whose value is not None; None if there is none."""
+    return next((other for other in from_all_ranks(value) if other is not None), None)
+
+
+def _reduced(values: Tensor, operation: dist.ReduceOp.RedOpType) -> Tensor:
+    # NCCL only accepts tensors on its own device.
     device = torch.device("cuda") if dist.get_backend() == "nccl" else torch.device("cpu")
     total = values.to(device, copy=True).contiguous()
     dist.all_reduce(total, operation)

@@ -1,11 +1,11 @@
-"""Scores that change the penultimate activation before the classifier: ReAct, ASH and SCALE.
+"""Scores that modify the penultimate activation before the classifier: ReAct, ASH and SCALE.
 
-penultimate (N,D,*) -> changed -> the network's classifier -> logits (N,C,*) -> energy (N,*)
+penultimate (N,D,*) -> modified -> the network's classifier -> logits (N,C,*) -> energy (N,*)
 
-The papers are about images, where a sample is one activation vector after (ReAct) or map before
+The papers treat images, where a sample is one activation vector after (ReAct) or one map before
 (ASH, SCALE) the spatial mean. In a dense network **a sample is one pixel**: percentiles and sums
-of ASH and SCALE run over the D channels of a pixel, never over the picture, so that what a pixel
-scores does not depend on what else is seen. With few channels the percentile is coarse: of 16
+of ASH and SCALE run over the D channels of a pixel, never over the image, so that the score of a
+pixel does not depend on the rest of the image. With few channels the percentile is coarse: of 16
 channels, 90 % keeps two.
 """
 
@@ -19,16 +19,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ood_seg.detectors.base import Detector, FittedDetector, Fitter
+from ood_seg.detectors.base import Detector, FittedDetector
 from ood_seg.detectors.network import PENULTIMATE, Network, Outputs
 from ood_seg.detectors.pixels import layer_features
 from ood_seg.detectors.reservoir import PixelReservoir
 from ood_seg.detectors.statistics import Statistics, StatisticsFile
 from ood_seg.scores import energy
 
-# exp(60) times an activation times a weight is still far from float32's end.
+# exp(60) times an activation times a weight is far below the largest float32.
 _LARGEST_EXPONENT = 60.0
-# Of ERFNet's 16 channels 10 keep ASH near the energy, 6 and fewer lose more the fewer they are.
+# With 10 of ERFNet's 16 channels ASH stays close to the energy; with 6 and fewer it degrades.
 _FEW_CHANNELS = 5
 _ASH_PERCENTILES = {"S": 90.0, "B": 65.0, "P": 60.0}
 
@@ -38,15 +38,15 @@ def shape_activations(features: Tensor, percentile: float, variant: str = "S") -
 
     Source: Djurisic et al., "Extremely Simple Activation Shaping for Out-of-Distribution
     Detection", ICLR 2023, algorithms 1 to 3. Of the D channels of a sample the
-    `D - int(D * percentile / 100)` largest stay (the lower channel where equal), the others
+    `D - int(D * percentile / 100)` largest are kept (the lower index where equal), the others
     become 0. With the sums `s1` before and `s2` after that,
 
-        variant "P":  they stay as they are
-        variant "B":  each becomes s1 / number of those that stay
+        variant "P":  the kept ones are unchanged
+        variant "B":  each becomes s1 / number of kept ones
         variant "S":  each is multiplied by exp(s1 / s2)
 
     At percentile 0, P changes nothing, S multiplies by e, and B makes all equal. ASH is meant for
-    activations after a ReLU; negative ones count as 0 here, since they would be removed first.
+    activations after a ReLU; negative ones count as 0 here, as they would be removed first.
 
     Args:
         features: `(N, D, *)`.
@@ -57,10 +57,9 @@ def shape_activations(features: Tensor, percentile: float, variant: str = "S") -
         `(N, D, *)`, not negative.
 
     Raises:
-        ValueError: another percentile or variant.
+        ValueError: percentile or variant is out of range.
     """
-    if variant not in _ASH_PERCENTILES:
-        raise ValueError(f"variant must be 'S', 'B' or 'P', got {variant!r}")
+    _check_variant(variant)
     features = features.clamp(min=0)
     kept = _largest(features, percentile)
     pruned = features * kept
@@ -72,108 +71,62 @@ def shape_activations(features: Tensor, percentile: float, variant: str = "S") -
 
 
 def scale_activations(features: Tensor, percentile: float) -> Tensor:
-    """SCALE: multiply the whole activation by `exp(s1 / s2)`, and remove nothing.
+    """SCALE: multiply the whole activation by `exp(s1 / s2)`, without removing anything.
 
     Source: Xu et al., "Scaling for Training Time and Post-hoc Out-of-distribution Detection
     Enhancement", ICLR 2024, eqs. 5 and 6. `s1` is the sum of the channels of a sample and `s2`
     that of its largest, as in `shape_activations`; negative ones count as 0 in both sums, but are
-    scaled as the others. At percentile 0 everything is multiplied by e.
+    scaled like the others. At percentile 0 everything is multiplied by e.
 
     Args:
         features: `(N, D, *)`.
         percentile: in `[0, 100)`.
 
+    Returns:
+        `(N, D, *)`.
+
     Raises:
-        ValueError: another percentile.
+        ValueError: the percentile is out of range.
     """
     positive = features.clamp(min=0)
     ratio = _sum_ratio(positive, positive * _largest(positive, percentile))
     return features * ratio.exp()
 
 
-def check_percentile(percentile: float) -> float:
-    """The percentile, if it is in `[0, 100)`.
+def _check_variant(variant: str) -> None:
+    if variant not in _ASH_PERCENTILES:
+        raise ValueError(f"variant must be 'S', 'B' or 'P', got {variant!r}")
 
-    Raises:
-        ValueError: it is not.
-    """
+
+def _checked_percentile(percentile: float) -> float:
     if not 0 <= percentile < 100:
         raise ValueError(f"percentile must be in [0, 100), got {percentile}")
     return float(percentile)
 
 
 def _largest(features: Tensor, percentile: float) -> Tensor:
-    """Mask of the channels that stay, `(N, D, *)` bool."""
+    """Mask of the kept channels, `(N, D, *)` bool."""
     order = features.argsort(dim=1, descending=True, stable=True)
     order = order[:, : _num_kept(features.shape[1], percentile)]
     return torch.zeros_like(features, dtype=torch.bool).scatter_(1, order, True)
 
 
 def _num_kept(width: int, percentile: float) -> int:
-    return width - math.floor(width * check_percentile(percentile) / 100)
+    return width - math.floor(width * _checked_percentile(percentile) / 100)
 
 
 def _sum_ratio(features: Tensor, pruned: Tensor) -> Tensor:
     """`s1 / s2`, `(N, 1, *)`; 1 where a sample is all zero."""
-    before, after = (one.sum(dim=1, keepdim=True) for one in (features, pruned))
+    before, after = (values.sum(dim=1, keepdim=True) for values in (features, pruned))
     ratio = before / after.where(after > 0, torch.ones_like(after))
     return ratio.where(after > 0, torch.ones_like(ratio)).clamp(max=_LARGEST_EXPONENT)
 
 
-class ReAct(FittedDetector):
-    """Energy after activations above a threshold, a percentile of known data, are clipped to it.
-
-    Source: Sun, Guo and Li, "ReAct: Out-of-distribution Detection With Rectified Activations",
-    NeurIPS 2021, eqs. 3 to 5. At percentile 100 the threshold is the largest activation of the
-    sample, so that known data score their plain energy.
-
-    Args:
-        statistics: a file of `ood-seg fit`, or what it holds.
-        percentile: of all channels of known pixels together, 0 to 100; 90 in the paper. Between
-            the tenths of a percent that are kept it is interpolated.
-        temperature: of the energy.
-
-    Raises:
-        ValueError: see `FittedDetector`; or another percentile.
-    """
-
-    method = "react"
-    layers = (PENULTIMATE,)
-
-    def __init__(
-        self,
-        statistics: str | Path | StatisticsFile,
-        percentile: float = 90.0,
-        temperature: float = 1.0,
-    ) -> None:
-        super().__init__(statistics)
-        if not 0 <= percentile <= 100:
-            raise ValueError(f"percentile must be in [0, 100], got {percentile}")
-        self.percentile = float(percentile)
-        self.temperature = temperature
-        levels = np.linspace(0, 100, len(self.percentiles))
-        self.threshold = float(np.interp(percentile, levels, self.percentiles.cpu().numpy()))
-
-    @torch.no_grad()
-    def forward(self, outputs: Outputs, network: Network) -> Tensor:
-        """Scores `(N, *)` at the resolution of the penultimate activation."""
-        changed = layer_features(outputs, PENULTIMATE).clamp(max=self.threshold)
-        return energy(network.classify(changed), self.temperature)
-
-    def extra_repr(self) -> str:
-        return f"percentile={self.percentile}, threshold={self.threshold:.6g}"
-
-    @classmethod
-    def fitter(cls, **options) -> Fitter:
-        """See `ReActFitter`."""
-        return ReActFitter(**options)
-
-
 class ReActFitter:
-    """Percentiles of the penultimate activations of known pixels, from an even sample.
+    """Percentiles of the penultimate activations of known pixels, from a uniform sample.
 
     Args:
-        sample_size: greatest number of pixels.
+        sample_size: maximum number of pixels.
         seed: of the sample.
     """
 
@@ -194,18 +147,62 @@ class ReActFitter:
         """Tensor `percentiles (1001,)`, from 0 to 100 in tenths.
 
         Raises:
-            ValueError: no known pixel, or activations that are not finite.
+            ValueError: there is no known pixel, or activations are not finite.
         """
         values = self.reservoir.require(1, "ReAct").numpy()
-        found = np.percentile(values, np.linspace(0, 100, 1001))
+        percentiles = np.percentile(values, np.linspace(0, 100, 1001)).astype(np.float32)
         options = {"seed": self.reservoir.seed, "pixels": len(self.reservoir)}
-        return Statistics(
-            ReAct.method, {"percentiles": torch.from_numpy(found.astype(np.float32))}, options
-        )
+        return Statistics(ReAct.method, {"percentiles": torch.from_numpy(percentiles)}, options)
+
+
+class ReAct(FittedDetector):
+    """Energy after clipping activations at a percentile of in-distribution data.
+
+    Source: Sun, Guo and Li, "ReAct: Out-of-distribution Detection With Rectified Activations",
+    NeurIPS 2021, eqs. 3 to 5. At percentile 100 the threshold is the largest activation of the
+    sample, so that the sample has its plain energy.
+
+    Args:
+        statistics: see `FittedDetector`.
+        percentile: of all channels of known pixels together, 0 to 100; 90 in the paper. Linearly
+            interpolated between the stored tenths of a percent.
+        temperature: of the energy.
+
+    Raises:
+        ValueError: see `FittedDetector`; or the percentile is out of range.
+    """
+
+    method = "react"
+    fitter = ReActFitter
+    layers = (PENULTIMATE,)
+    percentiles: Tensor
+
+    def __init__(
+        self,
+        statistics: str | Path | StatisticsFile,
+        percentile: float = 90.0,
+        temperature: float = 1.0,
+    ) -> None:
+        super().__init__(statistics)
+        if not 0 <= percentile <= 100:
+            raise ValueError(f"percentile must be in [0, 100], got {percentile}")
+        self.percentile = float(percentile)
+        self.temperature = temperature
+        levels = np.linspace(0, 100, len(self.percentiles))
+        self.threshold = float(np.interp(percentile, levels, self.percentiles.cpu().numpy()))
+
+    @torch.no_grad()
+    def forward(self, outputs: Outputs, network: Network) -> Tensor:
+        """Scores `(N, *)` at the resolution of the penultimate activation."""
+        clipped = layer_features(outputs, PENULTIMATE).clamp(max=self.threshold)
+        return energy(network.classify(clipped), self.temperature)
+
+    def extra_repr(self) -> str:
+        return f"percentile={self.percentile}, threshold={self.threshold:.6g}"
 
 
 class ASH(Detector):
-    """Energy after `shape_activations`; warns where only a handful of channels stays.
+    """Energy after `shape_activations`; warns if only a few channels are kept.
 
     Args:
         variant: `S`, `B` or `P`.
@@ -222,12 +219,10 @@ class ASH(Detector):
         self, variant: str = "S", percentile: float | None = None, temperature: float = 1.0
     ) -> None:
         super().__init__()
-        if variant not in _ASH_PERCENTILES:
-            raise ValueError(f"variant must be 'S', 'B' or 'P', got {variant!r}")
+        _check_variant(variant)
         self.variant = variant
-        self.percentile = check_percentile(
-            _ASH_PERCENTILES[variant] if percentile is None else percentile
-        )
+        default = _ASH_PERCENTILES[variant]
+        self.percentile = _checked_percentile(default if percentile is None else percentile)
         self.temperature = temperature
 
     @torch.no_grad()
@@ -239,11 +234,11 @@ class ASH(Detector):
         if kept < min(_FEW_CHANNELS, width):
             warnings.warn(
                 f"ASH at percentile {self.percentile:g} keeps {kept} of {width} channels, too few "
-                "to tell classes apart; set a lower percentile",
+                "to distinguish the classes; set a lower percentile",
                 stacklevel=2,
             )
-        changed = shape_activations(features, self.percentile, self.variant)
-        return energy(network.classify(changed), self.temperature)
+        shaped = shape_activations(features, self.percentile, self.variant)
+        return energy(network.classify(shaped), self.temperature)
 
     def extra_repr(self) -> str:
         return f"variant={self.variant!r}, percentile={self.percentile}"
@@ -264,15 +259,14 @@ class SCALE(Detector):
 
     def __init__(self, percentile: float = 85.0, temperature: float = 1.0) -> None:
         super().__init__()
-        self.percentile = check_percentile(percentile)
+        self.percentile = _checked_percentile(percentile)
         self.temperature = temperature
 
     @torch.no_grad()
     def forward(self, outputs: Outputs, network: Network) -> Tensor:
         """Scores `(N, *)` at the resolution of the penultimate activation."""
-        features = layer_features(outputs, PENULTIMATE)
-        changed = scale_activations(features, self.percentile)
-        return energy(network.classify(changed), self.temperature)
+        scaled = scale_activations(layer_features(outputs, PENULTIMATE), self.percentile)
+        return energy(network.classify(scaled), self.temperature)
 
     def extra_repr(self) -> str:
         return f"percentile={self.percentile}"

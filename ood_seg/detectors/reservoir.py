@@ -1,54 +1,52 @@
-"""An even, seeded sample of pixels in bounded memory, whatever the batches and the ranks.
+"""Uniform, seeded samples of pixels in bounded memory, independent of batches and ranks.
 
-Every pixel of the stream gets a random key that depends on the seed, on the number of its image
-in the whole stream and on its place in the image, and on nothing else. The pixels with the
-smallest keys are the sample: an even one without replacement, the same one however the stream is
-cut into batches, and one that merges over ranks by sorting the keys again.
+Every pixel of the data gets a random key that depends only on the seed, on the index of its image
+in the whole data and on its position in the image. The pixels with the smallest keys are the
+sample: uniform and without replacement, the same for any division into batches, and mergeable
+over ranks by sorting the keys again.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
-import torch.distributed as dist
 from torch import Tensor
 from torch.nn import functional
 
-from ood_seg.detectors.ranks import is_distributed
+from ood_seg.detectors.ranks import from_all_ranks, from_any_rank, rank_and_count
 from ood_seg.labels import IGNORE, OUTLIER
 
 
 def labels_at(labels: Tensor, size: Sequence[int]) -> Tensor:
-    """The labels at the centres of a coarser or finer grid of pixels.
+    """Labels at the centres of the cells of a coarser or finer grid.
 
     Args:
         labels: `(N, H, W)`, or `(N,)` of an image-level network.
         size: of the grid, `(h, w)`; empty for `(N,)`.
 
     Returns:
-        `(N, *size)`: of each cell the label nearest to its centre, never a mixture.
+        `(N, *size)`: for each cell the label nearest to its centre, never interpolated.
 
     Raises:
-        ValueError: dense labels for an image-level grid or the reverse.
+        ValueError: dense labels with an image-level grid or vice versa.
     """
     if labels.ndim - 1 != len(size):
         raise ValueError(
-            f"labels {tuple(labels.shape)} do not fit activations with {len(size)} spatial "
+            f"labels {tuple(labels.shape)} do not match activations with {len(size)} spatial "
             "dimensions; expected (N, H, W) for dense networks and (N,) for image-level ones"
         )
     if tuple(labels.shape[1:]) == tuple(size):
         return labels
-    # Class numbers and 255 are exact in float32, which every device can resample.
+    # Labels are exact in float32, which can be resampled on every device.
     resampled = functional.interpolate(labels[:, None].float(), tuple(size), mode="nearest-exact")
     return resampled[:, 0].to(labels.dtype)
 
 
 def pooled_to(features: Tensor, spatial: int) -> Tensor:
-    """Activations `(N, D, *)`, averaged over the picture where the network is image-level.
+    """Activations `(N, D, *)`, averaged over the image if the network is image-level.
 
     Args:
         features: activation of any layer.
@@ -58,26 +56,26 @@ def pooled_to(features: Tensor, spatial: int) -> Tensor:
 
 
 class PixelReservoir:
-    """Keeps an even sample of at most `capacity` rows of a stream of activation maps.
+    """A uniform sample of at most `capacity` pixels of a sequence of activation maps.
 
-    With `num_classes` the sample is balanced: `capacity // num_classes` rows of each class, fewer
-    where the stream held fewer; a class that never occurs has none.
+    With `num_classes` the sample is balanced: `capacity // num_classes` pixels of each class, or
+    all of a class that has fewer.
 
-    In a distributed run images must be dealt out in turn (rank r has the images r, r + R, ... of
+    In a distributed run images must be assigned in turn (rank r gets the images r, r + R, ... of
     R ranks), as samplers do; the merged sample is then that of a single process.
 
     Args:
-        capacity: greatest number of rows.
-        seed: fixes the keys, 0 or more.
-        num_classes: of a sample balanced over the classes; None: an even one.
+        capacity: maximum number of pixels.
+        seed: of the keys, at least 0.
+        num_classes: for a balanced sample; None: a uniform one.
         outliers: sample the outlier pixels (254) instead of the known ones. Ignored pixels (255)
-            never enter.
+            are never sampled.
 
     Attributes:
-        seen: number of pixels that could have entered so far.
+        seen: number of pixels the sample was drawn from so far.
 
     Raises:
-        ValueError: for a capacity below one row (a class), or a balanced sample of outliers.
+        ValueError: the capacity is below one pixel (per class), or outliers are to be balanced.
     """
 
     def __init__(
@@ -91,15 +89,15 @@ class PixelReservoir:
         if capacity < (num_classes or 1):
             raise ValueError(f"capacity must be at least {num_classes or 1} rows, got {capacity}")
         if num_classes is not None and outliers:
-            raise ValueError("outliers have no classes over which a sample could be balanced")
+            raise ValueError("a sample of outliers cannot be balanced, they have no classes")
         self.capacity = capacity
         self.seed = seed
         self.balanced = num_classes is not None
         self.outliers = outliers
         self.seen = 0
         self._images = 0
-        # Where a class (or all) has its share, only keys below its largest one can still enter.
-        self._limits = torch.full((num_classes or 1,), torch.inf, dtype=torch.float64)
+        # Largest key of each full share (one share per class, or one): only smaller keys enter.
+        self._bounds = torch.full((num_classes or 1,), torch.inf, dtype=torch.float64)
         self._keys = torch.empty(0, dtype=torch.float64)
         self._labels = torch.empty(0, dtype=torch.int64)
         self._rows: Tensor | None = None
@@ -109,16 +107,20 @@ class PixelReservoir:
 
     @property
     def rows(self) -> Tensor:
-        """The sample, `(K, D)` float32 on the CPU, in order of the keys."""
+        """Activations of the sampled pixels, `(K, D)` float32 on the CPU, ordered by key."""
         return torch.empty(0, 0) if self._rows is None else self._rows
 
     @property
     def labels(self) -> Tensor:
-        """Their labels, `(K,)` int64."""
+        """Labels of the sampled pixels, `(K,)` int64."""
         return self._labels
 
-    def require(self, minimum: int, what: str) -> Tensor:
-        """The rows, if there are enough of them and all are numbers.
+    def require(self, minimum: int, purpose: str) -> Tensor:
+        """The rows, if there are enough of them and all are finite.
+
+        Args:
+            minimum: least number of rows.
+            purpose: what needs them, for the message.
 
         Raises:
             ValueError: there are fewer than `minimum`, or some are infinite or NaN.
@@ -126,46 +128,43 @@ class PixelReservoir:
         kind = f"outlier pixels (label {OUTLIER})" if self.outliers else "labelled known pixels"
         if len(self) < minimum:
             raise ValueError(
-                f"{what} takes at least {minimum} {kind}, got {len(self)}; fit on more images, "
-                "or see whether their labels are all ignored"
+                f"{purpose} needs at least {minimum} {kind}, got {len(self)}; fit on more images, "
+                "or check whether all their labels are ignored"
             )
         if not self.rows.isfinite().all():
             raise ValueError(
-                f"{what}: some activations are infinite or NaN; run the network in float32"
+                f"{purpose}: some activations are infinite or NaN; run the network in float32"
             )
         return self.rows
 
     def update(self, maps: Tensor | Sequence[Tensor], labels: Tensor) -> None:
-        """Show a batch of images.
+        """Add a batch of images.
 
         Args:
-            maps: activations `(N, D, *)`. Of several, of any sizes, a row holds the channels of
-                all side by side, each taken at the place of the pixel of the first.
-            labels: `(N, H, W)` of any size, or `(N,)` for image-level networks, where the
-                activations are averaged over the picture.
+            maps: activations `(N, D, *)`. With several, of any sizes, a row holds the channels of
+                all of them, each read at the position of the pixel in the first.
+            labels: `(N, H, W)` of any size, or `(N,)` for image-level networks, whose activations
+                are averaged over the image.
 
         Raises:
-            ValueError: the batch sizes differ, labels and maps do not fit, or (balanced sample)
-                a label is no class.
+            ValueError: the batch sizes differ, labels and maps do not match, or (balanced sample)
+                a label is not a class.
         """
         maps = [maps] if isinstance(maps, Tensor) else list(maps)
-        sizes = {len(one) for one in (*maps, labels)}
+        sizes = {len(part) for part in (*maps, labels)}
         if len(sizes) > 1:
-            raise ValueError(f"maps and labels must be of as many images, got {sorted(sizes)}")
-        maps = [pooled_to(one.detach(), labels.ndim - 1) for one in maps]
+            raise ValueError(f"maps and labels must be of equally many images, got {sorted(sizes)}")
+        maps = [pooled_to(part.detach(), labels.ndim - 1) for part in maps]
         labels = labels_at(labels, maps[0].shape[2:]).long().cpu()
         for index in range(len(labels)):
-            self._add_image([one[index] for one in maps], labels[index].flatten())
+            self._add_image([part[index] for part in maps], labels[index].flatten())
 
     def reduce(self) -> None:
-        """Merge the samples of all processes of a distributed run, on each of them."""
-        if not is_distributed():
-            return
-        parts: list = [None] * dist.get_world_size()
-        dist.all_gather_object(parts, (self.seen, self._rows, self._keys, self._labels))
+        """Give every process of a distributed run the merged sample; collective."""
+        parts = from_all_ranks((self.seen, self._rows, self._keys, self._labels))
         self.seen = sum(part[0] for part in parts)
         filled = [part[1:] for part in parts if part[1] is not None]
-        if filled:
+        if len(parts) > 1 and filled:
             self._keep(*(torch.cat(columns) for columns in zip(*filled, strict=True)))
 
     def _add_image(self, maps: Sequence[Tensor], labels: Tensor) -> None:
@@ -173,12 +172,12 @@ class PixelReservoir:
         if len(chosen) == 0:
             return
         size = maps[0].shape[1:]
-        columns = [_columns_at(one, chosen.to(one.device), size) for one in maps]
+        columns = [_columns_at(part, chosen.to(part.device), size) for part in maps]
         rows = torch.cat(columns, dim=1)
         if self._rows is not None:
             if self._rows.shape[1] != rows.shape[1]:
                 raise ValueError(
-                    f"rows must have {self._rows.shape[1]} channels as the first, "
+                    f"activations must have {self._rows.shape[1]} channels as in the first batch, "
                     f"got {rows.shape[1]}"
                 )
             rows = torch.cat([self._rows, rows])
@@ -186,8 +185,8 @@ class PixelReservoir:
         self._keep(rows, torch.cat([self._keys, keys]), labels)
 
     def _candidates(self, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Numbers and keys of the pixels of the next image that may belong to the sample."""
-        rank, ranks = _ranks()
+        """Indices and keys of the pixels of the next image that may enter the sample."""
+        rank, ranks = rank_and_count()
         image = rank + ranks * self._images
         self._images += 1
         keys = torch.from_numpy(np.random.default_rng((self.seed, image)).random(len(labels)))
@@ -196,63 +195,91 @@ class PixelReservoir:
             wanted = ~wanted & (labels != IGNORE)
         self.seen += int(wanted.sum())
         chosen = wanted.nonzero().flatten()
-        chosen = chosen[keys[chosen] < self._limits[self._groups(labels[chosen])]]
+        chosen = chosen[keys[chosen] < self._bounds[self._shares(labels[chosen])]]
         return chosen, keys[chosen]
 
-    def _groups(self, labels: Tensor) -> Tensor:
-        """Number of the share to which each row belongs."""
+    def _shares(self, labels: Tensor) -> Tensor:
+        """Index of the share that each pixel belongs to: its class, or 0."""
         if not self.balanced:
             return torch.zeros_like(labels)
-        if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < len(self._limits):
+        if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < len(self._bounds):
             raise ValueError(
-                f"known labels must be 0..{len(self._limits) - 1}, got "
+                f"known labels must be 0..{len(self._bounds) - 1}, got "
                 f"{int(labels.min())}..{int(labels.max())}"
             )
         return labels
 
     def _keep(self, rows: Tensor, keys: Tensor, labels: Tensor) -> None:
         """Keep the smallest keys of each share."""
-        share = self.capacity // len(self._limits)
+        size = self.capacity // len(self._bounds)
         order = keys.argsort()
-        groups = self._groups(labels)[order]
+        shares = self._shares(labels)[order]
         parts = []
-        for group in groups.unique().tolist():
-            part = order[groups == group][:share]
-            if len(part) == share:
-                self._limits[group] = keys[part[-1]]
+        for share in shares.unique().tolist():
+            part = order[shares == share][:size]
+            if len(part) == size:
+                self._bounds[share] = keys[part[-1]]
             parts.append(part)
         order = torch.cat(parts)
         order = order[keys[order].argsort()]
         self._rows, self._keys, self._labels = rows[order], keys[order], labels[order]
 
 
-def from_any_rank(value: Any) -> Any:
-    """The value of the first process that has one other than None; collective."""
-    if not is_distributed():
-        return value
-    values: list = [None] * dist.get_world_size()
-    dist.all_gather_object(values, value)
-    return next((one for one in values if one is not None), None)
+class LayerSamples:
+    """Samples of known and of outlier pixels with their activations at several layers.
+
+    Args:
+        sample_size: maximum number of known and of outlier pixels each.
+        seed: of both samples.
+
+    Attributes:
+        known: the sample of known pixels.
+        outliers: the sample of outlier pixels; empty for a single layer, which needs no weights.
+    """
+
+    def __init__(self, sample_size: int, seed: int) -> None:
+        self.known = PixelReservoir(sample_size, seed)
+        self.outliers = PixelReservoir(sample_size, seed, outliers=True)
+        # Index and channels of each layer in the order of the rows, known from the first batch.
+        self._columns: list[tuple[int, int]] | None = None
+
+    def update(self, maps: Sequence[Tensor], labels: Tensor) -> None:
+        """Add a batch, see `PixelReservoir.update`; pixels are those of the largest map."""
+        if self._columns is None:
+            order = sorted(range(len(maps)), key=lambda index: -math.prod(maps[index].shape[2:]))
+            self._columns = [(index, maps[index].shape[1]) for index in order]
+        ordered = [maps[index] for index, _ in self._columns]
+        self.known.update(ordered, labels)
+        if len(maps) > 1:
+            self.outliers.update(ordered, labels)
+
+    def reduce(self) -> None:
+        """Give every process of a distributed run the merged samples; collective."""
+        self.known.reduce()
+        self.outliers.reduce()
+        self._columns = from_any_rank(self._columns)
+
+    def by_layer(self, rows: Tensor) -> list[Tensor]:
+        """Rows `(P, D)` of a sample split into the activations `(P, D_l)` of each layer."""
+        columns = self._columns or []
+        parts = rows.split([width for _, width in columns], dim=1)
+        layers = {index: part for (index, _), part in zip(columns, parts, strict=True)}
+        return [layers[index] for index in range(len(layers))]
 
 
-def _ranks() -> tuple[int, int]:
-    """Number of this process, and of all."""
-    return (dist.get_rank(), dist.get_world_size()) if is_distributed() else (0, 1)
-
-
-def _columns_at(one: Tensor, chosen: Tensor, size: Sequence[int]) -> Tensor:
-    """Channels of a map `(D, *)` at the pixels numbered in a grid of another size, `(K, D)`."""
-    if tuple(one.shape[1:]) != tuple(size):
-        if one.ndim != 3 or len(size) != 2:
+def _columns_at(features: Tensor, chosen: Tensor, size: Sequence[int]) -> Tensor:
+    """Channels of a map `(D, *)` at pixels given by their indices in a grid of `size`, `(K, D)`."""
+    if tuple(features.shape[1:]) != tuple(size):
+        if features.ndim != 3 or len(size) != 2:
             raise ValueError(
-                f"activations with {one.ndim - 1} and {len(size)} spatial dimensions cannot be "
-                "sampled together"
+                f"activations with {features.ndim - 1} and {len(size)} spatial dimensions cannot "
+                "be sampled together"
             )
-        (height, width), (grid_height, grid_width) = one.shape[1:], size
+        (height, width), (grid_height, grid_width) = features.shape[1:], size
         down, right = chosen // grid_width, chosen % grid_width
-        # The cell under the centre of the pixel, in integers: (2 d + 1) / 2 * height / grid.
+        # The cell that holds the centre of the pixel, in integers: (2 d + 1) / 2 * height / grid.
         down = (2 * down + 1) * height // (2 * grid_height)
         right = (2 * right + 1) * width // (2 * grid_width)
         chosen = down * width + right
-    columns = one.reshape(one.shape[0], math.prod(one.shape[1:]))[:, chosen]
+    columns = features.reshape(len(features), math.prod(features.shape[1:]))[:, chosen]
     return columns.T.float().cpu()

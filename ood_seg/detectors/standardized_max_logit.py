@@ -1,4 +1,4 @@
-"""Standardized max logits (SML): the largest logit, standardised by its class.
+"""Standardized max logits (SML): the largest logit, standardised by predicted class.
 
 ```
 logits -> arg-max, max -> (mean_c - max) / std_c -> boundary suppression -> dilated smoothing
@@ -35,8 +35,8 @@ def standardized_max_logit(logits: Tensor, mean: Tensor, std: Tensor) -> Tensor:
 
     Args:
         logits: `f(x)`, `(N, C, *)`.
-        mean: `(C,)` of the largest logit where the class is predicted.
-        std: `(C,)` its standard deviation, positive.
+        mean: `(C,)`, mean of the largest logit where the class is predicted.
+        std: `(C,)`, its standard deviation, positive.
 
     Returns:
         Scores `(N, *)`, at least float32.
@@ -45,13 +45,16 @@ def standardized_max_logit(logits: Tensor, mean: Tensor, std: Tensor) -> Tensor:
 
 
 def class_boundaries(classes: Tensor) -> Tensor:
-    """Where the largest class number in the cross around a pixel is not the smallest in its 3x3.
+    """Mask of class boundaries, as in the released code.
+
+    A pixel is on a boundary if the largest class index in the cross around it differs from the
+    smallest in its 3x3 neighbourhood.
 
     Args:
-        classes: `(N, H, W)` class numbers.
+        classes: `(N, H, W)` class indices.
 
     Returns:
-        `(N, H, W)` bool; pixels outside of the picture do not count.
+        `(N, H, W)` bool; neighbours outside of the image are ignored.
     """
     values = classes.unsqueeze(1).float()
     smallest = -F.max_pool2d(-values, 3, stride=1, padding=1)
@@ -60,15 +63,15 @@ def class_boundaries(classes: Tensor) -> Tensor:
 
 @without_autocast
 def suppress_boundaries(scores: Tensor, classes: Tensor, widths: Sequence[int] = WIDTHS) -> Tensor:
-    """Replace scores at class boundaries by those around, from the outside inwards (section 3.3).
+    """Replace scores at class boundaries by those nearby, from the outside inwards (section 3.3).
 
-    For each width in turn, pixels within it of a boundary (city-block distance) get the mean of
-    those in their 3x3 that are farther away; without any of these they stay.
+    For each width in turn, pixels within that distance of a boundary (city block) get the mean of
+    the pixels in their 3x3 that are farther away; if there are none, they are unchanged.
 
     Args:
         scores: `(N, H, W)`.
         classes: `(N, H, W)` predicted classes.
-        widths: of the boundary, iteration by iteration.
+        widths: of the boundary in pixels, one per iteration.
 
     Returns:
         `(N, H, W)`.
@@ -94,13 +97,13 @@ def smooth_dilated(
     sigma: float = 1.0,
     dilation: int = _DILATION,
 ) -> Tensor:
-    """Blur with a Gaussian whose taps stand `dilation` pixels apart, borders repeated.
+    """Blur with a dilated Gaussian, borders repeated.
 
     Args:
         scores: `(N, H, W)`.
         kernel_size: odd number of taps.
         sigma: standard deviation in taps.
-        dilation: pixels between taps.
+        dilation: distance between taps in pixels.
 
     Returns:
         `(N, H, W)`.
@@ -112,8 +115,72 @@ def smooth_dilated(
     return F.conv2d(maps, kernel.view(1, 1, -1, 1), dilation=dilation).squeeze(1)
 
 
+class StandardizedMaxLogitFitter:
+    """Mean and unbiased variance of the largest logit, by predicted class.
+
+    The logits are interpolated to the labels' size first, as in the released code. The labels only
+    select the known pixels; the released code uses all pixels.
+
+    A class that is predicted on too few pixels, or whose largest logit does not vary, gets the
+    statistics of all classes together: the deviation of a few adjacent pixels is close to 0 and
+    would make every later pixel of the class an extreme. The released code has no such rule.
+
+    Args:
+        min_pixels: number of pixels from which a class has its own statistics, at least 2.
+
+    Raises:
+        ValueError: min_pixels is below 2.
+    """
+
+    layers: tuple[str, ...] = ()
+
+    def __init__(self, min_pixels: int = 100) -> None:
+        if min_pixels < 2:
+            raise ValueError(f"min_pixels must be at least 2, got {min_pixels}")
+        self.min_pixels = min_pixels
+        self._moments: ClassMoments | None = None
+
+    def update(self, outputs: Outputs, labels: Tensor, network: Network) -> None:
+        """Add a batch, see `Fitter`."""
+        largest, classes = full_size_logits(outputs, labels, network).max(dim=1)
+        known = split_labels(labels)[0]
+        if self._moments is None:
+            self._moments = ClassMoments(outputs.logits.shape[1], scatter="class")
+        self._moments.update(largest[known].unsqueeze(1), classes[known])
+
+    def reduce(self) -> None:
+        """See `Fitter`."""
+        self._moments = reduced(self._moments, scatter="class")
+
+    def result(self) -> Statistics:
+        """Tensors `mean (C,)`, `std (C,)` and `counts (C,)`, pixels by predicted class.
+
+        Raises:
+            ValueError: there are fewer than two known pixels, or their largest logits are equal.
+        """
+        moments = self._moments
+        count = 0 if moments is None else int(moments.counts.sum())
+        if moments is None or count < 2:
+            raise ValueError(f"SML needs at least 2 known pixels, found {count}")
+        pooled = moments.pooled()
+        spread = pooled.covariance(ddof=1)[0, 0]
+        if not spread > 0:
+            raise ValueError(
+                f"the largest logit of all {count} known pixels is {pooled.means.item():g} (or no "
+                "finite number), so SML has no deviation for the standardisation"
+            )
+        variance = moments.covariance(ddof=1)[:, 0, 0]
+        enough = (moments.counts >= self.min_pixels) & (variance > 0)
+        tensors = {
+            "mean": moments.means[:, 0].where(enough, pooled.means[0, 0]).float(),
+            "std": variance.where(enough, spread).sqrt().float(),
+            "counts": moments.counts.long(),
+        }
+        return Statistics(StandardizedMaxLogit.method, tensors, {"min_pixels": self.min_pixels})
+
+
 class StandardizedMaxLogit(FittedDetector):
-    """SML score; takes the logits at full resolution, as the paper does.
+    """SML score of logits at full resolution, as in the paper.
 
     Args:
         statistics: see `FittedDetector`.
@@ -121,12 +188,15 @@ class StandardizedMaxLogit(FittedDetector):
         dilated_smoothing: whether to smooth as the last step; dense logits only.
 
     Raises:
-        ValueError: the logits have other classes than the statistics, or are of images where one
-            of the two steps is asked for.
+        ValueError: see `FittedDetector`; in the forward pass for logits of other classes, or for
+            image-level logits if one of the two steps is enabled.
     """
 
     method = "sml"
     needs = "logits"
+    fitter = StandardizedMaxLogitFitter
+    mean: Tensor
+    std: Tensor
 
     def __init__(
         self,
@@ -141,18 +211,19 @@ class StandardizedMaxLogit(FittedDetector):
 
     @property
     def label_reach(self) -> int:
-        """How far from a pixel whose predicted class changes the scores jump, in pixels."""
-        # A boundary looks one pixel around, is widened, and each width averages over 3x3.
+        """Distance in pixels up to which a change of one predicted class changes scores."""
+        # A boundary depends on the adjacent pixels, is widened, and each width averages over 3x3.
         suppression = 1 + max(WIDTHS) + len(WIDTHS) if self.boundary_suppression else 0
         return suppression + (_KERNEL_SIZE // 2 * _DILATION if self.dilated_smoothing else 0)
 
     def forward(self, logits: Tensor) -> Tensor:
+        """Scores `(N, *)` of logits `(N, C, *)`."""
         check_classes(logits, len(self.mean), self.origin)
         dense = logits.ndim == 4
         if not dense and (self.boundary_suppression or self.dilated_smoothing):
             raise ValueError(
                 f"boundary suppression and dilated smoothing need logits (N, C, H, W), got "
-                f"{tuple(logits.shape)}; switch both off for image-level logits"
+                f"{tuple(logits.shape)}; disable both for image-level logits"
             )
         largest, classes = full_precision(logits).max(dim=1)
         scores = _standardized(largest, classes, self.mean, self.std)
@@ -160,79 +231,11 @@ class StandardizedMaxLogit(FittedDetector):
             scores = suppress_boundaries(scores, classes)
         return smooth_dilated(scores) if self.dilated_smoothing else scores
 
-    @classmethod
-    def fitter(cls, min_pixels: int = 100) -> StandardizedMaxLogitFitter:
-        """See `StandardizedMaxLogitFitter`."""
-        return StandardizedMaxLogitFitter(min_pixels)
-
     def extra_repr(self) -> str:
         return (
             f"boundary_suppression={self.boundary_suppression}, "
             f"dilated_smoothing={self.dilated_smoothing}"
         )
-
-
-class StandardizedMaxLogitFitter:
-    """Mean and unbiased variance of the largest logit, by predicted class.
-
-    The logits are interpolated to the labels' size first, as the released code does. Labels only
-    say which pixels are known; the code takes all.
-
-    A class that is predicted too rarely, or whose largest logit never varies, has the statistics of
-    the largest logits of all classes together: the deviation of a few neighbouring pixels is close
-    to 0, and would make every later pixel of the class an extreme. The released code has no such
-    rule.
-
-    Args:
-        min_pixels: from how many a class has its own statistics, 2 or more.
-
-    Raises:
-        ValueError: min_pixels is less.
-    """
-
-    layers: tuple[str, ...] = ()
-
-    def __init__(self, min_pixels: int = 100) -> None:
-        if min_pixels < 2:
-            raise ValueError(f"min_pixels must be at least 2, got {min_pixels}")
-        self.min_pixels = min_pixels
-        self._moments: ClassMoments | None = None
-
-    def update(self, outputs: Outputs, labels: Tensor, network: Network) -> None:
-        largest, classes = full_size_logits(outputs, labels, network).max(dim=1)
-        known = split_labels(labels)[0]
-        if self._moments is None:
-            self._moments = ClassMoments(outputs.logits.shape[1], scatter="class")
-        self._moments.update(largest[known].unsqueeze(1), classes[known])
-
-    def reduce(self) -> None:
-        self._moments = reduced(self._moments, scatter="class")
-
-    def result(self) -> Statistics:
-        """Tensors `mean (C,)`, `std (C,)` and `counts (C,)`, pixels by predicted class.
-
-        Raises:
-            ValueError: fewer than two known pixels, or their largest logits are all the same.
-        """
-        moments = self._moments
-        count = 0 if moments is None else int(moments.counts.sum())
-        if count < 2:
-            raise ValueError(f"SML takes at least 2 known pixels, found {count}")
-        pooled = moments.pooled()
-        spread = pooled.covariance(ddof=1)[0, 0]
-        if not spread > 0:
-            raise ValueError(
-                f"the largest logit of all {count} known pixels is {pooled.means.item():g} (or no "
-                "finite number), so SML has no deviation to standardise by"
-            )
-        variance = moments.covariance(ddof=1)[:, 0, 0]
-        enough = (moments.counts >= self.min_pixels) & (variance > 0)
-        tensors = {
-            "mean": moments.means[:, 0].where(enough, pooled.means[0, 0]).float(),
-            "std": variance.where(enough, spread).sqrt().float(),
-            "counts": moments.counts.long(),
-        }
-        return Statistics(StandardizedMaxLogit.method, tensors, {"min_pixels": self.min_pixels})
 
 
 def _standardized(largest: Tensor, classes: Tensor, mean: Tensor, std: Tensor) -> Tensor:

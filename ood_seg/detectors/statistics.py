@@ -1,7 +1,7 @@
-"""Statistics of known data that fitted scores need: one safe file, checked against the model.
+"""Statistics file of the fitted scores, loaded safely and checked against the model.
 
-The file holds tensors and one JSON text, and is loaded with `weights_only=True`. It holds a
-section for each fitted method, so that one pass over the data serves all of them.
+The file holds tensors and one JSON text and is loaded with `weights_only=True`. It has a section
+for each fitted method, so that one pass over the data serves all of them.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ SCHEMA = "ood_seg.statistics/1"
 
 @dataclass(frozen=True, eq=False)
 class Statistics:
-    """What one method keeps of the known data.
+    """Statistics of one method.
 
     Attributes:
         method: name of the method, such as `mahalanobis`.
-        tensors: by name; their meaning is the method's.
-        options: what the fit was made with (layers, number of components, ...), JSON values.
+        tensors: by name; documented in `result` of the method's fitter.
+        options: options of the fit (layers, number of components, ...), JSON values.
     """
 
     method: str
@@ -39,13 +39,13 @@ class Statistics:
 
 @dataclass(frozen=True, eq=False)
 class StatisticsFile:
-    """The statistics of one model, of any number of methods.
+    """Statistics of one model for any number of methods.
 
     Attributes:
         methods: `Statistics` by method.
-        fingerprint: `Network.fingerprint()` of the model; None for statistics made by hand.
-        classes: names of its classes.
-        facts: what else is told about the fit: model, data, images, pixels per class, seed.
+        fingerprint: `Network.fingerprint()` of the model; None: not checked.
+        classes: names of the model's classes.
+        facts: provenance of the fit: model, data, images, pixels per class, seed.
     """
 
     methods: Mapping[str, Statistics]
@@ -56,32 +56,32 @@ class StatisticsFile:
     def section(self, method: str, *, origin: str = "the statistics") -> Statistics:
         """The statistics of a method.
 
+        Args:
+            method: its name.
+            origin: name of the file, for the message.
+
         Raises:
-            ValueError: the file has none; those that it has are listed.
+            ValueError: there are none; the message lists those that exist.
         """
         if method not in self.methods:
             known = ", ".join(self.methods) or "none"
             raise ValueError(
-                f"{origin} hold no statistics of {method!r}, only of {known}; "
-                f"`ood-seg fit CONFIG CHECKPOINT --methods {method}` makes them"
+                f"{origin}: no statistics of {method!r}, only of {known}; "
+                f"`ood-seg fit CONFIG CHECKPOINT --methods {method}` writes them"
             )
         return self.methods[method]
 
     def check_model(self, fingerprint: str, *, origin: str = "the statistics") -> None:
-        """Raise unless they were made with the model of that fingerprint.
-
-        Raises:
-            ValueError: they belong to another model or other weights.
-        """
+        """Raise `ValueError` unless the statistics belong to the model of that fingerprint."""
         if self.fingerprint is not None and self.fingerprint != fingerprint:
             model = self.facts.get("model", "another model")
             raise ValueError(
-                f"{origin} were made with other weights ({model}, {self.fingerprint[:12]}...) than "
-                f"those in use ({fingerprint[:12]}...); run `ood-seg fit` with this checkpoint"
+                f"{origin} were fitted with other weights ({model}, {self.fingerprint[:12]}...) "
+                f"than those in use ({fingerprint[:12]}...); run `ood-seg fit` with this checkpoint"
             )
 
     def save(self, path: str | Path) -> None:
-        """Write the file; it appears complete or not at all."""
+        """Write the file, atomically."""
         path = Path(path)
         described = {
             "schema": SCHEMA,
@@ -89,29 +89,29 @@ class StatisticsFile:
             "fingerprint": self.fingerprint,
             "classes": list(self.classes),
             "facts": dict(self.facts),
-            "options": {name: one.options for name, one in self.methods.items()},
+            "options": {name: section.options for name, section in self.methods.items()},
         }
         tensors = {
             f"{name}/{key}": value.detach().cpu().contiguous()
-            for name, one in self.methods.items()
-            for key, value in one.tensors.items()
+            for name, section in self.methods.items()
+            for key, value in section.tensors.items()
         }
         text = json.dumps(described, allow_nan=False)
-        # Of a path, torch would store the name, which is another one each time.
+        # Given a path, torch would store the temporary name, and equal content would differ.
         with atomic_path(path) as unfinished, unfinished.open("wb") as file:
             torch.save({"description": text, "tensors": tensors}, file)
 
     @classmethod
     def load(cls, path: str | Path) -> StatisticsFile:
-        """Read a file that `save` wrote.
+        """Read a file of `save`.
 
         Raises:
-            FileNotFoundError: no such file.
-            ValueError: damaged, unsafe, or another kind of file.
+            FileNotFoundError: the file does not exist.
+            ValueError: the file is damaged, unsafe, or of another kind.
         """
         path = Path(path)
         if not path.is_file():
-            raise FileNotFoundError(f"statistics {path} do not exist; `ood-seg fit` makes them")
+            raise FileNotFoundError(f"statistics {path} do not exist; `ood-seg fit` writes them")
         content = load_checkpoint(path)
         try:
             described = json.loads(content["description"])
@@ -125,7 +125,7 @@ class StatisticsFile:
             facts = described["fingerprint"], tuple(described["classes"]), described["facts"]
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ValueError(
-                f"{path} is no statistics file of `ood-seg fit` (expected the schema {SCHEMA!r}; "
+                f"{path} is not a statistics file of `ood-seg fit` (expected schema {SCHEMA!r}; "
                 f"{type(error).__name__}: {error})"
             ) from error
         return cls(methods, *facts)

@@ -1,4 +1,4 @@
-"""ViM: a virtual logit from the part of an activation that known data do not have."""
+"""ViM: a virtual logit from the part of an activation outside the in-distribution subspace."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ood_seg.detectors.base import FittedDetector, Fitter
+from ood_seg.detectors.base import FittedDetector
 from ood_seg.detectors.moments import ClassMoments
 from ood_seg.detectors.network import PENULTIMATE, Network, Outputs
 from ood_seg.detectors.pixels import layer_features, rows
@@ -18,7 +18,7 @@ from ood_seg.precision import full_precision, without_autocast
 
 
 def classifier_weights(network: Network) -> tuple[Tensor, Tensor]:
-    """Weight `(C, D)` and bias `(C,)` of a linear classifier, of its class channels, in float64.
+    """Weight `(C, D)` and bias `(C,)` of a linear classifier's class channels, in float64.
 
     Raises:
         ValueError: the classifier is neither a linear layer nor a 1x1 convolution.
@@ -32,11 +32,13 @@ def classifier_weights(network: Network) -> tuple[Tensor, Tensor]:
     )
     if not (pointwise or isinstance(layer, nn.Linear)):
         raise ValueError(
-            "the virtual logit takes a classifier that is a linear layer or a 1x1 convolution "
+            "the virtual logit needs a classifier that is a linear layer or a 1x1 convolution "
             f"without groups, stride or padding; {network.classifier!r} is {layer}"
         )
-    weight = layer.weight.detach().flatten(1).double()
-    bias = weight.new_zeros(len(weight)) if layer.bias is None else layer.bias.detach().double()
+    weight = layer.get_parameter("weight").detach().flatten(1).double()
+    bias = weight.new_zeros(len(weight))
+    if layer.bias is not None:
+        bias = layer.get_parameter("bias").detach().double()
     count = network.num_classes
     return weight[:count], bias[:count]
 
@@ -52,66 +54,15 @@ def residual_norm(features: Tensor, origin: Tensor, null_space: Tensor) -> Tenso
     return ((features - origin) @ null_space).norm(dim=1)
 
 
-class VirtualLogit(FittedDetector):
-    """ViM: residual of the activation as one more logit, set against those of the classes.
-
-    Source: Wang et al., "ViM: Out-Of-Distribution with Virtual-Logit Matching", CVPR 2022, eqs. 4
-    to 7. The residual `r` is the part of `x - o` outside the principal subspace of known data,
-    `alpha` scales it to the size of their largest logits, and the score is
-
-        form="energy":       alpha |r| - logsumexp(f)                     any real number
-        form="probability":  exp(alpha |r|) / (sum_c exp(f_c) + exp(alpha |r|))        (0, 1)
-
-    The second, eq. 7, is the sigmoid of the first, so that both rank alike; but far from 0 its
-    float32 has steps and ties, so the first is the default.
-
-    Args:
-        statistics: a file of `ood-seg fit`, or what it holds.
-        form: `energy` or `probability`.
-
-    Raises:
-        ValueError: see `FittedDetector`; or another form.
-    """
-
-    method = "vim"
-    layers = (PENULTIMATE,)
-
-    def __init__(self, statistics: str | Path | StatisticsFile, form: str = "energy") -> None:
-        super().__init__(statistics)
-        if form not in ("energy", "probability"):
-            raise ValueError(f"form must be 'energy' or 'probability', got {form!r}")
-        self.form = form
-
-    @torch.no_grad()
-    def forward(self, outputs: Outputs, network: Network) -> Tensor:
-        """Scores `(N, *)` at the resolution of the penultimate activation."""
-        features = layer_features(outputs, PENULTIMATE)
-        constants = (one.to(features) for one in (self.origin_point, self.null_space))
-        residual = residual_norm(rows(features), *constants)
-        residual = residual.view(features.shape[0], *features.shape[2:])
-        # Not outputs.logits: a head may have enlarged those.
-        logits = network.classify(features)
-        score = self.alpha.to(features) * residual - logits.logsumexp(dim=1)
-        return score if self.form == "energy" else score.sigmoid()
-
-    def extra_repr(self) -> str:
-        return f"form={self.form!r}, principal={self.options['dimensions']}"
-
-    @classmethod
-    def fitter(cls, **options) -> Fitter:
-        """See `VirtualLogitFitter`."""
-        return VirtualLogitFitter(**options)
-
-
 class VirtualLogitFitter:
-    """Gathers the statistics of `VirtualLogit`; labels only say which pixels are known.
+    """Computes the statistics of `VirtualLogit`; labels only select the known pixels.
 
-    The subspace comes from all pixels, `alpha` from an even sample, because it needs the subspace.
+    The subspace is that of all pixels, `alpha` is computed on a uniform sample after it.
 
     Args:
-        dimensions: of the principal subspace, 1 to D - 1. None: the paper's, which is 1000 from
-            D = 2048 and 512 from D = 768 on, else D // 2.
-        sample_size: greatest number of pixels for `alpha`.
+        dimensions: of the principal subspace, 1 to D - 1. None: those of the paper, 1000 from
+            D = 2048 and 512 from D = 768, else D // 2.
+        sample_size: maximum number of pixels for `alpha`.
         seed: of that sample.
     """
 
@@ -129,11 +80,12 @@ class VirtualLogitFitter:
         """Add a batch, see `Fitter`.
 
         Raises:
-            ValueError: see `classifier_weights`; or the subspace leaves no room for a residual.
+            ValueError: see `classifier_weights`; or `dimensions` is not below D.
         """
         features = outputs.features[PENULTIMATE]
         if self._classifier is None:
-            self._classifier = tuple(one.cpu() for one in classifier_weights(network))
+            weight, bias = classifier_weights(network)
+            self._classifier = weight.cpu(), bias.cpu()
             self._dimensions_of(features.shape[1])
         known = split_labels(labels_at(labels, features.shape[2:]).flatten())[0]
         self.moments.update(rows(full_precision(features))[known])
@@ -143,52 +95,57 @@ class VirtualLogitFitter:
         """See `Fitter`."""
         self.moments.reduce()
         self.reservoir.reduce()
-        # A process that saw no image knows no network either.
+        # A process without images has not seen the network.
         self._classifier = from_any_rank(self._classifier)
 
     def result(self) -> Statistics:
         """Tensors `origin_point (D,)`, `null_space (D, R)` and `alpha ()`.
 
         Raises:
-            ValueError: fewer known pixels than channels, known data without any residual, or with
-                negative largest logits, by which a residual would count against an anomaly.
+            ValueError: there are fewer known pixels than channels, the known pixels have no
+                residual, or their largest logits are negative on average, so that a residual would
+                lower the score.
         """
-        width = 0 if self.moments.means is None else self.moments.means.shape[1]
         sample = self.reservoir.require(1, "ViM").double()
-        count = int(self.moments.counts.sum())
-        if count < width:
-            raise ValueError(
-                f"the subspace of ViM takes at least {width} labelled known pixels, as many as the "
-                f"activation has channels, got {count}; fit on more images"
-            )
+        assert self._classifier is not None
         weight, bias = self._classifier
         origin = origin_of(weight, bias)
-        shift = self.moments.means[0].cpu() - origin
-        second = self.moments.covariance().cpu() + torch.outer(shift, shift)
-        if not second.isfinite().all():
-            raise ValueError("some penultimate activations are infinite or NaN; use float32")
-        dimensions = self._dimensions_of(width)
-        null_space = torch.linalg.eigh(second).eigenvectors[:, : width - dimensions]
-        logits = sample @ weight.T + bias
+        dimensions = self._dimensions_of(len(origin))
+        null_space = self._null_space(origin, dimensions)
         residual = residual_norm(sample, origin, null_space).mean()
         if residual <= 1e-9 * (sample - origin).norm(dim=1).mean():
             raise ValueError(
-                f"{dimensions} dimensions hold all of the known data, so that ViM has no residual; "
-                "give fewer `dimensions`"
+                f"{dimensions} dimensions contain all known pixels, so that ViM has no residual; "
+                "set fewer `dimensions`"
             )
-        largest = logits.amax(dim=1).mean()
+        largest = (sample @ weight.T + bias).amax(dim=1).mean()
         if not largest > 0:
             raise ValueError(
-                f"the largest logits of known data are {largest:.3g} on average; ViM scales its "
-                "residual to them, which takes logits above 0: another score is needed"
+                f"the largest logits of known pixels are {largest:.3g} on average; ViM scales its "
+                "residual to them, which requires logits above 0: use another score"
             )
         tensors = {
             "origin_point": origin.float(),
             "null_space": null_space.float().contiguous(),
             "alpha": (largest / residual).float(),
         }
+        count = int(self.moments.counts.sum())
         options = {"dimensions": dimensions, "seed": self.reservoir.seed, "pixels": count}
         return Statistics(VirtualLogit.method, tensors, options)
+
+    def _null_space(self, origin: Tensor, dimensions: int) -> Tensor:
+        """Basis `(D, R)` of the complement of the principal subspace about `origin`."""
+        count, width = int(self.moments.counts.sum()), len(origin)
+        if count < width:
+            raise ValueError(
+                f"the subspace of ViM needs at least {width} labelled known pixels, as many as the "
+                f"activation has channels, got {count}; fit on more images"
+            )
+        shift = self.moments.means[0].cpu() - origin
+        second = self.moments.covariance().cpu() + torch.outer(shift, shift)
+        if not second.isfinite().all():
+            raise ValueError("some penultimate activations are infinite or NaN; use float32")
+        return torch.linalg.eigh(second).eigenvectors[:, : width - dimensions]
 
     def _dimensions_of(self, width: int) -> int:
         dimensions = self.dimensions
@@ -200,3 +157,54 @@ class VirtualLogitFitter:
                 f"the activation, got {dimensions}"
             )
         return dimensions
+
+
+class VirtualLogit(FittedDetector):
+    """ViM: the residual of the activation as an additional logit, compared with the class logits.
+
+    Source: Wang et al., "ViM: Out-Of-Distribution with Virtual-Logit Matching", CVPR 2022, eqs. 4
+    to 7. The residual `r` is the part of `x - o` outside the principal subspace of in-distribution
+    data, `alpha` scales it to the size of their largest logits, and the score is
+
+        form="energy":       alpha |r| - logsumexp(f)                     any real number
+        form="probability":  exp(alpha |r|) / (sum_c exp(f_c) + exp(alpha |r|))        (0, 1)
+
+    The second, eq. 7, is the sigmoid of the first, so that both give the same ranking; but in
+    float32 it has steps and ties far from 0, so the first is the default.
+
+    Args:
+        statistics: see `FittedDetector`.
+        form: `energy` or `probability`.
+
+    Raises:
+        ValueError: see `FittedDetector`; or the form is unknown.
+    """
+
+    method = "vim"
+    fitter = VirtualLogitFitter
+    layers = (PENULTIMATE,)
+    alpha: Tensor
+    null_space: Tensor
+    origin_point: Tensor
+
+    def __init__(self, statistics: str | Path | StatisticsFile, form: str = "energy") -> None:
+        super().__init__(statistics)
+        if form not in ("energy", "probability"):
+            raise ValueError(f"form must be 'energy' or 'probability', got {form!r}")
+        self.form = form
+
+    @torch.no_grad()
+    def forward(self, outputs: Outputs, network: Network) -> Tensor:
+        """Scores `(N, *)` at the resolution of the penultimate activation."""
+        features = layer_features(outputs, PENULTIMATE)
+        residual = residual_norm(
+            rows(features), self.origin_point.to(features), self.null_space.to(features)
+        )
+        residual = residual.view(features.shape[0], *features.shape[2:])
+        # Not outputs.logits: a head may have interpolated those.
+        logits = network.classify(features)
+        score = self.alpha.to(features) * residual - logits.logsumexp(dim=1)
+        return score if self.form == "energy" else score.sigmoid()
+
+    def extra_repr(self) -> str:
+        return f"form={self.form!r}, principal={self.options['dimensions']}"

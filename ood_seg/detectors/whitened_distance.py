@@ -16,8 +16,8 @@ _CHUNK = 1 << 16
 def nearest_distance(features: Tensor, means: Tensor, whitening: Tensor) -> Tensor:
     """`min_k |W (f - mu_k)|^2 / 2`.
 
-    Whitened once, pixels and means are compared by one product of matrices; no array of pixels
-    times classes times channels is made, nor one of pixels times pixels.
+    Pixels and means are whitened once and compared by one matrix product; no array of pixels times
+    classes times channels is allocated.
 
     Args:
         features: `f`, `(N, D, *)` in at least float32.
@@ -28,15 +28,15 @@ def nearest_distance(features: Tensor, means: Tensor, whitening: Tensor) -> Tens
         `(N, *)`.
 
     Raises:
-        ValueError: the features have another D.
+        ValueError: features and means differ in D.
     """
     if features.shape[1] != means.shape[1]:
         raise ValueError(
-            f"the statistics are of {means.shape[1]} channels, the activations "
+            f"the statistics have {means.shape[1]} channels, the activations "
             f"{tuple(features.shape)} have {features.shape[1]}"
         )
     means, whitening = means.to(features), whitening.to(features)
-    centre = means.mean(dim=0)  # a point among the means keeps the squares below small
+    centre = means.mean(dim=0)  # a point among the means keeps the squares small
     targets = (means - centre) @ whitening.T
     columns = features.movedim(1, 0)
     distances = _columns_distance(columns.flatten(1), centre, targets, whitening)
@@ -46,13 +46,13 @@ def nearest_distance(features: Tensor, means: Tensor, whitening: Tensor) -> Tens
 def layer_distance(
     features: Tensor, tensor: Callable[[str], Tensor], index: int, *, relative: bool
 ) -> Tensor:
-    """Distance of a layer by its tensors in the statistics, see `MahalanobisFitter.result`.
+    """Distance at one layer from its tensors in the statistics, see `MahalanobisFitter.result`.
 
     Args:
         features: `(N, D, *)`.
-        tensor: name to tensor.
+        tensor: maps the name of a tensor to the tensor.
         index: of the layer.
-        relative: take off the distance to the Gaussian of all classes together.
+        relative: subtract the distance to the Gaussian of all classes together.
 
     Returns:
         `(N, *)`.

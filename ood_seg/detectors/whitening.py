@@ -1,11 +1,11 @@
-"""The linear map that turns a Mahalanobis distance into a Euclidean one."""
+"""Whitening: the linear map under which a Mahalanobis distance is Euclidean."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-# A direction with less than this share of the variance cannot be resolved by float32 activations.
+# Directions with less than this share of the variance are not resolved by float32 activations.
 _LEAST_VARIANCE = 1e-10
 _NAMED = 8
 
@@ -13,13 +13,13 @@ _NAMED = 8
 def whitening_matrix(covariance: Tensor, *, shrinkage: float = 0.0, name: str = "") -> Tensor:
     """`W` with `W^T W` the inverse of `(1 - s) S + s tr(S) / D I`.
 
-    The shrunk covariance is scikit-learn's `shrunk_covariance`. Channels are brought to unit
-    variance before the Cholesky factor is taken, so that their scales do not matter.
+    The shrunk covariance equals scikit-learn's `shrunk_covariance`. Channels are scaled to unit
+    variance before the Cholesky factorisation, so that their scales do not matter.
 
     Args:
         covariance: `S`, `(D, D)` float64.
         shrinkage: `s`, 0 to 1.
-        name: of the layer, for the error.
+        name: of the layer, for the message.
 
     Returns:
         `(D, D)` float64, lower triangular.
@@ -38,7 +38,7 @@ def whitening_matrix(covariance: Tensor, *, shrinkage: float = 0.0, name: str = 
         listed = ", ".join(map(str, dead[:_NAMED])) + (", ..." if len(dead) > _NAMED else "")
         raise ValueError(
             f"the covariance of layer {name!r} is singular: {len(dead)} of its {size} channels "
-            f"({listed}) never vary within a class; {_remedy(shrinkage)}"
+            f"({listed}) do not vary within a class; {_remedy(shrinkage)}"
         )
     scale = variances.rsqrt()
     correlation = scale[:, None] * covariance * scale
@@ -53,14 +53,13 @@ def whitening_matrix(covariance: Tensor, *, shrinkage: float = 0.0, name: str = 
 
 
 def check_samples(count: int, num_groups: int, size: int, *, name: str) -> None:
-    """Raise unless there are enough vectors for a covariance about the means of the groups.
+    """Raise `ValueError` if there are fewer vectors than channels and groups together.
 
-    Raises:
-        ValueError: there are fewer vectors than channels and groups together.
+    With fewer, the covariance about the means of the groups is singular.
     """
     if count < size + num_groups:
         raise ValueError(
-            f"the covariance of layer {name!r} takes at least {size + num_groups} known pixels "
+            f"the covariance of layer {name!r} needs at least {size + num_groups} known pixels "
             f"({size} channels and {num_groups} classes), found {count}; fit on more images, or "
             f"{_remedy(0)}"
         )
@@ -68,5 +67,5 @@ def check_samples(count: int, num_groups: int, size: int, *, name: str) -> None:
 
 def _remedy(shrinkage: float) -> str:
     if shrinkage:
-        return f"a shrinkage above {shrinkage:g}, or another layer, is needed"
-    return "fit with shrinkage=0.01 or another share, or choose another layer"
+        return f"fit with a shrinkage above {shrinkage:g}, or choose another layer"
+    return "fit with a shrinkage such as shrinkage=0.01, or choose another layer"

@@ -1,14 +1,14 @@
-"""Mahalanobis distances by loops and scikit-learn, and the networks and data they are tried on."""
+"""Mahalanobis distances by loops and scikit-learn, with the networks and data of the tests."""
 
 import numpy as np
 import torch
 from sklearn.covariance import EmpiricalCovariance
 from torch import nn
-from toy_networks import pictures
+from toy_networks import images_and_labels
 
 from ood_seg.detectors import Network
 
-IMAGES, LABELS = pictures(6, size=(16, 24))
+IMAGES, LABELS = images_and_labels(6, size=(16, 24))
 
 
 def pyramid(seed=5):
@@ -39,7 +39,7 @@ def vectors(network, layer):
 
 
 def gaussians(values, labels, num_classes=4):
-    """Class means and scikit-learn's precision of the centred vectors, as Lee et al. fit them."""
+    """Class means and scikit-learn's precision of the centred vectors, as in Lee et al."""
     means = [values[labels == index].mean(axis=0) for index in range(num_classes)]
     centred = [values[labels == index] - means[index] for index in range(num_classes)]
     return means, EmpiricalCovariance().fit(np.concatenate(centred)).precision_

@@ -1,4 +1,4 @@
-"""Deep ensembles against the members one by one."""
+"""Deep ensembles against their members evaluated one by one."""
 
 import pytest
 import torch
@@ -24,11 +24,9 @@ def members(build, tmp_path, count=3):
 @pytest.mark.parametrize("build", BUILDS)
 def test_equals_the_members_one_by_one(build, tmp_path):
     networks, paths = members(build, tmp_path)
-    images = toy_networks.pictures(2)[0]
+    images = toy_networks.images_and_labels(2)[0]
     logits = torch.stack([network(images).logits for network in networks])
-    average = PredictionAverage()
-    for one in logits:
-        average.add(one)
+    average = PredictionAverage.of(logits)
     mean = logits.softmax(dim=2).mean(0)
     for name in ("predictive-entropy", "mutual-information"):
         found, score = DeepEnsemble(paths, name)(networks[0], images)
@@ -46,7 +44,7 @@ def test_equals_the_members_one_by_one(build, tmp_path):
 def test_copies_of_one_model_agree(tmp_path):
     network = toy_networks.dense()
     torch.save(network.module.state_dict(), tmp_path / "same.pth")
-    images = toy_networks.pictures(2)[0]
+    images = toy_networks.images_and_labels(2)[0]
     logits, score = DeepEnsemble([tmp_path / "same.pth"], "mutual-information")(network, images)
     assert score.max() < 1e-6
     plain = network(images).logits
@@ -57,14 +55,14 @@ def test_copies_of_one_model_agree(tmp_path):
 
 def test_the_order_of_the_checkpoints_does_not_matter(tmp_path):
     networks, paths = members(toy_networks.dense, tmp_path)
-    images = toy_networks.pictures(2)[0]
+    images = toy_networks.images_and_labels(2)[0]
     one, other = (DeepEnsemble(order)(networks[0], images)[1] for order in (paths, paths[::-1]))
     assert torch.allclose(one, other, atol=1e-6)
 
 
-def test_weights_are_restored_after_an_error_too(tmp_path):
+def test_weights_are_restored_also_after_an_error(tmp_path):
     networks, paths = members(toy_networks.dense, tmp_path)
-    network, images = networks[0], toy_networks.pictures(2)[0]
+    network, images = networks[0], toy_networks.images_and_labels(2)[0]
     before = network.fingerprint()
     score = DeepEnsemble(paths)
     score(network, images)
@@ -86,7 +84,7 @@ def test_weights_are_restored_after_an_error_too(tmp_path):
 
 def test_bad_input(tmp_path):
     networks, paths = members(toy_networks.dense, tmp_path)
-    images = toy_networks.pictures(1)[0]
+    images = toy_networks.images_and_labels(1)[0]
     for wrong in ([], str(paths[0])):
         with pytest.raises(ValueError, match=r"checkpoints.*(\[\]|\.pth)"):
             DeepEnsemble(wrong)

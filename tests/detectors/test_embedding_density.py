@@ -1,4 +1,4 @@
-"""Density of activations: its parts, its combinations, and that it finds what is unlike."""
+"""Density of activations: components, combinations, and detection of unlikely activations."""
 
 import math
 
@@ -20,7 +20,7 @@ LAYERS = ("0", "1")
 def dense():
     """A dense network and statistics of two layers, with layer weights."""
     network = toy_networks.dense()
-    images, labels = toy_networks.pictures(6, size=(32, 48))
+    images, labels = toy_networks.images_and_labels(6, size=(32, 48))
     fitter = EmbeddingDensity.fitter(layers=LAYERS, steps=30, hidden=16)
     return network, toy_networks.fitted(fitter, network, images, labels, (2,))
 
@@ -46,9 +46,9 @@ def test_dead_and_copied_channels_are_left_out():
         principal_components(torch.ones(10, 3), 3)
 
 
-def test_untrained_density_is_the_gaussian_of_known_data():
+def test_untrained_density_is_the_gaussian_of_the_fit():
     network = toy_networks.image_level()
-    images = toy_networks.pictures(1200, size=(4, 4))[0]
+    images = toy_networks.images_and_labels(1200, size=(4, 4))[0]
     labels = torch.arange(1200) % 4
     labels[:50] = 255
     statistics = toy_networks.fitted(
@@ -66,7 +66,7 @@ def test_untrained_density_is_the_gaussian_of_known_data():
 
 def test_combinations_equal_their_formulas(dense):
     network, statistics = dense
-    images = toy_networks.pictures(2, seed=7, size=(16, 16))[0]
+    images = toy_networks.images_and_labels(2, seed=7, size=(16, 16))[0]
     outputs = network(images, LAYERS)
     single = [EmbeddingDensity(statistics, layer=name)(outputs, network) for name in LAYERS]
     tensors = statistics.methods["flow"].tensors
@@ -84,9 +84,9 @@ def test_combinations_equal_their_formulas(dense):
     assert minimum.layers == logistic.layers == LAYERS
 
 
-def test_mean_of_known_data_is_that_of_the_fit(dense):
+def test_mean_density_equals_that_of_the_fit(dense):
     network, statistics = dense
-    images, labels = toy_networks.pictures(6, size=(32, 48))
+    images, labels = toy_networks.images_and_labels(6, size=(32, 48))
     outputs = network(images, LAYERS)
     known = labels[:, 1::2, 1::2] < OUTLIER
     for number, name in enumerate(LAYERS):
@@ -96,9 +96,9 @@ def test_mean_of_known_data_is_that_of_the_fit(dense):
 
 
 def test_layers_of_two_sizes():
-    """A coarse layer's map is enlarged to the finer one's, whichever comes first."""
+    """The map of a coarse layer is interpolated to the larger one, in any order of layers."""
     network = toy_networks.two_sizes()
-    images, labels = toy_networks.pictures(4, size=(32, 48))
+    images, labels = toy_networks.images_and_labels(4, size=(32, 48))
     found = []
     for layers in (("0", "2"), ("2", "0")):
         fitter = EmbeddingDensity.fitter(layers=layers, steps=5)
@@ -117,9 +117,9 @@ def test_layers_of_two_sizes():
     assert torch.allclose(*found, atol=1e-3)
 
 
-def test_finds_activations_that_are_unlike(dense):
+def test_unlikely_activations_have_high_scores(dense):
     network, statistics = dense
-    images = toy_networks.pictures(4, seed=9, size=(32, 48))[0]
+    images = toy_networks.images_and_labels(4, seed=9, size=(32, 48))[0]
     images[:, :, 8:20, 10:30] *= 4
     truth = torch.zeros(4, 16, 24, dtype=torch.long)
     truth[:, 4:10, 5:15] = 1
@@ -129,10 +129,10 @@ def test_finds_activations_that_are_unlike(dense):
         assert pixel_metrics(found.numpy(), truth.numpy())["auroc"] > 0.8
 
 
-def test_saved_and_loaded_and_in_no_checkpoint(dense, tmp_path):
+def test_saved_and_loaded_and_absent_from_checkpoints(dense, tmp_path):
     network, statistics = dense
     statistics.save(tmp_path / "flow.pth")
-    outputs = network(toy_networks.pictures(2, size=(16, 16))[0], LAYERS)
+    outputs = network(toy_networks.images_and_labels(2, size=(16, 16))[0], LAYERS)
     loaded = EmbeddingDensity(StatisticsFile.load(tmp_path / "flow.pth"), "logistic")
     expected = EmbeddingDensity(statistics, "logistic")(outputs, network)
     assert torch.equal(loaded(outputs, network), expected)
@@ -141,9 +141,9 @@ def test_saved_and_loaded_and_in_no_checkpoint(dense, tmp_path):
     loaded.check_model(network)
 
 
-def test_same_seed_same_statistics_and_progress():
+def test_same_seed_gives_the_same_statistics_and_progress():
     network = toy_networks.dense()
-    data = toy_networks.pictures(6, size=(32, 48))
+    data = toy_networks.images_and_labels(6, size=(32, 48))
     told = []
     one, same = (
         toy_networks.fitted(
@@ -160,7 +160,7 @@ def test_same_seed_same_statistics_and_progress():
 
 def test_bad_input(dense):
     network, statistics = dense
-    images, labels = toy_networks.pictures(6, size=(32, 48))
+    images, labels = toy_networks.images_and_labels(6, size=(32, 48))
     with pytest.raises(ValueError, match=r"\b1000\b.*known pixels.*\b0\b"):
         toy_networks.fitted(EmbeddingDensity.fitter(), network, images, labels * 0 + 255)
     with pytest.raises(ValueError, match=r"combine.*single.*minimum.*logistic.*'maximum'"):

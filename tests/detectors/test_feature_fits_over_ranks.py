@@ -1,4 +1,4 @@
-"""Statistics of several processes are those of one, even where a process had no image."""
+"""Statistics of several processes equal those of one, even if a process had no image."""
 
 import pytest
 import torch
@@ -29,7 +29,7 @@ def fits(images, labels):
 def _rank(rank, ranks, path, counts):
     with process_group(rank, ranks, path):
         for count in counts:
-            images, labels = toy_networks.pictures(count, size=(64, 96))
+            images, labels = toy_networks.images_and_labels(count, size=(64, 96))
             torch.save(fits(images[rank::ranks], labels[rank::ranks]), f"{path}/{count}-{rank}.pt")
 
 
@@ -38,7 +38,7 @@ def test_two_processes_equal_one(tmp_path):
     counts = (1, 5)
     run_on_ranks(_rank, 2, str(tmp_path), counts)
     for count in counts:
-        expected = fits(*toy_networks.pictures(count, size=(64, 96)))
+        expected = fits(*toy_networks.images_and_labels(count, size=(64, 96)))
         for rank in range(2):
             found = torch.load(tmp_path / f"{count}-{rank}.pt", weights_only=True)
             for method, tensors in expected.items():

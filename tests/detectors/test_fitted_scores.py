@@ -1,13 +1,13 @@
-"""What all fitted scores share: their file, the model they belong to, batches and processes."""
+"""Shared by all fitted scores: their file, the check of the model, batches and processes."""
 
 import pytest
 import torch
 from process_group import process_group, run_on_ranks
-from toy_networks import dense, fitted, image_level, pictures, quick_fitter
+from toy_networks import dense, fitted, image_level, images_and_labels, quick_fitter
 
 from ood_seg.detectors import FITTED, StatisticsFile
 
-IMAGES, LABELS = pictures(4, size=(16, 24))
+IMAGES, LABELS = images_and_labels(4, size=(16, 24))
 METHODS = ("sml", "kl-matching", "mahalanobis", "relative-mahalanobis")
 OPTIONS = {name: {"layers": ["0"]} if "mahalanobis" in name else {} for name in METHODS}
 
@@ -37,7 +37,7 @@ class TestFile:
         loaded = scored(method, tmp_path / "statistics.pt", network)
         assert torch.equal(loaded, scored(method, file, network))
 
-    def test_only_the_same_weights(self, method):
+    def test_other_weights_are_refused(self, method):
         network, other = dense(seed=3), dense(seed=4)
         score = FITTED[method](of(method, network))
         score.check_model(network)
@@ -52,7 +52,7 @@ class TestFile:
         with pytest.raises(FileNotFoundError, match=r"nothing\.pt.*`ood-seg fit`"):
             FITTED[method](tmp_path / "nothing.pt")
 
-    def test_checkpoints_hold_nothing_of_it(self, method):
+    def test_statistics_are_not_in_the_state_dict(self, method):
         assert not FITTED[method](of(method, dense(seed=3))).state_dict()
 
     def test_batches_do_not_matter(self, method):
@@ -75,7 +75,7 @@ class TestFile:
         {"description": '{"schema": "ood_seg.statistics/1", "options": {"a": {}}}'},
     ],
 )
-def test_other_files_are_no_statistics(content, tmp_path):
+def test_other_files_are_refused(content, tmp_path):
     torch.save(content, tmp_path / "other.pth")
     with pytest.raises(ValueError, match=r"other\.pth.*`ood-seg fit`.*ood_seg\.statistics/1"):
         StatisticsFile.load(tmp_path / "other.pth")
@@ -83,7 +83,7 @@ def test_other_files_are_no_statistics(content, tmp_path):
 
 @pytest.mark.parametrize("method", FITTED)
 def test_no_image_and_no_activation(method):
-    network, (images, labels) = dense(), pictures(4, size=(32, 48))
+    network, (images, labels) = dense(), images_and_labels(4, size=(32, 48))
     score = FITTED[method](fitted(quick_fitter(method), network, images, labels))
     outputs = network(images[:0], score.layers)
     if score.needs == "logits":
@@ -95,15 +95,15 @@ def test_no_image_and_no_activation(method):
 
 
 @pytest.mark.parametrize("method", FITTED)
-def test_activations_that_are_no_numbers_are_refused(method):
-    images, labels = pictures(4, size=(32, 48))
+def test_non_finite_activations_are_refused(method):
+    images, labels = images_and_labels(4, size=(32, 48))
     images[1, 0, 12:14] = torch.nan
     with pytest.raises(ValueError, match=r"(infinite or NaN|no finite number)"):
         fitted(quick_fitter(method), dense(), images, labels)
 
 
-def test_outliers_that_are_no_numbers_are_refused():
-    images, labels = pictures(4, size=(32, 48))
+def test_non_finite_outliers_are_refused():
+    images, labels = images_and_labels(4, size=(32, 48))
     images[1, 0, 0, 0] = torch.nan  # an outlier pixel
     with pytest.raises(ValueError, match=r"infinite or NaN.*float32"):
         fitted(quick_fitter("flow"), dense(), images, labels)
@@ -138,13 +138,13 @@ def fitters_of(rank_images):
 def run_rank(rank: int, folder: str) -> None:
     with process_group(rank, 3, folder):
         results = {}
-        for name, fitter in fitters_of(range(rank, 2, 3)).items():  # the third sees nothing
+        for name, fitter in fitters_of(range(rank, 2, 3)).items():  # the third has no image
             fitter.reduce()
             results[name] = fitter.result().tensors
         torch.save(results, f"{folder}/{rank}")
 
 
-def test_three_processes_make_the_statistics_of_one(tmp_path):
+def test_statistics_of_three_processes_equal_those_of_one(tmp_path):
     run_on_ranks(run_rank, str(tmp_path), number=3)
     expected = {name: fitter.result().tensors for name, fitter in fitters_of(range(2)).items()}
     for rank in range(3):

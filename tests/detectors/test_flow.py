@@ -1,4 +1,4 @@
-"""The flow is invertible, its determinant and density are exact, and it learns."""
+"""The flow is invertible, its determinant and density are exact, and training works."""
 
 import math
 
@@ -74,7 +74,7 @@ def test_one_coupling_by_hand():
 
 
 def test_learns_a_gaussian():
-    """A linear map of normal values: the mean log density comes to minus their entropy."""
+    """A linear map of normal values: the mean log density approaches minus their entropy."""
     generator = torch.Generator().manual_seed(0)
     mix = torch.tensor([[1.0, 0.0], [0.8, 0.6]])
     values = torch.randn(4000, 2, generator=generator) @ mix.T
@@ -85,7 +85,7 @@ def test_learns_a_gaussian():
     assert np.corrcoef(found.detach(), truth)[0, 1] > 0.97
 
 
-def test_learns_what_no_gaussian_can():
+def test_learns_a_distribution_that_is_not_gaussian():
     values, held_out = banana(), banana(seed=1)
     flow = train_flow(AffineFlow(2), values, steps=400)
     gaussian = MultivariateNormal(held_out.mean(0), held_out.T.cov()).log_prob(held_out).mean()
@@ -101,7 +101,7 @@ def test_seeds_and_the_global_random_state():
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_trains_without_gradients_outside_and_tells_its_steps():
+def test_trains_inside_no_grad_and_reports_its_steps():
     told = []
     flow = AffineFlow(2)
     with torch.inference_mode():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from toy_networks import dense, fitted, image_level, pictures
+from toy_networks import dense, fitted, image_level, images_and_labels
 
 from ood_seg.detectors import KLMatching, Outputs, StatisticsFile
 from ood_seg.detectors.kl_matching import kl_matching
@@ -16,7 +16,7 @@ GENERATOR = torch.Generator().manual_seed(6)
 LOGITS = torch.randn(2, 4, 3, 5, generator=GENERATOR, dtype=torch.float64) * 3
 POSTERIORS = torch.rand(3, 4, generator=GENERATOR, dtype=torch.float64)
 POSTERIORS = POSTERIORS / POSTERIORS.sum(dim=1, keepdim=True)
-IMAGES, LABELS = pictures(5, size=(16, 24))
+IMAGES, LABELS = images_and_labels(5, size=(16, 24))
 
 
 def softmax(vector):
@@ -25,7 +25,7 @@ def softmax(vector):
 
 
 def slow_score(logits, posteriors):
-    """Of one pixel."""
+    """The score of one pixel."""
     p = softmax(logits)
     return min(
         sum(p[j] * (math.log(p[j]) - math.log(d[j])) for j in range(len(p)) if p[j])

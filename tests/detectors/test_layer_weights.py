@@ -33,7 +33,7 @@ def test_equals_scikit_learn_on_standardised_scores(strength):
 
 
 def test_hand_worked_two_pixels():
-    # Standardised scores -1 and 1: w solves w = 2 (1 - sigmoid(w)), and the bias is the middle.
+    # Standardised scores -1 and 1: w solves w = 2 (1 - sigmoid(w)), and the bias is the midpoint.
     weights, bias = fit_layer_weights(torch.tensor([[2.0], [6.0]]), torch.tensor([False, True]))
     inner = weights.item() * 2
     assert inner == pytest.approx(2 * (1 - 1 / (1 + math.exp(-inner))), abs=1e-9)
@@ -48,7 +48,7 @@ def test_separable_scores_have_finite_weights():
     assert torch.equal(odds > 0, scores[:, 0] >= 1000)
 
 
-def test_layer_that_never_varies_weighs_nothing():
+def test_layer_that_does_not_vary_has_weight_zero():
     constant = torch.full((400, 1), 7.0)
     weights, bias = fit_layer_weights(torch.cat([SCORES, constant], dim=1), OUTLIER)
     alone, alone_bias = fit_layer_weights(SCORES, OUTLIER)

@@ -1,4 +1,4 @@
-"""Mahalanobis distances against loops and scikit-learn, of one layer, several and perturbed."""
+"""Mahalanobis distances against loops and scikit-learn, of one layer and of several."""
 
 import numpy as np
 import pytest
@@ -69,7 +69,7 @@ class TestScore:
         score = RelativeMahalanobis(StatisticsFile({fitter.method: fitter.result()}))
         assert score(outputs, network).abs().max() < 1e-4
 
-    def test_image_level_features_are_means_over_the_picture(self):
+    def test_image_level_features_are_means_over_the_image(self):
         network = image_level()
         labels = torch.arange(6) % 2
         fitter = Mahalanobis.fitter(["0"], shrinkage=0.1)
@@ -82,7 +82,7 @@ class TestScore:
         expected = [slow_score(vector, means, np.linalg.inv(shrunk)) for vector in values]
         np.testing.assert_allclose(score(outputs, network), expected, rtol=1e-3)
 
-    def test_class_that_never_occurs_is_near_nothing(self):
+    def test_class_that_never_occurs_is_left_out(self):
         network = dense(seed=3)
         labels = LABELS.where(LABELS != 2, IGNORE)
         score = Mahalanobis(fitted(Mahalanobis.fitter(["0"]), network, IMAGES, labels))

@@ -1,4 +1,4 @@
-"""Mahalanobis scores with input perturbation, and the data and options that they refuse."""
+"""Mahalanobis scores with input perturbation; data and options that are refused."""
 
 import re
 
@@ -17,7 +17,7 @@ GENERATOR = torch.Generator().manual_seed(8)
 
 
 class TestPerturbation:
-    def test_step_lowers_the_distance_as_the_paper_says(self):
+    def test_step_lowers_the_distance_as_in_the_paper(self):
         matrix = torch.randn(3, 3, generator=GENERATOR)
         module = nn.Sequential(nn.Flatten(), nn.Linear(3, 3, bias=False), nn.Linear(3, 2))
         module[1].weight.data.copy_(matrix)

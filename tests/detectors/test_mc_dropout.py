@@ -1,4 +1,4 @@
-"""MC dropout against a loop in training mode, by hand, and what it must leave alone."""
+"""MC dropout against a loop in training mode and by hand; it has no side effects."""
 
 import math
 
@@ -21,9 +21,7 @@ def entropy_of(row):
 
 def test_average_equals_slow_loop():
     logits = 3 * torch.randn(5, 2, 4, 3, dtype=torch.float64)
-    average = PredictionAverage()
-    for one in logits:
-        average.add(one)
+    average = PredictionAverage.of(logits)
     probabilities = logits.softmax(dim=2).numpy()
     for n, h in np.ndindex(2, 3):
         rows = probabilities[:, n, :, h]
@@ -36,10 +34,9 @@ def test_average_equals_slow_loop():
 
 
 def test_average_by_hand():
-    """Certain predictions that contradict: log 2 of both; equal unsure ones: log 2 and 0."""
-    average = PredictionAverage()
-    average.add(torch.tensor([[50.0, -50.0], [0.0, 0.0]]))
-    average.add(torch.tensor([[-50.0, 50.0], [0.0, 0.0]]))
+    """Confident but contradicting predictions: log 2 and log 2; equal uniform ones: log 2 and 0."""
+    first = torch.tensor([[50.0, -50.0], [0.0, 0.0]])
+    average = PredictionAverage.of([first, first.flip(1)])
     assert average.uncertainty("predictive-entropy").tolist() == pytest.approx([math.log(2)] * 2)
     assert average.uncertainty("mutual-information").tolist() == pytest.approx([math.log(2), 0])
 
@@ -47,7 +44,7 @@ def test_average_by_hand():
 @pytest.mark.parametrize("build", BUILDS)
 def test_mean_over_many_samples_is_that_of_training_mode(build):
     network = build(dropout=0.5)
-    images = toy_networks.pictures(1)[0]
+    images = toy_networks.images_and_labels(1)[0]
     found = MCDropout(samples=3000)(network, images)[1]
     network.module.train()
     torch.manual_seed(0)
@@ -57,9 +54,9 @@ def test_mean_over_many_samples_is_that_of_training_mode(build):
 
 
 @pytest.mark.parametrize("build", BUILDS)
-def test_seeds_batches_and_what_stays(build):
+def test_seeds_batches_and_side_effects(build):
     network = build(dropout=0.5)
-    images = toy_networks.pictures(4)[0]
+    images = toy_networks.images_and_labels(4)[0]
     state = torch.get_rng_state()
     score = MCDropout(samples=4, score="mutual-information", seed=3)
     logits, found = score(network, images)
@@ -80,7 +77,7 @@ def test_batch_norm_keeps_its_statistics():
     )
     network = Network(module.eval(), classifier="3")
     before = {name: value.clone() for name, value in module.state_dict().items()}
-    MCDropout(samples=2)(network, toy_networks.pictures(2)[0])
+    MCDropout(samples=2)(network, toy_networks.images_and_labels(2)[0])
     assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
 
 
@@ -105,7 +102,7 @@ def test_what_is_dropped(layer, whole):
 
 
 def test_no_dropout_is_an_error():
-    images = toy_networks.pictures(1)[0]
+    images = toy_networks.images_and_labels(1)[0]
     with pytest.raises(ValueError, match=r"Sequential.*1 with p = 0.*dropout_ratio"):
         MCDropout()(toy_networks.dense(dropout=0), images)
     plain = Network(nn.Sequential(nn.Conv2d(3, 4, 1)), classifier="0")
@@ -137,4 +134,4 @@ def test_bad_arguments():
 
 def test_one_class_has_no_uncertainty():
     network = toy_networks.dense(classes=1, dropout=0.5)
-    assert not MCDropout()(network, toy_networks.pictures(1)[0])[1].any()
+    assert not MCDropout()(network, toy_networks.images_and_labels(1)[0])[1].any()

@@ -1,4 +1,4 @@
-"""kNN against scikit-learn, by hand, and what it must not depend on."""
+"""kNN against scikit-learn and by hand; its invariances."""
 
 import math
 
@@ -15,7 +15,7 @@ NETWORKS = [toy_networks.dense, toy_networks.image_level]
 
 
 def known_data(build):
-    images, labels = toy_networks.pictures()
+    images, labels = toy_networks.images_and_labels()
     return images, labels if build is toy_networks.dense else torch.tensor([0, 1, 255, 254, 3])
 
 
@@ -78,7 +78,7 @@ def test_detector_equals_slow_loop(build):
 
 
 @pytest.mark.parametrize("build", NETWORKS)
-def test_bank_holds_the_known_pixels_alone_whatever_the_batches(build):
+def test_bank_holds_only_known_pixels_for_any_batches(build):
     network = build()
     images, labels = known_data(build)
     one = toy_networks.fitted(NearestNeighbours.fitter(), network, images, labels)
@@ -91,7 +91,7 @@ def test_bank_holds_the_known_pixels_alone_whatever_the_batches(build):
 
 def test_half_precision_features():
     network = toy_networks.dense()
-    images, labels = toy_networks.pictures()
+    images, labels = toy_networks.images_and_labels()
     score = NearestNeighbours(
         toy_networks.fitted(NearestNeighbours.fitter(), network, images, labels), k=3
     )
@@ -105,13 +105,13 @@ def test_half_precision_features():
 def test_balanced_bank():
     network = toy_networks.dense()
     fitter = NearestNeighbours.fitter(bank_size=8, num_classes=4)
-    toy_networks.fitted(fitter, network, *toy_networks.pictures())
+    toy_networks.fitted(fitter, network, *toy_networks.images_and_labels())
     assert torch.bincount(fitter.reservoir.labels).tolist() == [2, 2, 2, 2]
 
 
 def test_bad_input(tmp_path):
     network = toy_networks.dense()
-    images, labels = toy_networks.pictures()
+    images, labels = toy_networks.images_and_labels()
     with pytest.raises(ValueError, match=r"\b1\b.*known pixels.*\b0\b"):
         toy_networks.fitted(NearestNeighbours.fitter(), network, images, labels * 0 + 255)
     with pytest.raises(ValueError, match=r"Sequential.*'penultimat'.*[0-9]"):

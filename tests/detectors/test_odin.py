@@ -1,16 +1,16 @@
-"""ODIN and its input perturbation against the formula written out, and where gradients are off."""
+"""ODIN and its input perturbation against the formula, also where gradients are disabled."""
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
-from toy_networks import pictures
+from toy_networks import images_and_labels
 
 from ood_seg.detectors import ODIN, Network
 from ood_seg.detectors.perturbation import perturb, perturbed_images
 from ood_seg.scores import max_softmax
 
-IMAGES, _ = pictures(3, size=(8, 12))
+IMAGES, _ = images_and_labels(3, size=(8, 12))
 STD = [63.0, 62.1, 66.7]
 GENERATOR = torch.Generator().manual_seed(9)
 
@@ -58,7 +58,7 @@ def test_sign_of_zero_is_plus_one():
     np.testing.assert_allclose(perturb(images, gradient, 0.1).abs(), np.full((1, 3, 1, 2), 0.1))
 
 
-def test_blind_network_moves_its_input_by_plus_one():
+def test_zero_gradients_move_the_input_by_plus_one():
     network = linear(torch.zeros(4, 3), input_std=None)
     moved, _ = perturbed_images(network, IMAGES[:, :, :1, :1], lambda o: o.logits, 0.5)
     torch.testing.assert_close(moved, IMAGES[:, :, :1, :1] - 0.5)
@@ -97,14 +97,14 @@ def test_perturbation_raises_the_confidence():
 
 
 @pytest.mark.parametrize("context", [torch.inference_mode, torch.no_grad, torch.enable_grad])
-def test_leaves_no_trace_wherever_it_is_called(context):
+def test_has_no_side_effects_in_any_gradient_mode(context):
     network = dense_with_norm()
     before = {name: value.clone() for name, value in network.module.state_dict().items()}
     images = IMAGES.clone()
     expected = ODIN()(network, IMAGES)
     with context():
         logits, scores = ODIN()(network, images)
-        inside = ODIN()(network, images * 1)[1]  # a tensor of this very mode
+        inside = ODIN()(network, images * 1)[1]  # a tensor created in this mode
     torch.testing.assert_close((logits, scores), expected)
     torch.testing.assert_close(inside, scores)
     assert torch.equal(images, IMAGES)

@@ -1,4 +1,4 @@
-"""ReAct, ASH and SCALE against slow loops, by hand, and at their limits."""
+"""ReAct, ASH and SCALE against slow loops, by hand, and in limiting cases."""
 
 import warnings
 
@@ -38,7 +38,7 @@ def slow_scale(row, percentile):
 
 def outputs_of(build, count=3):
     network = build()
-    images = toy_networks.pictures(count, seed=5)[0]
+    images = toy_networks.images_and_labels(count, seed=5)[0]
     return network, network(images, ("penultimate",))
 
 
@@ -115,7 +115,7 @@ def test_wide_activations_stay_finite():
 
 
 def test_samples_are_pixels():
-    """What a pixel scores does not depend on its picture."""
+    """The score of a pixel does not depend on its image."""
     network, outputs = outputs_of(toy_networks.dense)
     corner = outputs._replace(
         features={"penultimate": outputs.features["penultimate"][1:, :, :2, :2]}
@@ -136,7 +136,7 @@ def test_permutation_of_the_channels_changes_nothing():
 @pytest.mark.parametrize("build", BUILDS)
 def test_react_equals_slow_clipping(build):
     network = build()
-    images, labels = toy_networks.pictures(8)
+    images, labels = toy_networks.images_and_labels(8)
     labels = labels if build is toy_networks.dense else torch.tensor([0, 1, 2, 3, 0, 1, 254, 255])
     statistics = toy_networks.fitted(ReAct.fitter(), network, images, labels, (3, 5))
     outputs = network(images, ("penultimate",))
@@ -152,9 +152,9 @@ def test_react_equals_slow_clipping(build):
     assert not torch.allclose(expected, energy(outputs.logits))
 
 
-def test_react_at_percentile_100_is_the_energy_of_known_data():
+def test_react_at_percentile_100_is_the_energy():
     network = toy_networks.dense()
-    images, labels = toy_networks.pictures()
+    images, labels = toy_networks.images_and_labels()
     labels[labels >= 254] = 0
     statistics = toy_networks.fitted(ReAct.fitter(), network, images, labels)
     outputs = network(images, ("penultimate",))
@@ -184,7 +184,7 @@ def test_bad_input():
         with pytest.raises(ValueError, match=rf"percentile.*\[0, 100\).*{wrong}"):
             ASH(percentile=wrong)
     network = toy_networks.dense()
-    images, labels = toy_networks.pictures()
+    images, labels = toy_networks.images_and_labels()
     statistics = toy_networks.fitted(ReAct.fitter(), network, images, labels)
     with pytest.raises(ValueError, match=r"percentile.*\[0, 100\].*101"):
         ReAct(statistics, 101)
@@ -192,7 +192,7 @@ def test_bad_input():
         toy_networks.fitted(ReAct.fitter(), network, images, labels * 0 + 254)
 
 
-def test_a_handful_of_channels_is_warned_of():
+def test_too_few_kept_channels_give_a_warning():
     def run(score, channels):
         classifier = torch.nn.Conv2d(channels, 3, 1)
         network = Network(torch.nn.Sequential(classifier), classifier="0")
@@ -206,4 +206,4 @@ def test_a_handful_of_channels_is_warned_of():
         run(ASH("S"), 256)
         run(ASH("S", percentile=40), 16)
         run(ASH("S", percentile=0), 3)  # nothing is removed
-        run(SCALE(), 16)  # removes nothing either
+        run(SCALE(), 16)  # also removes nothing

@@ -1,4 +1,4 @@
-"""The pixel sample against a plain re-statement, and what it must not depend on."""
+"""The pixel sample against a plain reimplementation; its invariances."""
 
 import itertools
 
@@ -12,7 +12,7 @@ from ood_seg.labels import IGNORE, OUTLIER
 
 
 def stream(images=7, seed=0):
-    """Images whose feature names the image and the pixel, and their labels."""
+    """Images whose features are the indices of image and pixel, and their labels."""
     generator = np.random.default_rng(seed)
     labels = torch.from_numpy(generator.choice([0, 1, 2, OUTLIER, IGNORE], (images, 5, 6)))
     place = torch.arange(30.0).view(1, 5, 6).expand(images, 5, 6)
@@ -45,7 +45,7 @@ def test_sample_is_that_of_the_smallest_keys():
 
 @pytest.mark.parametrize("classes", [None, 3])
 @pytest.mark.parametrize("cuts", [(1, 2, 3, 4, 5, 6), (3,), (2, 6)])
-def test_cutting_into_batches_changes_nothing(cuts, classes):
+def test_division_into_batches_changes_nothing(cuts, classes):
     features, labels = stream()
     whole = fed(PixelReservoir(12, num_classes=classes), features, labels)
     parts = fed(PixelReservoir(12, num_classes=classes), features, labels, cuts)
@@ -58,15 +58,15 @@ def test_seed_changes_the_sample():
     assert not torch.equal(one.rows, other.rows)
 
 
-def test_all_pixels_where_there_is_room():
+def test_all_pixels_within_the_capacity_are_kept():
     features, labels = stream()
     found = fed(PixelReservoir(1000), features, labels)
     known = features.movedim(1, -1)[labels < 3]
     assert sorted(found.rows.tolist()) == sorted(known.tolist())
 
 
-def test_sample_is_even():
-    """Of 40 images with different numbers of known pixels, each has its share: chi-squared."""
+def test_sample_is_uniform():
+    """Of 40 images with different numbers of known pixels, each has its share (chi-squared)."""
     features, _ = stream(40)
     labels = torch.zeros(40, 5, 6, dtype=torch.long)
     labels[::2, :, 3:] = IGNORE
@@ -93,14 +93,14 @@ def test_balanced_sample_of_a_class_that_never_occurs():
     assert torch.bincount(found.labels, minlength=4).tolist() == [5, 5, 5, 0]
 
 
-def test_outliers_alone():
+def test_only_outliers():
     features, labels = stream()
     found = fed(PixelReservoir(1000, outliers=True), features, labels)
     assert len(found) == int((labels == OUTLIER).sum())
     assert set(found.labels.tolist()) == {OUTLIER}
 
 
-def test_maps_of_two_sizes_are_read_at_the_same_place():
+def test_maps_of_two_sizes_are_read_at_the_same_position():
     fine = torch.arange(48.0).view(1, 1, 6, 8)
     coarse = torch.arange(12.0).view(1, 1, 3, 4)
     found = PixelReservoir(100)
@@ -182,7 +182,7 @@ def _rank(rank, ranks, path):
             torch.save((found.rows, found.labels, found.seen), f"{path}/{rank}{classes}.pt")
 
 
-def test_ranks_give_the_sample_of_one_process(tmp_path):
+def test_sample_of_two_processes_equals_that_of_one(tmp_path):
     run_on_ranks(_rank, 2, str(tmp_path))
     for classes in (None, 3):
         single = fed(PixelReservoir(12, seed=3, num_classes=classes), *stream())

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from toy_networks import dense, fitted, image_level, pictures
+from toy_networks import dense, fitted, image_level, images_and_labels
 
 from ood_seg.detectors import Outputs, StandardizedMaxLogit, Statistics, StatisticsFile
 from ood_seg.detectors.standardized_max_logit import (
@@ -60,7 +60,7 @@ def slow_suppression(scores, classes, widths=(3, 2, 1, 0)):
                     continue
                 values = []
                 for v in (y - 1, y, y + 1):
-                    for u in (x - 1, x, x + 1):  # beyond the border the last pixel repeats
+                    for u in (x - 1, x, x + 1):  # beyond the border the last pixel is repeated
                         place = min(max(v, 0), height - 1), min(max(u, 0), width - 1)
                         if away[place]:
                             values.append(before[place])
@@ -123,7 +123,7 @@ class TestFunctions:
     def test_suppression_without_a_boundary_changes_nothing(self):
         assert torch.equal(suppress_boundaries(MAPS, torch.full_like(CLASSES, 4)), MAPS)
 
-    def test_suppression_takes_a_spike_off_a_boundary(self):
+    def test_suppression_removes_a_spike_at_a_boundary(self):
         halves = (torch.arange(12) >= 6).long().expand(1, 12, 12)
         spike = torch.zeros(1, 12, 12)
         spike[0, :, 5:7] = 9
@@ -161,7 +161,7 @@ class TestScore:
         alone = torch.cat([score(one) for one in self.LOGITS.split(1)])
         torch.testing.assert_close(score(self.LOGITS), alone)
 
-    def test_pointwise_only_without_its_neighbourhood_steps(self):
+    def test_pointwise_only_without_the_neighbourhood_steps(self):
         assert not StandardizedMaxLogit(self.FILE).pointwise
         assert not StandardizedMaxLogit(self.FILE, False).pointwise
         assert StandardizedMaxLogit(self.FILE, False, False).pointwise
@@ -177,12 +177,12 @@ class TestScore:
             StandardizedMaxLogit(self.FILE)(self.LOGITS[:, :2])
         with pytest.raises(ValueError, match=r"boundary.suppression.*smoothing.*\(2, 3\)"):
             StandardizedMaxLogit(self.FILE)(self.LOGITS[:, :, 0, 0])
-        with pytest.raises(TypeError, match="floating point"):
+        with pytest.raises(TypeError, match=r"floating.point.*torch\.int64"):
             StandardizedMaxLogit(self.FILE, False, False)(self.LOGITS.long())
 
 
 class TestFit:
-    IMAGES, LABELS = pictures(5, size=(16, 24))
+    IMAGES, LABELS = images_and_labels(5, size=(16, 24))
 
     @pytest.mark.parametrize("align_corners", [False, True])
     def test_unbiased_statistics_of_interpolated_logits_by_predicted_class(self, align_corners):
@@ -200,7 +200,7 @@ class TestFit:
         assert len(np.unique(predicted)) > 1
         for index in range(4):
             own = largest[predicted == index].astype(np.float64)
-            own = own if own.size > 1 else largest.astype(np.float64)  # the documented answer
+            own = own if own.size > 1 else largest.astype(np.float64)  # the documented result
             assert tensors["mean"][index].item() == pytest.approx(own.mean(), rel=1e-5)
             assert tensors["std"][index].item() == pytest.approx(own.std(ddof=1), rel=1e-4)
             assert tensors["counts"][index] == (predicted == index).sum()
@@ -214,7 +214,7 @@ class TestFit:
         np.testing.assert_allclose(tensors["std"], np.sqrt([0.5, 19, 19]), rtol=1e-6)
 
     def test_class_that_is_predicted_rarely_has_the_statistics_of_all(self):
-        """Two neighbours that hardly differ give no deviation to standardise others by."""
+        """Two adjacent pixels that hardly differ give no deviation for a standardisation."""
         logits = torch.zeros(1, 2, 1, 202)
         logits[0, 0, 0, :200] = torch.linspace(4, 8, 200)
         logits[0, 1, 0, 200:] = torch.tensor([3.0, 3.0001])

@@ -1,8 +1,8 @@
-"""Scores and losses are the same where the network runs under autocast."""
+"""Scores and losses do not change under autocast."""
 
 import pytest
 import torch
-from toy_networks import dense, fitted, pictures, quick_fitter
+from toy_networks import dense, fitted, images_and_labels, quick_fitter
 
 from ood_seg.detectors import ASH, FITTED, SCALE
 from ood_seg.detectors.standardized_max_logit import smooth_dilated
@@ -11,13 +11,13 @@ from ood_seg.precision import full_precision, without_autocast
 from ood_seg.smoothing import gaussian_smooth
 
 NETWORK = dense(channels=16)
-IMAGES, LABELS = pictures(4, size=(32, 48))
+IMAGES, LABELS = images_and_labels(4, size=(32, 48))
 LAYERS = ("0", "penultimate")
 STATISTICS = {name: fitted(quick_fitter(name), NETWORK, IMAGES, LABELS) for name in FITTED}
 
 
 def agrees(function):
-    """Whether a function gives the same, in the same type, within autocast."""
+    """Whether a function returns equal values of the same dtype under autocast."""
     expected = function()
     with torch.autocast("cpu", torch.bfloat16):
         found = function()
@@ -65,7 +65,7 @@ def test_contrastive_loss():
 
 
 def test_products_within_autocast():
-    """What the others rest on: without the decorator, the product is in half precision."""
+    """Premise of the other tests: without the decorator, the product is in half precision."""
     values = torch.randn(3, 3, generator=torch.Generator().manual_seed(0))
     assert not agrees(lambda: values @ values)
     assert agrees(lambda: without_autocast(torch.matmul)(values, values))

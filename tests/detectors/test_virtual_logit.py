@@ -1,4 +1,4 @@
-"""ViM against a NumPy re-statement of the paper, and its invariances."""
+"""ViM against a NumPy implementation of the paper, and its invariances."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ IMAGE_LABELS = torch.tensor([0, 1, 3, 2, 1, 0, 3, 255, 254])
 
 
 def data(build):
-    images, labels = toy_networks.pictures(9)
+    images, labels = toy_networks.images_and_labels(9)
     return images, labels if build is toy_networks.dense else IMAGE_LABELS
 
 
@@ -61,10 +61,10 @@ def test_equals_the_paper(build, dimensions):
     assert found.shape == ((9, 4, 6) if build is toy_networks.dense else (9,))
 
 
-def test_both_forms_rank_alike():
+def test_both_forms_have_the_same_ranking():
     network = toy_networks.dense()
     statistics = toy_networks.fitted(VirtualLogit.fitter(), network, *data(toy_networks.dense))
-    outputs = network(toy_networks.pictures(3, seed=8)[0], ("penultimate",))
+    outputs = network(toy_networks.images_and_labels(3, seed=8)[0], ("penultimate",))
     energy = VirtualLogit(statistics)(outputs, network).double()
     probability = VirtualLogit(statistics, form="probability")(outputs, network).double()
     assert torch.allclose(energy.sigmoid(), probability, atol=1e-6)
@@ -78,7 +78,7 @@ def test_origin_by_hand():
 
 
 def test_residual_by_hand():
-    """Known data along the first axis: only what leaves it counts; alpha = 3 / 1."""
+    """The fit lies on the first axis: only the distance from it counts; alpha = 3 / 1."""
     network = Network(nn.Sequential(nn.Identity(), nn.Linear(2, 1)), classifier="1")
     with torch.no_grad():
         network.module[1].weight.copy_(torch.tensor([[1.0, 0.0]]))

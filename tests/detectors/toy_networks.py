@@ -1,4 +1,4 @@
-"""Small random networks, dense and image-level, and known data for them."""
+"""Small random networks, dense and image-level, and labelled data for them."""
 
 import itertools
 
@@ -35,7 +35,7 @@ def image_level(channels=6, classes=4, *, seed=0, dropout=0.0):
     return Network(module.eval().requires_grad_(False), classifier="5")
 
 
-def pictures(count=5, *, seed=1, classes=4, size=(8, 12)):
+def images_and_labels(count=5, *, seed=1, classes=4, size=(8, 12)):
     """Images and labels with outlier and ignored pixels."""
     generator = torch.Generator().manual_seed(seed)
     images = torch.randn(count, 3, *size, generator=generator)
@@ -46,7 +46,7 @@ def pictures(count=5, *, seed=1, classes=4, size=(8, 12)):
 
 
 def fitted(fitter, network, images, labels, cuts=()):
-    """The statistics of a fitter that saw the images in batches."""
+    """The statistics of a fitter that gets the images in batches."""
     bounds = [0, *cuts, len(images)]
     for low, high in itertools.pairwise(bounds):
         outputs = network(images[low:high], fitter.layers)
@@ -57,7 +57,7 @@ def fitted(fitter, network, images, labels, cuts=()):
 
 
 def quick_fitter(method, layers=("0", "penultimate")):
-    """A fitter of the method with several layers, where it takes them, and little to do."""
+    """A cheap fitter of the method, with several layers where supported."""
     options = {
         "mahalanobis": {"layers": layers},
         "relative-mahalanobis": {"layers": layers},
