@@ -130,7 +130,7 @@ def decode_image(
     if image is None:
         raise ValueError(f"image {source}: truncated or damaged; fetch or write it again")
     # A header can state less than the decoder finds.
-    _require_pixels(*image.shape[:2], max_pixels, source)
+    _require_pixels(image.shape[0], image.shape[1], max_pixels, source)
     if header is not None and header.mode == "LA" and image.ndim == 3:
         image = image[..., 0]  # OpenCV repeats grey with alpha in all channels
     if grey_ok and image.ndim == 2 and image.dtype == np.uint8:
