@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 import tomllib
 
-from ood_seg.commands import _environment, _errors, command_names
+from ood_seg import environment
+from ood_seg.commands import _errors, command_names
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT_FILES = ("setup.py", "pyproject.toml", "MANIFEST.in", "README.md", "LICENSE", "NOTICE")
@@ -73,11 +74,11 @@ def test_every_extra_that_a_message_names_exists_and_brings_the_library():
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"][
         "optional-dependencies"
     ]
-    distributions = {"PIL": "pillow", "multipart": "python-multipart", **_environment.MAINTAINED}
+    distributions = {"PIL": "pillow", "multipart": "python-multipart", **environment.MAINTAINED}
     for library, extra in _errors._EXTRAS.items():
         name = distributions.get(library, library).replace("_", "-").lower()
         assert name in _brought(extra, extras), library
-    for name, (_, extra) in _environment.OPTIONAL.items():
+    for name, (_, extra) in environment.OPTIONAL.items():
         assert name in _brought(extra, extras), name
     assert _brought("all", extras) >= {_name(text) for text in extras["serve"]} - {"ood-seg"}
     assert not _brought("deploy", extras) & {"torch", "onedl-mmengine"}

@@ -36,6 +36,7 @@ def test(
     show: bool = False,
     show_dir: str | Path | None = None,
     wait_time: float = 2.0,
+    hooks: Sequence[Hook] = (),
 ) -> dict[str, Any]:
     """Evaluate a checkpoint, as `ood-seg test` does, and write `WORK_DIR/metrics.json`.
 
@@ -49,6 +50,7 @@ def test(
         show: show each prediction in a window.
         show_dir: folder to save a figure of each prediction in.
         wait_time: seconds that a window stays.
+        hooks: more mmengine hooks.
 
     Returns:
         What the file holds: `sets` (by name: `metrics` in percent, `images`, `protocol`, ...),
@@ -75,7 +77,7 @@ def test(
         draw_predictions(cfg, show=show, wait_time=wait_time, folder=show_dir)
     verify_readable(cfg.load_from)
     recorder = SetRecorder()
-    runner = build_runner(cfg, recorder)
+    runner = build_runner(cfg, recorder, *hooks)
     rows = rows_by_set(runner.test(), list(named_sets(cfg)))
     content = _described(cfg, runner, rows, recorder, tta=tta)
     if is_main_process():

@@ -1,4 +1,4 @@
-"""`ood-seg check-env`: the judgement on made-up installations, and the report on this one."""
+"""`ood-seg check-env`: the diagnosis of made-up installations, and the report on this one."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import sys
 
 import pytest
 
-from ood_seg.commands import _environment, check_env, main
-from ood_seg.commands._environment import Facts, import_errors, judge
+from ood_seg import environment
+from ood_seg.commands import main
+from ood_seg.environment import Facts, diagnose, import_errors, report_lines
 
 MAINTAINED = {"onedl-mmengine": "0.10.12", "onedl-mmcv": "2.3.6", "onedl-mmsegmentation": "1.4.2"}
 ORIGINAL = {
@@ -20,7 +21,7 @@ ORIGINAL = {
 
 
 def problems(installed, **facts):
-    found = judge(Facts({"torch": "2.13.0+cpu", "numpy": "2.4.6", **installed}, **facts))
+    found = diagnose(Facts({"torch": "2.13.0+cpu", "numpy": "2.4.6", **installed}, **facts))
     return [finding for finding in found if finding.is_problem]
 
 
@@ -41,7 +42,7 @@ def test_mixed_families_are_uninstalled_together():
     assert "onedl-mmengine 0.10.12" in found.text
     assert found.remedy == (
         "pip uninstall -y onedl-mmengine onedl-mmcv onedl-mmsegmentation mmengine "
-        f"&& {_environment._INSTALL}"
+        f"&& {environment._INSTALL}"
     )
 
 
@@ -51,14 +52,14 @@ def test_half_installed_families_name_the_missing_part():
     (found,) = problems({"mmengine": "0.10.7", **{k: ORIGINAL[k] for k in ("ftfy", "regex")}})
     assert found.remedy == "pip install 'mmsegmentation' 'mmcv>=2.0,<2.2'"
     (found,) = problems({})
-    assert found.remedy == _environment._INSTALL
+    assert found.remedy == environment._INSTALL
 
 
 def test_a_machine_for_exported_models_alone_is_complete():
-    (note,) = judge(Facts({"numpy": "2.4.6", "onnxruntime": "1.32.0"}))
+    (note,) = diagnose(Facts({"numpy": "2.4.6", "onnxruntime": "1.32.0"}))
     assert not note.is_problem
     assert "exported models run without them" in note.text
-    (found,) = judge(Facts({"numpy": "2.4.6"}))
+    (found,) = diagnose(Facts({"numpy": "2.4.6"}))
     assert found.is_problem
     assert found.text == "torch and mmsegmentation are not installed"
     assert found.remedy.startswith("pip install 'ood-seg[mmseg]'")
@@ -75,7 +76,7 @@ def test_mmcv_without_operators():
     (found,) = problems(ORIGINAL, has_operators=False)
     assert "mmcv._ext" in found.text
     assert "--force-reinstall" in found.remedy
-    notes = judge(Facts({"torch": "2.13.0", **lite("2.1.0")}))
+    notes = diagnose(Facts({"torch": "2.13.0", **lite("2.1.0")}))
     assert [note.is_problem for note in notes] == [False]
     assert "stub" in notes[0].text
 
@@ -126,18 +127,18 @@ def test_imports_are_tried_elsewhere(tmp_path, monkeypatch):
 
 
 def test_report_and_exit_code(monkeypatch, capsys):
-    monkeypatch.setattr(_environment, "gather", lambda: Facts({**MAINTAINED, "torch": "2.13.0"}))
+    monkeypatch.setattr(environment, "gather", lambda: Facts({**MAINTAINED, "torch": "2.13.0"}))
     assert main(["check-env"]) == 0
     output = capsys.readouterr().out
     assert "no problems" in output
     assert "cpu (" in output
-    monkeypatch.setattr(_environment, "gather", lambda: Facts({"torch": "2.13.0"}))
+    monkeypatch.setattr(environment, "gather", lambda: Facts({"torch": "2.13.0"}))
     assert main(["check-env"]) == 1
-    assert f"repair: {_environment._INSTALL}" in capsys.readouterr().out
+    assert f"repair: {environment._INSTALL}" in capsys.readouterr().out
 
 
 def test_optional_parts_are_shown_with_what_installs_them():
-    lines = dict(check_env.report_lines(Facts({"onnxruntime": "1.32.0"})))
+    lines = dict(report_lines(Facts({"onnxruntime": "1.32.0"})))
     assert lines["onnxruntime"] == "1.32.0"
     assert lines["rosbags"] == (
         "not installed (optional, for ROS 2 bags: pip install 'ood-seg[bags]')"

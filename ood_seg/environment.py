@@ -1,15 +1,18 @@
-"""What is installed, and what is wrong with it; works when none of it can be imported."""
+"""Report on the installed packages and their conflicts; works when none of them can be imported."""
 
 from __future__ import annotations
 
 import importlib.metadata
 import json
+import platform
 import re
 import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from ood_seg import __version__
 
 # Import name -> distributions that provide it.
 MAINTAINED = {"mmengine": "onedl-mmengine", "mmcv": "onedl-mmcv", "mmseg": "onedl-mmsegmentation"}
@@ -38,12 +41,12 @@ _IMPORT_TIMEOUT = 180
 
 @dataclass(frozen=True)
 class Finding:
-    """Something to know about the installation.
+    """A problem of the installation, or a note on it.
 
     Attributes:
-        text: what is the matter.
-        remedy: the command that repairs it.
-        is_problem: False for a mere note.
+        text: description.
+        remedy: command that repairs it; empty if there is none.
+        is_problem: False for a note.
     """
 
     text: str
@@ -53,12 +56,12 @@ class Finding:
 
 @dataclass(frozen=True)
 class Facts:
-    """What the judgement is based on.
+    """Facts of an installation that `diagnose` reads.
 
     Attributes:
         installed: versions by distribution name.
         has_operators: whether mmcv's folder holds the compiled `_ext`.
-        import_errors: error by module name, for modules that are there and do not import.
+        import_errors: error by module name, for installed modules that do not import.
         python: version of the interpreter.
     """
 
@@ -69,7 +72,7 @@ class Facts:
 
 
 def gather() -> Facts:
-    """Look at this interpreter's installation; imports run in another process."""
+    """Return the facts of this interpreter's installation; imports run in another process."""
     installed = {}
     for name in _ALL:
         try:
@@ -123,7 +126,7 @@ def import_errors(modules: list[str]) -> dict[str, str]:
     except subprocess.TimeoutExpired as error:
         output = error.stdout or b""
         output = output.decode() if isinstance(output, bytes) else output
-        ending = f"no end after {_IMPORT_TIMEOUT} s"
+        ending = f"not finished after {_IMPORT_TIMEOUT} s"
     results = dict(json.loads(line) for line in output.splitlines() if line.startswith("["))
     unfinished = [name for name in modules if name not in results]
     if unfinished:
@@ -131,8 +134,8 @@ def import_errors(modules: list[str]) -> dict[str, str]:
     return {name: error.splitlines()[0] for name, error in results.items() if error}
 
 
-def judge(facts: Facts) -> list[Finding]:
-    """Return everything that is wrong or worth knowing, worst first."""
+def diagnose(facts: Facts) -> list[Finding]:
+    """Return problems and notes, problems first."""
     findings = [
         *_families(facts.installed),
         *_original_family(facts),
@@ -237,3 +240,36 @@ def _others(facts: Facts) -> list[Finding]:
 
 def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d+", version)[:2])
+
+
+def report_lines(facts: Facts) -> list[tuple[str, str]]:
+    """Return versions, optional parts and devices as pairs of name and value."""
+    lines = [
+        ("ood-seg", __version__),
+        ("python", f"{platform.python_version()} ({sys.executable})"),
+        ("platform", platform.platform()),
+    ]
+    shown = [name for name in SHOWN if name in facts.installed]
+    lines += [(name, facts.installed[name]) for name in shown]
+    for name, (part, extra) in OPTIONAL.items():
+        missing = f"not installed (optional, for {part}: pip install 'ood-seg[{extra}]')"
+        lines.append((name, facts.installed.get(name, missing)))
+    lines.append(("mmcv operators", "compiled" if facts.has_operators else "none (not needed)"))
+    lines.append(("devices", ", ".join(devices(facts))))
+    return lines
+
+
+def devices(facts: Facts) -> list[str]:
+    """Return the devices that torch can use here; always at least the CPU."""
+    if "torch" not in facts.installed or "torch" in facts.import_errors:
+        return ["unknown (torch cannot be imported)"]
+    import torch
+
+    found = [f"cpu ({torch.get_num_threads()} threads)"]
+    for index in range(torch.cuda.device_count()):
+        properties = torch.cuda.get_device_properties(index)
+        memory = properties.total_memory / 2**30
+        found.append(f"cuda:{index} ({properties.name}, {memory:.0f} GiB)")
+    if torch.backends.mps.is_available():
+        found.append("mps")
+    return found
