@@ -42,34 +42,31 @@ class PredictedClass(nn.Module):
 
 def main() -> None:
     """Score every set and print its tables."""
-    from ood_seg.startup import prepare
-
-    prepare()
-    from mmseg.registry import MODELS
-
     from ood_seg.commands import _arguments
-    from ood_seg.commands._benchmark_scores import chosen_scores, with_statistics
-    from ood_seg.commands._benchmark_sets import AnomalySet, anomaly_sets
-    from ood_seg.comparison.shared_pass import SharedPass
-    from ood_seg.models.loading import load_model
 
     args = parse_arguments()
     cfg = _arguments.load_config(args)
-    sets = anomaly_sets(cfg, args.sets)
+    from ood_seg.comparison.anomaly_sets import anomaly_sets
+    from ood_seg.comparison.model_scores import build_score, with_statistics
+    from ood_seg.comparison.ready_made import ALL, parse_configs, ready_made
+    from ood_seg.comparison.shared_pass import SharedPass
+    from ood_seg.models.loading import load_model
+
+    sets = anomaly_sets(cfg, args.sets, args.num_images)
     model = load_model(cfg, args.checkpoint, plain_score=True)
+    names = args.scores or (() if args.score else (ALL,))
+    configs = {**ready_made(names), **parse_configs(args.score)}
     scores = {
-        name: MODELS.build(with_statistics(config, args.statistics)).eval()
-        for name, config in chosen_scores(args).items()
+        name: build_score(with_statistics(config, args.statistics)).eval()
+        for name, config in configs.items()
     }
-    names = model.dataset_meta["classes"]
     source = SharedPass(model, {CLASS: PredictedClass(), **scores})
     if source.failures:
         sys.exit("\n".join(f"{name}: {reason}" for name, reason in source.failures.items()))
-    for name, place in sets.items():
-        anomaly_set = AnomalySet(name, place, args.num_images)
+    for anomaly_set in sets:
         pixels = sampled(source, anomaly_set, args.step)
-        print(f"\n{name}, {anomaly_set.size} images\n")
-        print_classes(pixels, names, args.share / 100)
+        print(f"\n{anomaly_set.name}, {anomaly_set.size} images\n")
+        print_classes(pixels, model.dataset_meta["classes"], args.share / 100)
         print_rankings(pixels)
 
 
@@ -86,13 +83,9 @@ def parse_arguments() -> argparse.Namespace:
 
 def sampled(source, anomaly_set, step: int) -> Pixels:
     """Scores of all images of a set at every `step`-th row and column."""
-    from mmengine.dataset import pseudo_collate
-
     parts = []
-    for index in range(anomaly_set.size):
-        batch = pseudo_collate([anomaly_set.dataset[index]])
-        truth = batch["data_samples"][0].gt_sem_seg.data[0]
-        labels = torch.as_tensor(anomaly_set.metric.evaluation_labels(truth))[::step, ::step]
+    for index, batch in enumerate(anomaly_set.batches()):
+        labels = torch.as_tensor(anomaly_set.labels(batch))[::step, ::step]
         valid = labels < 2
         part = {"anomalous": (labels[valid] == 1).numpy()}
         for scored in source.scores(batch, source.names, memory=False):

@@ -1,17 +1,11 @@
-"""Compare many scores of one model, and anyone's score maps, on many data sets."""
+"""Compare many scores of one model, and saved score maps, on many datasets."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from ood_seg.commands import _arguments, _benchmark_scores, _benchmark_sets
-from ood_seg.commands._benchmark_sets import AnomalySet
-
-if TYPE_CHECKING:
-    from mmengine.config import Config
+from ood_seg.commands import _arguments
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,111 +15,85 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out",
         type=Path,
         metavar="DIR",
-        help="folder of the results, and of partial ones from which an interrupted run goes on "
+        help="folder of the results, and of partial ones from which an interrupted run resumes "
         "(default: the work dir)",
     )
     parser.add_argument(
-        "--sets", nargs="+", metavar="NAME", help="only these test sets (default: all with masks)"
+        "--sets", nargs="+", default=(), metavar="NAME", help="test sets (default: all with masks)"
     )
     parser.add_argument(
-        "--num-images", type=int, metavar="N", help="the first N images of each set, for a trial"
+        "--num-images", type=int, metavar="N", help="only the first N images of each set"
     )
-    parser.add_argument(
-        "--title", metavar="TEXT", help="of the table (default: name of the config)"
-    )
-    _benchmark_scores.add_arguments(parser)
+    parser.add_argument("--title", metavar="TEXT", help="of the table (default: the config's name)")
+    _add_scores(parser.add_argument_group("scores"))
+    _add_maps(parser.add_argument_group("score maps of other methods"))
     _arguments.add_run(parser, one_process=True)
 
 
+def _add_scores(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--scores",
+        nargs="+",
+        metavar="NAME",
+        help="ready-made scores, or `all` (default, unless --score or --maps is given); an unknown "
+        "name lists them",
+    )
+    group.add_argument(
+        "--score",
+        nargs="+",
+        default=[],
+        action="extend",
+        metavar="NAME=CONFIG",
+        help="""any registered score as JSON: 'energy-2={"type": "Energy", "temperature": 2}'""",
+    )
+    group.add_argument(
+        "--statistics", type=Path, metavar="FILE", help="of `ood-seg fit`, for fitted scores"
+    )
+    group.add_argument(
+        "--smoothing",
+        nargs=2,
+        type=float,
+        metavar=("TAPS", "SIGMA"),
+        help="Gaussian smoothing as the last step of every score of the model, such as 7 1",
+    )
+
+
+def _add_maps(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--maps",
+        nargs="+",
+        default=[],
+        action="extend",
+        metavar="NAME=DIR",
+        help="score maps at the size of the masks in DIR/SET, as `ood-seg test --out DIR` writes "
+        "them, or in DIR for a single set; .npy, .npz, TIFF, PNG or EXR, with a scale.json",
+    )
+    group.add_argument(
+        "--negate", nargs="+", default=(), metavar="NAME", help="maps with low values for anomalies"
+    )
+    group.add_argument(
+        "--strip",
+        nargs="+",
+        default=(),
+        metavar="PATTERN",
+        help="regular expressions removed from the file names before they are paired",
+    )
+
+
 def run(args: argparse.Namespace) -> int:
-    """Compare as the arguments say; print the table and write the results.
+    """Compare as the arguments say; 1 if a score requested by name, or a folder of maps, failed."""
+    from ood_seg.comparison.ready_made import parse_configs, parse_names
 
-    Returns:
-        1 if a score that was asked for by name, a folder of maps or an image failed. Of `all`
-        scores, those that this model or these options do not have are left out.
-    """
-    from ood_seg.comparison.writing import write_benchmark
-
-    if args.num_images is not None and args.num_images < 1:
-        raise ValueError(f"--num-images must be positive, got {args.num_images}")
-    chosen = _benchmark_scores.chosen_scores(args)
-    maps = _benchmark_scores.chosen_maps(args, taken=chosen)
+    configs, maps = parse_configs(args.score), parse_names(args.maps, "--maps", "NAME=DIR")
     cfg = _arguments.load_config(args)
-    sets = _benchmark_sets.anomaly_sets(cfg, args.sets)
+    from ood_seg.comparison import compare_scores
+    from ood_seg.comparison.tables import print_benchmark
+
+    names = ["scores", "statistics", "smoothing", "negate", "strip", "sets", "num_images", "title"]
+    options = {name: getattr(args, name) for name in names}
     folder = args.out or Path(cfg.work_dir)
-    entrants = _benchmark_scores.Entrants(cfg, args, chosen) if chosen else None
-    content = _header(cfg, args, entrants, [*chosen, *maps])
-    for name, place in sets.items():
-        result = _run_set(
-            AnomalySet(name, place, args.num_images), folder, entrants, maps, len(sets)
-        )
-        for score, reason in result.pop("failures").items():
-            earlier = content["failures"].get(score)
-            content["failures"][score] = f"{earlier}; {reason}" if earlier else reason
-        content["sets"][name] = result
-    written = write_benchmark(content, folder)
-    _print(content, written)
-    left_out = set() if entrants is None else set(entrants.failures)
-    left_out -= _benchmark_scores.asked_for(args)
-    return 1 if content["failures"].keys() - left_out else 0
-
-
-def _run_set(
-    anomaly_set: AnomalySet,
-    folder: Path,
-    entrants: _benchmark_scores.Entrants | None,
-    maps: Mapping[str, tuple[Path, dict[str, Any]]],
-    num_sets: int,
-) -> dict[str, Any]:
-    """Results of one set; maps that are not all there fail by name."""
-    sources, failures = [], {}
-    for name, (root, options) in maps.items():
-        try:
-            sources.append(anomaly_set.saved_maps(name, root, options, alone=num_sets == 1))
-        except (ValueError, FileNotFoundError) as error:
-            failures[name] = f"{anomaly_set.name}: {error}"
-    if entrants is not None:
-        sources.append((entrants.source, entrants.identities))
-    result = anomaly_set.run(sources, folder / "partial" / anomaly_set.name)
-    result["failures"].update(failures)
-    return result
-
-
-def _header(
-    cfg: Config,
-    args: argparse.Namespace,
-    entrants: _benchmark_scores.Entrants | None,
-    names: Sequence[str],
-) -> dict[str, Any]:
-    from ood_seg.comparison.writing import SCHEMA
-    from ood_seg.io.provenance import git_commit, versions
-    from ood_seg.metrics.protocols import get_protocol
-
-    protocol = get_protocol("pooled")
-    return {
-        "schema": SCHEMA,
-        "title": args.title or Path(cfg.filename).stem,
-        "config": str(cfg.filename),
-        "model": None if entrants is None else entrants.facts(),
-        "scores": {
-            name: None if entrants is None else entrants.configs.get(name) for name in names
-        },
-        "smoothing": args.smoothing,
-        "protocol": {"name": protocol.name, "description": protocol.description},
-        "mode": "streaming",
-        "seed": None if entrants is None else entrants.seed,
-        "commit": git_commit(),
-        "versions": versions(),
-        "sets": {},
-        "failures": {} if entrants is None else dict(entrants.failures),
-    }
-
-
-def _print(content: Mapping[str, Any], written: Sequence[Path]) -> None:
-    from ood_seg.comparison.tables import benchmark_table, not_scored
-    from ood_seg.reports.tables import print_table
-
-    lines = [f"not scored: {text}" for text in not_scored(content)]
-    lines += [f"note: {note}" for one in content["sets"].values() for note in one["notes"]]
-    lines.append(f"written to {written[0].parent}: {', '.join(path.name for path in written)}")
-    print_table(benchmark_table(content), *lines)
+    content = compare_scores(
+        cfg, args.checkpoint, configs=configs, maps=maps, folder=folder, **options
+    )
+    print_benchmark(content, folder)
+    return 1 if content["failures"].keys() - content["unavailable"] else 0

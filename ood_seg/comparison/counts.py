@@ -1,4 +1,4 @@
-"""What is kept of one score on one data set: counts of fixed size, time and memory."""
+"""Counts of one score on one dataset, of fixed size, with time and memory."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _TABLE = "table."
 
 @dataclass
 class ScoreCounts:
-    """Scores of the images so far, in 5 MiB.
+    """Counts of the scores of the images so far, in 5 MiB.
 
     Attributes:
         table: counts of the scores.
-        images: number of images, in the order of the data set.
-        ignored: pixels left out.
-        seconds: of all images, the score's own work.
-        memory: largest number of bytes for an image; None where it was not measured.
+        images: number of images counted, in the order of the dataset.
+        ignored: number of ignored pixels.
+        seconds: of the score's own work on all images.
+        memory: largest number of bytes for an image; None if not measured.
     """
 
     table: ScoreTable = field(default_factory=ScoreTable)
@@ -58,7 +58,7 @@ class ScoreCounts:
         self.images += 1
 
     def state(self) -> dict[str, np.ndarray]:
-        """All there is to know as arrays; `from_state` reads them."""
+        """The counts as arrays, for `from_state`."""
         memory = np.nan if self.memory is None else self.memory
         numbers = {"images": self.images, "ignored": self.ignored, "seconds": self.seconds}
         numbers = {key: np.array(value) for key, value in {**numbers, "memory": memory}.items()}
@@ -86,7 +86,11 @@ class ScoreCounts:
         }
 
     def described(self) -> dict[str, Any]:
-        """Metrics as fractions of 1 with bounds, curves, time and memory; warns as they do."""
+        """Metrics as fractions of 1 with bounds, curves, time and memory.
+
+        Warns:
+            UserWarning: as `metrics_with_hints`.
+        """
         counts = self.table.rank_counts()
         metrics_with_hints(counts, (0.95,), False)
         section = pixel_section(counts, {}, None, streaming=True, tprs=(0.95,))

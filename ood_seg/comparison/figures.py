@@ -1,4 +1,4 @@
-"""The one figure of a benchmark: precision-recall and ROC curves of all scores, a row a set."""
+"""The figure of a benchmark: precision-recall and ROC curves of all scores, one row per set."""
 
 from __future__ import annotations
 
@@ -14,19 +14,17 @@ _STYLES = ("-", "--", ":")
 
 
 def curves_figure(content: Mapping[str, Any]) -> Figure:
-    """Draw the curves; the legend stands beside them.
+    """Draw the curves, with the legend to the right of them.
 
     Args:
         content: of `benchmark.json`.
     """
     from matplotlib import colormaps
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     sets, names = content["sets"], content["scores"]
     height = max(3.2 * len(sets), 0.19 * len(names) + 0.6)
     figure = Figure(figsize=(9.6, height), layout="constrained")
-    FigureCanvasAgg(figure)
     axes = figure.subplots(len(sets), 2, squeeze=False)
     colours = colormaps["tab10"].colors
     styles = {
@@ -50,14 +48,14 @@ def curves_figure(content: Mapping[str, Any]) -> Figure:
 def _draw_set(
     axes: Sequence[Axes], title: str, one: Mapping[str, Any], styles: Mapping[str, dict]
 ) -> dict[str, Line2D]:
-    """Draw the two kinds of curves of a data set; the first line of each score, by name."""
+    """Draw both curves of all scores on a dataset; return the lines of the first kind by score."""
     left, right = axes
     drawn = {}
     for name, result in one["scores"].items():
         pr, roc = result["curves"]["pr"], result["curves"]["roc"]
         (drawn[name],) = left.plot(pr["recall"], pr["precision"], label=name, **styles[name])
         right.plot(roc["fpr"], roc["tpr"], **styles[name])
-    pixels = one["pixels"]
+    pixels = one["pixels"] or {"known": 0, "anomalous": 0}  # None: every score failed
     valid = pixels["known"] + pixels["anomalous"]
     if valid:
         left.axhline(pixels["anomalous"] / valid, color="grey", linewidth=0.8, zorder=0)

@@ -16,11 +16,11 @@ _STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 class Cost(NamedTuple):
-    """What a step took.
+    """What a step costs.
 
     Attributes:
-        seconds: wall clock, the accelerator's work included.
-        memory: bytes by which the peak rose above what was in use before; None where not measured.
+        seconds: wall-clock time, including the work of the accelerator.
+        memory: bytes by which the peak exceeds what was in use before; None if not measured.
     """
 
     seconds: float
@@ -30,16 +30,16 @@ class Cost(NamedTuple):
 def measured(
     step: Callable[[], Result], device: torch.device, *, memory: bool = False
 ) -> tuple[Result, Cost]:
-    """Run a step and say what it took.
+    """Run a step; return its result and its cost.
 
-    Memory is the accelerator's where the model is on one; else that of the process, which is
-    measured on Linux alone. Small amounts may be taken from what the process still holds, and then
-    do not show.
+    Memory is that of the accelerator if the model is on one, else that of the process, which is
+    measured on Linux only. Small amounts that the process takes from memory it still holds are not
+    measured.
 
     Args:
         step: what to run.
         device: where the model is.
-        memory: whether to measure it, which takes some time itself.
+        memory: whether to measure memory, which takes some time itself.
     """
     on_gpu = device.type == "cuda"
     before = _start(device) if memory else None
@@ -57,12 +57,12 @@ def measured(
 
 
 def _start(device: torch.device) -> int | None:
-    """Set the peak back; bytes in use, None where that cannot be had."""
+    """Reset the peak; return the bytes in use, None if they cannot be measured."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         return torch.cuda.memory_allocated(device)
     try:
-        # What was freed goes back to the system first, or it would hide as much of the peak.
+        # Return freed memory to the system first, as it would hide as much of the peak.
         ctypes.CDLL(None).malloc_trim(0)
         _RESET.write_text("5")
         return _status("VmRSS")
@@ -71,5 +71,5 @@ def _start(device: torch.device) -> int | None:
 
 
 def _status(key: str) -> int:
-    """An entry of the process's status in bytes."""
+    """An entry of the status of the process in bytes."""
     return int(re.search(rf"^{key}:\s+(\d+) kB", _STATUS.read_text(), re.M)[1]) * 1024

@@ -1,8 +1,8 @@
-"""Many scores of one model from one forward pass an image.
+"""Many scores of one model from one forward pass per image.
 
 image -> small logits, activations of all layers that a score needs -> scores of `outputs`
          `-> logits at the image's size ---------------------------> scores of `logits`
-image -> scores of `network`, each by itself
+image -> scores of `network`, each on its own
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ class SharedPass:
         smoothing: last step of every score; None: none.
 
     Attributes:
-        shared: seconds of the steps that the scores share, and of how many images.
-        failures: scores that cannot be had of this model, and why.
+        shared: seconds of the steps that the scores share, and the number of images.
+        failures: why a score does not work on this model, by name.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class SharedPass:
     def scores(
         self, batch: Mapping[str, Any], names: Sequence[str], *, memory: bool
     ) -> Iterator[Scored]:
-        """Scores of one image; see `Source`."""
+        """Scores of one image; see `ScoreSource`."""
         data = self.model.data_preprocessor(dict(batch), False)
         images, samples = data["inputs"], data["data_samples"]
         by_need = {need: [n for n in names if needs_of(self._scores[n]) == need] for need in _ORDER}
@@ -74,7 +74,7 @@ class SharedPass:
             layers = layers_of({name: self._scores[name] for name in by_need["outputs"]})
             outputs = self._timed("forward", lambda: self.network(images, layers))
             self.shared["images"] += 1
-        # Those of activations come first, so that the large logits are not held beside them.
+        # Activations are used first, so that the large logits are not held at the same time.
         for name in by_need["outputs"]:
             yield self._scored(name, partial(self._map, name, images, samples, outputs), memory)
         outputs = None
@@ -86,13 +86,18 @@ class SharedPass:
         for name in by_need["network"]:
             yield self._scored(name, partial(self._map, name, images, samples, None), memory)
 
+    def take_costs(self) -> dict[str, float]:
+        """Return `shared`, and reset it."""
+        costs, self.shared = self.shared, dict.fromkeys(self.shared, 0)
+        return costs
+
     def _forward(self, images: Tensor) -> Tensor:
-        """Small logits of all channels, which are kept for scores that see more than classes."""
+        """Small logits of all channels, kept for scores that use more than the class channels."""
         self._raw = self.model._forward(images)
         return self._raw
 
     def _check(self, score: nn.Module) -> None:
-        """Raise where a score was fitted on another model, or needs a layer that is not there."""
+        """Raise if a score was fitted on another model, or needs a layer that does not exist."""
         if hasattr(score, "check_model"):
             score.check_model(self.network)
         require_layers(self.network, getattr(score, "layers", ()))
@@ -110,7 +115,7 @@ class SharedPass:
         try:
             scores, cost = measured(step, self._device, memory=memory)
             return Scored(name, scores, cost)
-        # Whatever goes wrong in one score, the others of an hour's work are worth keeping.
+        # One failing score must not lose the work on the others.
         except Exception as error:
             return Scored(name, None, Cost(0.0, None), f"{type(error).__name__}: {error}")
 

@@ -1,4 +1,4 @@
-"""Where the scores of an image come from: one model, or files of anyone's method."""
+"""Sources of the scores of an image: a model, or the saved maps of any method."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from ood_seg.evaluation.saved_maps import (
 
 
 class Scored(NamedTuple):
-    """The scores of one image by one method, or why there are none.
+    """The scores of one image by one method, or the reason why there are none.
 
     Attributes:
         name: of the method.
         scores: `(H, W)` at the image's size; None after a failure.
-        cost: of the method's own work; of no seconds where that is not known.
-        failure: what went wrong; empty otherwise.
+        cost: of the method's own work; zero seconds if it is not known.
+        failure: the reason; empty if there are scores.
     """
 
     name: str
@@ -37,14 +37,23 @@ class Scored(NamedTuple):
     failure: str = ""
 
 
-class Source(Protocol):
-    """Gives the scores of several methods.
+class Identity(NamedTuple):
+    """What the results of a score depend on besides the data: options, and files."""
+
+    options: Mapping[str, Any]
+    files: Sequence[Path]
+
+
+class ScoreSource(Protocol):
+    """Computes or reads the scores of several methods.
 
     Attributes:
         names: of the methods.
+        identities: of the methods, by name.
     """
 
     names: tuple[str, ...]
+    identities: Mapping[str, Identity]
 
     def scores(
         self, batch: Mapping[str, Any], names: Sequence[str], *, memory: bool
@@ -52,22 +61,22 @@ class Source(Protocol):
         """Scores of one image.
 
         Args:
-            batch: one sample of a data set, collated.
-            names: the methods that are wanted.
+            batch: one collated sample.
+            names: the methods to compute.
             memory: whether to measure memory.
         """
 
 
 class SavedMaps:
-    """Score maps of one method on one data set, which belong to its images by name.
+    """Score maps of one method on one dataset, paired with its images by name.
 
     Args:
         name: of the method.
         folder: of the maps, in any format of `ood_seg.evaluation.saved_maps`. A `scale.json` in
-            it says what whole numbers mean.
+            it defines what integers mean.
         images: paths of all images.
         negate: low values mean anomalous.
-        strip: regular expressions taken off the file names.
+        strip: regular expressions removed from the file names before they are paired.
 
     Raises:
         FileNotFoundError: no such folder.
@@ -92,11 +101,13 @@ class SavedMaps:
         if missing:
             raise ValueError(
                 f"{folder}: no score map for {len(missing)} of {len(wanted)} images: "
-                f"{shorten(missing)}; files pair by name, --strip PATTERN takes more off the names"
+                f"{shorten(missing)}; files pair by name; --strip PATTERN removes parts of it"
             )
-        side_car = folder / SCALE_FILE
-        scaling = read_scale_file(side_car) if side_car.is_file() else {}
+        sidecar = folder / SCALE_FILE
+        scaling = read_scale_file(sidecar) if sidecar.is_file() else {}
         self.format = MapFormat(negate=negate, **scaling)
+        options = {"maps": str(folder), "negate": negate, "strip": strip}
+        self.identities = {name: Identity(options, sorted(self.files.values()))}
 
     def scores(
         self, batch: Mapping[str, Any], names: Sequence[str], *, memory: bool

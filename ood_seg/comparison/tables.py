@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from ood_seg.metrics.formatting import (
@@ -12,10 +13,11 @@ from ood_seg.metrics.formatting import (
     metric_heading,
     percent,
 )
-from ood_seg.reports.tables import Table, best_rows
+from ood_seg.reports.tables import Table, best_rows, print_table
 
 METRICS = ("auroc", "ap", "fpr95")
 _TIME, _MEMORY = "ms/image", "MiB"
+_FILES = "benchmark.json, benchmark.md, benchmark.csv, benchmark.tex, benchmark.png"
 
 
 def benchmark_table(content: Mapping[str, Any]) -> Table:
@@ -42,6 +44,13 @@ def not_scored(content: Mapping[str, Any]) -> list[str]:
     for name, reason in content["failures"].items():
         names.setdefault(reason, []).append(name)
     return [f"{', '.join(those)}: {reason}" for reason, those in names.items()]
+
+
+def print_benchmark(content: Mapping[str, Any], folder: Path) -> None:
+    """Print the table, failures and notes, and where the files are that `write_benchmark` wrote."""
+    lines = [f"not scored: {text}" for text in not_scored(content)]
+    lines += [f"note: {note}" for one in content["sets"].values() for note in one["notes"]]
+    print_table(benchmark_table(content), *lines, f"written to {folder}: {_FILES}")
 
 
 def _row(name: str, content: Mapping[str, Any]) -> tuple[str, ...]:

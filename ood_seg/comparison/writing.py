@@ -1,4 +1,4 @@
-"""Writes a benchmark: JSON for programs, one table in three formats, one figure."""
+"""Writes a benchmark: JSON, one table in three formats, and one figure."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _NAME = "benchmark"
 
 
 def write_benchmark(content: Mapping[str, Any], folder: str | Path) -> list[Path]:
-    """Write `benchmark.json`, `.md`, `.csv`, `.tex` and `.png`; each appears whole or not at all.
+    """Write `benchmark.json`, `.md`, `.csv`, `.tex` and `.png`, each atomically.
 
     Args:
         content: of `benchmark.json`; NaN and infinity become null there.
-        folder: made where it is missing.
+        folder: created if it does not exist.
 
     Returns:
         The files.

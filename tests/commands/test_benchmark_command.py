@@ -1,4 +1,4 @@
-"""`ood-seg benchmark`: one table of model scores and foreign maps, and what it refuses."""
+"""`ood-seg benchmark`: one table of model scores and saved maps, and what it refuses."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_numbers_are_those_of_test(result, maps):
     assert scores["energy"]["seconds_per_image"] > 0
 
 
-def test_json_says_what_the_numbers_rest_on(result, job):
+def test_json_holds_the_provenance_of_the_numbers(result, job):
     content = content_of(result)
     assert content["schema"] == "ood_seg.benchmark/1"
     assert content["seed"] == 3
@@ -192,7 +192,7 @@ def test_fitted_scores_take_the_statistics(job, tmp_path):
     assert scores["sml"]["metrics"]["auroc"]["value"] == pytest.approx(expected, abs=1e-4)
 
 
-def test_what_a_score_rests_on_may_change_under_its_name(job, tmp_path):
+def test_what_a_score_depends_on_may_change_under_its_name(job, tmp_path):
     """Statistics fitted again, another member, another preprocessing: nothing stale comes back."""
     stats, member = tmp_path / "tiny.stats", tmp_path / "member.pth"
     common = ["--work-dir", str(tmp_path), "--data", "ordinary", "--methods", "sml"]
@@ -227,18 +227,18 @@ def test_what_a_score_rests_on_may_change_under_its_name(job, tmp_path):
 @pytest.mark.parametrize(
     ("extra", "message"),
     [
-        (["--scores", "enrgy"], "no ready-made score 'enrgy'; there are energy"),
+        (["--scores", "enrgy"], "'enrgy' is not ready-made; available: energy"),
         (["--score", "a=Energy"], 'expected NAME={"type": ...} with JSON'),
-        (["--score", 'a={"type": "Enrgy"}'], "no registered score 'Enrgy'"),
+        (["--score", 'a={"type": "Enrgy"}'], "'Enrgy'"),
         (["--scores", "energy", "--score", 'energy={"type": "Energy"}'], "'energy' is taken"),
         (["--maps", "folder"], "expected NAME=DIR, got 'folder'"),
-        (["--maps", "a=b", "--negate", "c"], "'c' is none of the --maps: a"),
-        (["--sets", "ordinary"], "no test set ordinary with anomaly masks"),
-        (["--num-images", "0"], "--num-images must be positive"),
+        (["--maps", "a=b", "--negate", "c"], "(a), got 'c'"),
+        (["--sets", "ordinary"], "no test set ordinary"),
+        (["--num-images", "0"], "num_images must be positive, got 0"),
         (["--scores", "mahalanobis"], "no score can be computed: mahalanobis: needs --statistics"),
     ],
 )
-def test_what_cannot_be_is_refused(job, tmp_path, capsys, extra, message):
+def test_bad_arguments_are_refused(job, tmp_path, capsys, extra, message):
     assert run_benchmark(job, tmp_path, *extra) == 2
     assert message in capsys.readouterr().err
 

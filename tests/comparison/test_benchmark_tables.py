@@ -75,6 +75,13 @@ def test_no_sentence_on_a_pass_that_nobody_shared():
     assert "forward" not in table.note
 
 
+def test_a_set_on_which_every_score_failed(tmp_path):
+    sets = content()["sets"]
+    failed = {**sets["x"], "scores": {}, "pixels": None}
+    written = write_benchmark(content(sets={**sets, "x": failed}), tmp_path)
+    assert "| energy | - | - | - | 70.00 |" in written[1].read_text()
+
+
 def test_files(tmp_path):
     written = write_benchmark(content(), tmp_path / "out")
     assert [path.name for path in written] == [

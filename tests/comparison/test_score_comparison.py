@@ -1,5 +1,6 @@
-"""Counting many scores: exact numbers, going on after a kill, failures by name."""
+"""Counting many scores: exact numbers, resuming after a kill, failures by name."""
 
+import re
 import warnings
 from types import SimpleNamespace
 
@@ -7,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from ood_seg.comparison.contest import Contest
 from ood_seg.comparison.counts import ScoreCounts
 from ood_seg.comparison.measuring import Cost, measured
-from ood_seg.comparison.names import READY_MADE, check_name, ready_made
+from ood_seg.comparison.ready_made import READY_MADE, check_name, ready_made
+from ood_seg.comparison.score_comparison import ScoreComparison
 from ood_seg.comparison.sources import Scored
 from ood_seg.metrics import pixel_metrics
 
@@ -28,7 +29,7 @@ def scores_of(name, index):
 
 
 class Source:
-    """Known scores; notes what it was asked for."""
+    """Known scores; records what it was asked for."""
 
     def __init__(self, *names, broken=()):
         self.names, self.broken, self.asked = names, broken, []
@@ -61,8 +62,8 @@ def batches(start, stop):
         yield {"index": index, "data_samples": [SimpleNamespace(img_path=f"{index}.png")]}
 
 
-def contest(*sources, **options):
-    return Contest(sources, lambda batch: labels_of(batch["index"]), **options)
+def comparison(*sources, **options):
+    return ScoreComparison(sources, lambda batch: labels_of(batch["index"]), **options)
 
 
 def expected(name, images=5):
@@ -80,7 +81,7 @@ def assert_right(counts, name, images=5):
 
 
 def test_metrics_are_those_of_all_pixels():
-    found = contest(Source("a", "bb"), Source("cccc"))
+    found = comparison(Source("a", "bb"), Source("cccc"))
     assert list(found.run(batches(0, 5))) == list(range(5))
     for name, counts in found.counts.items():
         assert_right(counts, name)
@@ -92,22 +93,22 @@ def test_metrics_are_those_of_all_pixels():
     assert sum(counts.pixels().values()) == 5 * SIZE[0] * SIZE[1]
 
 
-def test_an_interrupted_run_goes_on_where_each_score_was():
+def test_an_interrupted_run_resumes_where_each_score_was():
     store, first = Store(), Source("a", "bb")
-    running = contest(first, store=store).run(batches(0, 5))
+    running = comparison(first, store=store).run(batches(0, 5))
     for _ in range(3):
         next(running)
     running.close()
     assert {int(state["images"]) for state in store.states.values()} == {3}
     second, newcomer = Source("a", "bb"), Source("new")
-    going_on = contest(second, newcomer, store=store)
-    assert going_on.start == 0
-    list(going_on.run(batches(0, 5)))
+    resumed = comparison(second, newcomer, store=store)
+    assert resumed.start == 0
+    list(resumed.run(batches(0, 5)))
     assert [index for index, *_ in second.asked] == [3, 4]
     assert [index for index, *_ in newcomer.asked] == [0, 1, 2, 3, 4]
-    for name, counts in going_on.counts.items():
+    for name, counts in resumed.counts.items():
         assert_right(counts, name)
-    finished = contest(Source("a", "bb"), store=store)
+    finished = comparison(Source("a", "bb"), store=store)
     assert finished.start == 5
     assert list(finished.run(batches(5, 5))) == []
     assert_right(finished.counts["a"], "a")
@@ -115,9 +116,9 @@ def test_an_interrupted_run_goes_on_where_each_score_was():
 
 def test_a_kill_loses_the_last_interval_at_most(monkeypatch):
     clock = iter(range(0, 1000, 10))
-    monkeypatch.setattr("ood_seg.comparison.contest.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("ood_seg.comparison.score_comparison.time.monotonic", lambda: next(clock))
     store = Store()
-    running = contest(Source("a"), store=store, interval=20).run(batches(0, 5))
+    running = comparison(Source("a"), store=store, interval=20).run(batches(0, 5))
     for _ in range(4):
         next(running)
     assert store.states["a"]["images"] >= 2  # and nobody closed it
@@ -126,7 +127,7 @@ def test_a_kill_loses_the_last_interval_at_most(monkeypatch):
 
 
 def test_a_failure_is_named_by_image_and_loses_nothing_else():
-    found = contest(Source("a", "bb", broken=[("bb", 2)]))
+    found = comparison(Source("a", "bb", broken=[("bb", 2)]))
     list(found.run(batches(0, 5)))
     assert found.failures == {"bb": "2.png: it broke"}
     assert found.counts["bb"].images == 2
@@ -136,7 +137,7 @@ def test_a_failure_is_named_by_image_and_loses_nothing_else():
 @pytest.mark.parametrize(
     ("scores", "message"),
     [
-        (np.zeros((4, 4), np.float32), "size 4x4 but the ground truth 13x17"),
+        (np.zeros((4, 4), np.float32), "4x4 but the ground truth 13x17"),
         (np.full(SIZE, np.nan, np.float32), "NaN"),
     ],
 )
@@ -145,7 +146,7 @@ def test_maps_that_cannot_be_scored_fail_by_name(scores, message):
         def scores(self, batch, names, *, memory):
             yield Scored("bad", scores)
 
-    found = contest(Bad("bad"), Source("a"))
+    found = comparison(Bad("bad"), Source("a"))
     list(found.run(batches(0, 5)))
     assert message in found.failures["bad"]
     assert_right(found.counts["a"], "a")
@@ -180,9 +181,9 @@ def test_memory_of_a_step():
 def test_names():
     assert list(ready_made(["energy", "odin", "energy"])) == ["energy", "odin"]
     assert ready_made(["all"]) == {name: dict(config) for name, config in READY_MADE.items()}
-    with pytest.raises(ValueError, match="no ready-made score 'enrgy'; there are energy, "):
+    with pytest.raises(ValueError, match=r"'enrgy'.*: energy, "):
         ready_made(["enrgy"])
     assert check_name("energy_T=2") == "energy_T=2"
     for name in ("a/b", "", ".hidden", "a b"):
-        with pytest.raises(ValueError, match="a score's name is made of"):
+        with pytest.raises(ValueError, match=re.escape(f"got {name!r}")):
             check_name(name)

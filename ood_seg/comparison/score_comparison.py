@@ -1,46 +1,46 @@
-"""One data set, all sources of scores: image by image, counted, kept on disk, gone on with."""
+"""All scores on one dataset, counted image by image and stored, so that a run can be resumed."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import torch
 
 from ood_seg.comparison.counts import ScoreCounts
-from ood_seg.comparison.sources import Scored, Source
+from ood_seg.comparison.sources import Scored, ScoreSource
 
 
 class Store(Protocol):
-    """Keeps the counts of each score, so that a later run goes on from them."""
+    """Keeps the counts of each score, so that a later run resumes from them."""
 
     def load(self, name: str) -> ScoreCounts | None:
-        """The counts of an earlier run with the same model, data and options."""
+        """The counts of an earlier run with the same model, data and options; None without one."""
 
     def save(self, name: str, counts: ScoreCounts) -> None:
-        """Replace what is stored."""
+        """Replace the stored counts."""
 
 
-class Contest:
-    """Counts the scores of one data set.
+class ScoreComparison:
+    """Counts the scores of one dataset.
 
-    A score that fails on an image is out, with the reason; the others go on.
+    A score that fails on an image is left out from there on; the others are not affected.
 
     Args:
         sources: of the scores; each name occurs once.
         labels_of: a collated batch to labels `(H, W)`: 0 known, 1 anomaly, 255 ignored.
-        store: None keeps nothing.
-        interval: seconds between two savings, the most that a crash can lose.
+        store: keeps the counts; None: they are not kept.
+        interval: seconds between two savings, the most work that a crash can lose.
 
     Attributes:
-        counts: by name.
-        failures: reasons by name.
+        counts: of the scores, by name.
+        failures: image and reason, by name.
     """
 
     def __init__(
         self,
-        sources: Sequence[Source],
+        sources: Sequence[ScoreSource],
         labels_of: Callable[[Mapping[str, Any]], torch.Tensor],
         *,
         store: Store | None = None,
@@ -63,11 +63,11 @@ class Contest:
         """Number of images that every score has counted."""
         return min((counts.images for counts in self.counts.values()), default=0)
 
-    def run(self, batches: Iterator[Mapping[str, Any]]) -> Iterator[int]:
+    def run(self, batches: Iterable[Mapping[str, Any]]) -> Iterator[int]:
         """Count the images from `start` on.
 
         Args:
-            batches: one collated sample each, in the order of the data set.
+            batches: one collated sample each, in the order of the dataset.
 
         Yields:
             The number of each image after it has been counted.
@@ -82,7 +82,7 @@ class Contest:
             self.save()
 
     def save(self) -> None:
-        """Store what has changed."""
+        """Store the counts that have changed."""
         self._last_save = time.monotonic()
         if self.store is None:
             return

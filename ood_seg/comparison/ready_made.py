@@ -1,0 +1,106 @@
+"""Ready-made scores by name: their configs, without the statistics file."""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+READY_MADE: Mapping[str, Mapping[str, Any]] = {
+    "max-softmax": {"type": "MaxSoftmax"},
+    "max-logit": {"type": "MaxLogit"},
+    "entropy": {"type": "Entropy"},
+    "energy": {"type": "Energy"},
+    "gen": {"type": "GeneralizedEntropy"},
+    "odin": {"type": "ODIN"},
+    "kl-matching": {"type": "KLMatching"},
+    "sml": {"type": "StandardizedMaxLogit"},
+    "mahalanobis": {"type": "Mahalanobis"},
+    "relative-mahalanobis": {"type": "RelativeMahalanobis"},
+    "knn": {"type": "NearestNeighbours"},
+    "vim": {"type": "VirtualLogit"},
+    "react": {"type": "ReAct"},
+    "ash-s": {"type": "ASH", "variant": "S"},
+    "ash-b": {"type": "ASH", "variant": "B"},
+    "ash-p": {"type": "ASH", "variant": "P"},
+    "scale": {"type": "SCALE"},
+    "dsn": {"type": "EmbeddingDensity", "combine": "single"},
+    "dmn": {"type": "EmbeddingDensity", "combine": "minimum"},
+    "dlr": {"type": "EmbeddingDensity", "combine": "logistic"},
+    "mc-dropout": {"type": "MCDropout"},
+    "mc-dropout-mi": {"type": "MCDropout", "score": "mutual-information"},
+}
+ALL = "all"
+_NAME = re.compile(r"[\w.+()=,-]+")
+
+
+def ready_made(names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Configs of the named scores, in order; `all` means every one.
+
+    Raises:
+        ValueError: an unknown name; the known ones are listed, similar ones first.
+    """
+    found = {}
+    for name in dict.fromkeys(READY_MADE if ALL in names else names):
+        if name not in READY_MADE:
+            close = difflib.get_close_matches(name, READY_MADE, n=3, cutoff=0.5)
+            others = [other for other in READY_MADE if other not in close]
+            raise ValueError(
+                f"scores: {name!r} is not ready-made; available: {', '.join([*close, *others])}. "
+                """Give others by --score 'NAME={"type": ...}'"""
+            )
+        found[name] = copy.deepcopy(dict(READY_MADE[name]))
+    return found
+
+
+def parse_configs(texts: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Configs of scores by name, from texts such as `energy-2={"type": "Energy"}`.
+
+    Raises:
+        ValueError: a text of another form, a bad name, or a name twice.
+    """
+    form = 'NAME={"type": ...} with JSON as its config'
+    found = {}
+    for name, text in parse_names(texts, "--score", form).items():
+        try:
+            config = json.loads(text)
+        except json.JSONDecodeError:
+            config = None
+        if not isinstance(config, dict) or "type" not in config:
+            raise ValueError(f"--score: expected {form}, got {name}={text}")
+        found[name] = config
+    return found
+
+
+def parse_names(texts: Sequence[str], option: str, form: str) -> dict[str, str]:
+    """Values by name, from texts `NAME=VALUE`; `option` and `form` are named in errors.
+
+    Raises:
+        ValueError: a text of another form, a bad name, or a name twice.
+    """
+    found: dict[str, str] = {}
+    for text in texts:
+        name, _, value = text.partition("=")
+        if not value:
+            raise ValueError(f"{option}: expected {form}, got {text!r}")
+        if check_name(name) in found:
+            raise ValueError(f"{option}: the name {name!r} is taken; choose another")
+        found[name] = value
+    return found
+
+
+def check_name(name: str) -> str:
+    """Return a name if it can be the name of a file.
+
+    Raises:
+        ValueError: it has other characters than those below, or starts with a dot.
+    """
+    if not _NAME.fullmatch(name) or name.startswith("."):
+        raise ValueError(
+            "the name of a score consists of letters, digits and . _ + - ( ) = , and does not "
+            f"start with a dot, got {name!r}"
+        )
+    return name

@@ -1,0 +1,224 @@
+"""`compare_scores`: scores of a model and saved score maps on the anomaly datasets of a config.
+
+scores of the model ----> ModelScores -.
+folders of score maps --> SavedMaps ---+-> ScoreComparison of one dataset -> ScoreCounts -> metrics
+images and masks -------> AnomalySet --'
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
+
+from ood_seg import __version__
+from ood_seg.comparison.anomaly_sets import AnomalySet, anomaly_sets
+from ood_seg.comparison.counts import ScoreCounts
+from ood_seg.comparison.model_scores import ModelScores
+from ood_seg.comparison.ready_made import ALL, check_name, ready_made
+from ood_seg.comparison.score_comparison import ScoreComparison
+from ood_seg.comparison.sources import SavedMaps, ScoreSource
+from ood_seg.comparison.writing import SCHEMA, write_benchmark
+from ood_seg.engine.runner import load_config, set_up_process
+from ood_seg.evaluation.image_tasks import warnings_as_notes
+from ood_seg.evaluation.partial_results import PartialResults
+from ood_seg.io.provenance import git_commit, versions
+from ood_seg.metrics.protocols import get_protocol
+from ood_seg.models.loading import load_model
+
+
+def compare_scores(
+    config: str | Path | Config,
+    checkpoint: str | Path | None = None,
+    *,
+    scores: Sequence[str] | None = None,
+    configs: Mapping[str, Mapping[str, Any]] | None = None,
+    maps: Mapping[str, str | Path] | None = None,
+    negate: Collection[str] = (),
+    strip: Sequence[str] = (),
+    statistics: str | Path | None = None,
+    smoothing: tuple[int, float] | None = None,
+    sets: Sequence[str] = (),
+    num_images: int | None = None,
+    title: str | None = None,
+    folder: str | Path | None = None,
+) -> dict[str, Any]:
+    """Compare scores, as `ood-seg benchmark` does, and write `FOLDER/benchmark.*`.
+
+    All scores that do not run the network themselves come from one forward pass per image. Counts
+    are kept in `FOLDER/partial`, so that an interrupted comparison resumes; they are used again
+    only for the same model, data and options. A score that fails is left out, with the reason.
+
+    Args:
+        config: path of a file, name of a shipped config, or a config.
+        checkpoint: file; None: the config's `load_from`.
+        scores: names of ready-made scores, or `all` for those that the model provides; None:
+            `all`, or none if there are `configs` or `maps`.
+        configs: configs of any registered scores, by name.
+        maps: folders of score maps by the name of their method; each holds one folder for each
+            dataset, or the maps themselves if there is one dataset.
+        negate: names of the maps in which low values mean anomalous.
+        strip: regular expressions removed from file names before maps and images are paired.
+        statistics: file of `ood-seg fit`, for the scores that need it.
+        smoothing: kernel size and sigma of a Gaussian, the last step of every score of the model.
+        sets: names of the test sets to compare on; empty: all with anomaly masks.
+        num_images: use only the first images of each set; None: all.
+        title: of the table; None: the name of the config.
+        folder: of the results; None: the work dir.
+
+    Returns:
+        The content of `benchmark.json`: `scores` (configs by name), `sets` (by name: metrics as
+        fractions of 1 with bounds, curves, time and memory of each score), `failures` (reasons by
+        name), `unavailable` (names of those of `all` scores that could not be built), and the
+        provenance of the results.
+
+    Raises:
+        FileNotFoundError: config or checkpoint does not exist.
+        ValueError: an unknown set, a bad name, no score at all, or a bad checkpoint.
+    """
+    if num_images is not None and num_images < 1:
+        raise ValueError(f"num_images must be positive, got {num_images}")
+    if scores is None:
+        scores = () if configs or maps else (ALL,)
+    ready, configs, maps = ready_made(scores), configs or {}, maps or {}
+    _check_names([*ready, *configs, *maps], maps, negate)
+    cfg = load_config(config)
+    init_default_scope(cfg.get("default_scope") or "mmseg")
+    datasets = anomaly_sets(cfg, sets, num_images)
+    model = None
+    if ready or configs:
+        seed = set_up_process(cfg)
+        network = load_model(cfg, checkpoint, plain_score=True)
+        model = ModelScores(
+            network,
+            {**ready, **configs},
+            statistics=statistics,
+            smoothing=smoothing,
+            seed=seed,
+        )
+    content = _header(cfg, model, maps, title)
+    if ALL in scores:
+        content["unavailable"] = sorted(content["failures"].keys() - {*scores, *configs})
+    for dataset in datasets:
+        sources, failures = _saved_maps(dataset, maps, negate, strip, alone=len(datasets) == 1)
+        sources += [model] if model else []
+        partial = Path(folder or cfg.work_dir) / "partial" / dataset.name
+        result, failed = _compare_on(dataset, sources, partial)
+        content["sets"][dataset.name] = {**result, "shared": model.take_costs() if model else None}
+        for name, reason in {**failures, **failed}.items():
+            earlier = content["failures"].get(name)
+            reason = f"{dataset.name}: {reason}"
+            content["failures"][name] = f"{earlier}; {reason}" if earlier else reason
+    write_benchmark(content, folder or cfg.work_dir)
+    return content
+
+
+def _check_names(names: Sequence[str], maps: Collection[str], negate: Collection[str]) -> None:
+    for index, name in enumerate(names):
+        if check_name(name) in names[:index]:
+            raise ValueError(f"scores and maps: the name {name!r} is taken; choose another")
+    for name in negate:
+        if name not in maps:
+            raise ValueError(f"negate: expected names of maps ({', '.join(maps)}), got {name!r}")
+
+
+def _header(
+    cfg: Config, model: ModelScores | None, maps: Collection[str], title: str | None
+) -> dict[str, Any]:
+    """What the content says before the first dataset."""
+    protocol = get_protocol("pooled")
+    return {
+        "schema": SCHEMA,
+        "title": title or Path(cfg.filename or "scores").stem,
+        "config": str(cfg.filename),
+        "model": model.facts if model else None,
+        "scores": {**(model.configs if model else {}), **dict.fromkeys(maps)},
+        "smoothing": model.smoothing_options if model else None,
+        "protocol": {"name": protocol.name, "description": protocol.description},
+        "mode": "streaming",
+        "seed": model.seed if model else None,
+        "commit": git_commit(),
+        "versions": versions(),
+        "sets": {},
+        "unavailable": [],
+        "failures": dict(model.failures) if model else {},
+    }
+
+
+def _saved_maps(
+    dataset: AnomalySet,
+    maps: Mapping[str, str | Path],
+    negate: Collection[str],
+    strip: Sequence[str],
+    *,
+    alone: bool,
+) -> tuple[list[ScoreSource], dict[str, str]]:
+    """The maps of a dataset, and why those of some methods cannot be used."""
+    sources: list[ScoreSource] = []
+    failures = {}
+    for name, root in maps.items():
+        folder = Path(root) / dataset.name
+        if alone and not folder.is_dir():
+            folder = Path(root)
+        try:
+            images = dataset.image_paths()
+            sources.append(
+                SavedMaps(name, folder, images, negate=name in negate, strip=tuple(strip))
+            )
+        except (ValueError, FileNotFoundError) as error:
+            failures[name] = str(error)
+    return sources, failures
+
+
+def _compare_on(
+    dataset: AnomalySet, sources: Sequence[ScoreSource], folder: Path
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Results on one dataset for `benchmark.json`, and the failures by name; shows its progress."""
+    store = _Store(folder, sources, dataset)
+    comparison = ScoreComparison(sources, dataset.labels, store=store)
+    columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns) as progress:
+        task = progress.add_task(dataset.name, total=dataset.size, completed=comparison.start)
+        for _ in comparison.run(dataset.batches(comparison.start)):
+            progress.advance(task)
+    described, notes, pixels = {}, [], None
+    for name, counts in comparison.counts.items():
+        if name not in comparison.failures:
+            with warnings_as_notes() as hints:
+                described[name] = counts.described()
+            notes += [f"{dataset.name}, {name}: {hint}" for hint in hints]
+            pixels = counts.pixels()
+    result = {
+        "images": dataset.size,
+        "dataset": dataset.config.get("type"),
+        "data_root": str(dataset.config.get("data_root")),
+        "pixels": pixels,
+        "scores": described,
+        "notes": notes,
+    }
+    return result, comparison.failures
+
+
+class _Store:
+    """Counts on disk, valid for the same files and options only."""
+
+    def __init__(self, folder: Path, sources: Sequence[ScoreSource], dataset: AnomalySet) -> None:
+        common = {"ood_seg": __version__, **dataset.identity()}
+        self._parts = {
+            name: (PartialResults(folder, {**common, **identity.options}), identity.files)
+            for source in sources
+            for name, identity in source.identities.items()
+        }
+
+    def load(self, name: str) -> ScoreCounts | None:
+        parts, files = self._parts[name]
+        state = parts.load(name, files)
+        return None if state is None else ScoreCounts.from_state(state)
+
+    def save(self, name: str, counts: ScoreCounts) -> None:
+        parts, files = self._parts[name]
+        parts.save(name, files, counts.state())
