@@ -8,11 +8,15 @@ import numpy as np
 import pytest
 
 pytest.importorskip("matplotlib")
+from matplotlib import colormaps
 from PIL import Image
 
 from ood_seg.visualization import (
+    COLOUR_MAP,
+    DECISION_COLOURS,
     ComparisonRow,
     comparison_figure,
+    decision_overlay,
     ground_truth_overlay,
     heat_map,
     label_overlay,
@@ -56,7 +60,7 @@ def test_overlay_limits(alpha):
 
 def test_overlay_refuses_what_does_not_fit():
     image = np.zeros((4, 5, 3), np.uint8)
-    with pytest.raises(ValueError, match=r"expected the size of the image \(4, 5\), got \(5, 4\)"):
+    with pytest.raises(ValueError, match=r"labels.*\(4, 5\).*\(5, 4\)"):
         label_overlay(image, np.zeros((5, 4), int), PALETTE)
     with pytest.raises(ValueError, match="uint8"):
         label_overlay(image.astype(float), np.zeros((4, 5), int), PALETTE)
@@ -68,6 +72,25 @@ def test_ground_truth_marks_anomaly_and_void_alone():
     image = np.full((1, 3, 3), 100, np.uint8)
     shown = ground_truth_overlay(image, np.array([[0, 1, 255]], np.uint8), alpha=1.0)
     assert shown.tolist() == [[[100, 100, 100], [255, 80, 0], [0, 0, 0]]]
+
+
+def test_decision_colours():
+    image = np.full((1, 6, 3), 200, np.uint8)
+    mask = np.array([[1, 1, 0, 0, 255, 255]], np.uint8)
+    flagged = np.array([[True, False, True, False, True, False]])
+    shown = decision_overlay(image, mask, flagged).astype(int)
+    for column, colour in enumerate(DECISION_COLOURS.values()):
+        assert np.abs(shown[0, column] - colour).max() < 40
+    known, ignored = shown[0, 3], shown[0, 4]
+    assert len(set(known)) == 1
+    assert (ignored == shown[0, 5]).all()
+    assert ignored.max() < known.min() / 2
+
+
+def test_heat_map_has_the_colours_of_the_colour_bar():
+    colours = colormaps[COLOUR_MAP](np.arange(256))[:, :3] * 255
+    ramp = heat_map(np.arange(256.0)[None], 0, 255)
+    np.testing.assert_array_equal(ramp[0], np.rint(colours))
 
 
 def test_heat_map_grows_lighter_with_the_score():
@@ -179,9 +202,9 @@ def test_saved_figure_is_a_whole_png_and_leaves_nothing_behind(tmp_path):
     scores = np.random.default_rng(5).normal(size=(20, 40))
     row = ComparisonRow(np.zeros((20, 40, 3), np.uint8), np.zeros((20, 40), int), scores, scores)
     path = save_figure(comparison_figure([row]), tmp_path / "deep" / "figure.png", dpi=50)
-    with Image.open(path) as picture:
-        picture.load()
-        assert picture.width > picture.height
+    with Image.open(path) as image:
+        image.load()
+        assert image.width > image.height
     assert [entry.name for entry in path.parent.iterdir()] == ["figure.png"]
 
 

@@ -11,10 +11,15 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
-from ood_seg.labels import ANOMALY, IGNORE, KNOWN
+from ood_seg.labels import ANOMALY
 from ood_seg.metrics.formatting import is_number, percent
 from ood_seg.reports.evaluations import Evaluations, ranked_images
-from ood_seg.visualization import ground_truth_overlay, heat_map, label_overlay, score_range
+from ood_seg.visualization import (
+    decision_overlay,
+    ground_truth_overlay,
+    heat_map,
+    score_range,
+)
 
 # Reads the files of scores and ground truth, as `ood_seg.evaluation.saved_maps.MapReader.read`.
 ReadMaps = Callable[[Path, Path], tuple[np.ndarray, np.ndarray]]
@@ -24,12 +29,6 @@ PANEL_WIDTH = 480
 MAX_BYTES = 4_000_000
 _QUALITY = 82
 _KNOWN_GREY = 128
-# They differ in lightness too, for colour-blind readers and for print.
-DECISION_COLOURS = {
-    "found": (86, 180, 233),
-    "missed": (213, 94, 0),
-    "false alarm": (240, 228, 66),
-}
 
 
 class Panel(NamedTuple):
@@ -187,18 +186,6 @@ def _panels(
             alt = f"{name}: anomalous pixels that {label} finds and misses, and its false alarms"
             panels.append(_panel(f"decision{method}", alt, decided))
     return panels
-
-
-def decision_overlay(image: np.ndarray, mask: np.ndarray, flagged: np.ndarray) -> np.ndarray:
-    """Found and missed anomalous pixels and false alarms in `DECISION_COLOURS` on a grey image."""
-    grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
-    dimmed = (grey * 0.6 + 50).astype(np.uint8)
-    kinds = np.full(mask.shape, -1, np.int16)
-    kinds[(mask == ANOMALY) & flagged] = 0
-    kinds[(mask == ANOMALY) & ~flagged] = 1
-    kinds[(mask == KNOWN) & flagged] = 2
-    dimmed[mask == IGNORE] //= 3
-    return label_overlay(dimmed, kinds, list(DECISION_COLOURS.values()), 0.85)
 
 
 def colour_bar() -> str:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from ood_seg.reports import charts, facts, part_tables
 from ood_seg.reports.evaluations import Evaluations, metric_names
-from ood_seg.reports.gallery import DECISION_COLOURS, Gallery, colour_bar
+from ood_seg.reports.gallery import Gallery, colour_bar
 from ood_seg.reports.metric_tables import images_table, metrics_table
 from ood_seg.reports.templates import template
+from ood_seg.visualization import DECISION_COLOURS
 
 # More rows make a page slow; the CSV file holds all images.
 MAX_ROWS = 500

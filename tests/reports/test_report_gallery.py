@@ -10,12 +10,9 @@ from report_samples import evaluation, write_maps
 
 from ood_seg.evaluation.saved_maps import MapReader
 from ood_seg.reports import write_reports
-from ood_seg.reports.gallery import (
-    DECISION_COLOURS,
-    chosen_images,
-    decision_overlay,
-)
+from ood_seg.reports.gallery import chosen_images
 from ood_seg.reports.gallery import gallery as draw_gallery
+from ood_seg.visualization import DECISION_COLOURS
 
 READ = MapReader().read
 
@@ -74,19 +71,6 @@ def test_panels_of_an_image(images):
     assert (truth[anomaly].mean(0) - (0.3 * image[anomaly].mean(0) + (178, 56, 0))).max() < 8
     assert truth[-4:].mean() < 0.5 * image[-4:].mean()
     assert np.abs(truth[:30] - image[:30]).mean() < 3
-
-
-def test_decision_colours():
-    image = np.full((1, 6, 3), 200, np.uint8)
-    mask = np.array([[1, 1, 0, 0, 255, 255]], np.uint8)
-    flagged = np.array([[True, False, True, False, True, False]])
-    shown = decision_overlay(image, mask, flagged).astype(int)
-    for column, colour in enumerate(DECISION_COLOURS.values()):
-        assert np.abs(shown[0, column] - colour).max() < 40
-    known, ignored = shown[0, 3], shown[0, 4]
-    assert len(set(known)) == 1
-    assert (ignored == shown[0, 5]).all()
-    assert ignored.max() < known.min() / 2
 
 
 def test_a_pixel_at_the_threshold_counts_as_flagged(tmp_path):

@@ -1,0 +1,33 @@
+"""Images of predictions: label overlays, heat maps, and figures that show them side by side."""
+
+from ood_seg.visualization.figures import (
+    ComparisonRow,
+    comparison_figure,
+    prediction_figure,
+    save_figure,
+)
+from ood_seg.visualization.overlays import (
+    COLOUR_MAP,
+    DECISION_COLOURS,
+    blend,
+    decision_overlay,
+    ground_truth_overlay,
+    heat_map,
+    label_overlay,
+    score_range,
+)
+
+__all__ = [
+    "COLOUR_MAP",
+    "DECISION_COLOURS",
+    "ComparisonRow",
+    "blend",
+    "comparison_figure",
+    "decision_overlay",
+    "ground_truth_overlay",
+    "heat_map",
+    "label_overlay",
+    "prediction_figure",
+    "save_figure",
+    "score_range",
+]
