@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import sys
@@ -11,6 +12,13 @@ import pytest
 
 # Tiny networks gain nothing from threads, and two OpenMP threads spin on a busy machine.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# mmengine lays out the whole config by yapf four times a run, which takes longer than the tests'
+# tiny networks do. The text that it is given is the same code, on long lines.
+with contextlib.suppress(ImportError):
+    from yapf.yapflib import yapf_api
+
+    yapf_api.FormatCode = lambda text, *args, **kwargs: (text, True)
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(Path(__file__).parent))  # `import tiny` from every folder of tests
