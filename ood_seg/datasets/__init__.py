@@ -1,8 +1,7 @@
-"""Data sets, outlier sources and pipeline transforms.
+"""Datasets, outlier sources and pipeline transforms.
 
-The classes, most of which need mmseg, are imported when asked for; the modules that only look at
-files (`listing`, `layouts`, `label_maps`, `label_images`, `checks`, `known_sets`, `preparing` ...)
-work without it.
+The classes, most of which need mmseg, are imported on first use; the modules that only read files
+(`listing`, `layouts`, `label_maps`, `label_images`, and those in `setup`) work without it.
 """
 
 from __future__ import annotations

@@ -29,9 +29,9 @@ class Listing:
 
 def shorten(names: Iterable[object], shown: int = _NAMES_SHOWN, *, separator: str = ", ") -> str:
     """Join names; beyond `shown` of them only their number is given."""
-    names = [str(name) for name in names]
-    more = f" and {len(names) - shown} more" if len(names) > shown else ""
-    return separator.join(names[:shown]) + more
+    texts = [str(name) for name in names]
+    more = f" and {len(texts) - shown} more" if len(texts) > shown else ""
+    return separator.join(texts[:shown]) + more
 
 
 def files_by_stem(

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset, Subset
 
 from ood_seg.datasets.outlier_mix import OutlierMix
 from ood_seg.datasets.seeded_samples import SeededSamples, preserved_random_state
-from ood_seg.datasets.setup.config_sets import training_data
+from ood_seg.datasets.setup.config_datasets import training_data
 from ood_seg.labels import OUTLIER
 from ood_seg.outlier_priors import OutlierPrior
 

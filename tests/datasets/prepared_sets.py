@@ -10,10 +10,10 @@ import trees
 from PIL import Image
 
 from ood_seg.commands import main
-from ood_seg.datasets.setup.known_sets import COCO, KNOWN_SETS
+from ood_seg.datasets.setup.catalog import PUBLISHED_DATASETS
 
-BY_NAME = {known_set.name: known_set for known_set in (*KNOWN_SETS, COCO)}
-PREPARABLE = [name for name, known_set in BY_NAME.items() if known_set.files]
+BY_NAME = {dataset.name: dataset for dataset in PUBLISHED_DATASETS}
+PREPARABLE = [name for name, dataset in BY_NAME.items() if dataset.files]
 
 
 def prepare(name, *sources, out, options=("--partial",)):

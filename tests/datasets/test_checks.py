@@ -13,11 +13,11 @@ from ood_seg.commands import main
 from ood_seg.commands.check_data import data_root
 from ood_seg.datasets.label_maps import EVALUATION_LABELS
 from ood_seg.datasets.listing import Listing, pair_by_stem, shorten
-from ood_seg.datasets.setup.checks import check_checkpoint, check_images, check_pairs, image_header
-from ood_seg.datasets.setup.known_sets import KNOWN_SETS
-from ood_seg.datasets.setup.set_checks import check_set, find_set
+from ood_seg.datasets.setup.catalog import PUBLISHED_DATASETS
+from ood_seg.datasets.setup.checks import check_checkpoint, check_in_root
+from ood_seg.datasets.setup.pair_checks import check_images, check_pairs, image_header
 
-BY_NAME = {known_set.name: known_set for known_set in KNOWN_SETS}
+BY_NAME = {dataset.name: dataset for dataset in PUBLISHED_DATASETS}
 
 
 def pairs(root, **more):
@@ -26,17 +26,22 @@ def pairs(root, **more):
 
 
 def report(name, root, **more):
-    return check_set(find_set(BY_NAME[name], root), **more)
+    return check_in_root(BY_NAME[name], root, **more)
 
 
 def test_faultless_pairs_are_described(tmp_path):
-    calls = []
-    found, problems = pairs(
-        trees.folder_pair(tmp_path), required=(0, 1), advance=lambda: calls.append(1)
-    )
+    totals, calls = [], []
+
+    def track(items, total):
+        totals.append(total)
+        for item in items:
+            calls.append(item)
+            yield item
+
+    found, problems = pairs(trees.folder_pair(tmp_path), required=(0, 1), track=track)
     assert found == "2 pairs of 8x6, values 0..1, 255"
     assert problems == []
-    assert len(calls) == 2
+    assert totals == [len(calls)] == [2]
     trees.image(tmp_path / "images" / "c.jpg", (5, 5))
     trees.mask(tmp_path / "labels_masks" / "c.png", shape=(5, 5))
     assert pairs(tmp_path)[0].startswith("3 pairs of 2 sizes")
@@ -203,7 +208,7 @@ def test_checkpoint_files(tmp_path):
 def test_command_on_an_empty_root(tmp_path, capsys):
     assert main(["check-data", str(tmp_path)]) == 0
     output = capsys.readouterr().out
-    for name in [*BY_NAME, "coco", "weights"]:
+    for name in [*BY_NAME, "weights"]:
         assert f"{name}: missing" in output
     assert "https://fishyscapes.com" in output
 

@@ -1,61 +1,50 @@
-"""From the archives of a publisher to the layout that a data set class reads.
+"""From the archives of a publisher to the layout that a dataset class reads.
 
-`make_plan` looks at everything and writes nothing; `run_plan` writes what the plan says, each
-file whole or not at all, and skips what is there, so that it can be run again at any time.
+`make_plan` checks everything and writes nothing; `run_plan` writes the files of the plan, each
+atomically, and skips those that exist, so that it can be run again at any time.
 """
 
 from __future__ import annotations
 
+import math
+import re
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import IO
 
-from ood_seg.datasets.coco_rules import (
-    CITYSCAPES_LIKE_CATEGORIES,
-    PEBAL_EXCLUDED_CATEGORIES,
-    PEBAL_MIN_IMAGE_SIZE,
-)
 from ood_seg.datasets.listing import shorten
-from ood_seg.datasets.setup.archives import ARCHIVE_ERRORS, Member, Source, place_below, whole_file
-from ood_seg.datasets.setup.derived_files import composed_picture, outlier_list, train_ids_picture
-from ood_seg.datasets.setup.known_sets import COCO_ANNOTATIONS, KnownSet
-from ood_seg.datasets.setup.routing import Routed, image_key, route_files
-from ood_seg.datasets.setup.set_files import FileRules
+from ood_seg.datasets.setup.archives import ARCHIVE_ERRORS, Member, leads_below, list_members
+from ood_seg.datasets.setup.converters import NewFile
+from ood_seg.datasets.setup.pair_checks import Track, untracked
+from ood_seg.datasets.setup.published_dataset import PublishedDataset
+from ood_seg.io.files import atomic_path
 
-OUTLIER_LIST = "annotations/outliers_train2017.json"
-PEBAL_OUTLIER_LIST = "annotations/outliers_pebal_train2017.json"
-_BLOCK = 1 << 20
-# No single picture or overlay is as large as this.
-_MOST_IN_MEMORY = 1 << 28
-
-
-@dataclass(frozen=True)
-class Action:
-    """One file to write: its place, at most about so many bytes, and how; may return a note."""
-
-    target: str
-    size: int
-    write: Callable[[IO[bytes]], str | None]
+_STATIC_VERSION = re.compile(r"fs_val_v(\d)")
 
 
 @dataclass
 class Plan:
-    """What is to be done for a set, and what stands against it.
+    """What is to be written for a dataset, and what prevents it.
 
     Attributes:
-        folder: of the set.
-        actions: in the order in which sources are read fastest.
-        present: number of files that are there already.
+        folder: of the dataset.
+        files: role -> key -> published file.
+        targets: published file -> its place below the folder, for those that are copied.
+        new_files: to be written, in the order in which archives are read fastest.
+        present: number of files that exist already.
         problems: must be repaired first.
-        gaps: missing, misnamed or spare files; a part of a set is accepted on request.
-        notes: what was left out rightly.
+        gaps: missing, misnamed or spare files; a part of a dataset is accepted on request.
+        notes: on files that are left out as intended.
     """
 
     folder: Path
-    actions: list[Action] = field(default_factory=list)
+    files: dict[str, dict[str, Member]] = field(default_factory=lambda: defaultdict(dict))
+    targets: dict[Member, str] = field(default_factory=dict)
+    new_files: list[NewFile] = field(default_factory=list)
     present: int = 0
     problems: list[str] = field(default_factory=list)
     gaps: list[str] = field(default_factory=list)
@@ -63,190 +52,199 @@ class Plan:
 
     @property
     def size(self) -> int:
-        """Bytes to be written, at most about."""
-        return sum(action.size for action in self.actions)
+        """Bytes to be written, an upper estimate."""
+        return sum(file.size for file in self.new_files)
+
+    def obstacles(self, *, accept_part: bool) -> list[str]:
+        """Return what must be repaired before the plan can be run."""
+        return self.problems + ([] if accept_part else self.gaps)
+
+    @property
+    def labels(self) -> dict[str, Member]:
+        """Labels by key; where only trainIds are given they serve as such."""
+        return {**self.files["trainIds"], **self.files["label"]}
 
 
 def make_plan(
-    known_set: KnownSet, sources: Sequence[Source], folder: Path, *, pebal: bool = False
+    dataset: PublishedDataset,
+    sources: Sequence[Path],
+    folder: Path,
+    stack: ExitStack,
+    **converter_options: object,
 ) -> Plan:
-    """Say which files go where, and everything that is wrong.
+    """Determine which files go where, and everything that is wrong.
 
     Args:
-        known_set: with `files`.
-        sources: opened archives and folders, in any order.
-        folder: of the set; need not exist.
-        pebal: for COCO, also write the list of pictures that PEBAL pastes from.
+        dataset: one with `files`.
+        sources: archives and folders in any order; without any, `folder` itself is completed.
+        folder: of the dataset; need not exist.
+        stack: keeps the archives open until the plan has been run.
+        **converter_options: of the dataset's converter, such as `pebal` for COCO.
 
     Raises:
-        ValueError: the set is one that is unpacked as it is.
+        FileNotFoundError: a source does not exist.
+        ValueError: a source is not an archive, or the dataset needs no preparation.
     """
-    rules = known_set.files
-    if rules is None:
+    if not dataset.files:
         raise ValueError(
-            f"{known_set.name} needs no preparation; unpack it so that the folder holds "
-            f"{known_set.layout}"
+            f"{dataset.name} needs no preparation; unpack it so that the folder holds "
+            f"{dataset.layout}"
         )
-    routed = route_files(rules, sources, folder)
-    plan = Plan(folder, problems=routed.problems, gaps=routed.gaps, notes=routed.notes)
-    if not routed.files:
-        looked = shorten(source.path for source in sources) or folder
-        plan.problems.append(
-            f"{looked} holds no file of {known_set.name}; expected {known_set.remedy}"
-        )
+    plan = Plan(folder)
+    _assign_roles(plan, dataset, sources or [folder], stack)
+    if not any(plan.files.values()):
+        listed = shorten(sources or [folder])
+        plan.problems.append(f"{listed} holds no file of {dataset.name}; expected {dataset.remedy}")
         return plan
-    _plan_copies(plan, routed, sources)
-    derive = {
-        "": lambda *given: (),
-        "train_ids": _derive_train_ids,
-        "overlays": _derive_overlays,
-        "outlier_lists": partial(_derive_outlier_lists, pebal=pebal),
-    }
-    for action in derive[rules.derive](plan, routed, rules):
-        if (folder / action.target).is_file():
-            plan.present += 1
-        else:
-            plan.actions.append(action)
-    plan.problems += _space_problems(plan)
+    for role, expected in dataset.counts.items():
+        found = len(plan.labels if role == "label" else plan.files[role])
+        if found != expected:
+            plan.gaps.append(f"expected {expected} files of kind {role}, found {found}")
+    if "label" in dataset.counts:
+        _drop_unpaired(plan, dataset)
+    copies = [
+        NewFile(target, member.size, partial(_copy, member), member)
+        for member, target in plan.targets.items()
+    ]
+    _select_new(plan, [*copies, *dataset.converter(plan.files, folder, **converter_options)])
     return plan
 
 
-def _plan_copies(plan: Plan, routed: Routed, sources: Sequence[Source]) -> None:
-    """Enter what is to be copied, source by source in the order of their files."""
-    order = {source: index for index, source in enumerate(sources)}
-    in_order = sorted(
-        routed.targets.items(), key=lambda item: (order.get(item[0].source, -1), item[0].position)
-    )
-    differ, outside = [], []
-    for member, target in in_order:
-        try:
-            path = place_below(plan.folder, target)
-        except ValueError as error:
-            outside.append(str(error))
-            continue
-        if not path.exists() and not path.is_symlink():
-            plan.actions.append(Action(target, member.size, partial(_copy, member)))
-        elif path.is_file() and path.stat().st_size == member.size:
-            plan.present += 1
-        else:
-            differ.append(f"{path}, given {member} of {member.size} bytes")
-    if differ:
-        plan.problems.append(
-            f"{len(differ)} files stand in the folder with another content than is given; remove "
-            f"them or give another --out: {shorten(differ, separator='; ')}"
-        )
-    if outside:
-        plan.problems.append(f"{len(outside)} places are refused: {shorten(outside, 3)}")
+def _assign_roles(
+    plan: Plan, dataset: PublishedDataset, sources: Sequence[Path], stack: ExitStack
+) -> None:
+    """Sort the files of all sources, and those that are in place already, by role and key."""
+    misnamed, doubles, unneeded = [], [], 0
+    for source in sources:
+        members, problems = list_members(source, stack, limit=dataset.limit)
+        plan.problems += problems + _version_problems(dataset, source, members)
+        for member in members:
+            role, key, target = dataset.match(member.name)
+            if role in ("", "unneeded"):
+                unneeded += 1
+                misnamed += [member] if not role and member.name.endswith(dataset.endings) else []
+            elif key in plan.files[role]:
+                doubles.append(f"{plan.files[role][key]} and {member}")
+            else:
+                plan.files[role][key] = member
+                plan.targets |= {member: target} if target else {}
+    if plan.folder.is_dir() and plan.folder.resolve() not in [s.resolve() for s in sources]:
+        for member in list_members(plan.folder, stack, limit=math.inf)[0]:
+            role, key, target = dataset.match(member.name)
+            if target == member.name and key not in plan.files[role]:
+                plan.files[role][key] = member
+                plan.targets[member] = target
+    if doubles:
+        listed = shorten(doubles, separator="; ")
+        plan.problems.append(f"{len(doubles)} files are given twice: {listed}")
+    if misnamed:
+        plan.gaps.append(f"{len(misnamed)} files are not named as published: {shorten(misnamed)}")
+    if unneeded:
+        plan.notes.append(f"{unneeded} other files are not needed")
 
 
-def _copy(member: Member, file: IO[bytes]) -> None:
-    """Copy block by block, so that an archive's member never stands in memory as a whole."""
-    written = 0
-    with member.open() as content:
-        while block := content.read(_BLOCK):
-            file.write(block)
-            written += len(block)
-    if written != member.size:
-        raise ValueError(f"{member} is cut off: {written} of {member.size} bytes")
-
-
-def _read(member: Member) -> bytes:
-    if member.size > _MOST_IN_MEMORY:
-        raise ValueError(f"{member} declares {member.size} bytes, too many for one picture")
-    with member.open() as content:
-        return content.read(_MOST_IN_MEMORY)
-
-
-def _derive_train_ids(plan: Plan, routed: Routed, rules: FileRules) -> Iterator[Action]:
-    """TrainIds beside the label ids, where none are published."""
-    for key, label in routed.role("label").items():
-        if key not in routed.role("trainIds"):
-            target = f"gtFine/{key}_gtFine_labelTrainIds.png"
-            yield Action(target, label.size, partial(_write_train_ids, label))
-
-
-def _write_train_ids(label: Member, file: IO[bytes]) -> None:
-    file.write(train_ids_picture(_read(label), label))
-
-
-def _derive_overlays(plan: Plan, routed: Routed, rules: FileRules) -> Iterator[Action]:
-    """Composed pictures of Fishyscapes Static beside their labels."""
-    for key in routed.role("label"):
-        if key not in routed.role("composed"):
-            overlay = routed.role("overlay")[key]
-            image = routed.role("image")[image_key(rules, key)]
-            target = f"fs_val_v{rules.version}/{key}_rgb.png"
-            yield Action(target, 2 * image.size, partial(_write_composed, overlay, image))
-
-
-def _write_composed(overlay: Member, image: Member, file: IO[bytes]) -> None:
-    file.write(composed_picture(_read(overlay), _read(image), overlay, image))
-
-
-def _derive_outlier_lists(
-    plan: Plan, routed: Routed, rules: FileRules, *, pebal: bool
-) -> Iterator[Action]:
-    """Shortened annotation files, made from the one that stands in the folder by then."""
-    rule = dict(exclude=CITYSCAPES_LIKE_CATEGORIES, whole_images=False, min_image_size=None)
-    chosen = [(OUTLIER_LIST, rule)]
-    if pebal:
-        rule = dict(
-            exclude=PEBAL_EXCLUDED_CATEGORIES,
-            whole_images=True,
-            min_image_size=PEBAL_MIN_IMAGE_SIZE,
-        )
-        chosen.append((PEBAL_OUTLIER_LIST, rule))
-    for member in routed.role("annotations").values():
-        for target, rule in chosen:
-            write = partial(_write_outlier_list, plan.folder / COCO_ANNOTATIONS, rule)
-            yield Action(target, member.size, write)
-
-
-def _write_outlier_list(annotations: Path, rule: dict, file: IO[bytes]) -> str:
-    content, sentence = outlier_list(annotations, **rule)
-    file.write(content)
-    return sentence
-
-
-def _space_problems(plan: Plan) -> list[str]:
-    place = next(path for path in (plan.folder, *plan.folder.absolute().parents) if path.exists())
-    free = shutil.disk_usage(place).free
-    if plan.size <= free:
+def _version_problems(dataset: PublishedDataset, source: Path, members: list[Member]) -> list[str]:
+    """The versions of Static share their file names; names of archives and folders differ."""
+    if not dataset.version:
         return []
+    names = [source.name, *(member.name for member in members if dataset.match(member.name)[0])]
+    found = {match[1] for match in map(_STATIC_VERSION.search, names) if match}
     return [
-        f"{plan.folder} needs up to {plan.size / 1e9:.2f} GB, its disk has {free / 1e9:.2f} GB "
-        "free; make room or give another --out"
+        f"{source} is version {version} of the dataset, expected version {dataset.version}"
+        for version in sorted(found - {dataset.version})
     ]
 
 
-def run_plan(
-    plan: Plan, *, advance: Callable[[int], None] = lambda size: None
-) -> tuple[list[str], list[str]]:
-    """Write the files of a plan.
+def _drop_unpaired(plan: Plan, dataset: PublishedDataset) -> None:
+    """Name images without label and labels without image, and leave both out."""
+    images, labels = plan.files["image"], plan.labels
+    # What has been composed already needs neither image nor overlay.
+    needed = [key for key in labels if key not in plan.files["composed"]]
+    alone = [key for key in needed if dataset.image_key(key) not in images]
+    bare = [key for key in needed if key not in plan.files["overlay"]] if dataset.version else []
+    for keys, what in ((alone, "an image"), (bare, "an overlay")):
+        if keys:
+            listed = shorten(labels[key] for key in keys)
+            plan.gaps.append(f"{len(keys)} labels without {what}: {listed}")
+    spare = images.keys() - {dataset.image_key(key) for key in labels}
+    if spare and dataset.spare_images == "gap":
+        listed = shorten(images[key] for key in images if key in spare)
+        plan.gaps.append(f"{len(spare)} images without a label: {listed}")
+    elif spare:
+        taken = "taken" if dataset.spare_images == "keep" else "not taken"
+        plan.notes.append(f"{len(spare)} images without a label are {taken}")
+    dropped = [("image", key) for key in spare if dataset.spare_images != "keep"]
+    dropped += [(role, key) for role in plan.files if role != "image" for key in (*alone, *bare)]
+    for role, key in dropped:
+        if key in plan.files[role]:
+            plan.targets.pop(plan.files[role].pop(key), None)
+
+
+def _select_new(plan: Plan, files: Sequence[NewFile]) -> None:
+    """Take those that do not exist into the plan, and check that they can be written."""
+    differ, outside = [], []
+    for new_file in files:
+        path = plan.folder / new_file.target
+        if not leads_below(plan.folder, new_file.target):
+            outside.append(path)
+        elif not path.exists() and not path.is_symlink():
+            plan.new_files.append(new_file)
+        elif new_file.copied_from is None or (
+            path.is_file() and path.stat().st_size == new_file.size
+        ):
+            plan.present += 1
+        else:
+            differ.append(f"{path}, given {new_file.copied_from} of {new_file.size} bytes")
+    if differ:
+        plan.problems.append(
+            f"{len(differ)} files exist in the folder with other content than given; remove "
+            f"them or give another --out: {shorten(differ, separator='; ')}"
+        )
+    if outside:
+        plan.problems.append(
+            f"{len(outside)} places lead out of {plan.folder}; nothing is written through links, "
+            f"give the real folder as --out: {shorten(outside, 3)}"
+        )
+    place = next(path for path in (plan.folder, *plan.folder.absolute().parents) if path.exists())
+    free = shutil.disk_usage(place).free
+    if plan.size > free:
+        plan.problems.append(
+            f"{plan.folder} needs up to {plan.size / 1e9:.2f} GB, its disk has {free / 1e9:.2f} GB "
+            "free; make room or give another --out"
+        )
+
+
+def _copy(member: Member, path: Path) -> None:
+    with member.open() as content, path.open("xb") as file:
+        shutil.copyfileobj(content, file, 1 << 20)
+        if file.tell() != member.size:
+            raise ValueError(f"{member} is cut off: {file.tell()} of {member.size} bytes")
+
+
+def run_plan(plan: Plan, *, track: Track = untracked) -> tuple[list[str], list[str]]:
+    """Write the files of a plan without problems.
 
     Args:
-        plan: whose problems were dealt with.
-        advance: called with the planned bytes of each file that is done with.
+        plan: from `make_plan`.
+        track: shows the progress.
 
     Returns:
-        Notes, and failures: files that could not be made, with the reason; they were not
-        written, the others were.
+        Notes, and failures: files that could not be made, with the reason; all others are written.
 
     Raises:
-        ValueError: the disk refuses to be written to.
+        ValueError: the disk cannot be written to.
     """
     notes, failures = [], []
-    for action in plan.actions:
+    for new_file in track(plan.new_files, total=len(plan.new_files)):
         try:
-            with whole_file(place_below(plan.folder, action.target)) as file:
-                note = action.write(file)
-            notes += [f"{action.target}: {note}"] if note else []
+            with atomic_path(plan.folder / new_file.target) as path:
+                note = new_file.write(path)
+            notes += [f"{new_file.target}: {note}"] if note else []
         except (ValueError, *ARCHIVE_ERRORS) as error:
-            failures.append(f"{action.target} not written: {error or type(error).__name__}")
+            failures.append(f"{new_file.target} not written: {error or type(error).__name__}")
         except OSError as error:
             raise ValueError(
-                f"cannot write {plan.folder / action.target}: {error}; every file so far is "
-                "whole, so run the command again once this is repaired"
+                f"cannot write {plan.folder / new_file.target}: {error}; all files so far are "
+                "complete, so run the command again once this is repaired"
             ) from error
-        advance(action.size)
     return notes, failures
