@@ -1,12 +1,13 @@
-"""Where a score's errors sit: its values and rankings by the class that the model predicts.
+"""Where a score fails: its values and rankings by the class that the model predicts.
 
     python benchmarks/by_class.py CONFIG --statistics FILE --scores max-logit sml --sets NAME
 
-Takes the options of `ood-seg benchmark` that choose model, scores and sets. One table for each set:
-shares of the known and of the anomalous pixels by predicted class, and the medians of each score
-over both. Below it the AUROC of each score over all pairs of a known and an anomalous pixel, over
-those of one predicted class, and over the others. Shifting and stretching a score class by class,
-as SML does with the largest logit before its last two steps, changes the third alone.
+Takes the options of `ood-seg benchmark` that select model, scores and sets. One table per set has
+the shares of the known and of the anomalous pixels by predicted class, and the medians of each
+score over both. A second one has the AUROC of each score over all pairs of a known and an anomalous
+pixel, over the pairs with the same predicted class, and over the others. Shifting and scaling a
+score per class, as SML does with the largest logit before its last two steps, changes only the
+third.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from ood_seg.metrics import metrics_from_scores
+from ood_seg.reports.tables import Table
 
 CLASS = "class"
 
@@ -34,7 +36,7 @@ class Pixels(NamedTuple):
 
 
 class PredictedClass(nn.Module):
-    """The arg-max as a score, so that it comes with the others from one forward pass."""
+    """The predicted class as a score, so that all come from one forward pass."""
 
     def forward(self, logits: Tensor) -> Tensor:
         return logits.argmax(dim=1).float()
@@ -101,9 +103,8 @@ def sampled(source, anomaly_set, step: int) -> Pixels:
 
 
 def print_classes(pixels: Pixels, names, least: float) -> None:
-    """One row a class that at least a share of the known or of the anomalous pixels have."""
-    print("| predicted | known % | anomalous % | " + " | ".join(pixels.scores) + " |")
-    print("|---" * (3 + len(pixels.scores)) + "|")
+    """One row per class of at least a share `least` of the known or of the anomalous pixels."""
+    rows = []
     kinds = [~pixels.anomalous, pixels.anomalous]
     for number, name in enumerate(names):
         inside = [(pixels.classes == number) & kind for kind in kinds]
@@ -113,11 +114,13 @@ def print_classes(pixels: Pixels, names, least: float) -> None:
         cells = [name, *(f"{100 * share:.1f}" for share in shares)]
         for values in pixels.scores.values():
             cells.append(" / ".join(median(values[some]) for some in inside))
-        print("| " + " | ".join(map(str, cells)) + " |")
+        rows.append(cells)
+    header = ("predicted", "known %", "anomalous %", *pixels.scores)
+    print(Table("", header, rows).to_markdown())
 
 
 def print_rankings(pixels: Pixels) -> None:
-    """AUROC of each score over all pairs, those of one predicted class, and the others."""
+    """AUROC of each score over all pairs, those with one predicted class, and the others."""
     known, anomalous = (
         [pixels.classes[pixels.anomalous == kind] == c for c in np.unique(pixels.classes)]
         for kind in (False, True)
@@ -127,8 +130,7 @@ def print_rankings(pixels: Pixels) -> None:
     )
     total = float((~pixels.anomalous).sum()) * float(pixels.anomalous.sum())
     same = pairs.sum() / total
-    print(f"\n| AUROC over | all | one class: {100 * same:.1f} % of the pairs | two classes |")
-    print("|---|---|---|---|")
+    rows = []
     for name, values in pixels.scores.items():
         apart = values[~pixels.anomalous], values[pixels.anomalous]
         of_class = np.array(
@@ -137,12 +139,13 @@ def print_rankings(pixels: Pixels) -> None:
         everywhere = auroc(*apart)
         within = (of_class * pairs)[pairs > 0].sum() / pairs.sum()
         between = (everywhere - within * same) / (1 - same)
-        cells = (f"{100 * value:.1f}" for value in (everywhere, within, between))
-        print(f"| {name} | " + " | ".join(cells) + " |")
+        rows.append((name, *(f"{100 * value:.1f}" for value in (everywhere, within, between))))
+    one_class = f"one class: {100 * same:.1f} % of the pairs"
+    print(Table("", ("AUROC over", "all", one_class, "two classes"), rows).to_markdown())
 
 
 def auroc(known: np.ndarray, anomalous: np.ndarray) -> float:
-    """NaN where there are none of either."""
+    """AUROC; NaN without known or without anomalous pixels."""
     if not len(known) or not len(anomalous):
         return float("nan")
     with warnings.catch_warnings():
@@ -151,7 +154,7 @@ def auroc(known: np.ndarray, anomalous: np.ndarray) -> float:
 
 
 def median(values: np.ndarray) -> str:
-    """To two digits behind the point; a dash where there are none."""
+    """Median with two decimals; a dash without values."""
     return f"{np.median(values):.2f}" if len(values) else "-"
 
 

@@ -1,12 +1,13 @@
-"""What temporal filtering and tracking bring: the flicker of a model's results on videos.
+"""Flicker of a model's results on videos, without and with temporal filtering and tracking.
 
     python benchmarks/flicker.py VIDEO... --config CONFIG [--checkpoint FILE] [--frames 60]
 
-Each frame is predicted once; the variants start from the same scores and share one threshold, at
-which `--flagged` of all pixels of the unfiltered maps of a video lie. Flicker is measured by
-`ood_seg.perception.core.flicker`, along another flow (Farneback, 2003) than the filter's.
-`same mask` is the mean IoU with the unfiltered mask of the same frame, which a filter that only
-lags would lose; `boxes` is how many a frame has, `changed` how many of them appear or vanish.
+Each frame is predicted once. All variants use the same scores and one threshold, which flags the
+share `--flagged` of all pixels of the unfiltered maps of a video. Flicker is measured by
+`ood_seg.perception.core.flicker` along another optical flow (Farneback, 2003) than that of the
+filter. `same mask` is the mean IoU with the unfiltered mask of the same frame, which a filter that
+only delays would lose; `boxes` is the number of boxes per frame, `changed` how many of them appear
+or disappear.
 """
 
 from __future__ import annotations

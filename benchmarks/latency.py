@@ -1,16 +1,15 @@
-"""What a frame costs: labels alone and with the anomaly map, in torch, ONNX Runtime, OpenVINO.
+"""Time per frame: labels alone and with the anomaly map, in torch, ONNX Runtime and OpenVINO.
 
     python benchmarks/latency.py [CONFIG ...] [--size 512x1024] [--repeat 15] [--threads 2]
         [--int8-images FOLDER] [--video FILE] [--skip compile openvino ...]
 
-Images come as 8-bit arrays and leave as labels (and scores) of their size, so normalisation,
-interpolation and arg-max are inside each number. All ways are loaded first, then called in turns,
-so that other load on the machine meets all alike, each warmed up by a call that does not count;
-median, 95th percentile and ratios are of the same run. `eager` is the config's own inferencer,
-which has labels and score without full-size logits; labels alone are mmseg's own, from full-size
-logits. `mmseg` has the score from those as well. `video` reads a clip through the stream of
-`OnnxAnomalySegmentor` and is compared with the same file called on frames that are in memory
-already.
+The input are 8-bit images, the output labels (and scores) of their size, so each number includes
+normalisation, interpolation and arg-max. All variants are loaded first and then called in turns,
+so that other load on the machine affects all alike, each after a call that is not timed. Median,
+95th percentile and ratios are of the same run. `eager` is the config's own inferencer, which
+computes labels and score without full-size logits; labels alone are mmseg's own, from full-size
+logits. `mmseg` computes the score from those as well. `--video` compares the frame rate of the
+stream of `OnnxAnomalySegmentor` with that of the same model on frames in memory.
 """
 
 from __future__ import annotations
@@ -208,37 +207,37 @@ def measure(
 
 
 def print_table(config: str, times: dict, left_out: dict, args: argparse.Namespace) -> None:
-    """Markdown: milliseconds, the anomaly map's share, and the ratios to eager of both."""
+    """Milliseconds, the share of the anomaly map, and the speed of both relative to eager."""
+    from ood_seg.reports.tables import Table
+
     height, width = args.size.split("x")
     print(f"\n{config}, {width}x{height}, {args.threads} threads, {args.repeat} turns\n")
-    print("| | labels, median / p95 ms | + anomaly, median / p95 ms | it adds | against eager |")
-    print("|---|---|---|---|---|")
+    rows = []
     for way in WAYS:
         if (way, True) not in times or (way, False) not in times:
             continue
         alone, scored = times[way, False], times[way, True]
-        # Of neighbours in time, so that load which comes and goes cancels.
+        # Ratios of consecutive calls, so that changes of the load cancel.
         added = statistics.median(b / a for a, b in zip(alone, scored, strict=True)) - 1
         faster = " / ".join(
             f"{statistics.median(times['eager', kind]) / statistics.median(times[way, kind]):.2f}x"
             for kind in (False, True)
             if ("eager", kind) in times
         )
-        print(
-            f"| {TITLES[way]} | {_figures(alone)} | {_figures(scored)} | {100 * added:+.1f} % "
-            f"| {faster} |"
-        )
+        rows.append((TITLES[way], _times(alone), _times(scored), f"{100 * added:+.1f} %", faster))
+    header = ("", "labels, median / p95 ms", "+ anomaly, median / p95 ms", "added", "against eager")
+    print(Table("", header, rows).to_markdown(), end="")
     for way, reason in left_out.items():
         print(f"\n{TITLES[way]} left out: {reason}")
 
 
-def _figures(times: list[float]) -> str:
+def _times(times: list[float]) -> str:
     median, high = statistics.median(times), float(np.percentile(times, 95))
     return f"{1000 * median:.0f} / {1000 * high:.0f}"
 
 
 def print_video_rate(model: Path, args: argparse.Namespace) -> None:
-    """Frames a second from file to result, beside the bare model on frames in memory."""
+    """Frames per second from file to result, and of the model alone on frames in memory."""
     import cv2
 
     from ood_seg.deploy import OnnxAnomalySegmentor

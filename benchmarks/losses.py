@@ -1,11 +1,11 @@
-"""Time and memory of the energy losses, forward and backward, beside cross entropy.
+"""Time and memory of the energy losses, forward and backward, compared with cross entropy.
 
     python benchmarks/losses.py [--batch 8] [--size 700] [--outliers 0.05] [--repeats 5]
 
-All methods see the same logits, `(batch, 19, size, size)`. They are timed in turns in one process,
-and the smallest time of each counts, because the machine's other work can only add to it. Memory
-is measured in a process for each: how far the peak (`ru_maxrss`; on a GPU, what torch allocated)
-rises above that of the data, the gradient of the logits included.
+All methods get the same logits, `(batch, 19, size, size)`. They are timed in turns in one process;
+the smallest time of each counts, as other load on the machine can only add to it. Memory is
+measured in one process per method: the peak (`ru_maxrss`; on a GPU, the memory that torch
+allocated) minus that of the data, including the gradient of the logits.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from collections.abc import Callable
 
 from metrics import peak_memory
 
-# As there, the heavy imports stand in the functions, so that this process stays small.
+# As in metrics.py, large imports are in the functions, so that this process stays small.
 METHODS = {
     "cross_entropy": "cross entropy (torch)",
     "energy_autograd": "EnergyOE by autograd",
@@ -190,7 +190,7 @@ def make_methods() -> dict[str, Callable]:
 
 
 def print_table(seconds: dict[str, float], memory: dict[str, float]) -> None:
-    """One row a method, with ratios to cross entropy and to the two transcriptions."""
+    """One row per method, with ratios to cross entropy and to the two transcriptions."""
     bases = {"CE": "cross_entropy", "released": "released", "Z once": "direct"}
     head = ["method", "seconds", *(f"/ {short}" for short in bases)]
     head += ["MiB", *(f"/ {short}" for short in bases)]

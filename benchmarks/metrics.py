@@ -1,13 +1,12 @@
-"""Time, memory and error of the pixel metrics beside those of other libraries, as Markdown.
+"""Time, memory and error of the pixel metrics and of other libraries, as Markdown.
 
     python benchmarks/metrics.py [--pixels 42000000 210000000] [--repeat 3] [--only sklearn ...]
 
-Every method runs in a process of its own, on the same seeded scores. Time is the median over the
-repeats. Memory is how far the process's peak (`ru_maxrss`) rises above its peak after the data
-were made and the method was called once on a few pixels, so neither imports nor data count.
-Ratios and errors are against scikit-learn's three calls in the same run, which takes some 80
-bytes a pixel and a second for each million pixels. torchmetrics is left out where it is not
-installed.
+Every method runs in its own process, on the same seeded scores. Time is the median over the
+repeats. Memory is the peak of the process (`ru_maxrss`) minus its peak after the data were created
+and the method was called once on a few pixels, so neither imports nor data count. Ratios and errors
+are relative to scikit-learn's three calls in the same run, which take about 80 bytes per pixel and
+a second per million pixels. torchmetrics is left out if it is not installed.
 """
 
 from __future__ import annotations
@@ -22,8 +21,8 @@ import sys
 import time
 from collections.abc import Callable
 
-# The heavy imports stand in the functions: this process must stay small, because on Linux the
-# peak memory of a child starts at what its parent occupied.
+# Large imports are in the functions: this process must stay small, because on Linux the peak
+# memory of a child starts at the memory of its parent.
 METHODS = {
     "sklearn": "scikit-learn, three calls",
     "numpy": "NumPy, one sort",
@@ -209,7 +208,7 @@ def with_streaming() -> Callable:
 
 
 def named(auroc: float, ap: float, fpr95: float) -> tuple[dict[str, float]]:
-    """The form in which every method gives its result."""
+    """The result of every method in one form."""
     return ({"auroc": float(auroc), "ap": float(ap), "fpr95": float(fpr95)},)
 
 

@@ -1,13 +1,13 @@
-"""What reduced precision costs: AUROC, AP, FPR95 and mIoU of exported models, as Markdown.
+"""Loss by reduced precision: AUROC, AP, FPR95 and mIoU of exported models, as Markdown.
 
     python benchmarks/precision.py model.onnx model-fp16.onnx model-int8.onnx
         [--anomaly-sets road_anomaly fs_static] [--known-sets cityscapes_val bdd_val kitti]
         [--limit 20]
 
-The sets are those of a shipped config's `test_dataloader`; images go into the models and maps are
-judged at their own size. The first model is the one that the others are compared with: the last
-columns say on how many pixels of all pictures they give its labels, and how far their scores are
-from its, on average. Pictures that gave an 8-bit model its ranges must not be among them.
+The sets are those of a shipped config's `test_dataloader`; images are predicted and evaluated at
+their own size. The other models are compared with the first: the last columns are the share of the
+pixels of all images with the same label, and the mean absolute difference of the scores. Images
+that an 8-bit model was calibrated on must not be among them.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ def main() -> None:
 
     from ood_seg.config_files import resolve_config
     from ood_seg.deploy import OnnxAnomalySegmentor
+    from ood_seg.reports.tables import Table
 
     cfg = Config.fromfile(resolve_config(args.config))
     init_default_scope("mmseg")
@@ -46,19 +47,18 @@ def main() -> None:
         titles.append(f"{name}: mIoU")
         for path, value in mean_iou(models, samples(cfg, name, args.limit), closeness).items():
             rows[path].append(f"{100 * value:.2f}")
-    titles += ["labels kept", "scores moved by"]
+    titles += ["equal labels", "score difference"]
     for path, cells in rows.items():
         cells += closeness.cells(path)
-    print(f"| model | {' | '.join(titles)} |\n|{'---|' * (len(titles) + 1)}")
-    for path, cells in rows.items():
-        print(f"| {path} | {' | '.join(cells)} |")
+    table = Table("", ("model", *titles), [(path, *cells) for path, cells in rows.items()])
+    print(table.to_markdown(), end="")
 
 
 def parse_arguments() -> argparse.Namespace:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("models", nargs="+")
-    parser.add_argument("--config", default="energy_fcn-erfnet_cityscapes", help="names the sets")
+    parser.add_argument("--config", default="energy_fcn-erfnet_cityscapes", help="with the sets")
     parser.add_argument("--anomaly-sets", nargs="*", default=["road_anomaly", "fs_static"])
     known = ["cityscapes_val", "bdd_val", "kitti"]
     parser.add_argument("--known-sets", nargs="*", default=known)
@@ -81,7 +81,7 @@ def samples(cfg, name: str, limit: int | None) -> Iterator[tuple[np.ndarray, np.
 
 
 class Closeness:
-    """Labels kept and scores moved, against the first model."""
+    """Agreement of labels and scores with those of the first model."""
 
     def __init__(self, names: list[str]) -> None:
         self._same, self._moved = (dict.fromkeys(names, 0.0) for _ in range(2))
@@ -122,7 +122,7 @@ def anomaly_metrics(
 
 
 def mean_iou(models: dict, pairs: Iterator, closeness: Closeness) -> dict[str, float]:
-    """Intersection over union, averaged over the classes that occur."""
+    """Intersection over union, averaged over the classes present."""
     count = len(next(iter(models.values())).palette.classes)
     pixels = {path: np.zeros((count, count), np.int64) for path in models}
     for image, labels in pairs:

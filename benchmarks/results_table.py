@@ -1,8 +1,8 @@
-"""Markdown table of several `metrics.json` files that `ood-seg test` wrote, grouped by config.
+"""Markdown table of several `metrics.json` files of `ood-seg test`, grouped by config.
 
     python benchmarks/results_table.py work_dirs/*/metrics.json
 
-Runs of one config that differ in their seed make one row: mean and, for two or more, the sample
+Runs of one config with different seeds form one row: the mean and, for two or more, the sample
 standard deviation.
 """
 
@@ -14,11 +14,13 @@ import statistics
 from collections import defaultdict
 from pathlib import Path
 
+from ood_seg.reports.tables import Table
+
 ANOMALY = ("auroc", "ap", "fpr95")
 
 
 def cells(reports: list[dict]) -> dict[str, str]:
-    """One row: a cell for each set, mean (± deviation) over the reports."""
+    """One cell per set: mean (± standard deviation) over the reports."""
     row = {}
     for name, first in reports[0]["sets"].items():
         keys = ["mIoU"] if "mIoU" in first["metrics"] else [f"anomaly/{key}" for key in ANOMALY]
@@ -28,7 +30,7 @@ def cells(reports: list[dict]) -> dict[str, str]:
 
 
 def summary(series: list[float]) -> str:
-    """Mean, and the sample standard deviation where there are several values."""
+    """Mean, and the sample standard deviation if there are several values."""
     mean = f"{statistics.mean(series):.1f}"
     return mean if len(series) < 2 else f"{mean} ± {statistics.stdev(series):.1f}"
 
@@ -43,11 +45,10 @@ def main() -> None:
         groups[Path(report["config"]).stem].append(report)
     rows = {name: cells(reports) for name, reports in groups.items()}
     sets = list(dict.fromkeys(key for row in rows.values() for key in row))
-    print("| config | runs | " + " | ".join(sets) + " |")
-    print("|---" * (len(sets) + 2) + "|")
-    for name, row in rows.items():
-        columns = [row.get(key, "") for key in sets]
-        print(f"| {name} | {len(groups[name])} | " + " | ".join(columns) + " |")
+    lines = [
+        (name, len(groups[name]), *(row.get(key, "") for key in sets)) for name, row in rows.items()
+    ]
+    print(Table("", ("config", "runs", *sets), lines).to_markdown(), end="")
 
 
 if __name__ == "__main__":

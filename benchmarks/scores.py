@@ -2,15 +2,15 @@
 
     python benchmarks/scores.py [--classes 19] [--size 1024 2048] [--ratio 4] [--repeats 7]
 
-First: labels and scores of an image from logits a quarter as high and wide, by `labels_and_scores`
-and by the plain form (interpolate, score, arg-max, one after another), for several scores. Then:
-ERFNet at 1024x512 as a plain segmentor and with anomaly scores, with the weights of the config
-where its data folder is found, else with random ones.
+The first table compares, for several scores, `labels_and_scores` with the plain form (interpolate,
+score, arg-max) on logits of a quarter of the height and width of the image. The second compares
+ERFNet at 1024x512 as a plain segmentor and with anomaly scores, with the weights of the config if
+its data folder is found, else with random ones.
 
-Everything that is compared is timed in turns in one process, and the smallest time of each
-counts, because the machine's other work can only add to it. Memory is measured in a process for
-each: how far the peak (`ru_maxrss`; on a GPU, what torch allocated) rises above that of the
-logits, the results included.
+All variants are timed in turns in one process; the smallest time of each counts, as other load on
+the machine can only add to it. Memory is measured in one process per variant: the peak
+(`ru_maxrss`; on a GPU, the memory that torch allocated) minus that of the logits, including the
+results.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from pathlib import Path
 
 from metrics import peak_memory
 
-# As there, the heavy imports stand in the functions, so that this process stays small.
+# As in metrics.py, large imports are in the functions, so that this process stays small.
 SCORES = {
     "Energy": "energy",
     "MaxSoftmax": "max softmax",
@@ -239,7 +239,7 @@ def segmentor_rows(seconds: dict[str, float]) -> list[list[str]]:
 
 
 def print_table(rows: list[list[str]]) -> None:
-    """Columns aligned, the first to the left."""
+    """Print rows with aligned columns, the first one left-aligned."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         cells = [row[0].ljust(widths[0])]

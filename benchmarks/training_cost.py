@@ -1,11 +1,11 @@
-"""What one training step of a config costs: operations, activations, weights, gradients.
+"""Cost of one training step of a config: operations, activations, weights, gradients.
 
     python benchmarks/training_cost.py CONFIG [CONFIG ...] [--train-all] [--checkpointing]
 
 The step is run once on the CPU on one small crop. Operations and tensors kept for the backward
-pass are counted there and scaled by the number of pixels to the crop of the recipe (both grow
-with the pixels in a convolutional network); weights, gradients and optimizer state are exact.
-What a GPU takes besides (its context, cuDNN workspaces, fragmentation, loader) is not counted.
+pass are counted there and scaled to the crop of the recipe by the number of pixels, to which both
+are proportional in a convolutional network. Weights, gradients and optimizer state are exact.
+Other memory of a GPU (context, cuDNN workspaces, fragmentation, loader) is not counted.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
+
+from ood_seg.reports.tables import Table
 
 BATCH = 2
 
@@ -39,14 +41,14 @@ class Cost:
     saved: float
 
     def scaled(self, factor: float) -> Cost:
-        """The same on an image of `factor` times as many pixels."""
+        """The cost on an image of `factor` times as many pixels."""
         return Cost(
             self.name, self.parameters, self.trained, self.flops * factor, self.saved * factor
         )
 
 
 def main() -> None:
-    """Measure every config and print two tables."""
+    """Measure every config and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("configs", nargs="+")
     parser.add_argument("--crop", type=int, default=129, help="side of the crop that is run")
@@ -58,16 +60,14 @@ def main() -> None:
     costs = [measure(config, args).scaled(factor) for config in args.configs]
     print(f"run at {args.crop}x{args.crop}, scaled to {args.full_crop}x{args.full_crop}, one image")
     titles = ("config", "weights, M", "trained, M", "TFLOP", "activations, GiB", "fixed, GiB")
-    print(f"| {' | '.join(titles)} | gradient, MiB |")
-    print("|---|---|---|---|---|---|---|")
+    rows = []
     for cost in costs:
         # Weights once; gradient and Adam's two moments for the trained ones.
         fixed = 4 * (cost.parameters + 3 * cost.trained) / 2**30
-        print(
-            f"| {cost.name} | {cost.parameters / 1e6:.1f} | {cost.trained / 1e6:.2f} "
-            f"| {cost.flops / 1e12:.2f} | {cost.saved / 2**30:.2f} | {fixed:.2f} "
-            f"| {4 * cost.trained / 2**20:.1f} |"
-        )
+        weights = (f"{cost.parameters / 1e6:.1f}", f"{cost.trained / 1e6:.2f}")
+        memory = (f"{cost.saved / 2**30:.2f}", f"{fixed:.2f}", f"{4 * cost.trained / 2**20:.1f}")
+        rows.append((cost.name, *weights, f"{cost.flops / 1e12:.2f}", *memory))
+    print(Table("", (*titles, "gradient, MiB"), rows).to_markdown(), end="")
 
 
 def measure(name: str, args: argparse.Namespace) -> Cost:
