@@ -1,4 +1,4 @@
-"""Which COCO categories and pictures give outlier objects: rules on names and sizes alone."""
+"""Which COCO categories and images give outlier objects: rules on names and sizes only."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def checked_categories(
     """Check that category names are spelled as in the file.
 
     Args:
-        argument: what the names were given as; named in errors.
+        argument: name of the argument, for errors.
         names: the names.
         known: the file's categories.
         default: a list that may name categories that the file does not have, unless the file
@@ -83,16 +83,16 @@ def image_drop_reason(
     min_image_size: int | None,
     exclude_images_with: Set[str],
 ) -> str | None:
-    """Say why a whole picture gives no outlier objects, or None.
+    """Return why a whole image gives no outlier objects, or None.
 
     Args:
         image: entry of `images`.
         categories: names of the categories in it.
-        min_image_size: least height and width, or None for any.
-        exclude_images_with: categories that no picture may hold.
+        min_image_size: smallest height and width, or None for any.
+        exclude_images_with: categories that no image may hold.
     """
     if min_image_size and min(image["height"], image["width"]) < min_image_size:
-        return f"picture below min_image_size={min_image_size}"
+        return f"image below min_image_size={min_image_size}"
     if categories & exclude_images_with:
-        return "picture with an excluded category"
+        return "image with an excluded category"
     return None

@@ -12,18 +12,19 @@ import numpy as np
 from mmseg.registry import TRANSFORMS
 
 from ood_seg.datasets.coco_files import (
-    decode_mask,
-    encode_mask,
+    id_order,
     image_path,
     instances_by_image,
     read_annotations,
     read_coco_image,
 )
+from ood_seg.datasets.coco_masks import decode_mask, encode_mask
 from ood_seg.datasets.coco_rules import (
     CITYSCAPES_LIKE_CATEGORIES,
     checked_categories,
     image_drop_reason,
 )
+from ood_seg.datasets.listing import shorten
 from ood_seg.pasting import OutlierObject, crop_object
 
 
@@ -36,14 +37,14 @@ class OutlierSource(Protocol):
 
 
 class ObjectRecord(NamedTuple):
-    """One usable object: which picture it stands in and where.
+    """One usable object: its image, and its place in it.
 
     Attributes:
-        image_id: the picture's id in the annotation file.
-        path: the picture's file.
+        image_id: the image's id in the annotation file.
+        path: the image's file.
         counts: compressed run lengths of the mask, in a frame of `height` x `width`.
-        height: rows of the picture.
-        width: columns of the picture.
+        height: rows of the image.
+        width: columns of the image.
         categories: names of the categories that the mask covers, one unless in union mode.
     """
 
@@ -57,17 +58,17 @@ class ObjectRecord(NamedTuple):
 
 @TRANSFORMS.register_module()
 class CocoObjects:
-    """Outlier objects cut out of COCO pictures along their annotated masks.
+    """Outlier objects cut out of COCO images along their annotated masks.
 
     The annotation file is read once; masks are kept as run lengths and decoded together with the
-    picture when an object is asked for. Polygons, plain and compressed run lengths are understood.
+    image when an object is requested. Polygons, plain and compressed run lengths are read.
     PEBAL's objects are `union=True, min_image_size=480, min_area=1` and an `exclude` without
     "train".
 
     The rules that drop an instance, in this order (`dropped` counts them):
-        1. its picture is not in the chosen part of the split (`holdout_every`, `holdout`),
-        2. its picture is lower or narrower than `min_image_size`,
-        3. its picture also holds a category of `exclude_images_with`,
+        1. its image is not in the chosen part of the split (`holdout_every`, `holdout`),
+        2. its image is lower or narrower than `min_image_size`,
+        3. its image also holds a category of `exclude_images_with`,
         4. it is a crowd region (not in union mode),
         5. its category is in `exclude`,
         6. it has no mask (no polygon of three points, or no pixel inside),
@@ -75,23 +76,23 @@ class CocoObjects:
 
     Args:
         ann_file: COCO instance annotations (`instances_train2017.json`).
-        img_dir: folder of the pictures.
+        img_dir: folder of the images.
         exclude: categories that are no outliers. Each name must be in the file, except that the
             default may name categories that the file does not have.
         min_area: least number of pixels of an object's mask.
-        union: one object per picture, the union of all its instances, crowds included, in their
-            relative layout, as PEBAL pastes. Pictures with an excluded category are then dropped
+        union: one object per image, the union of all its instances, crowds included, in their
+            relative layout, as PEBAL pastes. Images with an excluded category are then dropped
             as a whole.
-        min_image_size: least height and width of a picture in pixels (PEBAL: 480); None for any.
-        exclude_images_with: drop pictures that hold one of these categories. None means `exclude`
-            in union mode and no picture otherwise.
-        holdout_every: hold back every n-th picture, counted over all pictures of the file in the
-            order of their ids, so that no other rule moves a picture between the parts.
-        holdout: take the held-back pictures instead of the others.
-        cache_size: so many decoded objects are kept in memory (least recently used go first).
+        min_image_size: smallest height and width of an image in pixels (PEBAL: 480); None for any.
+        exclude_images_with: drop images that hold one of these categories. None means `exclude`
+            in union mode and no image otherwise.
+        holdout_every: hold back every n-th image, counted over all images of the file in the
+            order of their ids, so that no other rule moves an image between the parts.
+        holdout: take the held-back images instead of the others.
+        cache_size: number of decoded objects kept in memory (the least recently used are dropped).
 
     Raises:
-        FileNotFoundError: the annotation file, the folder, or a picture that is needed is missing.
+        FileNotFoundError: the annotation file, the folder, or an image that is needed is missing.
         ValueError: a malformed file, an unknown category (with those spelled alike), a file name
             that leads out of `img_dir`, or no usable object (with the number dropped by each rule).
     """
@@ -140,7 +141,7 @@ class CocoObjects:
         return f"{type(self).__name__}({len(self)} objects of {self.ann_file})"
 
     def __getstate__(self) -> dict[str, Any]:
-        # Data loader workers start with an empty cache instead of receiving pictures by pipe.
+        # Data loader workers start with an empty cache instead of receiving images by pipe.
         return {**self.__dict__, "_cache": OrderedDict()}
 
     def sample(self, rng: np.random.Generator) -> OutlierObject:
@@ -158,8 +159,8 @@ class CocoObjects:
 
         Raises:
             IndexError: no such object.
-            ValueError: the picture is truncated, is no picture, or has another size than the
-                annotations say.
+            ValueError: the file is truncated, is not an image, or has another size than the
+                annotations state.
         """
         if not 0 <= index < len(self):
             raise IndexError(f"object {index} of a source with {len(self)} objects")
@@ -178,10 +179,10 @@ class CocoObjects:
         return found
 
     def _usable(self, content: dict[str, Any]) -> list[ObjectRecord]:
-        """Records of all objects that pass the rules, in the order of picture and instance ids."""
+        """Records of all objects that pass the rules, in the order of image and instance ids."""
         instances = instances_by_image(content, self.ann_file)
         records = []
-        for position, image in enumerate(sorted(content["images"], key=lambda entry: entry["id"])):
+        for position, image in enumerate(sorted(content["images"], key=id_order)):
             entries = instances[image["id"]]
             reason = self._why_image_dropped(position, image, entries)
             if reason:
@@ -248,18 +249,17 @@ class CocoObjects:
                 f"dropped: {rules or 'none'}. Relax a rule or give another file"
             )
         if not self.img_dir.is_dir():
-            raise FileNotFoundError(f"img_dir={self.img_dir} is no folder; expected the pictures")
+            raise FileNotFoundError(f"img_dir={self.img_dir} is no folder; expected the images")
         missing = sorted({r.path for r in self.records if not r.path.is_file()})
         if missing:
-            shown = ", ".join(path.name for path in missing[:5])
             raise FileNotFoundError(
-                f"{len(missing)} pictures that {self.ann_file} lists are not in {self.img_dir}: "
-                f"{shown}{', ...' if len(missing) > 5 else ''}"
+                f"{len(missing)} images that {self.ann_file} lists are not in {self.img_dir}: "
+                f"{shorten((path.name for path in missing), 5)}"
             )
 
 
 def _check_split(holdout_every: int | None, holdout: bool) -> None:
     if holdout_every is None and holdout:
-        raise ValueError("holdout=True needs holdout_every=n: which pictures are held back?")
+        raise ValueError("holdout=True needs holdout_every=n: which images are held back?")
     if holdout_every is not None and holdout_every < 2:
         raise ValueError(f"holdout_every must be at least 2, got {holdout_every}")

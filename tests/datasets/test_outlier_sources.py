@@ -16,7 +16,7 @@ pytest.importorskip("pycocotools")
 
 from mmseg.registry import TRANSFORMS
 
-from ood_seg.datasets.coco_files import decode_mask, encode_mask, expand_counts
+from ood_seg.datasets.coco_masks import decode_mask, encode_mask, expand_counts
 from ood_seg.datasets.outlier_sources import CITYSCAPES_LIKE_CATEGORIES, CocoObjects
 
 CATEGORIES = {1: "person", 7: "train", 17: "cat", 18: "dog", 44: "bottle"}
@@ -111,22 +111,54 @@ def test_compressed_counts_equal_plain_ones() -> None:
         np.testing.assert_array_equal(decode_mask(counts, 37, 53), mask)
 
 
-@pytest.mark.parametrize("counts", [[], "", [1, 3], [1, 3, 9], [20, -8], "zz", "1\x00341"])
+@pytest.mark.parametrize(
+    "counts",
+    [[], "", [1, 3], [1, 3, 9], [20, -8], "zz", "1\x00341", None, 12, ["12"], [12.5], [[12]], {}],
+)
 def test_run_lengths_that_do_not_fill_the_picture_are_an_error(counts: Any) -> None:
-    with pytest.raises(ValueError, match="annotation 5: run lengths must be >= 0 and add up to 12"):
+    with pytest.raises(ValueError, match=r"annotation 5: run lengths .* 12 pixels"):
         encode_mask({"size": [3, 4], "counts": counts}, 3, 4, origin="annotation 5")
 
 
 def test_run_lengths_of_another_size_are_an_error() -> None:
-    with pytest.raises(ValueError, match=r"size of \[4, 3\], the picture has \[3, 4\]"):
+    with pytest.raises(ValueError, match=r"annotation 5: .*\[4, 3\].*\[3, 4\]"):
         encode_mask({"size": [4, 3], "counts": [12]}, 3, 4, origin="annotation 5")
     with pytest.raises(ValueError, match="neither polygons nor run lengths"):
-        encode_mask(None, 3, 4, origin="annotation 5")
+        encode_mask({"size": [3, 4]}, 3, 4, origin="annotation 5")
+    text = {"size": ["3", "4"], "counts": [1, 3, 8]}
+    assert encode_mask(text, 3, 4, origin="test") is not None
 
 
 def test_masks_without_a_pixel_are_none() -> None:
-    for segmentation in ([], [[1, 1, 2, 2]], {"size": [3, 4], "counts": [12]}):
+    for segmentation in (None, [], [[1, 1, 2, 2]], {"size": [3, 4], "counts": [12]}):
         assert encode_mask(segmentation, 3, 4, origin="test") is None
+
+
+@pytest.mark.parametrize(
+    "segmentation",
+    [
+        [1, 1, 4, 1, 4, 3, 1, 3],  # one flat polygon
+        [[1, 1], [4, 1], [4, 3], [1, 3]],  # one polygon of pairs
+        [[[1, 1], [4, 1], [4, 3], [1, 3]]],  # polygons of pairs
+        [[1, 1, 4, 1, 4, 3, 1, 3], [0, 0, 1, 1]],  # a line beside it
+    ],
+)
+def test_other_ways_to_write_a_polygon(segmentation: Any) -> None:
+    expected = np.zeros((5, 6), bool)
+    expected[1:3, 1:4] = True
+    encoded = encode_mask(segmentation, 5, 6, origin="test")
+    np.testing.assert_array_equal(decode_mask(encoded["counts"], 5, 6), expected)
+
+
+@pytest.mark.parametrize(
+    "value", [2.1e8, -61, float("nan"), float("inf"), 10**400, "7", None, [1], {}]
+)
+def test_coordinates_far_outside_are_an_error(value: Any) -> None:
+    polygon = [0, 0, 5, 0, 5, value, 0, 4]
+    with pytest.raises(ValueError, match=r"annotation 5: polygon coordinates .* 60 pixels, got"):
+        encode_mask([polygon], 5, 6, origin="annotation 5")
+    near = [[-60, 0, 60, 0, 60, 60, 0, 4]]
+    assert encode_mask(near, 5, 6, origin="test") is not None
 
 
 # Objects -------------------------------------------------------------------------------------
@@ -192,7 +224,7 @@ def test_union_pastes_all_of_a_picture_and_drops_pictures_with_excluded_ones(tre
     source = tree.source(union=True)
     assert len(source) == 1
     assert source.records[0].categories == ("cat", "dog")
-    assert source.dropped == {"picture with an excluded category": 2}
+    assert source.dropped == {"image with an excluded category": 2}
     expected = np.zeros((9, 9), bool)
     expected[6:, 6:] = True
     expected[:2, 0] = True
@@ -218,7 +250,7 @@ def test_pictures_can_be_dropped_in_single_object_mode(tree: Tree) -> None:
 def test_small_pictures_can_be_dropped(tree: Tree) -> None:
     tree.write([(1, "cat", box(0, 0, 9, 9))])
     assert len(tree.source(min_image_size=HEIGHT)) == 1
-    with pytest.raises(ValueError, match=f"1 picture below min_image_size={HEIGHT + 1}"):
+    with pytest.raises(ValueError, match=f"1 image below min_image_size={HEIGHT + 1}"):
         tree.source(min_image_size=HEIGHT + 1)
 
 
@@ -335,7 +367,7 @@ def test_missing_files_are_named(tree: Tree, tmp_path: Path) -> None:
     (tree.img_dir / "000000000001.png").unlink()
     with pytest.raises(FileNotFoundError, match=r"000000000001\.png does not exist"):
         source.load(0)
-    with pytest.raises(FileNotFoundError, match=r"1 pictures .* 000000000001\.png"):
+    with pytest.raises(FileNotFoundError, match=r"1 images .* 000000000001\.png"):
         tree.source()
 
 
@@ -382,6 +414,57 @@ def test_malformed_annotation_files_are_explained(tree: Tree) -> None:
     twice = [{"id": 1, "file_name": "a.png", "height": 1, "width": 1}] * 2
     with pytest.raises(ValueError, match=r"image ids more than once: \[1\]"):
         tree.write([], images=twice).source()
+
+
+def test_values_with_a_plain_meaning_are_read(tree: Tree) -> None:
+    crowd = {"size": [HEIGHT, WIDTH], "counts": [0, HEIGHT * WIDTH]}
+    tree.write([(1, "cat", box(0, 0, 9, 9)), (1, "dog", crowd), (1, "dog", box(0, 0, 4, 4))])
+    content = json.loads(tree.ann_file.read_text())
+    content["images"][0] |= {"id": "1", "height": str(HEIGHT), "width": float(WIDTH)}
+    for entry, is_crowd in zip(content["annotations"], ("0", "1", None), strict=True):
+        entry |= {"iscrowd": is_crowd, "image_id": 1.0, "category_id": str(entry["category_id"])}
+    boxed = {"id": 9, "image_id": 1, "category_id": 17, "bbox": [0, 0, 9, 9]}
+    content["annotations"] += [boxed, {**boxed, "segmentation": None}]
+    # As LVIS does, without file_name; and as Windows does, with a byte order mark.
+    name = content["images"][0].pop("file_name")
+    content["images"][0]["coco_url"] = f"http://images.cocodataset.org/train2017/{name}"
+    tree.ann_file.write_text(json.dumps(content), encoding="utf-8-sig")
+    source = tree.source()
+    assert [record.categories for record in source.records] == [("cat",), ("dog",)]
+    assert source.records[0].path == tree.img_dir / name
+    assert source.dropped == {"crowd region": 1, "without a mask": 2}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"file_name": 7}, r"id 1: file_name: expected text, got 7"),
+        ({"file_name": None}, r"id 1: file_name: expected text, got None"),
+        ({"file_name": "a" * 5000}, "a{40}"),
+        ({"height": 0}, r"id 1: height x width: .*got 0x30"),
+        ({"height": 10**9}, r"id 1: height x width: .*got 1000000000x30"),
+        ({"width": "wide"}, r"id 1: width: expected an integer, got 'wide'"),
+        ({"width": 30.5}, r"id 1: width: expected an integer, got 30\.5"),
+        ({"id": [1]}, r"id: expected an integer, got \[1\]"),
+    ],
+)
+def test_other_values_are_named(tree: Tree, change: dict, message: str) -> None:
+    image = {"id": 1, "file_name": "a.png", "height": HEIGHT, "width": WIDTH, **change}
+    with pytest.raises(ValueError, match=rf"instances_train2017\.json.*{message}"):
+        tree.write([(1, "cat", box(0, 0, 9, 9))], images=[image]).source()
+
+
+def test_entries_must_be_objects(tree: Tree) -> None:
+    with pytest.raises(ValueError, match=r"expected objects in 'annotations', got \[3\]"):
+        tree.write([], annotations=[[3]]).source()
+
+
+def test_grey_images_of_16_bits_are_refused_by_name(tree: Tree) -> None:
+    source = tree.write([(1, "cat", box(0, 0, 9, 9))]).source()
+    deep = picture(1)[..., 0].astype(np.uint16) * 257
+    Image.fromarray(deep).save(tree.img_dir / "000000000001.png")
+    with pytest.raises(ValueError, match=r"000000000001\.png: expected 8 bits .*uint16"):
+        source.load(0)
 
 
 # Real data -----------------------------------------------------------------------------------

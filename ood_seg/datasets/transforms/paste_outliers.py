@@ -12,7 +12,8 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 from mmseg.registry import TRANSFORMS
 
-from ood_seg.datasets.coco_files import decode_mask, read_coco_image
+from ood_seg.datasets.coco_files import read_coco_image
+from ood_seg.datasets.coco_masks import decode_mask
 from ood_seg.datasets.outlier_sources import OutlierSource
 from ood_seg.labels import OUTLIER
 from ood_seg.pasting import (
