@@ -59,10 +59,13 @@ class ScoreCounts:
 
     def state(self) -> dict[str, np.ndarray]:
         """The counts as arrays, for `from_state`."""
-        memory = np.nan if self.memory is None else self.memory
-        numbers = {"images": self.images, "ignored": self.ignored, "seconds": self.seconds}
-        numbers = {key: np.array(value) for key, value in {**numbers, "memory": memory}.items()}
-        return {**numbers, **{_TABLE + key: value for key, value in self.table.state().items()}}
+        return {
+            "images": np.array(self.images),
+            "ignored": np.array(self.ignored),
+            "seconds": np.array(self.seconds),
+            "memory": np.array(np.nan if self.memory is None else self.memory),
+            **{_TABLE + key: value for key, value in self.table.state().items()},
+        }
 
     @classmethod
     def from_state(cls, state: Mapping[str, np.ndarray]) -> ScoreCounts:

@@ -26,7 +26,7 @@ def curves_figure(content: Mapping[str, Any]) -> Figure:
     height = max(3.2 * len(sets), 0.19 * len(names) + 0.6)
     figure = Figure(figsize=(9.6, height), layout="constrained")
     axes = figure.subplots(len(sets), 2, squeeze=False)
-    colours = colormaps["tab10"].colors
+    colours = colormaps["tab10"](range(10))
     styles = {
         name: {"color": colours[k % 10], "linestyle": _STYLES[k // 10 % 3], "linewidth": 1.2}
         for k, name in enumerate(names)

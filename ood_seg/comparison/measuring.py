@@ -66,10 +66,11 @@ def _start(device: torch.device) -> int | None:
         ctypes.CDLL(None).malloc_trim(0)
         _RESET.write_text("5")
         return _status("VmRSS")
-    except (OSError, AttributeError, TypeError):
+    except (OSError, AttributeError, ValueError):
         return None
 
 
 def _status(key: str) -> int:
     """An entry of the status of the process in bytes."""
-    return int(re.search(rf"^{key}:\s+(\d+) kB", _STATUS.read_text(), re.M)[1]) * 1024
+    (kilobytes,) = re.findall(rf"^{key}:\s+(\d+) kB", _STATUS.read_text(), re.M)
+    return int(kilobytes) * 1024

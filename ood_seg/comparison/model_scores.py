@@ -40,7 +40,7 @@ class ModelScores(SharedPass):
 
     def __init__(
         self,
-        model: nn.Module,
+        model: Any,
         configs: Mapping[str, Mapping[str, Any]],
         *,
         statistics: str | Path | None = None,

@@ -107,14 +107,14 @@ class ScoreComparison:
 
     def _count(self, scored: Scored, labels: torch.Tensor, image: str) -> None:
         failure = scored.failure
-        if not failure and tuple(scored.scores.shape) != tuple(labels.shape):
-            failure = (
-                f"the score map has size {_size(scored.scores)} but the ground truth "
-                f"{_size(labels)} (height x width); resize the scores to the size of the ground "
-                "truth, never the ground truth"
-            )
-        if not failure:
+        if scored.scores is not None:
             try:
+                if tuple(scored.scores.shape) != tuple(labels.shape):
+                    raise ValueError(
+                        f"the score map has size {_size(scored.scores)} but the ground truth "
+                        f"{_size(labels)} (height x width); resize the scores to the size of the "
+                        "ground truth, never the ground truth"
+                    )
                 self.counts[scored.name].add(scored.scores, labels, scored.cost)
                 return
             except ValueError as error:

@@ -45,9 +45,9 @@ class SharedPass:
     def __init__(
         self, model: BaseModel, scores: Mapping[str, nn.Module], smoothing: nn.Module | None = None
     ) -> None:
-        self.model = model
+        self.model: Any = model
         self.smoothing = smoothing
-        self._raw: Tensor | None = None
+        self._raw: Any = None  # small logits of all channels
         self.network = network_of(model, self._forward)
         self.shared = {"forward": 0.0, "logits": 0.0, "images": 0}
         self.failures: dict[str, str] = {}
@@ -69,7 +69,8 @@ class SharedPass:
         data = self.model.data_preprocessor(dict(batch), False)
         images, samples = data["inputs"], data["data_samples"]
         by_need = {need: [n for n in names if needs_of(self._scores[n]) == need] for need in _ORDER}
-        outputs = logits = None
+        outputs: Outputs | None = None
+        logits: Any = None
         if by_need["outputs"] or by_need["logits"]:
             layers = layers_of({name: self._scores[name] for name in by_need["outputs"]})
             outputs = self._timed("forward", lambda: self.network(images, layers))
@@ -96,7 +97,7 @@ class SharedPass:
         self._raw = self.model._forward(images)
         return self._raw
 
-    def _check(self, score: nn.Module) -> None:
+    def _check(self, score: Any) -> None:
         """Raise if a score was fitted on another model, or needs a layer that does not exist."""
         if hasattr(score, "check_model"):
             score.check_model(self.network)

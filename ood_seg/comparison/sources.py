@@ -52,8 +52,11 @@ class ScoreSource(Protocol):
         identities: of the methods, by name.
     """
 
-    names: tuple[str, ...]
-    identities: Mapping[str, Identity]
+    @property
+    def names(self) -> tuple[str, ...]: ...
+
+    @property
+    def identities(self) -> Mapping[str, Identity]: ...
 
     def scores(
         self, batch: Mapping[str, Any], names: Sequence[str], *, memory: bool
@@ -104,7 +107,7 @@ class SavedMaps:
                 f"{shorten(missing)}; files pair by name; --strip PATTERN removes parts of it"
             )
         sidecar = folder / SCALE_FILE
-        scaling = read_scale_file(sidecar) if sidecar.is_file() else {}
+        scaling: dict[str, Any] = read_scale_file(sidecar) if sidecar.is_file() else {}
         self.format = MapFormat(negate=negate, **scaling)
         options = {"maps": str(folder), "negate": negate, "strip": strip}
         self.identities = {name: Identity(options, sorted(self.files.values()))}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 UNDEFINED = "undefined"
 ABSENT = "-"
@@ -34,7 +34,7 @@ _METRICS = {
 }
 
 
-def is_number(value: Any) -> bool:
+def is_number(value: Any) -> TypeGuard[float]:
     """Whether a value is a finite number: neither None nor NaN nor infinite."""
     return value is not None and math.isfinite(value)
 

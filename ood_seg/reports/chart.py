@@ -77,7 +77,7 @@ class Plot:
     """Empty axes of a new figure of 460 pixels width, whose margins do not depend on the labels.
 
     Attributes:
-        axes: the matplotlib axes.
+        figure, axes: of matplotlib.
         legend: entries of what was drawn with a text for it.
     """
 
@@ -87,14 +87,15 @@ class Plot:
         from matplotlib.figure import Figure
 
         self.legend: list[LegendEntry] = []
-        figure = Figure(figsize=(_WIDTH / 72, height / 72))
+        self.figure = Figure(figsize=(_WIDTH / 72, height / 72))
         width, inner = _WIDTH - left - _RIGHT, height - _TOP - _BOTTOM
-        self.axes = figure.add_axes(
+        self.axes = self.figure.add_axes(
             (left / _WIDTH, _BOTTOM / height, width / _WIDTH, inner / height),
             axisbelow=True,
         )
-        for patch in (figure.patch, self.axes.patch, *map(self.axes.spines.get, ("top", "right"))):
-            patch.set_visible(False)
+        self.figure.patch.set_visible(False)
+        self.axes.patch.set_visible(False)
+        self.axes.spines[["top", "right"]].set_visible(False)
         self.axes.spines[["left", "bottom"]].set_color(COLOURS["muted"])
         self.axes.grid(color=COLOURS["grid"], linewidth=1)
         for axis, label in ((self.axes.xaxis, x_label), (self.axes.yaxis, y_label)):
@@ -134,7 +135,7 @@ class Plot:
 
     def chart(self, title: str, description: str, note: str = "") -> Chart:
         """The finished chart."""
-        return Chart(title, self.axes.figure, description, tuple(self.legend), note)
+        return Chart(title, self.figure, description, tuple(self.legend), note)
 
 
 def percent_axis(axis: Axis, highest: float = 1.0) -> float:
@@ -156,9 +157,10 @@ def log_percent_axis(axis: Axis, low: float, high: float = 1.0) -> float:
 def _set_ticks(axis: Axis, labels: dict[float, str], scale: str = "linear") -> None:
     """Set the scale and the labels by tick; the axis ends at the outer ticks."""
     ticks = list(labels)
-    options = {"scale": scale, "lim": (ticks[0], ticks[-1]), "ticks": ticks}
+    options: dict[str, Any] = {"scale": scale, "lim": (ticks[0], ticks[-1]), "ticks": ticks}
     options["ticklabels"] = list(labels.values())
-    axis.axes.set(**{f"{axis.axis_name}{key}": value for key, value in options.items()})
+    letter = "x" if axis is axis.axes.xaxis else "y"
+    axis.axes.set(**{f"{letter}{key}": value for key, value in options.items()})
     axis.minorticks_off()
 
 

@@ -136,7 +136,11 @@ def histogram(evaluation: Mapping[str, Any]) -> Chart | None:
     lowest = log_percent_axis(axes.yaxis, max(positive.min(), _LOWEST_SHARE), positive.max())
     for kind, part in shares.items():
         style = LineStyle("c0" if kind == "known" else "c1")
-        options = {"baseline": lowest, "color": COLOURS[style.colour], "clip_on": False}
+        options: dict[str, Any] = {
+            "baseline": lowest,
+            "color": COLOURS[style.colour],
+            "clip_on": False,
+        }
         heights = np.maximum(part, lowest)
         axes.stairs(heights, edges, fill=True, alpha=0.3, **options)
         axes.stairs(heights, edges, linewidth=1.5, **options)
@@ -222,8 +226,8 @@ def intervals(evaluations: Evaluations) -> Chart | None:
     for name, index, label, entry in rows:
         height, colour = names.index(name) * step + index, method_style(index).colour
         low, high = entry["interval"]
-        bar = {"color": COLOURS[colour], "alpha": 0.35, "height": 0.5, "clip_on": False}
-        plot.axes.barh(height, high - low, left=low, **bar)
+        bar: dict[str, Any] = {"color": COLOURS[colour], "alpha": 0.35, "clip_on": False}
+        plot.axes.barh(height, high - low, left=low, height=0.5, **bar)
         text = f"{label}, {metric_title(name)} {percent(entry['value'])} %, "
         plot.marker(entry["value"], height, colour, text + percent_range(entry["interval"]))
     if len(evaluations) > 1:

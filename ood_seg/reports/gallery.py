@@ -126,7 +126,8 @@ def _ap(name: str, evaluations: Evaluations) -> str:
 
 def _small_maps(name: str, evaluations: Evaluations, readers: Sequence[ReadMaps]) -> _Maps:
     """Read an image, its mask, and its scores by every method that has it; reduce them."""
-    scores, flagged, truth, image_path = {}, {}, None, None
+    scores, flagged, image_path = {}, {}, None
+    truth: Any = None
     for (label, one), read in zip(evaluations.items(), readers, strict=True):
         entry = next((image for image in one["images"] if image["name"] == name), None)
         if entry is None:

@@ -94,9 +94,10 @@ def _undefined_note(evaluations: Evaluations) -> str:
 def _with_interval(entry: Mapping[str, Any] | None) -> str:
     if entry is None:
         return ABSENT
-    interval = entry.get("interval")
-    brackets = f" [{percent(interval[0])}, {percent(interval[1])}]" if has_interval(entry) else ""
-    return percent(entry["value"]) + brackets
+    if not has_interval(entry):
+        return percent(entry["value"])
+    low, high = map(percent, entry["interval"])
+    return f"{percent(entry['value'])} [{low}, {high}]"
 
 
 def images_table(evaluations: Evaluations, limit: int | None = None) -> Table | None:

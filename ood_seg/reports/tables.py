@@ -132,7 +132,8 @@ class Table:
         """
         from ood_seg.reports.templates import template
 
-        return str(template("macros.html.j2").module.table(self, sortable))
+        macros: Any = template("macros.html.j2").module
+        return str(macros.table(self, sortable))
 
     def to_csv(self) -> str:
         """Header and rows as CSV; numbers in full precision, None as an empty cell."""

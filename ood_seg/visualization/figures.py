@@ -60,7 +60,7 @@ def prediction_figure(
     _show(axes[0][2], heat_map(scores, low, high))
     _add_colour_bar(figure, [axes[0][2]], low, high)
     present = [index for index in np.unique(labels) if 0 <= index < len(classes)]
-    patches = [Patch(color=np.array(palette[i]) / 255, label=classes[i]) for i in present]
+    patches = [Patch(color=f"#{bytes(palette[i]).hex()}", label=classes[i]) for i in present]
     if patches:
         axes[0][1].legend(
             handles=patches,
@@ -143,9 +143,7 @@ def save_figure(figure: Figure, path: str | Path, *, dpi: int = _DPI) -> Path:
     return path
 
 
-def _panels(
-    rows: int, titles: Sequence[str], shape: Sequence[int]
-) -> tuple[Figure, Sequence[Sequence[Axes]]]:
+def _panels(rows: int, titles: Sequence[str], shape: Sequence[int]) -> tuple[Figure, np.ndarray]:
     """Return a figure with a grid of empty panels in the aspect ratio of the images."""
     from matplotlib.figure import Figure
 

@@ -160,11 +160,14 @@ def heat_map(
 def completed_range(
     scores: np.ndarray, vmin: float | None, vmax: float | None
 ) -> tuple[float, float]:
-    low, high = (vmin, vmax) if None not in (vmin, vmax) else score_range(scores)
-    low, high = (low if vmin is None else vmin), (high if vmax is None else vmax)
+    """The given range, completed by `score_range`; raises for an empty one."""
+    if vmin is None or vmax is None:
+        low, high = score_range(scores)
+        vmin, vmax = low if vmin is None else vmin, high if vmax is None else vmax
+    low, high = float(vmin), float(vmax)
     if not (np.isfinite(low) and np.isfinite(high) and low < high):
         raise ValueError(f"score range: expected finite low < high, got {low} and {high}")
-    return float(low), float(high)
+    return low, high
 
 
 def _check_image(image: np.ndarray) -> None:
@@ -175,6 +178,7 @@ def _check_image(image: np.ndarray) -> None:
 
 
 def check_same_size(name: str, values: np.ndarray, image: np.ndarray) -> None:
+    """Raise ValueError unless a map has the size of the image."""
     if values.shape != image.shape[:2]:
         raise ValueError(
             f"{name}: expected the size of the image {image.shape[:2]}, got {values.shape}"

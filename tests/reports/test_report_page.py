@@ -1,4 +1,4 @@
-"""The HTML report: complete, self-contained, escaped, and silent about what is absent."""
+"""The HTML report: complete, self-contained, escaped, without sections for absent parts."""
 
 import re
 
@@ -29,8 +29,14 @@ def html_of(content, folder, **options) -> str:
     return write_reports(content, folder, ["html"], **options)["html"].read_text(encoding="utf-8")
 
 
-def test_every_section_and_only_those_that_were_measured(images, tmp_path):
-    assert Page(html_of(evaluation(images), tmp_path)).sections() == SECTIONS
+@pytest.fixture(scope="module")
+def page(images, tmp_path_factory):
+    """The report of one evaluation with every section."""
+    return Page(html_of(evaluation(images), tmp_path_factory.mktemp("page")))
+
+
+def test_every_section_and_only_those_that_were_measured(page, images, tmp_path):
+    assert page.sections() == SECTIONS
     for part, section in (
         ("components", "components"),
         ("calibration", "calibration"),
@@ -56,8 +62,7 @@ def test_evaluation_of_nothing(tmp_path):
     assert "no known and no anomalous pixel" in page.text
 
 
-def test_head_says_how_the_numbers_were_obtained(images, tmp_path):
-    text = Page(html_of(evaluation(images), tmp_path)).text
+def test_head_says_how_the_numbers_were_computed(page):
     for fact in (
         "9,950,000 known, 50,000 anomalous (0.50 %), 123,456 ignored",
         "pooled: all pixels of all images together",
@@ -66,10 +71,10 @@ def test_head_says_how_the_numbers_were_obtained(images, tmp_path):
         "ood_seg 0.1.0, commit 0123abc",
         "2026-01-02T03:04:05+00:00",
     ):
-        assert fact in text
+        assert fact in page.text
 
 
-def test_facts_that_differ_name_their_method(images, tmp_path):
+def test_facts_that_differ_have_the_label_of_their_method(images, tmp_path):
     two = [
         evaluation(images),
         {**evaluation(images, method="max softmax"), "commit": None},
@@ -95,8 +100,8 @@ def test_methods_on_other_pixels_are_not_silently_compared(images, tmp_path):
     assert "not evaluated on the same pixels; do not compare them" in text
 
 
-def test_tables_hold_the_values(images, tmp_path):
-    tables = Page(html_of(evaluation(images), tmp_path)).tables
+def test_tables_hold_the_values(page, images):
+    tables = page.tables
     assert [row[:3] for row in tables["Pixel metrics in percent"][1:]] == [
         ["AUROC ↑", "90.00", "87.00 to 93.00"],
         ["AP ↑", "16.00", "11.00 to 21.00"],
@@ -141,8 +146,7 @@ def test_nothing_is_loaded_from_elsewhere(images, tmp_path):
     assert "default-src 'none'" in text
 
 
-def test_every_image_chart_and_header_speaks(images, tmp_path):
-    page = Page(html_of(evaluation(images), tmp_path))
+def test_every_image_chart_and_header_has_a_text(page):
     assert all(attrs.get("alt") for tag, attrs in page.elements if tag == "img")
     for tag, attrs in page.elements:
         if tag == "svg":
