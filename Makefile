@@ -54,7 +54,7 @@ coverage: $(READY)
 
 # Offline; a page that nothing leads to or a link that leads nowhere is an error. Into build/site.
 docs: $(READY)
-	@$(BIN)/mkdocs build --quiet --strict
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
 lint: $(READY)
 	@$(BIN)/ruff check .
