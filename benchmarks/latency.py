@@ -64,7 +64,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--size", default="512x1024", help="of the image, HEIGHTxWIDTH")
     parser.add_argument("--repeat", type=int, default=15)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--int8-images", nargs="+", default=[], help="pictures of known classes")
+    parser.add_argument("--int8-images", nargs="+", default=[], help="images of known classes")
     parser.add_argument("--video", type=Path, help="also measure this clip end to end")
     parser.add_argument("--skip", nargs="+", choices=WAYS, default=[], help="ways to leave out")
     return parser.parse_args()
@@ -192,8 +192,8 @@ def measure(
 ) -> dict[tuple[str, bool], list[float]]:
     """Seconds of each call, in turns.
 
-    Each is called twice and the second one counts: idle threads of the runtime before go on
-    spinning for a while, which on few cores slows the first call and would not happen in use.
+    Each is called twice and the second call counts: idle threads of the previous runtime spin for
+    a while, which on few cores slows the first call and would not happen in use.
     """
     times: dict[tuple[str, bool], list[float]] = {key: [] for key in calls}
     for turn in range(repeat):

@@ -198,7 +198,7 @@ def test_comparison_figure_refuses_bad_rows():
         comparison_figure([ComparisonRow(image, np.zeros((4, 6), int), small, small)])
 
 
-def test_saved_figure_is_a_whole_png_and_leaves_nothing_behind(tmp_path):
+def test_saved_figure_is_a_complete_png_and_the_only_file(tmp_path):
     scores = np.random.default_rng(5).normal(size=(20, 40))
     row = ComparisonRow(np.zeros((20, 40, 3), np.uint8), np.zeros((20, 40), int), scores, scores)
     path = save_figure(comparison_figure([row]), tmp_path / "deep" / "figure.png", dpi=50)

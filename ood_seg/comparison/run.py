@@ -129,7 +129,7 @@ def _check_names(names: Sequence[str], maps: Collection[str], negate: Collection
 def _header(
     cfg: Config, model: ModelScores | None, maps: Collection[str], title: str | None
 ) -> dict[str, Any]:
-    """What the content says before the first dataset."""
+    """The content before the first dataset."""
     protocol = get_protocol("pooled")
     return {
         "schema": SCHEMA,

@@ -48,7 +48,7 @@ def percent(value: float | None, digits: int = 2) -> str:
 
 
 def percent_range(pair: Sequence[float | None] | None, digits: int = 2) -> str:
-    """An interval in percent, such as `15.20 to 18.91`; `-` where there is none."""
+    """An interval in percent, such as `15.20 to 18.91`; `-` for None."""
     if pair is None:
         return ABSENT
     if not all(map(is_number, pair)):

@@ -30,7 +30,7 @@ def chance(evaluation: Mapping[str, Any], metric: str) -> float | None:
 
 
 def share_of_anomalies(evaluation: Mapping[str, Any]) -> float:
-    """Share of anomalous pixels among the valid ones; 0 where there are none."""
+    """Share of anomalous pixels among the valid ones; 0 without valid pixels."""
     known, anomalous = (evaluation["pixels"][kind] for kind in ("known", "anomalous"))
     return anomalous / max(known + anomalous, 1)
 
@@ -55,7 +55,7 @@ def level(evaluation: Mapping[str, Any]) -> str:
 
 
 def interval_levels(evaluations: Evaluations) -> str:
-    """The levels of all intervals, such as `95 %`; empty where there are none."""
+    """The levels of all intervals, such as `95 %`; empty without intervals."""
     return " and ".join(sorted({level(one) for one in evaluations.values() if one.get("interval")}))
 
 

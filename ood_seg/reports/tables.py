@@ -171,7 +171,7 @@ def best_rows(values: Sequence[float | None], *, more_is_better: bool) -> set[in
     """Rows whose percentage no other betters at two decimals; none for fewer than two values.
 
     Args:
-        values: fractions of 1, one per row; None or NaN where there is none.
+        values: fractions of 1, one per row; None or NaN for an undefined one.
     """
     rounded = {row: round(value, 4) for row, value in enumerate(values) if is_number(value)}
     if len(rounded) < 2:

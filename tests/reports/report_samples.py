@@ -1,4 +1,4 @@
-"""A small data set with score maps on disk, and its evaluation in the schema of the reports."""
+"""A small dataset with score maps on disk, and its evaluation in the schema of the reports."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import numpy as np
 SIZE = (96, 192)
 
 
-def write_maps(folder: Path, images: int, *, seed: int = 0, pictures: bool = True) -> list[dict]:
-    """Score maps, masks and pictures of street-like scenes; their `images` entries."""
+def write_maps(folder: Path, images: int, *, seed: int = 0, with_images: bool = True) -> list[dict]:
+    """Score maps, masks and images of street-like scenes; their `images` entries."""
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
     rows, columns = np.mgrid[: SIZE[0], : SIZE[1]]
@@ -24,13 +24,13 @@ def write_maps(folder: Path, images: int, *, seed: int = 0, pictures: bool = Tru
         mask[-8:] = 255
         noise = cv2.GaussianBlur(rng.normal(size=SIZE).astype(np.float32), (0, 0), 3) * 8
         scores = (-8 + noise + (1 + index / 3) * (mask == 1)).astype(np.float32)
-        picture = np.full((*SIZE, 3), (180, 160, 140), np.uint8)
-        picture[rows > 40] = 90
-        picture[mask == 1] = (60, 90, 200)
+        image = np.full((*SIZE, 3), (180, 160, 140), np.uint8)
+        image[rows > 40] = 90
+        image[mask == 1] = (60, 90, 200)
         stem = folder / f"{index:03d}"
         np.save(f"{stem}.npy", scores)
         cv2.imwrite(f"{stem}_mask.png", mask)
-        cv2.imwrite(f"{stem}.jpg", picture)
+        cv2.imwrite(f"{stem}.jpg", image)
         found.append(
             {
                 "name": f"{index:03d}",
@@ -41,7 +41,7 @@ def write_maps(folder: Path, images: int, *, seed: int = 0, pictures: bool = Tru
                 "fpr95": 1 - index / images,
                 "scores": f"{stem}.npy",
                 "ground_truth": f"{stem}_mask.png",
-                "image": f"{stem}.jpg" if pictures else None,
+                "image": f"{stem}.jpg" if with_images else None,
             }
         )
     return found

@@ -71,17 +71,17 @@ def test_a_click_sorts_and_keeps_undefined_last(report, tmp_path, clicks, expect
 
 
 @pytest.mark.parametrize(("width", "dark"), [(1200, False), (1200, True), (500, False)])
-def test_the_picture_of_it(report, tmp_path, width, dark):
+def test_screenshot(report, tmp_path, width, dark):
     shot = tmp_path / "shot.png"
     switches = [f"--window-size={width},2400", f"--screenshot={shot}"]
     browse(report, tmp_path / "profile", *switches, *["--force-dark-mode"] * dark)
-    picture = cv2.imread(str(shot))
-    assert picture.shape == (2400, width, 3)
+    shown = cv2.imread(str(shot))
+    assert shown.shape == (2400, width, 3)
     # The ground is light or dark, and there is something on it from top to bottom.
-    ground = np.median(picture)
+    ground = np.median(shown)
     assert ground < 60 if dark else ground > 200
-    busy = (np.abs(picture.astype(int) - ground).max(2) > 60).mean(1)
+    busy = (np.abs(shown.astype(int) - ground).max(2) > 60).mean(1)
     parts = busy.reshape(8, -1).mean(1)
     assert (parts > 0.003).all(), parts
     # Nothing sticks out to the right.
-    assert (np.abs(picture[:, -8:].astype(int) - picture[0, -1]).max() < 30).all()
+    assert (np.abs(shown[:, -8:].astype(int) - shown[0, -1]).max() < 30).all()

@@ -30,8 +30,8 @@ def content(tmp_path_factory):
     for image in others:
         np.save(image["scores"], -np.load(image["scores"]))
     settings = Settings(method="energy", data_set="drawn", samples=50, mode="streaming")
-    pictures = {image["name"]: Path(image["image"]) for image in images}
-    found = evaluate_maps(pairs_of(images), MapReader(), settings, images=pictures)
+    files = {image["name"]: Path(image["image"]) for image in images}
+    found = evaluate_maps(pairs_of(images), MapReader(), settings, images=files)
     found.content["comparison"] = compare_with(
         found, pairs_of(others), MapReader(), settings, name="inverted"
     )

@@ -1,4 +1,4 @@
-"""Markdown, CSV, LaTeX and JSON say what the evaluation says."""
+"""Markdown, CSV, LaTeX and JSON hold the values of the evaluation."""
 
 import csv
 import json
