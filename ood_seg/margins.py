@@ -44,12 +44,12 @@ class Margins:
 
 
 def summaries(histogram: ScoreHistogram) -> tuple[EnergySummary, EnergySummary]:
-    """Summaries of the known and of the anomalous pixels; energies to 0.05 % with 20 bits.
+    """Summaries of the known and of the anomalous pixels, as fine as the bins of the histogram.
 
     Raises:
         ValueError: a kind has no pixel.
     """
-    energies = _centres(histogram)
+    energies = histogram.middle
     return (
         _summary(energies, histogram.known, "known"),
         _summary(energies, histogram.anomalous, "outlier"),
@@ -80,7 +80,7 @@ def suggest_margins(histogram: ScoreHistogram) -> dict[str, Margins]:
 
 def at_margins(histogram: ScoreHistogram, margin_in: float, margin_out: float) -> Margins:
     """How many pixels of each kind a pair of margins would move."""
-    energies = _centres(histogram)
+    energies = histogram.middle
     known, outliers = histogram.known, histogram.anomalous
     return Margins(
         float(margin_in),
@@ -88,11 +88,6 @@ def at_margins(histogram: ScoreHistogram, margin_in: float, margin_out: float) -
         float(known[energies > margin_in].sum() / max(known.sum(), 1)),
         float(outliers[energies < margin_out].sum() / max(outliers.sum(), 1)),
     )
-
-
-def _centres(histogram: ScoreHistogram) -> np.ndarray:
-    """Middle of each occupied bin, float64 `(B,)`."""
-    return (histogram.lower().astype(np.float64) + histogram.upper()) / 2
 
 
 def _summary(energies: np.ndarray, counts: np.ndarray, kind: str) -> EnergySummary:

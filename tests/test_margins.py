@@ -11,7 +11,7 @@ LABELS = np.array([0, 0, 0, 0, 1, 1, 1, 255])
 
 
 def test_hand_worked():
-    histogram = ScoreHistogram.from_scores(ENERGIES, LABELS, bits=32)
+    histogram = ScoreHistogram.from_scores(ENERGIES, LABELS)
     known, outliers = summaries(histogram)
     assert (known.count, known.mean) == (4, -7.0)
     assert known.quantiles == (-10.0, -10.0, -8.0, -6.0, -4.0)

@@ -5,6 +5,7 @@ from ood_seg.calibration.curves import fit_isotonic, fit_logistic, score_counts
 from ood_seg.calibration.operating_points import (
     OperatingPoint,
     count_false_alarms,
+    flagged_shares,
     operating_point,
 )
 from ood_seg.calibration.reliability import Reliability, expected_calibration_error, reliability
@@ -18,6 +19,7 @@ __all__ = [
     "expected_calibration_error",
     "fit_isotonic",
     "fit_logistic",
+    "flagged_shares",
     "operating_point",
     "reliability",
     "score_counts",

@@ -208,7 +208,7 @@ def calibrate(
         num_images=len(histograms),
         pixels=pixels,
         assumed_prior=prior if assumed_prior is None else assumed_prior,
-        score_range=(float(merged.lower()[0]), float(merged.upper()[-1])),
+        score_range=(float(merged.lowest[0]), float(merged.highest[-1])),
         ece_before=expected_calibration_error(reliability(_as_they_are(counts), *counts[1:])),
         ece_after=expected_calibration_error(diagram),
         ece_held_out=held_out,

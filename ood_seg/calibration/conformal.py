@@ -27,7 +27,7 @@ def conformal_fpr(histograms: Sequence[ScoreHistogram], target: float) -> tuple[
         target: between 0 and 1.
 
     Returns:
-        The threshold (a bin edge) and the guarantee in words.
+        The threshold and the guarantee in words.
 
     Raises:
         ValueError: fewer than `1 / target - 1` images.
@@ -35,9 +35,7 @@ def conformal_fpr(histograms: Sequence[ScoreHistogram], target: float) -> tuple[
     images = [part for part in histograms if part.num_known]
     _check_number(images, target, "fpr", "known")
     merged = ScoreHistogram.merged(images)
-    rate = np.zeros(merged.bins.size)
-    for part in images:
-        rate[np.searchsorted(merged.bins, part.bins)] += part.known / part.num_known
+    rate = _summed_shares(merged, [(part.lowest, part.known) for part in images])
     summed = np.concatenate([[0.0], np.cumsum(rate[::-1])])
     chosen = np.flatnonzero((summed + 1) / (len(images) + 1) <= target)[-1]
     text = (
@@ -57,22 +55,36 @@ def conformal_tpr(histograms: Sequence[ScoreHistogram], target: float) -> tuple[
     miss = miss_rate(target)
     _check_number(images, miss, "tpr", "anomalous")
     merged = ScoreHistogram.merged(images)
-    rate = np.zeros(merged.bins.size)
-    for part in images:
-        rate[np.searchsorted(merged.bins, part.bins)] += part.anomalous / part.num_anomalous
+    rate = _summed_shares(merged, [(part.lowest, part.anomalous) for part in images])
     missed = np.concatenate([[0.0], np.cumsum(rate)[:-1]])
     chosen = np.flatnonzero((missed + 1) / (len(images) + 1) <= miss)[-1]
     text = (
         "the expected share of anomalous pixels flagged in a new image with anomalies is at "
         f"least {target:.4g}, {_terms(len(images))}"
     )
-    return float(merged.lower()[chosen]), text
+    return float(merged.lowest[chosen]), text
 
 
 def bin_thresholds(merged: ScoreHistogram) -> np.ndarray:
-    """Float32 thresholds, descending: above all scores, then the lower edge of each bin."""
-    above = np.nextafter(merged.upper()[-1:], np.float32(np.inf))
-    return np.concatenate([above, merged.lower()[::-1]])
+    """Thresholds, descending: above all scores (also in float32), then the lowest of each bin."""
+    above = np.nextafter(merged.highest[-1:].astype(np.float32), np.float32(np.inf))
+    return np.concatenate([above, merged.lowest[::-1]])
+
+
+def _summed_shares(
+    merged: ScoreHistogram, images: Sequence[tuple[np.ndarray, np.ndarray]]
+) -> np.ndarray:
+    """Shares of each image's pixels, summed over the images, in each bin of `merged`.
+
+    Args:
+        merged: all images.
+        images: scores and counts of each, the counts of one class alone.
+    """
+    total = np.zeros(merged.lowest.size)
+    for scores, counts in images:
+        bins = np.searchsorted(merged.lowest, scores, side="right") - 1
+        total += np.bincount(bins, counts / counts.sum(), total.size)
+    return total
 
 
 def images_needed(risk: float) -> int:

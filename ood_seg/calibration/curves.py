@@ -86,11 +86,10 @@ def score_counts(histograms: Sequence[ScoreHistogram]) -> ScoreCounts:
     """Pooled counts of histograms; a bin is represented by its middle.
 
     Raises:
-        ValueError: no histograms, or of different bits.
+        ValueError: no histograms.
     """
     merged = ScoreHistogram.merged(histograms)
-    middle = (merged.lower().astype(np.float64) + merged.upper()) / 2
-    return ScoreCounts(middle, merged.known, merged.anomalous)
+    return ScoreCounts(merged.middle, merged.known, merged.anomalous)
 
 
 def fit_curve(counts: ScoreCounts, method: str) -> LogisticCurve | IsotonicCurve:

@@ -42,7 +42,8 @@ class OperatingPoint:
 
     Attributes:
         name: as above.
-        threshold: pixels with `score >= threshold` are flagged; exact in float32.
+        threshold: pixels with `score >= threshold` are flagged; one of the scores, exact in their
+            own type, or just above all of them.
         tpr: share of the anomalous pixels that are flagged.
         fpr: share of the known pixels that are flagged.
         false_alarms_per_image: mean of `count_false_alarms`; None where no maps were given.
@@ -80,14 +81,18 @@ def operating_point(name: str, histograms: Sequence[ScoreHistogram]) -> Operatin
         threshold, guarantee = conformal(histograms, _share(match))
     else:
         threshold, guarantee = _pooled_threshold(match, merged), None
-    flagged = merged.lower() >= threshold
-    return OperatingPoint(
-        name,
-        threshold,
-        tpr=float(merged.anomalous[flagged].sum() / merged.num_anomalous),
-        fpr=float(merged.known[flagged].sum() / merged.num_known),
-        guarantee=guarantee,
-    )
+    return OperatingPoint(name, threshold, *flagged_shares(histograms, threshold), None, guarantee)
+
+
+def flagged_shares(histograms: Sequence[ScoreHistogram], threshold: float) -> tuple[float, float]:
+    """True-positive and false-positive rate over all pixels; NaN where a class is absent."""
+    shares = []
+    for name in ("anomalous", "known"):
+        parts = [(getattr(part, name), part.lowest >= threshold) for part in histograms]
+        flagged = sum(int(counts[above].sum()) for counts, above in parts)
+        total = sum(int(counts.sum()) for counts, _ in parts)
+        shares.append(flagged / total if total else float("nan"))
+    return shares[0], shares[1]
 
 
 def count_false_alarms(
@@ -113,7 +118,7 @@ def count_false_alarms(
     if min_area < 1:
         raise ValueError(f"min_area, in pixels, must be at least 1; got {min_area}")
     components = match_components(
-        scores >= np.float32(threshold),
+        scores >= threshold,
         labels,
         MinimumSizes(predicted=min_area, truth=1),
         ignore_index=ignore_index,

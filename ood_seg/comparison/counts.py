@@ -20,7 +20,7 @@ _TABLE = "table."
 
 @dataclass
 class ScoreCounts:
-    """Counts of the scores of the images so far, in 5 MiB.
+    """Counts of the scores of the images so far, in less than 10 MiB.
 
     Attributes:
         table: counts of the scores.

@@ -18,6 +18,8 @@ from ood_seg.io.provenance import git_commit
 from ood_seg.labels import ANOMALY, IGNORE, KNOWN, split_labels
 from ood_seg.margins import EnergySummary, Margins, at_margins, suggest_margins, summaries
 from ood_seg.metrics.histogram import ScoreHistogram
+from ood_seg.metrics.pixel import split_scores
+from ood_seg.metrics.streaming import ScoreTable
 from ood_seg.models.loading import load_model
 from ood_seg.outlier_priors import OutlierPrior
 from ood_seg.scores import energy
@@ -167,15 +169,14 @@ def energies_of(pretrained: Pretrained, *, num_images: int) -> ScoreHistogram:
     model, loader = pretrained.model, pretrained.loader
     options = [getattr(loss, "options", {}) for loss in model.energy_head.losses]
     temperature = next((o["temperature"] for o in options if "temperature" in o), 1.0)
-    parts: list[ScoreHistogram] = []
+    table = ScoreTable()  # whose memory does not grow with the number of scenes
 
     def visit(logits: Tensor, labels: Tensor) -> None:
         known, outliers = split_labels(labels)
         kinds = labels.new_full(labels.shape, IGNORE)
         kinds[known], kinds[outliers] = KNOWN, ANOMALY
-        found = ScoreHistogram.from_scores(energy(logits, temperature), kinds)
-        # Added up at once, so that memory does not grow with the number of scenes.
-        parts[:] = [ScoreHistogram.merged([*parts, found])]
+        split = split_scores(energy(logits, temperature), kinds)
+        table.add(split.known, split.anomalous)
 
     visit_pasted_scenes(
         model,
@@ -187,7 +188,7 @@ def energies_of(pretrained: Pretrained, *, num_images: int) -> ScoreHistogram:
         num_workers=loader.num_workers,
         title="Energies",
     )
-    return parts[0]
+    return table.histogram
 
 
 def configured_margins(model: Mapping[str, Any]) -> tuple[float, float] | None:

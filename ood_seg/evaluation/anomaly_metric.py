@@ -35,7 +35,7 @@ class AnomalyMetric(BaseMetric):
 
     Memory: exact metrics keep 4 bytes per valid pixel until the evaluation ends (about 1 GB for
     100 images of 2048x1024), and the main process also receives the scores of the others, by
-    files in `collect_dir`. Streaming takes 5 MiB and the last image, whatever the number of
+    files in `collect_dir`. Streaming takes 10 MiB and the last image, whatever the number of
     images and processes. Images that the sampler repeated to fill the processes are not counted
     twice, for which one result per image is needed. Nothing is kept on the accelerator.
 

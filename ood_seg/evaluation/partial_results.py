@@ -13,7 +13,7 @@ import numpy as np
 from ood_seg.io.files import atomic_path
 
 # Raise it when what is stored, or how it is computed, changes.
-_VERSION = 1
+_VERSION = 2
 _IDENTITY = "identity"
 _UNREADABLE = (ValueError, EOFError, OSError, KeyError, zipfile.BadZipFile, zlib.error)
 

@@ -12,11 +12,9 @@ from ood_seg.evaluation.image_tasks import for_each
 from ood_seg.evaluation.matching import MapPair
 from ood_seg.evaluation.partial_results import PartialResults
 from ood_seg.evaluation.saved_maps import MapReader
-from ood_seg.metrics.histogram import ScoreHistogram, count_bins
+from ood_seg.metrics.histogram import ScoreHistogram
 from ood_seg.metrics.pixel import PixelMetrics, SplitScores, split_scores
 from ood_seg.metrics.ranking import RankCounts
-
-BITS = 20
 
 
 @dataclass(frozen=True)
@@ -25,8 +23,7 @@ class PixelPass:
 
     Attributes:
         histograms: of each image, by name.
-        counts: what metrics and curves of all images are computed from; finer than the histograms
-            also where they stream.
+        counts: what metrics and curves of all images are computed from.
         mode: 'exact' or 'streaming', the one that was used.
         reused: images whose histogram an earlier run had left.
     """
@@ -100,22 +97,11 @@ def read_histograms(
         if arrays is not None:
             return pair, ScoreHistogram.from_arrays(arrays), None
         split = _read_split(pair, reader)
-        histogram = histogram_of(split)
+        histogram = ScoreHistogram.from_classes(*split)
         stored.save(pair.name, files, histogram.to_arrays())
         return pair, histogram, split
 
     yield from for_each(measure, pairs, workers=workers)
-
-
-def histogram_of(split: SplitScores) -> ScoreHistogram:
-    """Histogram of scores that are already apart by class."""
-    parts = []
-    for label, scores in enumerate((split.known, split.anomalous)):
-        bins, counts = count_bins(scores, BITS)
-        both = [counts, np.zeros_like(counts)]
-        parts.append(ScoreHistogram(bins, both[label], both[1 - label], BITS))
-    merged = ScoreHistogram.merged(parts)
-    return ScoreHistogram(merged.bins, merged.known, merged.anomalous, BITS, split.num_ignored)
 
 
 def _read_split(pair: MapPair, reader: MapReader) -> SplitScores:

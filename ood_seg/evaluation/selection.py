@@ -44,7 +44,7 @@ def fit_calibration(
     """The calibration on the images to select on; a warning where there can be none."""
     if settings.calibration is None:
         return None
-    if not any(histograms[name].bins.size for name in parts.report):
+    if not any(histograms[name].lowest.size for name in parts.report):
         warnings.warn("no calibration: no image is left to report it on", stacklevel=2)
         return None
     try:
@@ -82,9 +82,10 @@ def plan_regions(
     points = calibration.operating_points.values() if calibration else ()
     rejection = None
     if closed_set and both:
-        # Rejected is what scores above the threshold, flagged what reaches it.
-        flagged = operating_point("tpr 95%", chosen).threshold
-        rejection = float(np.nextafter(flagged, -np.inf))
+        # Rejected is what scores above the threshold, flagged what reaches it: the next lower
+        # number of the scores' own type.
+        flagged = chosen[0].lowest.dtype.type(operating_point("tpr 95%", chosen).threshold)
+        rejection = float(np.nextafter(flagged, -flagged.dtype.type(np.inf)))
     elif closed_set:
         warnings.warn("no closed-set metrics: nothing to choose a threshold on", stacklevel=2)
     return RegionPlan(

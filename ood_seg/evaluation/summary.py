@@ -10,6 +10,7 @@ import numpy as np
 from ood_seg.calibration import (
     Calibration,
     expected_calibration_error,
+    flagged_shares,
     reliability,
     score_counts,
 )
@@ -82,7 +83,7 @@ def display_histogram(merged: ScoreHistogram) -> dict[str, list]:
     The bins span all but the outermost 0.1 % of each class; scores beyond count in the first and
     the last bin.
     """
-    middle = (merged.lower().astype(np.float64) + merged.upper()) / 2
+    middle = merged.middle
     ends = [
         middle[np.searchsorted(np.cumsum(counts), share * counts.sum())]
         for counts in (merged.known, merged.anomalous)
@@ -117,17 +118,16 @@ def calibration_section(
     counts = score_counts(histograms)
     before = reliability(_scaled(counts.scores, calibration.score_range), *counts[1:])
     diagram = reliability(calibration.probability(counts.scores), *counts[1:])
-    merged = ScoreHistogram.merged(histograms)
     alarms = np.array([part.false_alarms for part in regions])
     points = []
     for index, point in enumerate(calibration.operating_points.values()):
-        flagged = merged.lower() >= point.threshold
+        tpr, fpr = flagged_shares(histograms, point.threshold)
         points.append(
             {
                 "name": point.name,
                 "threshold": point.threshold,
-                "tpr": _share(merged.anomalous, flagged),
-                "fpr": _share(merged.known, flagged),
+                "tpr": tpr,
+                "fpr": fpr,
                 "false_alarms_per_image": float(alarms[:, index].mean()) if len(alarms) else None,
                 "guarantee": point.guarantee,
             }
@@ -164,7 +164,8 @@ def closed_set_section(regions: Iterable[ImageRegions], *, threshold: float) -> 
 def image_rows(histograms: Mapping[str, ScoreHistogram]) -> list[dict[str, Any]]:
     """Pixel counts and metrics of each image, None where it holds one class only.
 
-    Scores count as equal within a bin of the histogram.
+    Of a large image they are as exact as its histogram: the false-positive and the miss rate are
+    overstated by 0.05 % of themselves at most.
     """
     rows = []
     for name, histogram in histograms.items():
@@ -220,10 +221,12 @@ def hints(merged: ScoreHistogram, auroc: float) -> list[str]:
             "Higher must mean more anomalous; --negate turns confidences round. Nothing was "
             "changed."
         )
-    if merged.bins.size <= _FEW_LEVELS < merged.num_known:
+    levels = merged.lowest.size
+    if levels <= _FEW_LEVELS < merged.num_known:
         found.append(
-            f"the scores have {merged.bins.size} levels or fewer, so most pixels tie: 8-bit maps, "
-            "or saturated scores? Metrics are then coarse; save scores as float32."
+            f"most pixels tie, since the number of distinct scores is only {levels}; metrics are "
+            "coarse then. Usual causes: 8-bit maps, saturated scores, or float32 scores far from "
+            "zero (neighbouring values are 0.06 apart at 1e6: subtract an offset before saving)."
         )
     return found
 
@@ -234,8 +237,3 @@ def _scaled(scores: np.ndarray, score_range: tuple[float, float]) -> np.ndarray:
     if scores.min() >= 0 and scores.max() <= 1:
         return scores
     return np.clip((scores - low) / (high - low), 0, 1)
-
-
-def _share(counts: np.ndarray, chosen: np.ndarray) -> float:
-    total = counts.sum()
-    return float(counts[chosen].sum() / total) if total else float("nan")

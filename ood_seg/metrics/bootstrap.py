@@ -5,7 +5,7 @@ draws images with replacement, which is a whole-number weight for each image's h
 
     histograms, weights (R, n) -> resampled_metrics -> {metric: (R,)} -> interval, p-value
 
-Scores count as equal within a bin of the histogram, here and in the value between the bounds.
+Only the order of the scores counts: a strictly rising change of all of them changes no interval.
 Source: Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapters 13 and 14.
 """
 
@@ -91,7 +91,7 @@ def bootstrap_metrics(
     the number of such is stated. The interval thus holds given that both classes occur.
 
     Args:
-        histograms: one per image, all of the same number of bits.
+        histograms: one per image, of `ScoreHistogram.from_scores`.
         samples: resamples.
         level: coverage, between 0 and 1.
         method: `percentile`, or `bca` (bias-corrected and accelerated, chapter 14.3), which needs
@@ -104,7 +104,7 @@ def bootstrap_metrics(
         spread to be seen: the bounds (and, without a class, the values) are NaN, with a warning.
 
     Raises:
-        ValueError: no histograms, different bits, or an argument out of its range.
+        ValueError: no histograms, or an argument out of its range.
     """
     _check_arguments(histograms, samples, level)
     if method not in METHODS:
@@ -221,9 +221,6 @@ def _p_value(changes: np.ndarray) -> float:
 def _check_arguments(histograms: Sequence[ScoreHistogram], samples: int, level: float) -> None:
     if not len(histograms):
         raise ValueError("bootstrap expects a histogram for each image, got none")
-    bits = sorted({part.bits for part in histograms})
-    if len(bits) > 1:
-        raise ValueError(f"histograms must have one number of bits, got {bits}")
     if samples < 1:
         raise ValueError(f"samples must be at least 1, got {samples}")
     if not 0 < level < 1:

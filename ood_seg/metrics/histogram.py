@@ -1,102 +1,112 @@
-"""`ScoreHistogram`: what an evaluation keeps of one image."""
+"""`ScoreHistogram`: counts of known and anomalous pixels by score, in bounded memory.
+
+Intervals, comparisons, calibration, operating points and streamed metrics all rest on it. Up to
+`EXACT_BINS` distinct scores have a bin each. Beyond that there are two ways to join bins:
+
+- by rank (`from_scores`, `merged`): which scores share a bin depends on their order alone, so a
+  strictly rising change of all scores (a shift, a scale, a sigmoid) changes no result. Known
+  pixels count at the highest score of their bin, anomalous ones at the lowest of theirs: at every
+  threshold the false-positive rate and the miss rate are overstated by at most 1 / `RESOLUTION`
+  of themselves, and never understated.
+- by the bits of the score (`ood_seg.metrics.streaming`), which does not depend on the order in
+  which the scores arrive and leaves bins that do not overlap, so that metrics have bounds.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from ood_seg.labels import ANOMALY, IGNORE, KNOWN
 from ood_seg.metrics.checks import checked_arrays
-from ood_seg.metrics.keys import KEY_BITS, bin_edges, score_keys
 from ood_seg.metrics.ranking import RankCounts
 
-FEWEST_BITS = 9
+# 2**15 bins take 768 KiB.
+EXACT_BINS = 2**15
 
-# Up to this many bins between the lowest and the highest score a table beats sorting.
-_LARGEST_TABLE = 2**22
+# An image of 2048x1024 that has more distinct scores than that is left with some 20 000 bins.
+RESOLUTION = 2**11
+
+_ARRAYS = ("lowest", "highest", "known", "anomalous", "num_ignored")
 
 
 @dataclass(frozen=True, eq=False)
 class ScoreHistogram:
     """Counts of known and anomalous pixels over bins of their scores; empty bins are left out.
 
-    A bin is the top `bits` bits of the score's key (`ood_seg.metrics.keys`), so it needs no range
-    and drops no value. With 20 bits it is 0.05 % of the score wide; with 32 each float32 score
-    has its own. An image of 2048x1024 takes some ten thousand bins of 24 bytes.
-
     Attributes:
-        bins: numbers of the occupied bins, ascending, int64 `(B,)`.
+        lowest: lowest score in each bin, ascending, float32 or float64 `(B,)`.
+        highest: highest score in each bin, `(B,)`; equal to `lowest` unless the histogram comes
+            from `ScoreTable`.
         known: known pixels in each, int64 `(B,)`.
         anomalous: anomalous pixels in each, int64 `(B,)`.
-        bits: bits of a bin number, 9 to 32.
         num_ignored: pixels left out.
     """
 
-    bins: np.ndarray
+    lowest: np.ndarray
+    highest: np.ndarray
     known: np.ndarray
     anomalous: np.ndarray
-    bits: int
     num_ignored: int = 0
 
     @classmethod
     def from_scores(
-        cls, scores: Any, labels: Any, *, bits: int = 20, ignore_index: int = IGNORE
+        cls, scores: Any, labels: Any, *, ignore_index: int = IGNORE, bits: int | None = None
     ) -> ScoreHistogram:
         """Count the pixels of one or more score maps.
 
         Args:
             scores: anomaly scores of any shape, higher means more anomalous; tensor or array.
-                Float64 scores are rounded to float32 (`score_keys`).
             labels: same shape: 0 known, 1 anomaly, `ignore_index` for pixels to leave out.
-            bits: 9 to 32.
             ignore_index: label of the pixels to leave out.
+            bits: deprecated, without effect: the bins adapt to the scores.
 
         Raises:
-            ValueError: shapes differ, a score is NaN or infinite, a label has another value, or
-                `bits` is out of range.
+            ValueError: shapes differ, a score is NaN or infinite, or a label has another value.
             TypeError: scores or labels are not real numbers.
         """
-        if not FEWEST_BITS <= bits <= KEY_BITS:
-            raise ValueError(f"bits must be {FEWEST_BITS} to {KEY_BITS}, got {bits}")
+        if bits is not None:
+            warnings.warn(
+                f"bits={bits} has no effect: the bins of a ScoreHistogram adapt to the scores; "
+                "the argument goes in the next version",
+                DeprecationWarning,
+                stacklevel=2,
+            )
         scores, labels = checked_arrays(scores, labels, ignore_index)
-        known = count_bins(scores[labels == KNOWN], bits)
-        anomalous = count_bins(scores[labels == ANOMALY], bits)
-        num_ignored = int(np.count_nonzero(labels == ignore_index))
-        none = np.zeros(0, np.int64)
-        return _summed(
-            [(known[0], known[1], none), (anomalous[0], none, anomalous[1])], bits, num_ignored
-        )
+        known, anomalous = scores[labels == KNOWN], scores[labels == ANOMALY]
+        return cls.from_classes(known, anomalous, scores.size - known.size - anomalous.size)
+
+    @classmethod
+    def from_classes(
+        cls, known: np.ndarray, anomalous: np.ndarray, num_ignored: int = 0
+    ) -> ScoreHistogram:
+        """Count finite scores, float32 or float64, that are already apart by class."""
+        whole = joined([_counted(known, KNOWN), _counted(anomalous, ANOMALY)])
+        return replace(_limited(whole), num_ignored=num_ignored)
+
+    @classmethod
+    def of_class(
+        cls, label: int, counts: np.ndarray, lowest: np.ndarray, highest: np.ndarray | None = None
+    ) -> ScoreHistogram:
+        """Bins of pixels of one class; without `highest` each of them holds one score."""
+        both = [counts, np.zeros_like(counts)]
+        return cls(lowest, lowest if highest is None else highest, both[label], both[1 - label])
 
     @classmethod
     def merged(cls, histograms: Iterable[ScoreHistogram]) -> ScoreHistogram:
-        """The histogram of all pixels of several.
+        """The histogram of all pixels of several, within the same bounds of size and error.
 
         Raises:
-            ValueError: there is none, or they differ in `bits`.
+            ValueError: there is none.
         """
         histograms = list(histograms)
-        bits = sorted({histogram.bits for histogram in histograms})
-        if len(bits) != 1:
-            raise ValueError(
-                f"merged expects histograms of one number of bits, got {len(histograms)} "
-                f"histograms with bits {bits}"
-            )
-        return _summed(
-            [(part.bins, part.known, part.anomalous) for part in histograms],
-            bits[0],
-            sum(part.num_ignored for part in histograms),
-        )
-
-    def lower(self) -> np.ndarray:
-        """Smallest float32 score in each bin, `(B,)`."""
-        return bin_edges(self.bins, self.bits)[0]
-
-    def upper(self) -> np.ndarray:
-        """Largest float32 score in each bin, `(B,)`."""
-        return bin_edges(self.bins, self.bits)[1]
+        if not histograms:
+            raise ValueError("merged expects at least one histogram, got none")
+        return _limited(joined(histograms))
 
     @property
     def num_known(self) -> int:
@@ -108,28 +118,28 @@ class ScoreHistogram:
         """Anomalous pixels."""
         return int(self.anomalous.sum())
 
+    @property
+    def middle(self) -> np.ndarray:
+        """Middle of each bin, float64 `(B,)`."""
+        return (self.lowest.astype(np.float64) + self.highest) / 2
+
     def rank_counts(self) -> RankCounts:
         """What metrics, their bounds and curves are computed from (`metrics_from_counts`)."""
         groups = np.flatnonzero(self.anomalous)
         known_equal = self.known[groups]
+        unresolved = self.lowest[groups] < self.highest[groups]
         return RankCounts(
             anomalous=self.anomalous[groups],
             known_below=np.cumsum(self.known)[groups] - known_equal,
             known_equal=known_equal,
             num_known=self.num_known,
-            scores=self.lower()[groups],
-            unresolved=np.ones(groups.size, bool) if self.bits < KEY_BITS else None,
+            scores=self.lowest[groups],
+            unresolved=unresolved if unresolved.any() else None,
         )
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """Arrays for `np.savez`; `from_arrays` reads them back."""
-        return {
-            "bins": self.bins,
-            "known": self.known,
-            "anomalous": self.anomalous,
-            "bits": np.int64(self.bits),
-            "num_ignored": np.int64(self.num_ignored),
-        }
+        return {name: np.asarray(getattr(self, name)) for name in _ARRAYS}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> ScoreHistogram:
@@ -138,42 +148,112 @@ class ScoreHistogram:
         Raises:
             ValueError: an array is missing, or they do not fit together.
         """
-        names = ("bins", "known", "anomalous", "bits", "num_ignored")
-        missing = [name for name in names if name not in arrays]
+        missing = [name for name in _ARRAYS if name not in arrays]
         if missing:
-            raise ValueError(f"a histogram needs the arrays {names}; missing: {missing}")
-        counts = [np.asarray(arrays[name], np.int64) for name in names[:3]]
-        if any(array.ndim != 1 or array.shape != counts[0].shape for array in counts):
-            shapes = [array.shape for array in counts]
-            raise ValueError(f"bins, known and anomalous must have one shape (B,), got {shapes}")
-        return cls(*counts, int(arrays["bits"]), int(arrays["num_ignored"]))
+            raise ValueError(f"a histogram needs the arrays {_ARRAYS}; missing: {missing}")
+        parts = [np.asarray(arrays[name]) for name in _ARRAYS[:-1]]
+        if any(part.ndim != 1 or part.shape != parts[0].shape for part in parts):
+            shapes = [part.shape for part in parts]
+            raise ValueError(f"{_ARRAYS[:-1]} must have one shape (B,), got {shapes}")
+        return cls(*parts, int(arrays["num_ignored"]))
 
 
-def count_bins(scores: np.ndarray, bits: int) -> tuple[np.ndarray, np.ndarray]:
-    """Occupied bins, ascending, and how many of the flat `scores` lie in each; int64 `(B,)`."""
-    if not scores.size:
-        return np.zeros(0, np.int64), np.zeros(0, np.int64)
-    bins = score_keys(scores)
-    bins >>= np.uint32(KEY_BITS - bits)
-    first = int(bins.min())
-    if int(bins.max()) - first >= _LARGEST_TABLE:
-        occupied, counts = np.unique(bins, return_counts=True)
-        return occupied.astype(np.int64), counts
-    bins -= np.uint32(first)
-    table = np.bincount(bins)
-    occupied = np.flatnonzero(table)
-    return occupied + first, table[occupied]
-
-
-def _summed(
-    parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]], bits: int, num_ignored: int
+def joined(
+    parts: Sequence[ScoreHistogram], bin_of: Callable[[np.ndarray], np.ndarray] | None = None
 ) -> ScoreHistogram:
-    """Add the counts of `(bins, known, anomalous)`; an empty count stands for zeros."""
-    bins = np.unique(np.concatenate([part[0] for part in parts]))
-    totals = np.zeros((2, bins.size), np.int64)
-    for part_bins, *counts in parts:
-        places = np.searchsorted(bins, part_bins)
-        for total, count in zip(totals, counts, strict=True):
-            if count.size:
-                total[places] += count  # the bins of one part differ, so no place repeats
-    return ScoreHistogram(bins, totals[0], totals[1], bits, num_ignored)
+    """All pixels of several histograms in common bins.
+
+    Args:
+        parts: at least one, of bins that do not overlap or are parts of the common bins.
+        bin_of: from the lowest scores of bins to the numbers of the common bins, ascending with
+            the score; None: each distinct score is a bin.
+    """
+    lowest = np.concatenate([part.lowest for part in parts])
+    order = np.argsort(lowest, kind="stable")  # of ascending runs: they are merged, not sorted
+    lowest = lowest[order]
+    starts = run_starts(lowest if bin_of is None else bin_of(lowest))
+
+    def gathered(name: str) -> np.ndarray:
+        return np.concatenate([getattr(part, name) for part in parts])[order]
+
+    def summed(counts: np.ndarray) -> np.ndarray:
+        # Several times faster than np.add.reduceat.
+        return np.diff(np.concatenate([[0], np.cumsum(counts)])[np.append(starts, order.size)])
+
+    highest = gathered("highest")
+    return ScoreHistogram(
+        lowest[starts],
+        np.maximum.reduceat(highest, starts) if starts.size < order.size else highest,
+        summed(gathered("known")),
+        summed(gathered("anomalous")),
+        sum(part.num_ignored for part in parts),
+    )
+
+
+def clusters(ranks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Clusters of consecutive scores, by rank alone.
+
+    The `RESOLUTION` first pixels keep their own score. From there on a cluster spans ranks that
+    differ by a factor of 1 + 1 / `RESOLUTION`. The last score is a cluster of its own, so that
+    the range of the scores is kept.
+
+    Args:
+        ranks: pixels up to and at each score, `(B,)`, from the end where resolution matters most.
+
+    Returns:
+        Ascending indices of the first occupied score of each cluster, and its pixels, int64
+        `(C,)` each; none where there is no pixel.
+    """
+    total = int(ranks[-1]) if ranks.size else 0
+    steps = np.arange(RESOLUTION * np.log(max(total / RESOLUTION, 1)) + 1)
+    spaced = (RESOLUTION * np.exp(steps / RESOLUTION)).astype(np.int64)
+    before = np.concatenate([np.arange(RESOLUTION), spaced, [total - 1]])
+    before = before[(before >= 0) & (before < total)]
+    starts = np.unique(np.searchsorted(ranks, before, side="right"))
+    preceding = np.where(starts > 0, ranks[starts - 1], 0)
+    return starts, np.diff(preceding, append=total)
+
+
+def run_starts(values: np.ndarray) -> np.ndarray:
+    """Indices at which a value differs from the one before; the first always does."""
+    changes = np.ones(values.size, bool)
+    np.not_equal(values[1:], values[:-1], out=changes[1:])
+    return np.flatnonzero(changes)
+
+
+def _counted(scores: np.ndarray, label: int) -> ScoreHistogram:
+    """Histogram of one class, of clusters where it has too many distinct scores."""
+    ascending = np.sort(scores)
+    starts = run_starts(ascending)
+    lowest, ends = ascending[starts], np.append(starts[1:], scores.size)
+    if starts.size <= EXACT_BINS:
+        return ScoreHistogram.of_class(label, ends - starts, lowest)
+    return _clustered(lowest, ends if label == ANOMALY else scores.size - starts, label)
+
+
+def _limited(histogram: ScoreHistogram) -> ScoreHistogram:
+    """The histogram, with each class in clusters where there are too many distinct scores."""
+    if histogram.lowest.size <= EXACT_BINS:
+        return histogram
+    from_top = np.cumsum(histogram.known[::-1])[::-1]
+    classes = [
+        _clustered(histogram.lowest, from_top, KNOWN),
+        _clustered(histogram.lowest, np.cumsum(histogram.anomalous), ANOMALY),
+    ]
+    return replace(joined(classes), num_ignored=histogram.num_ignored)
+
+
+def _clustered(scores: np.ndarray, ranks: np.ndarray, label: int) -> ScoreHistogram:
+    """One class with all pixels at the first score of their cluster.
+
+    What matters is the share of known pixels above a threshold and of anomalous ones below it. So
+    known pixels rank from the top, anomalous ones from the bottom.
+
+    Args:
+        scores: ascending, `(B,)`.
+        ranks: pixels from that end up to and at each score, `(B,)`.
+        label: 0 known, 1 anomaly.
+    """
+    order = slice(None) if label == ANOMALY else slice(None, None, -1)
+    starts, sizes = clusters(ranks[order])
+    return ScoreHistogram.of_class(label, sizes[order], scores[order][starts][order])

@@ -1,6 +1,6 @@
-"""Float32 scores as whole numbers in the same order, so that a histogram needs no range.
+"""Float32 scores as integers in the same order, so that counters need no range.
 
-The bits of a float32 above zero, read as a whole number, grow with the value; those below zero
+The bits of a float32 above zero, read as an integer, grow with the value; those below zero
 shrink. Flipping the sign bit of the former and all bits of the latter puts both in one order.
 The top bits of such a key are a bin number: its width follows the size of the score, a constant
 share of it, and every finite score has a bin.
@@ -43,20 +43,3 @@ def key_scores(keys: np.ndarray) -> np.ndarray:
     """The float32 score of each uint32 key; `key_scores(score_keys(s))` is `s`."""
     keys = np.asarray(keys, np.uint32)
     return np.where(keys & _SIGN, keys ^ _SIGN, ~keys).view(np.float32)
-
-
-def bin_edges(bins: np.ndarray, bits: int) -> tuple[np.ndarray, np.ndarray]:
-    """Smallest and largest float32 score in each bin.
-
-    Args:
-        bins: the top `bits` bits of a key, `(B,)`.
-        bits: 9 (sign and exponent) to 32.
-
-    Returns:
-        Two float32 arrays `(B,)`; score `s` lies in bin `b` exactly if `lower <= s <= upper`.
-    """
-    shift = KEY_BITS - bits
-    first = np.asarray(bins).astype(np.uint32) << np.uint32(shift)
-    last = first | np.uint32((1 << shift) - 1)
-    last -= last == _SIGN - 1  # that key is -0.0, whose place is with 0.0 in the next bin
-    return key_scores(first), key_scores(last)

@@ -215,7 +215,7 @@ class PixelMetrics:
                 "objects of all processes and merge them"
             )
         self._start_streaming()
-        self._table.all_reduce(group, device)
+        self._table.all_reduce(group)
         ignored = torch.tensor(self._num_ignored, device=device)
         torch.distributed.all_reduce(ignored, group=group)
         self._num_ignored = int(ignored)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from ood_seg.metrics.histogram import ScoreHistogram
+from ood_seg.metrics.histogram import EXACT_BINS, ScoreHistogram, clusters
 
 # Numbers in one work array: 8 MiB of float64, of which some eight live at a time.
 _BLOCK = 2**20
@@ -93,24 +93,44 @@ def _blocks(
     hold known pixels alone, whose order among themselves is of no effect, and form one group.
     """
     n = len(histograms)
-    image = np.repeat(np.arange(n), [part.bins.size for part in histograms])
-    bins = np.concatenate([part.bins for part in histograms])
+    image = np.repeat(np.arange(n), [part.lowest.size for part in histograms])
     known = np.concatenate([part.known for part in histograms])
     anomalous = np.concatenate([part.anomalous for part in histograms])
-    distinct, place = np.unique(bins, return_inverse=True)
-    if not distinct.size:
+    bins = _common_bins(histograms, known, anomalous)
+    if not bins.size:
         return
-    holds = np.zeros(distinct.size, bool)
-    holds[place[anomalous > 0]] = True
+    holds = np.zeros(int(bins.max()) + 1, bool)
+    holds[bins[anomalous > 0]] = True
     group = np.cumsum(holds | np.concatenate([[True], holds[:-1]])) - 1
-    group = group[-1] - group[place]
+    group = group[-1] - group[bins]
     order = np.argsort(group, kind="stable")
     image, known, anomalous, group = (part[order] for part in (image, known, anomalous, group))
-    width = max(1, _BLOCK // max(rows, n))
-    for start in range(0, int(group[-1]) + 1, width):
+    groups = int(group[-1]) + 1
+    width = min(groups, max(1, _BLOCK // max(rows, n)))
+    for start in range(0, groups, width):
         part = slice(*np.searchsorted(group, [start, start + width]))
         cells = image[part] * width + group[part] - start
         yield tuple(
             np.bincount(cells, weights=counts[part], minlength=n * width).reshape(n, width)
             for counts in (known, anomalous)
         )
+
+
+def _common_bins(
+    histograms: Sequence[ScoreHistogram], known: np.ndarray, anomalous: np.ndarray
+) -> np.ndarray:
+    """Number of each bin of all images, ascending with the score: equal scores share a number.
+
+    Where the images have too many scores together, neighbours that rank alike in the pool of all
+    images share one as well.
+    """
+    scores = np.concatenate([part.lowest for part in histograms])
+    distinct, bins = np.unique(scores, return_inverse=True)
+    if distinct.size <= EXACT_BINS:
+        return bins
+    from_top = np.cumsum(np.bincount(bins, known)[::-1])
+    from_bottom = np.cumsum(np.bincount(bins, anomalous))
+    begins = np.zeros(distinct.size + 1, bool)
+    begins[clusters(from_bottom)[0]] = True
+    begins[distinct.size - clusters(from_top)[0]] = True  # above the highest score of a cluster
+    return np.cumsum(begins)[bins]

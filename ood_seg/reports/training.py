@@ -63,7 +63,7 @@ def equal_bins(
     Returns:
         Edges `(number + 1,)`, and the counts of known and of anomalous pixels `(number,)`.
     """
-    values = histogram.lower().astype(float)
+    values = histogram.lowest.astype(float)
     edges = np.linspace(values.min(), values.max() + 1e-6, number + 1)
     known, anomalous = (
         np.histogram(values, edges, weights=weights)[0]

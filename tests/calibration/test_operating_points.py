@@ -11,17 +11,18 @@ from ood_seg.calibration.operating_points import (
     operating_point,
     smallest_conformal_set,
 )
+from ood_seg.metrics import histogram as histogram_module
 from ood_seg.metrics.histogram import ScoreHistogram
 
 
-def histogram(known, anomalous=(), bits=32):
+def histogram(known, anomalous=()):
     scores = np.float32([*known, *anomalous])
-    return ScoreHistogram.from_scores(scores, np.arange(scores.size) >= len(known), bits=bits)
+    return ScoreHistogram.from_scores(scores, np.arange(scores.size) >= len(known))
 
 
 def rates(histograms, threshold):
     merged = ScoreHistogram.merged(histograms)
-    flagged = merged.lower() >= np.float32(threshold)
+    flagged = merged.lowest >= np.float32(threshold)
     return (
         merged.anomalous[flagged].sum() / merged.anomalous.sum(),
         merged.known[flagged].sum() / merged.known.sum(),
@@ -62,7 +63,7 @@ class TestPooled:
     def test_rates_meet_their_targets_at_the_best_threshold(self):
         rng = np.random.default_rng(0)
         images = [histogram(rng.normal(size=500) - 9, rng.normal(size=20) - 7) for _ in range(5)]
-        lower = ScoreHistogram.merged(images).lower()
+        lower = ScoreHistogram.merged(images).lowest
         point = operating_point("fpr 2%", images)
         assert point.fpr <= 0.02
         assert rates(images, lower[lower < np.float32(point.threshold)].max())[1] > 0.02
@@ -70,13 +71,25 @@ class TestPooled:
         assert point.tpr >= 0.8
         assert rates(images, lower[lower > np.float32(point.threshold)].min())[0] < 0.8
 
-    def test_coarse_bins_flag_whole_bins(self):
-        images = [
-            ScoreHistogram.from_scores(np.float32([1, 1.0001, 3]), np.array([0, 1, 0]), bits=20)
-        ]
-        point = operating_point("tpr 95%", images)
-        assert point.threshold == 1
-        assert (point.tpr, point.fpr) == (1, 1)
+    @pytest.mark.parametrize(
+        "name", ["fpr 1%", "fpr 5%", "tpr 95%", "best f1", "conformal fpr 20%", "conformal tpr 80%"]
+    )
+    def test_joined_bins_promise_no_more_than_there_is(self, name, monkeypatch):
+        monkeypatch.setattr(histogram_module, "EXACT_BINS", 20)
+        monkeypatch.setattr(histogram_module, "RESOLUTION", 16)
+        rng = np.random.default_rng(0)
+        known, anomalous = rng.normal(size=(5, 4000)), rng.normal(size=(5, 900)) + 2
+        images = [histogram(*image) for image in zip(known, anomalous, strict=True)]
+        assert all(part.lowest.size < 300 for part in images)
+        point = operating_point(name, images)
+        threshold = np.float32(point.threshold)
+        fpr, tpr = (np.mean(np.float32(part) >= threshold) for part in (known, anomalous))
+        # A bin holds up to 1/16 of what lies beyond it.
+        assert fpr <= point.fpr <= 1.07 * fpr
+        assert 1 - tpr <= 1 - point.tpr <= 1.07 * (1 - tpr)
+        if name in ("fpr 1%", "fpr 5%"):
+            target = float(name[4:-1]) / 100
+            assert 0.85 * target < point.fpr <= target
 
 
 class TestConformal:
@@ -135,13 +148,13 @@ class TestConformal:
         def image():
             # Images differ a lot, so the threshold of few images is far off for many others.
             known = rng.normal(size=20) + 2 * rng.normal()
-            return histogram(known, rng.normal(size=5) + 3 + 2 * rng.normal(), bits=15)
+            return histogram(known, rng.normal(size=5) + 3 + 2 * rng.normal())
 
         for _ in range(400):
             images, new = [image() for _ in range(count)], image()
             find = conformal_fpr if kind == "fpr" else conformal_tpr
             threshold = find(images, target if kind == "fpr" else 1 - target)[0]
-            flagged = new.lower() >= np.float32(threshold)
+            flagged = new.lowest >= np.float32(threshold)
             losses.append(
                 new.known[flagged].sum() / 20
                 if kind == "fpr"

@@ -173,10 +173,13 @@ def test_score_counts_pool_images_at_the_middle_of_bins():
         ScoreHistogram.from_scores(np.float32([1, 1]), np.array([0, 1])),
     ]
     data = score_counts(images)
-    # 20 bits leave 11 of the 23 bits of a fraction: at 1 a bin is 2**-11 wide, at -2 twice that.
-    assert data.scores == pytest.approx([-2 - 2**-11, 1 + 2**-12], abs=1e-6)
+    assert data.scores.tolist() == [-2, 1]
     assert data.known.tolist() == [1, 1]
     assert data.anomalous.tolist() == [0, 2]
+    wide = ScoreHistogram(
+        np.float32([1, 5]), np.float32([4, 5]), np.array([2, 0]), np.array([1, 1])
+    )
+    assert score_counts([wide]).scores.tolist() == [2.5, 5]
 
 
 def test_a_curve_is_what_it_says():

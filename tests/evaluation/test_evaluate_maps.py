@@ -66,6 +66,46 @@ def plain_metrics(scores, labels):
     return metrics, float(best_threshold)
 
 
+def evaluated_with_offset(folder, offset):
+    """Ten maps of known N(0, 1) and anomalous N(1, 1) scores, with `offset` added."""
+    rng = np.random.default_rng(0)
+    folders = write_maps(folder, 10)
+    for name, (_, labels) in folders.maps.items():
+        scores = rng.normal(size=SHAPE) + (labels == 1)
+        np.save(folders.scores / f"{name}.npy", (scores + offset).astype(np.float32))
+    return evaluate(folders, replace(QUICK, samples=200, calibration="platt")).content
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    return evaluated_with_offset(tmp_path_factory.mktemp("plain"), 0)
+
+
+class TestOffset:
+    """Float32 scores far from zero: neighbours of 1e6 are 1/16 apart, of 1e4 some 0.001."""
+
+    @pytest.mark.parametrize(
+        ("offset", "spacing"), [(1e3, 2**-14), (1e4, 2**-10), (-1e4, 2**-10), (1e6, 1 / 16)]
+    )
+    def test_intervals_and_points_are_those_without_it(self, plain, tmp_path, offset, spacing):
+        content = evaluated_with_offset(tmp_path, offset)
+        assert any("distinct scores" in note for note in content["notes"]) == (offset == 1e6)
+        for name, entry in content["metrics"].items():
+            low, high = entry["interval"]
+            assert low < entry["value"] < high
+            # The density of a normal score is at most 0.4, so that rounding moves few pixels.
+            expected = [plain["metrics"][name]["value"], *plain["metrics"][name]["interval"]]
+            assert [entry["value"], low, high] == pytest.approx(expected, abs=0.4 * spacing + 5e-4)
+        points = content["calibration"]["operating_points"]
+        for point, other in zip(points, plain["calibration"]["operating_points"], strict=True):
+            if point["name"] != "best f1":  # flat there
+                assert point["threshold"] - offset == pytest.approx(
+                    other["threshold"], abs=1.5 * spacing
+                )
+                for rate in ("tpr", "fpr"):
+                    assert point[rate] == pytest.approx(other[rate], abs=0.6 * spacing + 1e-3)
+
+
 class TestPixels:
     def test_exact(self, folders):
         evaluation = evaluate(folders)
@@ -130,7 +170,7 @@ class TestPixels:
         content = evaluate(folders).content
         assert content["metrics"]["auroc"]["value"] == 0.5
         assert sum(content["histogram"]["known"]) == content["pixels"]["known"]
-        assert any("1 levels or fewer" in note for note in content["notes"])
+        assert any("distinct scores is only 1;" in note for note in content["notes"])
 
     def test_curves_are_those_of_the_metrics(self, folders):
         content = evaluate(folders).content
@@ -438,8 +478,10 @@ class TestBadInput:
             stored = np.clip(scores * 20 + 100, 0, 255).astype(np.uint8)
             write_labels(folders.scores / f"{name}.png", stored)
             (folders.scores / f"{name}.npy").unlink()
+        valid = folders.all_scores()[folders.all_labels() != 255]
+        levels = np.unique(np.clip(valid * 20 + 100, 0, 255).astype(np.uint8)).size
         content = evaluate(folders).content
-        assert any("levels or fewer" in note for note in content["notes"])
+        assert any(f"distinct scores is only {levels};" in note for note in content["notes"])
         assert not any("levels" in note for note in evaluate(write_again(folders)).content["notes"])
 
     @pytest.mark.parametrize(

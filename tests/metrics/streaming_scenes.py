@@ -45,21 +45,17 @@ KINDS = (
 )
 
 
-def by_page(table: ScoreTable) -> list[np.ndarray]:
-    """Pages, counts and marks with the pages in ascending order."""
-    state = table.state()
-    order = np.argsort(state["pages"])
-    return [state["pages"][order]] + [
-        array.reshape(*array.shape[:-1], order.size, -1)[..., order, :]
-        for array in (state["counts"], state["only"])
-    ]
+def assert_same_state(first: ScoreTable, second: ScoreTable) -> None:
+    """Both hold the same bins with the same counts."""
+    one, other = first.state(), second.state()
+    assert one.keys() == other.keys()
+    for name, array in one.items():
+        np.testing.assert_array_equal(array, other[name], err_msg=name)
 
 
 def assert_same(first: PixelMetrics, second: PixelMetrics) -> None:
     """Both hold the same counts and give the same numbers."""
-    assert first._table.bits == second._table.bits
-    for one, other in zip(by_page(first._table), by_page(second._table), strict=True):
-        np.testing.assert_array_equal(one, other)
+    assert_same_state(first._table, second._table)
     assert first.compute(**ASKED) == second.compute(**ASKED)
     assert first.bounds(**ASKED) == second.bounds(**ASKED)
     assert first.num_ignored == second.num_ignored

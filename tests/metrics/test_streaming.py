@@ -25,15 +25,9 @@ def both(*images, **options) -> tuple[dict, dict, dict]:
 
 @pytest.fixture(scope="class")
 def coarse():
-    """Tables in which every page has its place, so that bins are as wide as they ever get."""
-    create = ScoreTable.__init__
-
-    def create_full(self):
-        create(self)
-        self._make_room(np.arange(2**16))
-
+    """Tables of few bins, which are wide then."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ScoreTable, "__init__", create_full)
+        patch.setattr(streaming, "MOST_BINS", 3)
         yield
 
 
@@ -91,7 +85,8 @@ class TestWideBins:
         hits = (called & (labels == 1)).sum()
         assert result["best_f1"] == pytest.approx(2 * hits / (called.sum() + labels.sum()))
 
-    def test_worst_and_best_order_by_hand(self):
+    def test_worst_and_best_order_by_hand(self, monkeypatch):
+        monkeypatch.setattr(streaming, "MOST_BINS", 1)
         # All in one bin: three anomalies, one known pixel.
         low, high = streamed((np.array([5.0, 5.001, 5.002, 5.003]), [1, 0, 1, 1])).bounds()["ap"]
         # Best: the anomalies come first. Worst: 1/2, 2/3, 3/4, which the bound may undercut.
@@ -111,20 +106,38 @@ class TestScoreTable:
         assert (table.num_known, table.num_anomalous) == (split.known.size, split.anomalous.size)
         counts = table.rank_counts()
         groups = np.unique(split.anomalous)
-        # Few scores keep full resolution unless they lie in more than four pages.
-        if table.bits == 32:
-            np.testing.assert_array_equal(counts.scores, groups)
-            below = [(split.known < score).sum() for score in groups]
-            np.testing.assert_array_equal(counts.known_below, below)
+        # So few scores have a bin each.
+        assert table.bits == 32
+        np.testing.assert_array_equal(counts.scores, groups)
+        below = [(split.known < score).sum() for score in groups]
+        np.testing.assert_array_equal(counts.known_below, below)
 
-    def test_every_page_fits(self):
+    @pytest.mark.parametrize("piece", [2**20, 1000])
+    def test_scores_of_the_whole_range_take_the_bins_that_there_are(self, monkeypatch, piece):
+        monkeypatch.setattr(streaming, "PIECE", piece)
+        # 2**16 keys evenly apart without the infinite and NaN ones: those end in 0x7f80 at least.
         keys = (np.arange(2**16, dtype=np.uint32) << np.uint32(16)).astype(np.uint32)
         scores = streaming.key_scores(keys)
         scores = scores[np.isfinite(scores)]
         table = ScoreTable()
         table.add(scores, scores[::2])
-        assert table.bits == 18
-        assert (table.num_known, table.num_anomalous) == (scores.size, scores[::2].size)
+        assert (table.bits, table.histogram.lowest.size) == (32, scores.size)
+        monkeypatch.setattr(streaming, "MOST_BINS", 2**14)
+        coarse = ScoreTable()
+        coarse.add(scores, scores[::2])
+        assert coarse.bits == 14
+        for one in (table, coarse):
+            assert (one.num_known, one.num_anomalous) == (scores.size, scores[::2].size)
+
+    def test_a_wide_bin_of_one_score_is_exact(self, monkeypatch):
+        monkeypatch.setattr(streaming, "MOST_BINS", 3)
+        metrics = streamed((np.array([1, 1, 1, 5, 5.001, 700, 700]), [0, 0, 1, 0, 0, 1, 0]))
+        assert metrics._table.bits < 32
+        # Ranks: the anomaly at 1 ties with two known ones below three, that at 700 with the top.
+        value = ((1 + 0) / 5 + (4 + 0.5) / 5) / 2
+        assert metrics.compute()["auroc"] == pytest.approx(value)
+        low, high = metrics.bounds()["auroc"]
+        assert high - low < 1e-11
 
     def test_memory(self):
         images = [scene("wide", 2**20, seed) for seed in range(3)]
