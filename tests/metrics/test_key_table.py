@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -23,6 +23,7 @@ def assert_equal_ranks(known: list[np.ndarray], anomalous: np.ndarray) -> None:
     assert (equal + sorted_equal).tolist() == [(joined == score).sum() for score in distinct]
 
 
+@settings(deadline=None)
 @given(arrays(np.float32, st.integers(1, 30), elements=CLOSE), st.data())
 def test_equals_a_comparison_with_every_score(anomalous, data):
     anywhere = CLOSE | st.floats(-30, 5, width=32)
@@ -50,6 +51,7 @@ def test_pieces_and_arrays_add_up(monkeypatch):
     assert_equal_ranks(known, rng.normal(-5, 0.05, 20).astype(np.float32))
 
 
+@settings(deadline=None)
 @given(arrays(np.float32, st.integers(1, 30), elements=CLOSE), st.data())
 def test_scores_above_a_table_that_is_cut_are_ranked_as_well(anomalous, data):
     known = data.draw(arrays(np.float32, 40, elements=CLOSE | st.floats(-30, 5, width=32)))
