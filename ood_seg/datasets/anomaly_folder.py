@@ -1,8 +1,9 @@
-"""Anomaly sets that are two plain folders."""
+"""Anomaly datasets that are two plain folders."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from mmseg.registry import DATASETS
 
@@ -17,10 +18,10 @@ class AnomalyFolderDataset(AnomalyDataset):
 
     Args:
         data_prefix: `img_path` and `seg_map_path`, both needed.
-        label_map: raw mask value -> 0 known, 1 anomaly, 255 ignore; every value that occurs
+        label_map: raw mask value -> 0 known, 1 anomaly, 255 ignored; every value that occurs
             must be a key.
         img_suffix: ending of the images, or several.
-        seg_map_suffix: what stands behind the stem in a mask's name, such as
+        seg_map_suffix: what follows the stem in a mask's name, such as
             `_labels_semantic.png`.
         expected_count: number of pairs that there must be; None accepts any but zero.
         **kwargs: as in `AnomalyDataset`.
@@ -56,10 +57,9 @@ class AnomalyFolderDataset(AnomalyDataset):
 
     def list_samples(self) -> Listing:
         """Pair the two folders by stem."""
-        suffixes = (self.img_suffix,) if isinstance(self.img_suffix, str) else self.img_suffix
         return pair_by_stem(
-            self.prefix("img_path"),
-            self.prefix("seg_map_path"),
-            image_suffixes=tuple(suffixes),
-            mask_suffixes=(self.seg_map_suffix,),
+            Path(self.data_prefix["img_path"]),
+            Path(self.data_prefix["seg_map_path"]),
+            image_suffixes=self.img_suffix,
+            mask_suffixes=self.seg_map_suffix,
         )

@@ -17,8 +17,8 @@ class CamVidDataset(RawLabelDataset):
 
     Set `data_prefix=dict(img_path='train', seg_map_path='trainannot')`. The 11 classes come out
     as Cityscapes trainIds, so that one mIoU serves both; 8 Cityscapes classes never occur. The 11
-    are coarser than their names: buses and trucks count as car, traffic lights as traffic sign,
-    so a network that tells them apart is marked down here.
+    are coarser than their names: buses and trucks count as car, traffic lights as traffic sign, so
+    a network that distinguishes them scores lower here.
     """
 
     METAINFO: ClassVar[dict] = dict(CityscapesDataset.METAINFO)

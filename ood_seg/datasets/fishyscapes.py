@@ -1,4 +1,4 @@
-"""Fishyscapes validation sets: Static (pasted objects) and Lost and Found (real obstacles)."""
+"""Fishyscapes validation datasets: Static (pasted objects), Lost and Found (real obstacles)."""
 
 from __future__ import annotations
 
@@ -17,19 +17,18 @@ from ood_seg.datasets.listing import Listing
 
 @DATASETS.register_module()
 class FishyscapesDataset(AnomalyDataset):
-    """A Fishyscapes validation set (Blum et al. 2021), by the published names or processed.
+    """A Fishyscapes validation dataset (Blum et al. 2021), by the published names or processed.
 
     Masks hold 0 known, 1 anomaly, 255 void. File names: see `layouts.list_fishyscapes`.
 
     Args:
         subset: 'static' (30 frames) or 'lost_and_found' (100 frames).
-        layout: 'official', 'processed' (`original/`, `labels/`), or None to see for oneself.
-        data_root: folder of the set.
+        layout: 'official', 'processed' (`original/`, `labels/`), or None to detect it.
+        data_root: folder of the dataset.
         data_prefix: `seg_map_path`, folder of the `*_labels.png`, and `img_path`, the
-            `leftImg8bit` folder of Lost and Found or the folder of composed Static pictures,
+            `leftImg8bit` folder of Lost and Found or the folder of composed Static images,
             where they are not below `data_root` under the published names.
-        expected_count: 'official' for the published number, or another, or None.
-        **kwargs: as in `AnomalyDataset`.
+        expected_count, **kwargs: as in `AnomalyDataset`.
 
     Raises:
         ValueError: see `AnomalyDataset`; also Static overlays (.npz) that were never composed,
@@ -38,8 +37,8 @@ class FishyscapesDataset(AnomalyDataset):
 
     REMEDY = (
         "Expected the published file names or original/ and labels/ below data_root; "
-        "expected_count=None accepts a part of the set. `ood-seg check-data` says where it is "
-        "published."
+        "expected_count=None accepts a part of the dataset. `ood-seg check-data` names its "
+        "publisher."
     )
 
     def __init__(
@@ -55,8 +54,12 @@ class FishyscapesDataset(AnomalyDataset):
             check_choice("layout", layout, LAYOUTS)
         self.subset = subset
         self.layout = layout
-        count = FISHYSCAPES_COUNTS[subset] if expected_count == "official" else expected_count
-        super().__init__(expected_count=count, **kwargs)
+        super().__init__(expected_count=expected_count, **kwargs)
+
+    @property
+    def official_count(self) -> int:
+        """30 or 100."""
+        return FISHYSCAPES_COUNTS[self.subset]
 
     def list_samples(self) -> Listing:
         """List the frames of the subset in either layout."""

@@ -16,7 +16,7 @@ class KittiSemanticsDataset(RawLabelDataset):
     """KITTI semantic segmentation (Alhaija et al. 2018), 200 training pairs, official tree.
 
     Set `data_prefix=dict(img_path='training/image_2', seg_map_path='training/semantic')`. The
-    pictures hold Cityscapes label ids; they come out as trainIds.
+    masks hold Cityscapes label ids; they are loaded as trainIds.
     """
 
     METAINFO: ClassVar[dict] = dict(CityscapesDataset.METAINFO)

@@ -78,11 +78,11 @@ def fit_labels(raw: np.ndarray, shape: tuple[int, int], how: str, *, source: obj
 def label_table(
     label_map: Mapping[int, int], *, always: Iterable[int] = (), reduce_zero: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Build the table that maps raw label values, and say which raw values are known.
+    """Build the table that maps raw label values, and the mask of known raw values.
 
     Args:
         label_map: raw value -> label; keys outside 0..255 never occur in an image and are
-            passed over.
+            ignored.
         always: values that are known besides the keys and stay as they are.
         reduce_zero: mmseg's `reduce_zero_label`: before the map, 0 becomes 255 and every
             other value but 255 goes down by one.
@@ -106,7 +106,7 @@ def label_table(
 def apply_label_table(
     raw: np.ndarray, table: np.ndarray, known: np.ndarray, *, source: object
 ) -> np.ndarray:
-    """Map a raw label image through the table; the input stays as it is.
+    """Map a raw label image through the table; the input is not changed.
 
     Args:
         raw: (H, W) uint8.
@@ -136,10 +136,10 @@ def unknown_values(counts: np.ndarray, known: np.ndarray) -> str:
         counts: (256,) pixels of each value.
         known: (256,) bool.
     """
-    strange = np.flatnonzero((counts > 0) & ~known)
-    if not len(strange):
+    unknown = np.flatnonzero((counts > 0) & ~known)
+    if not len(unknown):
         return ""
-    named = ", ".join(f"{value} ({counts[value]} pixels)" for value in strange)
+    named = ", ".join(f"{value} ({counts[value]} pixels)" for value in unknown)
     return f"unknown label values {named}; known are {value_ranges(np.flatnonzero(known))}"
 
 

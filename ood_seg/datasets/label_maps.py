@@ -1,7 +1,7 @@
-"""Label values as data sets store them, and what they mean in training and in evaluation.
+"""Label values as datasets store them, and their meaning in training and in evaluation.
 
-Each map has a raw value on disk as its key. A value that is not a key is unknown: loading it is
-an error, because a label picture with a stray value is usually the wrong picture.
+The keys of each map are raw values on disk. A value that is not a key is unknown: loading it is
+an error, because a label image with an unexpected value is usually the wrong file.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ CAMVID_TO_TRAIN_IDS: dict[int, int] = {
 
 _CITYSCAPES_TRAINED_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
 
-# The 34 label ids of Cityscapes (also KITTI's): 19 are trained, all others are void.
+# The 34 label ids of Cityscapes (also KITTI's): 19 are trained, all others are ignored.
 CITYSCAPES_IDS_TO_TRAIN_IDS: dict[int, int] = {
     **dict.fromkeys(range(34), IGNORE),
     **{label_id: train_id for train_id, label_id in enumerate(_CITYSCAPES_TRAINED_IDS)},
@@ -39,7 +39,7 @@ TRAIN_IDS: dict[int, int] = {**{train_id: train_id for train_id in range(19)}, I
 
 EVALUATION_LABELS: dict[int, int] = {KNOWN: KNOWN, ANOMALY: ANOMALY, IGNORE: IGNORE}
 
-# The published Road Anomaly masks: 0 is ordinary, 2 and above is anomalous, there is no void.
+# The published Road Anomaly masks: 0 is known, 2 and above anomalous; nothing is ignored.
 ROAD_ANOMALY_LABELS: dict[int, int] = {0: KNOWN, **dict.fromkeys(range(2, IGNORE), ANOMALY)}
 
 # Processed copies write anomalies as 1; some keep the published 2.
@@ -48,7 +48,7 @@ PROCESSED_ROAD_ANOMALY_LABELS: dict[int, int] = {**EVALUATION_LABELS, 2: ANOMALY
 # Lost and Found. TrainIds: 1 is free road, 2 an obstacle; 0 is all that was not labelled.
 LOST_AND_FOUND_TRAIN_IDS: dict[int, int] = {0: IGNORE, 1: KNOWN, 2: ANOMALY, IGNORE: IGNORE}
 # Ids: 0 is not labelled, 1 free road, each kind of obstacle has a number of its own from 2 on.
-# 200 is the bound that the SegmentMeIfYouCan benchmark takes; about 42 kinds occur.
+# 200 is the bound of the SegmentMeIfYouCan benchmark; about 42 kinds occur.
 LOST_AND_FOUND_IDS: dict[int, int] = {
     0: IGNORE,
     1: KNOWN,
@@ -67,7 +67,7 @@ def checked_label_map(label_map: Mapping, allowed: frozenset[int] | None = None)
     Args:
         label_map: raw value on disk -> value in the loaded labels. Numbers written as strings
             (as JSON and the command line give them) are accepted.
-        allowed: values that may stand on the right side; None allows 0..255.
+        allowed: labels that the map may have; None allows 0..255.
 
     Raises:
         ValueError: not a mapping, empty, not integers, or outside 0..255 or `allowed`.

@@ -1,6 +1,6 @@
-"""Folder layouts of the published anomaly sets: from a root folder to image and mask pairs.
+"""Folder layouts of the published anomaly datasets: from a root folder to image and mask pairs.
 
-Pure functions on paths; the data set classes and `ood-seg check-data` share them.
+Pure functions on paths, shared by the dataset classes and `ood-seg check-data`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ FISHYSCAPES_SUBSETS = ("static", "lost_and_found")
 FISHYSCAPES_COUNTS = {"static": 30, "lost_and_found": 100}
 ROAD_ANOMALY_COUNT = 60
 
-# Names under which the processed layout is passed on, and of the published label folders.
+# Names under which the processed layout is distributed, and of the published label folders.
 _PROCESSED_ROOTS = {
     "static": ("Static", "fs_static"),
     "lost_and_found": ("LostAndFound", "fs_lost_and_found"),
@@ -57,10 +57,10 @@ def list_processed(root: Path, names: tuple[str, ...] = ()) -> Listing:
 
 
 def stays_inside(name: object) -> bool:
-    """Say whether a name from a list file is a relative path that never climbs."""
+    """Whether a name from a list file is a relative path without `..`."""
     if not isinstance(name, str) or not name:
         return False
-    # Read both ways, so that a list written on one system is no way out on another.
+    # Read both ways, so that a list written on one system cannot lead outside on another.
     return not any(
         kind(name).is_absolute() or kind(name).drive or ".." in kind(name).parts
         for kind in (PurePosixPath, PureWindowsPath)
@@ -70,7 +70,7 @@ def stays_inside(name: object) -> bool:
 def read_frame_list(path: Path) -> tuple[list[str], list[str]]:
     """Read Road Anomaly's `frame_list.json`; return its usable names and the problems.
 
-    Problems: no such file, not a JSON list, and names that are no text, leave the folder or
+    Problems: no such file, not a JSON list, and names that are not text, leave the folder or
     occur twice.
     """
     try:
@@ -78,13 +78,13 @@ def read_frame_list(path: Path) -> tuple[list[str], list[str]]:
     except FileNotFoundError:
         return [], [f"file not found: {path}"]
     except (OSError, ValueError) as error:
-        return [], [f"{path} is no readable JSON: {error}"]
+        return [], [f"{path} is not readable JSON: {error}"]
     if not isinstance(names, list):
         return [], [f"{path}: expected a list of file names, got {type(names).__name__}"]
     problems = []
     outside = [repr(name) for name in names if not stays_inside(name)]
     if outside:
-        problems.append(f"{path}: names that are no path below the folder: {shorten(outside)}")
+        problems.append(f"{path}: names that are not paths below the folder: {shorten(outside)}")
     inside = [name for name in names if stays_inside(name)]
     usable = list(dict.fromkeys(inside))
     if len(usable) != len(inside):
@@ -98,7 +98,7 @@ def list_road_anomaly(root: Path, layout: str | None = None) -> Listing:
 
     Args:
         root: folder that holds `frame_list.json` and `frames/`, or `original/` and `labels/`.
-        layout: 'official', 'processed', or None to see for oneself.
+        layout: 'official', 'processed', or None to detect it.
     """
     if not root.is_dir():
         return Listing(problems=missing_folders(root))
@@ -108,7 +108,7 @@ def list_road_anomaly(root: Path, layout: str | None = None) -> Listing:
 
 
 def road_anomaly_layout(root: Path) -> str:
-    """Say which layout a folder has; 'official' where nothing speaks for the other."""
+    """Return the layout of a folder; 'official' unless the folders of the other exist."""
     is_processed = not (root / "frame_list.json").exists() and processed_root(root)
     return "processed" if is_processed else "official"
 
@@ -136,7 +136,7 @@ def _list_road_anomaly_frames(root: Path) -> Listing:
 
 
 def fishyscapes_layout(root: Path, subset: str) -> str:
-    """Say which layout a folder has; 'official' where nothing speaks for the other."""
+    """Return the layout of a folder; 'official' unless the folders of the other exist."""
     return "processed" if processed_root(root, _PROCESSED_ROOTS[subset]) else "official"
 
 
@@ -148,20 +148,20 @@ def list_fishyscapes(
     label_folder: Path | None = None,
     image_folder: Path | None = None,
 ) -> Listing:
-    """List a Fishyscapes validation set by the published names or in the processed layout.
+    """List a Fishyscapes validation dataset by the published names or in the processed layout.
 
     Published names: `0000_04_Maurener_Weg_8_000000_000030_labels.png` belongs to
     `leftImg8bit/{train,test}/04_Maurener_Weg_8/04_Maurener_Weg_8_000000_000030_leftImg8bit.png`
     of Lost and Found; `0000_frankfurt_000001_046504_labels.png` of Static to the composed
-    picture `0000_frankfurt_000001_046504_rgb.png` (or .jpg, ...).
+    image `0000_frankfurt_000001_046504_rgb.png` (or .jpg, ...).
 
     Args:
-        root: folder of the set.
+        root: folder of the dataset.
         subset: 'static' or 'lost_and_found'.
-        layout: 'official', 'processed', or None to see for oneself.
+        layout: 'official', 'processed', or None to detect it.
         label_folder: folder of the `*_labels.png`; by default the published folder name in
             `root`, or `root` itself.
-        image_folder: `leftImg8bit`, or the folder of the composed pictures; by default
+        image_folder: `leftImg8bit`, or the folder of the composed images; by default
             `root/leftImg8bit`, or the label folder.
     """
     check_choice("subset", subset, FISHYSCAPES_SUBSETS)
@@ -192,13 +192,13 @@ def _list_static(label_folder: Path, image_folder: Path) -> Listing:
         image_folder,
         label_folder,
         image_suffixes=_COMPOSED_SUFFIXES,
-        mask_suffixes=("_labels.png",),
+        mask_suffixes="_labels.png",
     )
     if listing.pairs or not image_folder.is_dir():
         return listing
     overlays = files_by_stem(image_folder, ("_rgb.npz",))
     if overlays:
-        # One sentence instead of thirty masks without image, which would hide the cause.
+        # One sentence instead of thirty masks without an image, which would hide the cause.
         listing.problems = [
             f"{image_folder} holds {len(overlays)} overlays (*_rgb.npz) and no composed image "
             "(*_rgb.png): an overlay is only the difference to a Cityscapes val image. "

@@ -1,7 +1,7 @@
-"""Finding image and mask pairs on disk, with everything that is wrong named at once.
+"""Finding image and mask pairs on disk; everything that is wrong is reported at once.
 
-Nothing here raises for what it finds: problems are collected as sentences, so that a user
-repairs a folder in one go. No mmseg is needed.
+Problems are collected as sentences instead of being raised, so that a user can repair a folder in
+one go. mmseg is not needed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _NAMES_SHOWN = 20
 class Listing:
     """Pairs of image and mask found, and the problems met, each a sentence that names files.
 
-    `notes` are sentences on what was left out rightly.
+    `notes` are sentences on files that are left out as intended.
     """
 
     pairs: list[tuple[Path, Path]] = field(default_factory=list)
@@ -28,33 +28,37 @@ class Listing:
 
 
 def shorten(names: Iterable[object], shown: int = _NAMES_SHOWN, *, separator: str = ", ") -> str:
-    """Join names; beyond `shown` of them only their number is given."""
+    """Join names; of those beyond `shown` only the number is given."""
     texts = [str(name) for name in names]
     more = f" and {len(texts) - shown} more" if len(texts) > shown else ""
     return separator.join(texts[:shown]) + more
 
 
 def files_by_stem(
-    folder: Path, suffixes: Sequence[str] = DATASET_IMAGE_SUFFIXES, *, recursive: bool = False
+    folder: Path, suffixes: str | Sequence[str] = DATASET_IMAGE_SUFFIXES, *, recursive: bool = False
 ) -> dict[str, list[Path]]:
     """Map each file name without its suffix to the files that carry it, sorted.
 
     Args:
         folder: an existing folder.
-        suffixes: endings to look for, longer than the file type if need be
+        suffixes: ending or endings to look for, longer than the file type if need be
             (`_labels_semantic.png`); letter case is ignored.
         recursive: also in subfolders; the key is then the relative path, with `/`.
     """
-    endings = sorted((suffix.lower() for suffix in suffixes), key=len, reverse=True)
+    endings = sorted((suffix.lower() for suffix in _each(suffixes)), key=len, reverse=True)
     found: dict[str, list[Path]] = {}
     for path in sorted(folder.rglob("*") if recursive else folder.iterdir()):
-        # A leading dot marks what systems leave behind (`._0.png`), not a picture.
+        # A leading dot marks what systems leave behind (`._0.png`), not an image.
         ending = next((e for e in endings if path.name.lower().endswith(e)), None)
         if ending is None or path.name.startswith(".") or not path.is_file():
             continue
         stem = path.relative_to(folder).as_posix()[: -len(ending)]
         found.setdefault(stem, []).append(path)
     return found
+
+
+def _each(suffixes: str | Sequence[str]) -> Sequence[str]:
+    return (suffixes,) if isinstance(suffixes, str) else suffixes
 
 
 def missing_folders(*folders: Path) -> list[str]:
@@ -68,8 +72,8 @@ def pair_by_stem(
     image_folder: Path,
     mask_folder: Path,
     *,
-    image_suffixes: Sequence[str] = DATASET_IMAGE_SUFFIXES,
-    mask_suffixes: Sequence[str] = (".png",),
+    image_suffixes: str | Sequence[str] = DATASET_IMAGE_SUFFIXES,
+    mask_suffixes: str | Sequence[str] = ".png",
     recursive: bool = False,
     unlabelled_ok: bool = False,
 ) -> Listing:
@@ -92,7 +96,7 @@ def pair_by_stem(
     if without_mask and unlabelled_ok:
         notes.append(f"{len(without_mask)} images without a published mask are left out")
     elif without_mask:
-        wanted = " or ".join("STEM" + suffix for suffix in mask_suffixes)
+        wanted = " or ".join("STEM" + suffix for suffix in _each(mask_suffixes))
         problems.append(
             f"{len(without_mask)} images without a mask ({wanted} in {mask_folder}): "
             f"{shorten(without_mask)}"
@@ -101,18 +105,18 @@ def pair_by_stem(
     if without_image:
         problems.append(
             f"{len(without_image)} masks without an image (in {image_folder}, "
-            f"{', '.join(image_suffixes)}): {shorten(without_image)}"
+            f"{', '.join(_each(image_suffixes))}): {shorten(without_image)}"
         )
     pairs = [(images[stem][0], masks[stem][0]) for stem in images if stem in masks]
     return Listing(pairs, problems, notes)
 
 
 def count_problems(listing: Listing, expected_count: int | None) -> list[str]:
-    """Return the problems of number: an empty set, or another number than expected."""
+    """Return the problems of number: no pairs, or another number than expected."""
     found = len(listing.pairs)
     if expected_count is not None and found != expected_count:
         return [f"expected {expected_count} image and mask pairs, found {found}"]
-    # A set whose files are all without partner has already said so.
+    # If no file has a partner, this has been reported already.
     if found == 0 and not listing.problems:
         return ["no image and mask pairs found"]
     return []
@@ -124,7 +128,7 @@ def require_no_problems(
     """Raise if the listing has problems, all of them in one message.
 
     Raises:
-        ValueError: the data set's name, every problem on its own line, and the remedy.
+        ValueError: the dataset's name, every problem on its own line, and the remedy.
     """
     problems = listing.problems + count_problems(listing, expected_count)
     if problems:

@@ -19,18 +19,17 @@ from ood_seg.datasets.obstacle_layouts import (
 class LostAndFoundDataset(AnomalyDataset):
     """A split of Lost and Found (Pinggera et al. 2016) in the published tree.
 
-    Free road is known, obstacles are anomalous, all else is void: scores are compared on the
-    road alone. About 17 frames of the test split and 6 of the train split have no labelled
-    pixel; they add nothing to pooled metrics. For the labels that Fishyscapes drew anew on 100
-    of these images, see `FishyscapesDataset`.
+    Free road is known, obstacles are anomalous, all else is ignored: scores are compared on the
+    road only. About 17 frames of the test split and 6 of the train split have no labelled
+    pixel; they add nothing to pooled metrics. For the new labels that Fishyscapes drew for 100 of
+    these images, see `FishyscapesDataset`.
 
     Args:
         split: 'test' (1203 frames) or 'train' (1036).
         labels: 'trainIds' reads `*_gtCoarse_labelTrainIds.png` (1 road, 2 obstacle), 'ids'
             reads `*_gtCoarse_labelIds.png` (1 road, 2 and above one number per obstacle).
         data_root: folder of `leftImg8bit/` and `gtCoarse/`.
-        expected_count: 'official' for the published number, or another, or None.
-        **kwargs: as in `AnomalyDataset`; `data_prefix` has no meaning here.
+        expected_count, **kwargs: as in `AnomalyDataset`; `data_prefix` has no meaning here.
 
     Raises:
         ValueError: see `AnomalyDataset`.
@@ -39,7 +38,7 @@ class LostAndFoundDataset(AnomalyDataset):
     REMEDY = (
         "Expected leftImg8bit/SPLIT/CITY/*_leftImg8bit.png and gtCoarse/SPLIT/CITY/*_gtCoarse_"
         "labelTrainIds.png (or labelIds) below data_root; expected_count=None accepts a part of "
-        "the set. `ood-seg prepare-data lost_and_found` puts the archives in place."
+        "the dataset. `ood-seg prepare-data lost_and_found` puts the archives in place."
     )
 
     def __init__(
@@ -53,13 +52,17 @@ class LostAndFoundDataset(AnomalyDataset):
         check_choice("split", split, tuple(LOST_AND_FOUND_COUNTS))
         check_choice("labels", labels, tuple(LOST_AND_FOUND_LABELS))
         self.split, self.labels = split, labels
-        count = LOST_AND_FOUND_COUNTS[split] if expected_count == "official" else expected_count
-        super().__init__(expected_count=count, **kwargs)
+        super().__init__(expected_count=expected_count, **kwargs)
+
+    @property
+    def official_count(self) -> int:
+        """1203 or 1036."""
+        return LOST_AND_FOUND_COUNTS[self.split]
 
     def list_samples(self) -> Listing:
         """List the frames of the split."""
         return list_lost_and_found(self.root, self.split, self.labels)
 
     def default_label_map(self) -> dict[int, int]:
-        """The map of the chosen label pictures."""
+        """Return the map of the chosen label images."""
         return LOST_AND_FOUND_TRAIN_IDS if self.labels == "trainIds" else LOST_AND_FOUND_IDS

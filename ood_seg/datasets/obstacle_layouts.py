@@ -1,6 +1,6 @@
 """Folder layouts of Lost and Found, SegmentMeIfYouCan and StreetHazards.
 
-Pure functions on paths, like `layouts`, which holds the older sets.
+Pure functions on paths, like `layouts`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def list_lost_and_found(root: Path, split: str, labels: str = "trainIds") -> Lis
     Args:
         root: folder of `leftImg8bit/` and `gtCoarse/`.
         split: 'train' or 'test'.
-        labels: 'trainIds' or 'ids': which of the two label pictures.
+        labels: 'trainIds' or 'ids': which of the two label images.
     """
     check_choice("split", split, tuple(LOST_AND_FOUND_COUNTS))
     check_choice("labels", labels, tuple(LOST_AND_FOUND_LABELS))
@@ -40,7 +40,7 @@ def list_lost_and_found(root: Path, split: str, labels: str = "trainIds") -> Lis
         root / "leftImg8bit" / split,
         root / "gtCoarse" / split,
         image_suffixes=tuple("_leftImg8bit" + suffix for suffix in DATASET_IMAGE_SUFFIXES),
-        mask_suffixes=(LOST_AND_FOUND_LABELS[labels],),
+        mask_suffixes=LOST_AND_FOUND_LABELS[labels],
         recursive=True,
     )
 
@@ -59,7 +59,7 @@ def list_smiyc(root: Path, track: str) -> Listing:
     return pair_by_stem(
         folder / "images",
         folder / "labels_masks",
-        mask_suffixes=(SMIYC_MASK_SUFFIX,),
+        mask_suffixes=SMIYC_MASK_SUFFIX,
         unlabelled_ok=True,
     )
 

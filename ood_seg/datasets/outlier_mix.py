@@ -1,6 +1,8 @@
-"""The published mix of an epoch: every clean scene once, and some pasted ones among them."""
+"""The published mix of an epoch: every clean scene once, and some pasted ones."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 from mmseg.registry import DATASETS
@@ -9,7 +11,7 @@ from torch.utils.data import Dataset
 
 @DATASETS.register_module()
 class OutlierMix(Dataset):
-    """All clean scenes and `num_pasted` scenes with objects, drawn anew whenever asked for.
+    """All clean scenes, and `num_pasted` scenes with objects that are drawn at each access.
 
     Indices below `len(clean)` are the clean scenes. Each one above is a scene of `pasted`, drawn
     uniformly with numpy's global generator, and its pipeline draws the object. Inside
@@ -32,17 +34,19 @@ class OutlierMix(Dataset):
     Cityscapes scenes and 297 pasted ones an epoch.
 
     Args:
-        clean: data set, or its config, of clean scenes.
-        pasted: data set, or its config, whose pipeline pastes outliers; may be of any length.
+        clean: dataset, or its config, of clean scenes.
+        pasted: dataset, or its config, whose pipeline pastes outliers; may be of any length.
         num_pasted: pasted scenes an epoch.
 
     Raises:
-        ValueError: if `num_pasted` is negative, or the classes of the data sets differ.
+        ValueError: if `num_pasted` is negative, or the classes of the datasets differ.
     """
 
     def __init__(self, clean: dict | Dataset, pasted: dict | Dataset, num_pasted: int) -> None:
         if num_pasted < 0:
             raise ValueError(f"num_pasted must not be negative, got {num_pasted}")
+        self.clean: Any
+        self.pasted: Any
         self.clean, self.pasted = (
             DATASETS.build(part) if isinstance(part, dict) else part for part in (clean, pasted)
         )

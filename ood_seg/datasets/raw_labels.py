@@ -1,4 +1,4 @@
-"""Known-class data sets whose label pictures use a numbering of their own."""
+"""Known-class datasets whose label images use a numbering of their own."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ood_seg.datasets.listing import (
 
 
 def sample_infos(listing: Listing, label_map: Mapping[int, int], *, num_classes: int) -> list[dict]:
-    """Turn pairs into mmseg's data infos with the raw-value map of the set."""
+    """Turn pairs into mmseg's data infos with the raw-value map of the dataset."""
     return [
         {
             "img_path": str(image),
@@ -33,19 +33,18 @@ def sample_infos(listing: Listing, label_map: Mapping[int, int], *, num_classes:
 
 
 class RawLabelDataset(BaseSegDataset):
-    """Two folders with the same stems, whose raw label values `LABEL_MAP` takes to classes.
+    """Two folders with the same stems, whose raw label values `LABEL_MAP` maps to classes.
 
-    A choice of classes by `metainfo=dict(classes=...)` works on top of that map. Folders are
-    on a local disk.
+    `metainfo=dict(classes=...)` selects among these classes. Folders are on a local disk.
 
     Args:
         img_suffix: ending of the images, or several.
-        seg_map_suffix: ending of the label pictures.
+        seg_map_suffix: ending of the label images.
         expected_count: number of pairs that there must be; None accepts any but zero.
         **kwargs: as in mmseg's `BaseSegDataset`.
 
     Raises:
-        ValueError: missing folder, missing partners, wrong count or empty set, all together.
+        ValueError: missing folder, missing partners, wrong count or empty dataset, in one message.
     """
 
     LABEL_MAP: ClassVar[dict[int, int]] = {}
@@ -63,19 +62,18 @@ class RawLabelDataset(BaseSegDataset):
 
     def list_samples(self) -> Listing:
         """Pair the files below `data_prefix`."""
-        suffixes = (self.img_suffix,) if isinstance(self.img_suffix, str) else self.img_suffix
         return pair_by_stem(
             Path(self.data_prefix["img_path"]),
             Path(self.data_prefix["seg_map_path"]),
-            image_suffixes=tuple(suffixes),
-            mask_suffixes=(self.seg_map_suffix,),
+            image_suffixes=self.img_suffix,
+            mask_suffixes=self.seg_map_suffix,
         )
 
     def load_data_list(self) -> list[dict]:
         """List the samples; called by mmengine."""
         listing = self.list_samples()
         require_no_problems(listing, name=type(self).__name__, expected_count=self.expected_count)
-        # mmseg's map is from its classes to the chosen ones, so it comes after the raw values.
+        # mmseg's map is from its classes to the chosen ones, so it is applied after the raw values.
         chosen = self.label_map or {}
         composed = {raw: chosen.get(label, label) for raw, label in self.LABEL_MAP.items()}
         return sample_infos(listing, composed, num_classes=len(self.metainfo["classes"]))

@@ -1,4 +1,4 @@
-"""Road Anomaly: 60 web pictures of roads with animals, rocks, lost load and the like."""
+"""Road Anomaly: 60 web images of roads with animals, rocks, lost cargo and the like."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class RoadAnomalyDataset(AnomalyDataset):
         data_root: folder with `frame_list.json` and `frames/` (published: `frames/NAME.jpg`,
             `frames/NAME.labels/labels_semantic.png`, 0 known and >= 2 anomaly), or with
             `original/` and `labels/` (processed: 0 and 1).
-        layout: 'official', 'processed', or None to see for oneself.
+        layout: 'official', 'processed', or None to detect it.
         expected_count: 60 frames were published; None accepts any number but zero.
         **kwargs: as in `AnomalyDataset`; `data_prefix` has no meaning here.
 
@@ -35,7 +35,7 @@ class RoadAnomalyDataset(AnomalyDataset):
     REMEDY = (
         "Expected frame_list.json, frames/NAME.jpg and frames/NAME.labels/labels_semantic.png, "
         "or original/*.jpg and labels/*.png, below data_root; expected_count=None accepts a part "
-        "of the set. `ood-seg check-data` says where it is published."
+        "of the dataset. `ood-seg check-data` names its publisher."
     )
 
     def __init__(
@@ -60,6 +60,6 @@ class RoadAnomalyDataset(AnomalyDataset):
         return list_road_anomaly(self.root, self.layout)
 
     def default_label_map(self) -> dict[int, int]:
-        """The published masks write anomalies as 2, processed copies as 1."""
+        """Return the map of the layout: anomalies are 2 as published, 1 in processed copies."""
         layout = self.layout or road_anomaly_layout(self.root)
         return ROAD_ANOMALY_LABELS if layout == "official" else PROCESSED_ROAD_ANOMALY_LABELS

@@ -1,4 +1,4 @@
-"""A training stream whose n-th sample is fixed by the seed and n alone."""
+"""A training stream whose n-th sample depends only on the seed and n."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import itertools
 import random
 from collections.abc import Iterator
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,25 +30,25 @@ def preserved_random_state() -> Iterator[None]:
 
 @DATASETS.register_module()
 class SeededSamples(Dataset):
-    """Shuffled, augmented samples of a data set, each a function of the seed and its position.
+    """Shuffled, augmented samples of a dataset, each a function of the seed and its position.
 
-    mmengine seeds loader workers once and lets them draw on, so a sample depends on the number of
+    mmengine seeds loader workers only once, so a sample depends on the number of
     workers and on all samples before it, and a resumed run sees other augmentations than the one
     that was killed. Here position n picks image `permutation(seed, n // N)[n % N]` and seeds the
-    global generators for it; afterwards they are put back. Use with `StreamSampler`.
+    global generators for it; afterwards they are restored. Use with `StreamSampler`.
 
     Args:
-        dataset: data set or its config; its pipeline draws from the global generators.
+        dataset: dataset or its config; its pipeline draws from the global generators.
         seed: None for the seed that the process was given (`torch.initial_seed`).
     """
 
     def __init__(self, dataset: dict | Dataset, seed: int | None = None) -> None:
-        self.dataset = DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
+        self.dataset: Any = DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
         self.seed = torch.initial_seed() if seed is None else seed
 
     @property
     def metainfo(self) -> dict:
-        """Meta information of the data set."""
+        """Meta information of the dataset."""
         return self.dataset.metainfo
 
     def __len__(self) -> int:
@@ -64,7 +65,7 @@ class SeededSamples(Dataset):
             return self.dataset[int(_permutation(self.seed, epoch, len(self.dataset))[place])]
 
 
-# At module level, so that data sets can be sent to workers that are not forked.
+# At module level, so that datasets can be sent to workers that are not forked.
 @lru_cache(maxsize=4)
 def _permutation(seed: int, epoch: int, length: int) -> np.ndarray:
     return np.random.default_rng([seed, epoch]).permutation(length)
@@ -72,9 +73,9 @@ def _permutation(seed: int, epoch: int, length: int) -> np.ndarray:
 
 @DATA_SAMPLERS.register_module()
 class StreamSampler(InfiniteSampler):
-    """Positions of an endless stream, dealt out to the ranks in turn: 0, 1, 2, ...
+    """Positions of an endless stream, distributed over the ranks in turn: 0, 1, 2, ...
 
-    Shuffling is `SeededSamples`' work.
+    `SeededSamples` shuffles.
     """
 
     def _infinite_indices(self) -> Iterator[int]:

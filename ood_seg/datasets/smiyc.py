@@ -15,14 +15,13 @@ class SMIYCDataset(AnomalyDataset):
     """The public validation frames of a SegmentMeIfYouCan track (Chan et al. 2021).
 
     Images are jpg (RoadAnomaly21) or webp (RoadObstacle21), masks `*_labels_semantic.png` with
-    0, 1 and 255; in RoadObstacle21 everything beside the road is 255. Images without a public
+    0, 1 and 255; in RoadObstacle21 everything outside the road is 255. Images without a public
     mask (the hidden test) are left out; their number is logged.
 
     Args:
         track: 'RoadAnomaly21' (10 labelled frames) or 'RoadObstacle21' (30).
         data_root: `dataset_AnomalyTrack`, `dataset_ObstacleTrack`, or the folder around it.
-        expected_count: 'official' for the published number, or another, or None.
-        **kwargs: as in `AnomalyDataset`; `data_prefix` has no meaning here.
+        expected_count, **kwargs: as in `AnomalyDataset`; `data_prefix` has no meaning here.
 
     Raises:
         ValueError: see `AnomalyDataset`.
@@ -39,8 +38,12 @@ class SMIYCDataset(AnomalyDataset):
     ) -> None:
         check_choice("track", track, tuple(SMIYC_COUNTS))
         self.track = track
-        count = SMIYC_COUNTS[track] if expected_count == "official" else expected_count
-        super().__init__(expected_count=count, **kwargs)
+        super().__init__(expected_count=expected_count, **kwargs)
+
+    @property
+    def official_count(self) -> int:
+        """10 or 30."""
+        return SMIYC_COUNTS[self.track]
 
     def list_samples(self) -> Listing:
         """List the labelled frames."""

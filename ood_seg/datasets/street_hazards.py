@@ -1,4 +1,4 @@
-"""StreetHazards: rendered streets with objects that no training frame holds."""
+"""StreetHazards: rendered streets with objects that occur in no training frame."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ class StreetHazardsDataset(AnomalyDataset):
     """The test split of StreetHazards (Hendrycks et al. 2022): 1500 rendered frames, 1280x720.
 
     Masks store the class number plus one: 14 is the anomaly, 1 to 13 are known. As in its own
-    evaluation, unlabelled pixels (1) and the class "other" (4) count as known; authors who leave
-    one of them out say so by `label_map`.
+    evaluation, unlabelled pixels (1) and the class "other" (4) count as known; `label_map` can
+    ignore one of them, as some authors do.
 
     Args:
         data_root: folder that holds `test/images/test/` and `test/annotations/test/`.
@@ -29,7 +29,7 @@ class StreetHazardsDataset(AnomalyDataset):
 
     REMEDY = (
         "Expected test/images/test/TOWN/N.png and test/annotations/test/TOWN/N.png below "
-        "data_root; expected_count=None accepts a part of the set. `ood-seg prepare-data "
+        "data_root; expected_count=None accepts a part of the dataset. `ood-seg prepare-data "
         "street_hazards` puts the archive in place."
     )
 
@@ -41,5 +41,5 @@ class StreetHazardsDataset(AnomalyDataset):
         return list_street_hazards(self.root)
 
     def default_label_map(self) -> dict[int, int]:
-        """14 is the anomaly."""
+        """Return the map in which 14 is the anomaly."""
         return STREET_HAZARDS_LABELS

@@ -106,16 +106,14 @@ def test_road_anomaly_problems_come_together(tmp_path):
         "1 masks not found: ",
         "rock.labels/labels_semantic.png",
         "listed more than once: dog.jpg",
-        "no path below the folder: '../secret.jpg', '/etc/passwd', 3, '..\\\\up.jpg'",
+        "'../secret.jpg', '/etc/passwd', 3, '..\\\\up.jpg'",
         "expected 60 image and mask pairs, found 1",
         "expected_count=None",
     ):
         assert text in message
 
 
-@pytest.mark.parametrize(
-    ("content", "text"), [("{", "no readable JSON"), ("{}", "expected a list")]
-)
+@pytest.mark.parametrize(("content", "text"), [("{", "JSON"), ("{}", "expected a list")])
 def test_road_anomaly_unusable_list_is_named(tmp_path, content, text):
     trees.road_anomaly(tmp_path)
     (tmp_path / "frame_list.json").write_text(content)
@@ -303,7 +301,7 @@ def test_indices_choose_after_the_count(tmp_path):
 
 
 def test_a_subclass_only_lists(tmp_path):
-    with pytest.raises(NotImplementedError, match="AnomalyDataset does not say"):
+    with pytest.raises(NotImplementedError, match="AnomalyDataset must override list_samples"):
         AnomalyDataset(data_root=str(tmp_path))
 
 

@@ -155,7 +155,7 @@ def test_archives_that_declare_too_much_are_refused_before_they_are_read(tmp_pat
 def test_damaged_archives_are_named(tmp_path):
     tree = trees.smiyc(tmp_path / "tree")
     whole = trees.zipped(tmp_path / "whole.zip", tree)
-    with pytest.raises(ValueError, match=r"whole\.zip is neither .*cut off"):
+    with pytest.raises(ValueError, match=r"whole\.zip is neither"):
         listed(trees.cut(whole))
     packed = trees.cut(trees.tarred(tmp_path / "a.tar.gz", tree))
     assert "a.tar.gz is damaged" in listed(packed)[1][0]

@@ -214,7 +214,7 @@ def test_command_on_an_empty_root(tmp_path, capsys):
 
 
 def coco(root, file_names=("1.jpg",)):
-    """Write COCO annotations without instances; pictures are written by the tests."""
+    """Write COCO annotations without instances; images are written by the tests."""
     images = [
         {"id": i, "file_name": name, "height": 6, "width": 8} for i, name in enumerate(file_names)
     ]

@@ -57,8 +57,8 @@ def test_command_on_a_config_with_an_unknown_type(tmp_path, capsys):
     assert "not both" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("pictures", [True, False])
-def test_command_on_a_shipped_recipe(pictures, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("images", [True, False])
+def test_command_on_a_shipped_recipe(images, tmp_path, monkeypatch, capsys):
     """Clean and pasted scenes are one set; what is pasted, in training and validation, is told."""
     pytest.importorskip("mmseg")
     trees.cityscapes(tmp_path / "cityscapes")
@@ -66,7 +66,7 @@ def test_command_on_a_shipped_recipe(pictures, tmp_path, monkeypatch, capsys):
         folder = tmp_path / "cityscapes" / kind
         shutil.copytree(folder / "train", folder / "val")
     coco = prepared_sets.coco(tmp_path / "coco")
-    if pictures:
+    if images:
         annotations = coco / "annotations"
         shutil.copytree(coco / "train2017", coco / "val2017")
         shutil.copy(
@@ -81,5 +81,5 @@ def test_command_on_a_shipped_recipe(pictures, tmp_path, monkeypatch, capsys):
     assert "train.pasted CityscapesDataset" not in output
     assert "train.pasted outliers" in output
     assert "fewer images than the `indices`" in output
-    assert ("val outliers: " in output) is not pictures
-    assert ("instances_val2017.json not found" in output) is not pictures
+    assert ("val outliers: " in output) is not images
+    assert ("instances_val2017.json not found" in output) is not images

@@ -87,10 +87,10 @@ def test_the_arrays_passed_in_stay_as_they_are():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"size": (0, 4)}, r"size must be \(height, width\)"),
-        ({"size": (4, 4, 4)}, r"size must be \(height, width\)"),
+        ({"size": (0, 4)}, r"size .*\(0, 4\)"),
+        ({"size": (4, 4, 4)}, r"size .*\(4, 4, 4\)"),
         ({"size": (4, 4), "pad_value": (0,)}, "3 in all"),
-        ({"size": (4, 4), "overrun": -1}, "overrun must not be negative"),
+        ({"size": (4, 4), "overrun": -1}, r"overrun .*-1"),
     ],
 )
 def test_wrong_arguments_are_named(arguments, message):

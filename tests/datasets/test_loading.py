@@ -165,10 +165,10 @@ def test_labels_are_fitted_to_a_changed_image_only_on_request(tmp_path):
         LoadCheckedLabels(19, fit_to_image="stretch")
 
 
-def test_palette_picture_gives_indices(tmp_path):
-    picture = Image.fromarray(np.array([[0, 1], [2, 255]], np.uint8), mode="P")
-    picture.putpalette(np.random.default_rng(1).integers(0, 256, 768).astype(np.uint8).tobytes())
-    picture.save(tmp_path / "p.png")
+def test_palette_image_gives_indices(tmp_path):
+    image = Image.fromarray(np.array([[0, 1], [2, 255]], np.uint8), mode="P")
+    image.putpalette(np.random.default_rng(1).integers(0, 256, 768).astype(np.uint8).tobytes())
+    image.save(tmp_path / "p.png")
     assert Image.open(tmp_path / "p.png").mode == "P"
     assert load(tmp_path / "p.png").tolist() == [[0, 1], [2, 255]]
 

@@ -87,11 +87,11 @@ def test_none_pasted_is_the_clean_set():
 
 
 def test_wrong_arguments_are_named():
-    with pytest.raises(ValueError, match="num_pasted must not be negative, got -1"):
+    with pytest.raises(ValueError, match=r"num_pasted .*-1"):
         OutlierMix(Scenes("clean", 4), Scenes("pasted", 4), num_pasted=-1)
     other = Scenes("pasted", 4)
     other.metainfo = {"classes": ("sky",)}
-    with pytest.raises(ValueError, match="same classes"):
+    with pytest.raises(ValueError, match="classes"):
         OutlierMix(Scenes("clean", 4), other, num_pasted=1)
     for index in (-1, 6):
         with pytest.raises(IndexError, match=f"sample {index} of a mix of 6"):

@@ -28,7 +28,7 @@ def box(left: int, top: int, right: int, bottom: int) -> list[list[float]]:
     return [[left, top, right, top, right, bottom, left, bottom]]
 
 
-def picture(image_id: int) -> np.ndarray:
+def drawn_image(image_id: int) -> np.ndarray:
     """RGB; red holds the column, green the row, blue the id."""
     rows, columns = np.mgrid[:HEIGHT, :WIDTH]
     return np.stack([columns, rows, np.full_like(rows, image_id)], axis=-1).astype(np.uint8)
@@ -62,7 +62,7 @@ class Tree:
         }
         self.ann_file.write_text(json.dumps({**content, **changes}))
         for image in content["images"]:
-            Image.fromarray(picture(image["id"])).save(self.img_dir / image["file_name"])
+            Image.fromarray(drawn_image(image["id"])).save(self.img_dir / image["file_name"])
         return self
 
     def source(self, **arguments: Any) -> CocoObjects:
@@ -115,7 +115,7 @@ def test_compressed_counts_equal_plain_ones() -> None:
     "counts",
     [[], "", [1, 3], [1, 3, 9], [20, -8], "zz", "1\x00341", None, 12, ["12"], [12.5], [[12]], {}],
 )
-def test_run_lengths_that_do_not_fill_the_picture_are_an_error(counts: Any) -> None:
+def test_run_lengths_that_do_not_fill_the_image_are_an_error(counts: Any) -> None:
     with pytest.raises(ValueError, match=r"annotation 5: run lengths .* 12 pixels"):
         encode_mask({"size": [3, 4], "counts": counts}, 3, 4, origin="annotation 5")
 
@@ -169,7 +169,7 @@ def test_an_object_is_cropped_to_its_mask_and_is_bgr(tree: Tree) -> None:
     assert found.mask.shape == (5, 6)
     assert found.mask.dtype == bool
     assert found.mask.all()
-    np.testing.assert_array_equal(found.image, picture(1)[2:7, 4:10, ::-1])
+    np.testing.assert_array_equal(found.image, drawn_image(1)[2:7, 4:10, ::-1])
     assert found.image.flags.c_contiguous
 
 
@@ -210,7 +210,7 @@ def test_crowds_and_empty_masks_are_skipped(tree: Tree) -> None:
     assert source.dropped == {"crowd region": 1, "without a mask": 1}
 
 
-def test_union_pastes_all_of_a_picture_and_drops_pictures_with_excluded_ones(tree: Tree) -> None:
+def test_union_pastes_all_of_an_image_and_drops_images_with_excluded_ones(tree: Tree) -> None:
     crowd = {"size": [HEIGHT, WIDTH], "counts": [0, 2, HEIGHT * WIDTH - 2]}
     tree.write(
         [
@@ -233,12 +233,12 @@ def test_union_pastes_all_of_a_picture_and_drops_pictures_with_excluded_ones(tre
     assert len(tree.source(union=True, min_area=11)) == 1
     with pytest.raises(ValueError, match="2 mask below min_area=12"):
         tree.source(union=True, min_area=12)
-    # Excluded instances alone are left out where their picture may stay.
+    # Excluded instances alone are left out where their image may stay.
     kept = tree.source(union=True, exclude_images_with=())
     assert [record.categories for record in kept.records] == [("cat", "dog"), ("cat",)]
 
 
-def test_pictures_can_be_dropped_in_single_object_mode(tree: Tree) -> None:
+def test_images_can_be_dropped_in_single_object_mode(tree: Tree) -> None:
     tree.write(
         [(1, "cat", box(0, 0, 9, 9)), (1, "bottle", box(0, 0, 9, 9)), (2, "cat", box(0, 0, 9, 9))],
         num_images=2,
@@ -247,7 +247,7 @@ def test_pictures_can_be_dropped_in_single_object_mode(tree: Tree) -> None:
     assert [record.image_id for record in source.records] == [2]
 
 
-def test_small_pictures_can_be_dropped(tree: Tree) -> None:
+def test_small_images_can_be_dropped(tree: Tree) -> None:
     tree.write([(1, "cat", box(0, 0, 9, 9))])
     assert len(tree.source(min_image_size=HEIGHT)) == 1
     with pytest.raises(ValueError, match=f"1 image below min_image_size={HEIGHT + 1}"):
@@ -264,7 +264,7 @@ def test_holdout_is_disjoint_complete_and_independent_of_other_rules(tree: Tree)
     ids = [{record.image_id for record in part.records} for part in parts]
     assert ids == [{1, 2, 4, 6, 7, 8, 9, 11}, {5, 10}]
     assert sum(map(len, parts)) == len(tree.source())
-    # Pictures that a rule drops still count.
+    # Images that a rule drops still count.
     assert {
         r.image_id for r in tree.source(holdout_every=5, holdout=True, min_area=80).records
     } == {
@@ -273,7 +273,7 @@ def test_holdout_is_disjoint_complete_and_independent_of_other_rules(tree: Tree)
     }
     with pytest.raises(ValueError, match="holdout_every=n"):
         tree.source(holdout=True)
-    with pytest.raises(ValueError, match="at least 2, got 1"):
+    with pytest.raises(ValueError, match=r"holdout_every .*1"):
         tree.source(holdout_every=1)
 
 
@@ -324,9 +324,9 @@ def test_unknown_category_lists_those_spelled_alike(tree: Tree) -> None:
     tree.write([(1, "cat", box(0, 0, 9, 9))])
     with pytest.raises(ValueError, match=r"'Bottel'.*does not have \(close to it: \['bottle'\]\)"):
         tree.source(exclude=["Bottel"])
-    with pytest.raises(ValueError, match=r"exclude_images_with names the category 'xyz'.*it has:"):
+    with pytest.raises(ValueError, match=r"exclude_images_with .*'xyz'.*bottle"):
         tree.source(exclude_images_with=["xyz"])
-    with pytest.raises(ValueError, match="must be a list of category names, got 'cat'"):
+    with pytest.raises(ValueError, match=r"exclude .*'cat'"):
         tree.source(exclude="cat")
 
 
@@ -353,7 +353,7 @@ def test_no_usable_object_says_how_many_each_rule_dropped(tree: Tree) -> None:
 def test_file_names_must_stay_inside_the_folder(tree: Tree, name: str) -> None:
     images = [{"id": 1, "file_name": name, "height": HEIGHT, "width": WIDTH}]
     tree.write([(1, "cat", box(0, 0, 9, 9))], images=images)
-    with pytest.raises(ValueError, match="leads out of img_dir"):
+    with pytest.raises(ValueError, match="img_dir"):
         tree.source()
 
 
@@ -371,7 +371,7 @@ def test_missing_files_are_named(tree: Tree, tmp_path: Path) -> None:
         tree.source()
 
 
-def test_unreadable_pictures_are_named(tree: Tree) -> None:
+def test_unreadable_images_are_named(tree: Tree) -> None:
     source = tree.write([(1, "cat", box(0, 0, 9, 9))]).source()
     path = tree.img_dir / "000000000001.png"
     noise = np.random.default_rng(0).integers(0, 255, (HEIGHT, WIDTH, 3), dtype=np.uint8)
@@ -379,17 +379,17 @@ def test_unreadable_pictures_are_named(tree: Tree) -> None:
     path.write_bytes(path.read_bytes()[:-200])
     with pytest.raises(ValueError, match=r"000000000001\.png: truncated"):
         source.load(0)
-    path.write_bytes(b"no picture")
+    path.write_bytes(b"not an image")
     with pytest.raises(ValueError, match=r"000000000001\.png: not an image"):
         source.load(0)
-    Image.fromarray(picture(1)[:-1]).save(path)
-    with pytest.raises(ValueError, match=r"000000000001\.png is 19x30.*made for 20x30"):
+    Image.fromarray(drawn_image(1)[:-1]).save(path)
+    with pytest.raises(ValueError, match=r"000000000001\.png.*19x30.*20x30"):
         source.load(0)
 
 
-def test_grey_pictures_become_colour(tree: Tree) -> None:
+def test_grey_images_become_colour(tree: Tree) -> None:
     source = tree.write([(1, "cat", box(0, 0, 9, 9))]).source()
-    Image.fromarray(picture(1)[..., 0]).save(tree.img_dir / "000000000001.png")
+    Image.fromarray(drawn_image(1)[..., 0]).save(tree.img_dir / "000000000001.png")
     np.testing.assert_array_equal(source[0].image[0, :, 1], np.arange(9))
 
 
@@ -461,7 +461,7 @@ def test_entries_must_be_objects(tree: Tree) -> None:
 
 def test_grey_images_of_16_bits_are_refused_by_name(tree: Tree) -> None:
     source = tree.write([(1, "cat", box(0, 0, 9, 9))]).source()
-    deep = picture(1)[..., 0].astype(np.uint16) * 257
+    deep = drawn_image(1)[..., 0].astype(np.uint16) * 257
     Image.fromarray(deep).save(tree.img_dir / "000000000001.png")
     with pytest.raises(ValueError, match=r"000000000001\.png: expected 8 bits .*uint16"):
         source.load(0)

@@ -209,7 +209,7 @@ def test_flip() -> None:
     assert flipped == [[False, True], [True, False]]
 
 
-def test_raw_pictures_reproduce_the_off_by_one_of_the_released_code(tmp_path) -> None:
+def test_raw_images_reproduce_the_off_by_one_of_the_released_code(tmp_path) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(tmp_path / "1.png")
     square = [[4, 3, 9, 3, 9, 8, 4, 8]]
@@ -234,7 +234,7 @@ def test_raw_pictures_reproduce_the_off_by_one_of_the_released_code(tmp_path) ->
 
 
 def test_labels_must_be_loaded_first() -> None:
-    with pytest.raises(KeyError, match=r"'gt_seg_map'.*after the transforms that load"):
+    with pytest.raises(KeyError, match="'gt_seg_map'"):
         PasteOutliers(DrawnObjects())({"img": scene()["img"]})
     with pytest.raises(KeyError, match="'img'"):
         PasteOutliers(DrawnObjects())({"gt_seg_map": scene()["gt_seg_map"]})
@@ -248,18 +248,18 @@ def test_labels_of_another_size_are_an_error() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"probability": 1.5}, "probability must lie in 0..1, got 1.5"),
-        ({"flip_probability": -1}, "flip_probability must lie in 0..1"),
-        ({"count": (3, 1)}, r"count must be \(smallest, largest\)"),
+        ({"probability": 1.5}, r"^probability .*1\.5"),
+        ({"flip_probability": -1}, r"flip_probability .*-1"),
+        ({"count": (3, 1)}, r"count .*\(3, 1\)"),
         ({"count": 0}, "count must be"),
-        ({"count": (1, 2.5)}, "count must be a whole number"),
+        ({"count": (1, 2.5)}, r"count .*\(1, 2\.5\)"),
         ({"size_range": (0, 10)}, "size_range must be"),
         ({"size_range": (1, 2), "scale_range": (1, 2)}, "not several"),
         ({"scale_range": (1, 2), "scales": (1, 2)}, "not several"),
-        ({"scales": (1, 0)}, "scales must be factors above 0"),
+        ({"scales": (1, 0)}, r"scales .*\(1, 0\)"),
         ({"scales": ()}, "scales must be"),
-        ({"raw_probability": 2}, "raw_probability must lie in 0..1"),
-        ({"raw_probability": 0.1}, "source that keeps its pictures .* got DrawnObjects"),
+        ({"raw_probability": 2}, r"raw_probability .*2"),
+        ({"raw_probability": 0.1}, r"raw_probability .*DrawnObjects"),
     ],
 )
 def test_wrong_arguments_are_named(arguments: dict, message: str) -> None:

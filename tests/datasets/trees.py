@@ -14,7 +14,7 @@ SHAPE = (6, 8)
 
 
 def image(path: Path, shape: tuple[int, int] = SHAPE) -> Path:
-    """Write a colour picture of noise (which compresses badly, so that it can be cut)."""
+    """Write a colour image of noise (which compresses badly, so that it can be cut)."""
     path.parent.mkdir(parents=True, exist_ok=True)
     pixels = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(path)
@@ -22,7 +22,7 @@ def image(path: Path, shape: tuple[int, int] = SHAPE) -> Path:
 
 
 def mask(path: Path, values: object = (0, 1, 255), shape: tuple[int, int] = SHAPE) -> Path:
-    """Write a label picture: an array as it is, or a row of values repeated over the shape."""
+    """Write a label image: an array as it is, or a row of values repeated over the shape."""
     path.parent.mkdir(parents=True, exist_ok=True)
     array = np.asarray(values, dtype=np.uint8)
     Image.fromarray(array if array.ndim == 2 else np.resize(array, shape)).save(path)

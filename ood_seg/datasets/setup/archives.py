@@ -33,8 +33,9 @@ ARCHIVE_ERRORS = (
 # No single image or overlay is as large as this.
 _MAX_BYTES_IN_MEMORY = 1 << 28
 
+_Open = Callable[[], IO[bytes]]
 # Name, declared bytes, whether it is a regular file, and how to open it.
-_Entry = tuple[str, int, bool, Callable[[], IO[bytes]]]
+_Entry = tuple[str, int, bool, _Open]
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Member:
     name: str
     size: int
     container: Path
-    open: Callable[[], IO[bytes]]
+    open: _Open
 
     def __str__(self) -> str:
         return f"{self.container}:{self.name}"
@@ -148,12 +149,8 @@ def _folder_entries(folder: Path) -> Iterator[_Entry]:
         if not (is_inside and path.is_dir()):
             is_regular = is_inside and path.is_file()
             size = path.stat().st_size if is_regular else 0
-            yield (
-                path.relative_to(root).as_posix(),
-                size,
-                is_regular,
-                lambda path=path: path.open("rb"),
-            )
+            open_file = cast("_Open", partial(path.open, "rb"))
+            yield path.relative_to(root).as_posix(), size, is_regular, open_file
 
 
 def _zip_entries(archive: zipfile.ZipFile) -> Iterator[_Entry]:
@@ -169,5 +166,5 @@ def _tar_entries(archive: tarfile.TarFile) -> Iterator[_Entry]:
     for info in archive:
         if not (info.isdir() and stays_inside(info.name)):
             # Never None for a regular file.
-            open_file = cast("Callable[[], IO[bytes]]", partial(archive.extractfile, info))
+            open_file = cast("_Open", partial(archive.extractfile, info))
             yield info.name, info.size, info.isreg(), open_file

@@ -149,7 +149,7 @@ def outlier_files(files: Files, folder: Path, *, pebal: bool = False) -> Iterato
 def outlier_annotations(
     ann_file: Path, exclude: tuple[str, ...], whole_images: bool, min_image_size: int | None
 ) -> tuple[dict, str]:
-    """Shorten COCO's annotations to what can be pasted; `CocoObjects` reads the result as it is.
+    """Shorten COCO's annotations to what can be pasted; `CocoObjects` reads the result.
 
     Args:
         ann_file: `instances_train2017.json`.

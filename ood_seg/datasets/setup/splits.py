@@ -97,8 +97,8 @@ def cityscapes(folder: Path) -> list[Split]:
             for name, count in (("train", 2975), ("val", 500))
         },
         TRAIN_IDS,
-        image_suffixes=("_leftImg8bit.png",),
-        mask_suffixes=("_gtFine_labelTrainIds.png",),
+        image_suffixes="_leftImg8bit.png",
+        mask_suffixes="_gtFine_labelTrainIds.png",
         recursive=True,
     )(folder)
     for split in found:

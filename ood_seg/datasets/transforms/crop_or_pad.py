@@ -15,7 +15,7 @@ from ood_seg.labels import IGNORE
 class CropOrPad(BaseTransform):
     """Crop at a random place where a scene is larger, pad around its centre where it is smaller.
 
-    Height and width are treated apart. Odd padding puts the extra row below, the extra column to
+    Height and width are independent. Odd padding puts the extra row below, the extra column to
     the right. This is the crop of PEBAL's released code, which pads with 0 after normalisation:
     `pad_value` is the mean colour then. mmseg's `RandomCrop` and padding differ in that they pad
     right and below only.
@@ -25,10 +25,10 @@ class CropOrPad(BaseTransform):
     Args:
         size: height and width of the result.
         pad_value: colour of the padding, in the channel order of the image (BGR in the
-            pipelines); rounded to whole numbers for uint8 images.
+            pipelines); rounded to integers for uint8 images.
         ignore_index: label of the padding.
-        overrun: let a crop begin up to so many pixels too far down or right, and pad what is
-            missing. 0 is sane; 1 is what the released code does by an inclusive upper bound.
+        overrun: let a crop begin up to this many pixels too far down or right, and pad what is
+            missing. 0 is correct; 1 is what the released code does by an inclusive upper bound.
 
     Raises:
         ValueError: for sizes below 1, a negative `overrun`, or a colour of other than 3 numbers.
@@ -53,7 +53,7 @@ class CropOrPad(BaseTransform):
         self.overrun = overrun
 
     def transform(self, results: dict) -> dict:
-        """Crop and pad image and labels alike.
+        """Crop and pad image and labels together.
 
         Raises:
             ValueError: image and labels differ in size.

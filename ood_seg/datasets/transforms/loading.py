@@ -52,7 +52,7 @@ class LoadCheckedImage(LoadImageFromFile):
         labels_drawn_on: for images that have an EXIF orientation and labels: 'shown' if these
             were drawn on the turned image, 'stored' if on the pixels as stored, which are then
             loaded. None: such an image is an error, since half of the orientations leave its
-            size as it is and the labels would be misplaced unnoticed.
+            size unchanged and the labels would be misplaced unnoticed.
 
     Raises (on use):
         FileNotFoundError: no such file.
@@ -179,12 +179,14 @@ class LoadCheckedLabels(LoadAnnotations):
 
     def _table(self, results: Mapping) -> tuple[np.ndarray, np.ndarray]:
         """Return the look-up table and the known values for this sample's dataset."""
-        label_map = results.get("label_map")
         reduce_zero = self.reduce_zero_label
         if reduce_zero is None:
             reduce_zero = results.get("reduce_zero_label", False)
+        label_map = results.get("label_map")
         num_classes = self.num_classes or results.get("num_classes")
-        if label_map is None and num_classes is None:
+        if label_map is None and num_classes is not None:
+            label_map = {label: label for label in range(num_classes)}
+        if label_map is None:
             raise ValueError(
                 f"label image {results['seg_map_path']}: the known label values are not "
                 "given; set them in the config: dict(type='LoadCheckedLabels', num_classes=19)"
@@ -192,8 +194,7 @@ class LoadCheckedLabels(LoadAnnotations):
         always = (OUTLIER,) if self.outlier_ok else ()
         if not results.get("label_map_is_complete", False):
             always = (*always, IGNORE)
-        mapping = label_map if label_map is not None else {c: c for c in range(num_classes)}
-        return _cached_table(tuple(mapping.items()), always, bool(reduce_zero))
+        return _cached_table(tuple(label_map.items()), always, bool(reduce_zero))
 
     def __repr__(self) -> str:
         return (

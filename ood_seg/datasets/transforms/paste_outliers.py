@@ -35,7 +35,7 @@ class PasteOutliers(BaseTransform):
     than the scene is scaled down until it fits; objects that come later may cover earlier ones.
 
     Randomness: each call makes a generator from four numbers of numpy's global state, which
-    mmengine seeds per worker. A worker that is started anew every epoch starts from the same
+    mmengine seeds per worker. A worker that is restarted in every epoch starts from the same
     seed, so epoch-based training needs `persistent_workers=True` for new scenes in each epoch.
     With `seed`, a scene depends only on the seed, `results['sample_idx']` and the name of the
     image file: the same objects at the same places every time, in any order of calls.
@@ -58,14 +58,14 @@ class PasteOutliers(BaseTransform):
         flip_probability: share of objects that are mirrored left to right, 0 to 1.
         seed: None for new scenes at every call, a number for fixed ones (validation).
         outlier_index: label of the pasted pixels.
-        raw_probability: share of scenes that are replaced by the object's own whole picture, with
+        raw_probability: share of scenes that are replaced by the object's own whole image, with
             label 0 around the object. A defect of PEBAL's released code, where an index runs one
             too far (1 / 2976), and only of use to reproduce it. Needs `CocoObjects`.
 
     Raises:
         ValueError: a probability outside 0..1, a range that is empty or not positive, several
             of the ranges and `scales` given, or a `raw_probability` with a source that keeps no
-            pictures.
+            images.
     """
 
     def __init__(
@@ -95,11 +95,11 @@ class PasteOutliers(BaseTransform):
         self.scales = None if scales is None else _checked_scales(scales)
         self.seed = seed
         self.outlier_index = outlier_index
-        self.source = TRANSFORMS.build(source) if isinstance(source, dict) else source
+        self.source: Any = TRANSFORMS.build(source) if isinstance(source, dict) else source
         self.raw_probability = _checked_probability("raw_probability", raw_probability)
         if raw_probability and not hasattr(self.source, "records"):
             raise ValueError(
-                "raw_probability needs a source that keeps its pictures (CocoObjects), got "
+                "raw_probability needs a source that keeps its images (CocoObjects), got "
                 f"{type(self.source).__name__}"
             )
 
@@ -124,7 +124,7 @@ class PasteOutliers(BaseTransform):
                 )
         rng = self._generator(results)
         if self.raw_probability and rng.random() < self.raw_probability:
-            results["img"], results["gt_seg_map"] = self._raw_picture(rng)
+            results["img"], results["gt_seg_map"] = self._raw_image(rng)
             results["num_outliers"] = 1
             return results
         num_outliers = 0
@@ -147,16 +147,16 @@ class PasteOutliers(BaseTransform):
         index, path = results.get("sample_idx"), results.get("img_path")
         if index is None and path is None:
             raise KeyError(
-                "PasteOutliers(seed=...) tells scenes apart by results['sample_idx'] or "
+                "PasteOutliers(seed=...) identifies scenes by results['sample_idx'] or "
                 "results['img_path'], and neither is there"
             )
         # The name without folders: the same scenes wherever the data lie. The index alone would
-        # give the n-th scenes of all concatenated data sets the same objects.
+        # give the n-th scenes of all concatenated datasets the same objects.
         name = "" if path is None else PurePath(path).name
         return np.random.default_rng([self.seed, index or 0, zlib.crc32(name.encode())])
 
-    def _raw_picture(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """A whole picture of the source, and its labels: outlier on the object, 0 around it."""
+    def _raw_image(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """A whole image of the source, and its labels: outlier on the object, 0 around it."""
         record = self.source.records[int(rng.integers(len(self.source)))]
         size = (record.height, record.width)
         mask = decode_mask(record.counts, *size)
@@ -206,15 +206,15 @@ def _checked_scales(scales: Sequence[float]) -> tuple[float, ...]:
 
 
 def _checked_count(count: int | tuple[int, int]) -> tuple[int, int]:
-    limits = (count, count) if isinstance(count, int) else tuple(count)
-    if not all(isinstance(limit, int) for limit in limits):
-        raise ValueError(f"count must be a whole number or a pair of them, got {count}")
-    return _checked_range("count", limits)
+    low, high = _checked_range("count", (count, count) if isinstance(count, int) else count)
+    if not (isinstance(low, int) and isinstance(high, int)):
+        raise ValueError(f"count must be an integer or a pair of them, got {count}")
+    return low, high
 
 
-def _checked_range(argument: str, limits: tuple[float, float]) -> tuple[float, float]:
+def _checked_range(argument: str, limits: Sequence[float]) -> tuple[float, float]:
     if len(limits) != 2 or not 0 < limits[0] <= limits[1]:
         raise ValueError(
             f"{argument} must be (smallest, largest) with 0 < smallest <= largest, got {limits}"
         )
-    return tuple(limits)
+    return limits[0], limits[1]

@@ -1,4 +1,4 @@
-"""Which size of a picture counts as its original one."""
+"""Which size of an image counts as its original one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class TakeSizeAsOriginal(BaseTransform):
 
     mmseg resizes predictions to `ori_shape` before they are compared. Where labels were resized
     together with the image, such as scenes that get objects pasted at a common size, both must
-    stay at that size; this transform, placed after the resize, says so.
+    stay at that size; this transform is placed after the resize for that purpose.
 
     Required keys: img. Modified keys: ori_shape.
     """
