@@ -97,6 +97,16 @@ def test_turned_photograph_has_the_size_as_loaded(tmp_path):
     assert image_header(trees.image(tmp_path / "plain.jpg")).shape == (6, 8)
 
 
+def test_cropped_images_of_kitti_are_no_problem(tmp_path):
+    folder = tmp_path / "kitti_semantics" / "training"
+    trees.image(folder / "image_2" / "a.png", (5, 7))
+    trees.mask(folder / "semantic" / "a.png", (7, 33))
+    found = report("kitti_semantics", tmp_path)
+    assert found.state == "found"
+    assert "1 masks of another size" in found.found[0]
+    assert "fit_to_image" in found.found[0]
+
+
 @pytest.mark.parametrize("orientation", [3, 6])
 def test_images_turned_by_exif_are_named(tmp_path, orientation):
     trees.folder_pair(tmp_path, stems=("a",))

@@ -142,7 +142,9 @@ PUBLISHED_DATASETS = (
         "kitti_semantics",
         ("kitti_semantics",),
         splits.folder_pairs(
-            {"train": ("training/image_2", "training/semantic", 200)}, CITYSCAPES_IDS_TO_TRAIN_IDS
+            {"train": ("training/image_2", "training/semantic", 200)},
+            CITYSCAPES_IDS_TO_TRAIN_IDS,
+            is_fitted=True,  # in some copies the images are cropped
         ),
         "https://www.cvlibs.net/datasets/kitti/eval_semseg.php (data_semantics.zip)",
         "training/image_2/*.png and training/semantic/*.png of the same size",

@@ -95,6 +95,7 @@ def check_splits(
             split.label_map,
             expected_count=split.count if is_exact else None,
             required=split.required,
+            is_fitted=split.is_fitted,
             quick=quick,
             track=track,
         )

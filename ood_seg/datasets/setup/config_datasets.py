@@ -124,4 +124,10 @@ def _list_dataset(name: str, dataset: dict) -> Split:
     label_map = dict(info.get("label_map") or {index: index for index in range(len(classes))})
     if not info.get("label_map_is_complete"):
         label_map.setdefault(IGNORE, IGNORE)
-    return Split("", listing, label_map, is_evaluation=tuple(classes) == ("known", "anomaly"))
+    return Split(
+        "",
+        listing,
+        label_map,
+        is_evaluation=tuple(classes) == ("known", "anomaly"),
+        is_fitted=any(step.get("fit_to_image") for step in dataset.get("pipeline") or ()),
+    )

@@ -24,6 +24,7 @@ from ood_seg.io.images import read_image
 
 _END_MARKS = {".jpg": b"\xff\xd9", ".jpeg": b"\xff\xd9", ".png": b"IEND"}
 _TAIL_BYTES = 64
+_OTHER_SIZE = "masks of another size than their image"
 
 _T = TypeVar("_T")
 
@@ -114,9 +115,7 @@ def check_pair(image: Path, mask: Path, known: np.ndarray, *, quick: bool = Fals
     if unknown := unknown_values(result.counts, known):
         result.faults["masks with unknown values"] = f"{mask}: {unknown}"
     if result.size and mask_size and result.size != mask_size:
-        result.faults["masks of another size than their image"] = (
-            f"{mask} (height, width) {mask_size}, its image {result.size}"
-        )
+        result.faults[_OTHER_SIZE] = f"{mask} (height, width) {mask_size}, its image {result.size}"
     return result
 
 
@@ -126,6 +125,7 @@ def check_pairs(
     *,
     expected_count: int | None = None,
     required: Iterable[int] = (),
+    is_fitted: bool = False,
     quick: bool = False,
     track: Track = untracked,
 ) -> tuple[str, list[str]]:
@@ -137,6 +137,7 @@ def check_pairs(
         expected_count: number of pairs that there must be.
         required: labels of which there must be a pixel somewhere (an evaluation set without
             any anomaly has no AUROC).
+        is_fitted: masks of another size than their image are mentioned, not a problem.
         quick: read headers only.
         track: shows the progress.
 
@@ -158,6 +159,7 @@ def check_pairs(
             sizes[check.size] += 1
             for kind, text in check.faults.items():
                 faults[kind].append(text)
+    fitted = len(faults.pop(_OTHER_SIZE, ())) if is_fitted else 0
     problems += [
         f"{len(texts)} {kind}: {shorten(texts, separator='; ')}" for kind, texts in faults.items()
     ]
@@ -165,7 +167,8 @@ def check_pairs(
     if not quick and listing.pairs:
         absent = [label for label in required if not labels[label]]
         problems += [f"no mask has a pixel of label {label}" for label in absent]
-    return _description(listing, sizes, counts), problems
+    note = f", {fitted} {_OTHER_SIZE} (see fit_to_image of LoadCheckedLabels)" if fitted else ""
+    return _description(listing, sizes, counts) + note, problems
 
 
 def _description(listing: Listing, sizes: Counter, counts: np.ndarray) -> str:

@@ -45,6 +45,7 @@ class Split:
         count: published number of pairs, None where any serves.
         is_evaluation: another number of pairs is a problem, and both labels must occur; of a
             training set a part serves as well.
+        is_fitted: masks of another size are not a problem, as `LoadCheckedLabels` fits them.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Split:
     label_map: Mapping[int, int]
     count: int | None = None
     is_evaluation: bool = True
+    is_fitted: bool = False
 
     @property
     def required(self) -> tuple[int, ...]:
@@ -63,28 +65,28 @@ Lister = Callable[[Path], list[Split]]
 
 
 def folder_pairs(
-    folders: Mapping[str, tuple[str, str, int]], label_map: Mapping[int, int], **options
+    folders: Mapping[str, tuple[str, str, int]],
+    label_map: Mapping[int, int],
+    *,
+    is_fitted: bool = False,
+    **options,
 ) -> Lister:
     """Return the lister of known-class splits that are pairs of folders.
 
     Args:
         folders: name of a split -> folder of images, folder of masks, published number.
         label_map: raw value -> class.
+        is_fitted: see `Split`.
         **options: of `pair_by_stem`.
     """
 
     def list_splits(folder: Path) -> list[Split]:
-        return [
-            Split(
-                name,
-                pair_by_stem(folder / images, folder / masks, **options),
-                label_map,
-                count,
-                False,
-            )
-            for name, (images, masks, count) in folders.items()
-            if (folder / images).is_dir() or (folder / masks).is_dir()
-        ]
+        splits = []
+        for name, (images, masks, count) in folders.items():
+            if (folder / images).is_dir() or (folder / masks).is_dir():
+                listing = pair_by_stem(folder / images, folder / masks, **options)
+                splits.append(Split(name, listing, label_map, count, False, is_fitted))
+        return splits
 
     return list_splits
 
