@@ -11,10 +11,11 @@ if __name__ == "__main__":
     block({"torch", "mmengine", "mmseg", "mmcv", "matplotlib", "PIL"})
     from fake_segmentor import FakeSegmentor
 
-    from ood_seg.commands import _infer_models, main
+    from ood_seg.apis import segmentors
+    from ood_seg.commands import main
 
     seconds, *arguments = sys.argv[1:]
-    _infer_models.build = lambda args, shard: FakeSegmentor(
-        seconds=float(seconds), region=args.region, min_area=args.min_area or 50
+    segmentors.load_segmentor = lambda *_, region, min_area, **__: FakeSegmentor(
+        seconds=float(seconds), region=region, min_area=min_area
     )
     sys.exit(main(["infer", *arguments, "--onnx", "fake.onnx"]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -44,15 +45,22 @@ def reading(source: Path) -> Iterator[Any]:
 
 @contextlib.contextmanager
 def writing(path: Path, plugin: str) -> Iterator[Bag]:
-    """Open a bag; it is closed in order even after an error, so that it can be read."""
+    """Open a new bag; it is closed properly even after an error, so that it can be read.
+
+    Raises:
+        ValueError: it cannot be written, such as on a full disk.
+    """
     from rosbags.rosbag2 import StoragePlugin, Writer
 
     writer = Writer(path, version=_VERSION, storage_plugin=StoragePlugin[plugin.upper()])
-    writer.open()
     try:
-        yield Bag(writer)
-    finally:
-        writer.close()
+        writer.open()
+        try:
+            yield Bag(writer)
+        finally:
+            writer.close()
+    except (OSError, sqlite3.Error) as error:
+        raise ValueError(f"bag {path} cannot be written: {error}") from error
 
 
 def choose_storage(source: Path, storage: str | None) -> str:

@@ -51,17 +51,6 @@ class Summary:
     written: dict[str, int]
 
 
-def is_bag(path: Any) -> bool:
-    """Return whether a path is a ROS bag: a rosbag2 folder, or a .mcap, .db3 or .bag file."""
-    if not isinstance(path, (str, Path)):
-        return False
-    path = Path(path)
-    metadata = path / "metadata.yaml"
-    if metadata.is_file():
-        return "rosbag2_bagfile_information" in metadata.read_text(errors="replace")
-    return path.suffix in (".mcap", ".db3", ".bag") and path.is_file()
-
-
 def annotate(
     source: str | Path,
     target: str | Path,

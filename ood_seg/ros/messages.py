@@ -21,7 +21,6 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from ood_seg import __version__
-from ood_seg.perception.core.overlay import overlay
 from ood_seg.perception.core.result import AnomalyResult
 from ood_seg.perception.core.types import Instance
 from ood_seg.perception.run.segmentor import Segmentor
@@ -76,7 +75,7 @@ def _anomaly_mask(result: AnomalyResult, header: Header) -> Message:
 
 
 def _overlay(result: AnomalyResult, header: Header) -> Message:
-    return image_message(overlay(result)[..., ::-1], "rgb8", header)
+    return image_message(result.plot(), "rgb8", header)
 
 
 def _objects(result: AnomalyResult, header: Header) -> Message:

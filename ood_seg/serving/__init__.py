@@ -1,1 +1,1 @@
-"""A small HTTP service over any `Segmentor`; needs the extra `serve`."""
+"""HTTP service around a segmentor."""

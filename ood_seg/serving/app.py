@@ -1,12 +1,12 @@
 """The HTTP service: image in; JSON, PNG or scores out.
 
 ```
-POST /predict -> admission (429 when full) -> body (413 when large, 408 when it does not come)
-              -> decode (422 when no image, or not of the size that --region mask:FILE is for)
+POST /predict -> admission (429 if full) -> body (413 if too large, 408 if it does not arrive)
+              -> decode (422 if not an image, or not of the size of --region mask:FILE)
               -> BatchWorker -> Prediction -> DecisionRule
               -> json | overlay | labels | mask | scores
 GET  /        the page          GET /model    classes, thresholds, limits
-GET  /health  200 or 503        GET /metrics  for Prometheus
+GET  /health  200 or 503        GET /metrics  counters for Prometheus
 ```
 """
 
@@ -14,17 +14,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import io
 import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, replace
 from importlib import resources
 from typing import Annotated, Any, Literal
 
-import cv2
 import numpy as np
 from fastapi import FastAPI, HTTPException, Query, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
+from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException as AnyHTTPException
@@ -33,7 +32,7 @@ from ood_seg import __version__
 from ood_seg.io.images import decode_image
 from ood_seg.perception.core.decision import DecisionRule
 from ood_seg.perception.core.regions import MaskRegion
-from ood_seg.perception.core.result import AnomalyResult
+from ood_seg.perception.core.result import AnomalyResult, npy_bytes, png_bytes
 from ood_seg.perception.core.types import Frame
 from ood_seg.perception.run.segmentor import Segmentor
 from ood_seg.serving.batching import BatchWorker, Busy
@@ -44,15 +43,15 @@ Format = Literal["json", "overlay", "labels", "mask", "scores"]
 
 @dataclass(frozen=True)
 class ServiceLimits:
-    """What the service accepts.
+    """Limits of the service.
 
     Attributes:
-        max_bytes: of a request's body.
-        max_pixels: of an image, known before it is decoded.
+        max_bytes: of the body of a request.
+        max_pixels: of an image.
         max_batch: images of one run of the model.
-        max_wait: seconds that an image may wait for others to run with.
-        max_queue: requests under way beyond those in the model; more are answered with 429.
-        timeout: seconds until a request is given up: 408 while its body is read, 504 while it
+        max_wait: seconds that an image may wait for others of its batch.
+        max_queue: requests in progress beyond those of a batch; more are answered with 429.
+        timeout: seconds until a request is abandoned: 408 while its body is read, 504 while it
             waits for the model.
     """
 
@@ -67,12 +66,12 @@ class ServiceLimits:
 def create_app(
     segmentor: Segmentor, *, name: str = "", limits: ServiceLimits = ServiceLimits()
 ) -> FastAPI:
-    """The application, for uvicorn or any other ASGI server.
+    """Return the application, for uvicorn or another ASGI server.
 
     Args:
         segmentor: the model; called from one thread only.
-        name: of the model, told by `/model` and `/health`.
-        limits: what is accepted.
+        name: of the model, shown by `/model` and `/health`.
+        limits: see `ServiceLimits`.
     """
     service = Service(segmentor, name, limits)
 
@@ -92,7 +91,7 @@ def create_app(
 
 
 class BodyLimit:
-    """Middleware that stops reading a body that is too large, whatever its header says."""
+    """Middleware that stops reading a body that is too large, whatever length its header states."""
 
     def __init__(self, app: Any, max_bytes: int) -> None:
         self.app, self.max_bytes = app, max_bytes
@@ -112,7 +111,7 @@ class BodyLimit:
 
 
 class Service:
-    """Holds the model, its queue and the counters; one method for each address."""
+    """The model with its queue and counters; one method per address."""
 
     def __init__(self, segmentor: Segmentor, name: str, limits: ServiceLimits) -> None:
         self.segmentor, self.name, self.limits = segmentor, name, limits
@@ -124,7 +123,7 @@ class Service:
             max_queue=limits.max_queue + limits.max_batch,
             observe=self.counters.add_batch,
         )
-        self._under_way = 0
+        self._in_progress = 0
 
     async def predict(
         self,
@@ -135,7 +134,7 @@ class Service:
     ) -> Response:
         """Labels and anomalies of one image: the body itself, or the form field `image`.
 
-        `threshold` (on the score) and `min_area` replace those that the service was started with.
+        `threshold` (on the score) and `min_area` override those of the service.
         """
         start, status = time.monotonic(), 500
         try:
@@ -146,7 +145,7 @@ class Service:
                 response = await run_in_threadpool(render, result, format)
             status = response.status_code
             return response
-        except AnyHTTPException as error:  # a damaged form is refused by Starlette itself
+        except AnyHTTPException as error:  # Starlette itself refuses damaged forms
             status = error.status_code
             raise
         finally:
@@ -155,16 +154,16 @@ class Service:
     @contextlib.contextmanager
     def _admission(self) -> Iterator[None]:
         """Refuse before the body is read, so that waiting requests cannot fill the memory."""
-        if self._under_way >= self.limits.max_queue + self.limits.max_batch:
-            raise _busy(f"{self._under_way} requests are under way already")
-        self._under_way += 1
+        if self._in_progress >= self.limits.max_queue + self.limits.max_batch:
+            raise _busy(f"{self._in_progress} requests are in progress")
+        self._in_progress += 1
         try:
             yield
         finally:
-            self._under_way -= 1
+            self._in_progress -= 1
 
     async def _body(self, request: Request) -> bytes:
-        """The image's bytes; a client that stops sending must not keep its place for ever."""
+        """The content of the image; a client that stops sending must not block its place."""
         try:
             return await asyncio.wait_for(_body(request), self.limits.timeout)
         except asyncio.TimeoutError as error:
@@ -196,23 +195,23 @@ class Service:
         except Busy as error:
             raise _busy(str(error)) from error
         except asyncio.TimeoutError as error:
-            raise HTTPException(504, f"no answer within {self.limits.timeout} s") from error
+            raise HTTPException(504, f"no result within {self.limits.timeout} s") from error
         except Exception as error:
             raise HTTPException(500, f"the model failed: {error}") from error
 
     async def health(self) -> JSONResponse:
-        """Whether images are being worked on."""
+        """Whether the thread of the model is alive."""
         alive = self.worker.alive
         content = {"status": "ok" if alive else "failed", "model": self.name}
         return JSONResponse(content | {"version": __version__}, 200 if alive else 503)
 
     async def metrics(self) -> PlainTextResponse:
-        """Counters in Prometheus' text format."""
+        """Counters in the text format of Prometheus."""
         text = self.counters.text(waiting=self.worker.waiting)
-        return PlainTextResponse(text, media_type="text/plain; version=0.0.4")
+        return PlainTextResponse(text, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     async def model(self) -> dict[str, Any]:
-        """What a client may want to know of the model."""
+        """Facts about the model and the limits of the service."""
         rule = self.segmentor.decision_rule
         return {
             "model": self.name,
@@ -230,33 +229,31 @@ class Service:
 
 
 def page() -> HTMLResponse:
-    """The page to drop an image on."""
+    """The page for trying the model on an image."""
     return HTMLResponse(resources.files(__package__).joinpath("page.html").read_text("utf-8"))
 
 
 def render(result: AnomalyResult, format: Format) -> Response:
-    """The answer in the format that was asked for.
+    """Return the result in the requested format.
 
     Raises:
-        HTTPException: 409, a mask is asked for and there is no threshold.
+        HTTPException: 409, a mask is requested and there is no threshold.
     """
     if format == "json":
         return JSONResponse(result.to_dict())
     if format == "scores":
-        stream = io.BytesIO()
-        np.save(stream, result.anomaly.astype(np.float32, copy=False))
-        return Response(stream.getvalue(), media_type="application/octet-stream")
+        return Response(npy_bytes(result.anomaly), media_type="application/octet-stream")
     if format == "labels":
         return _png(result.labels)
     if format == "overlay":
-        return _png(result.plot())
+        return _png(result.overlay())
     if result.mask is None:
         raise HTTPException(409, "a mask needs a threshold: give ?threshold=NUMBER")
     return _png(result.mask * np.uint8(255))
 
 
-def _png(picture: np.ndarray) -> Response:
-    return Response(cv2.imencode(".png", picture)[1].tobytes(), media_type="image/png")
+def _png(image: np.ndarray) -> Response:
+    return Response(png_bytes(image), media_type="image/png")
 
 
 def _busy(message: str) -> HTTPException:
@@ -264,7 +261,7 @@ def _busy(message: str) -> HTTPException:
 
 
 async def _body(request: Request) -> bytes:
-    """The image's bytes: the whole body, or the file in the form field `image`."""
+    """The content of the image: the whole body, or the file in the form field `image`."""
     if not request.headers.get("content-type", "").startswith("multipart/form-data"):
         return await request.body()
     async with request.form() as form:
@@ -276,7 +273,7 @@ async def _body(request: Request) -> bytes:
 
 
 def _adjusted(rule: DecisionRule, threshold: float | None, min_area: int | None) -> DecisionRule:
-    """The decision rule with the request's own settings."""
+    """The decision rule with the settings of the request."""
     if threshold is not None:
         rule = replace(rule, threshold=threshold, operating_point=None)
     return rule if min_area is None else replace(rule, min_area=min_area)

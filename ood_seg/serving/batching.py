@@ -1,10 +1,10 @@
-"""A bounded queue of images before one model; images of one size run together.
+"""A bounded queue of images in front of one model; images of equal size run together.
 
 ```
 submit(image) -> queue (bounded; Busy when full) -> worker thread -> predict(batch) -> Future
 ```
 
-The model runs in one thread only. Waiting for more images costs a request at most `max_wait`
+The model runs in one thread only. A request waits for others of its batch for at most `max_wait`
 seconds, and only while the batch is not full.
 """
 
@@ -26,7 +26,7 @@ _STOP = object()
 
 
 class Busy(Exception):
-    """The queue is full; the request may be repeated a little later."""
+    """The queue is full; the request may be repeated later."""
 
 
 @dataclass(eq=False)
@@ -36,17 +36,17 @@ class _Request:
 
 
 class BatchWorker:
-    """Runs a model on submitted images, in batches, in a thread of its own.
+    """Runs a model on submitted images, in batches, in its own thread.
 
     Args:
-        predict: images `(H, W, 3)` of one size to a prediction for each.
-        max_batch: most images of a batch.
+        predict: returns a prediction for each of several images `(H, W, 3)` of equal size.
+        max_batch: images per batch.
         max_wait: seconds to wait for further images after the first of a batch.
-        max_queue: images that may wait; more are refused with `Busy`.
+        max_queue: images that may wait; more raise `Busy`.
         observe: called after each batch with the number of images and the seconds it took.
 
     Raises:
-        ValueError: a limit that is not positive (`max_wait`: negative).
+        ValueError: `max_batch` or `max_queue` below 1, or a negative `max_wait`.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class BatchWorker:
 
     @property
     def alive(self) -> bool:
-        """Whether images are still being worked on."""
+        """Whether the thread is alive."""
         return self._thread.is_alive()
 
     def submit(self, image: np.ndarray) -> Future:
@@ -92,17 +92,17 @@ class BatchWorker:
             Busy: the queue is full, or the worker was closed.
         """
         request = _Request(image)
-        with self._closing:  # nothing may come behind the stop mark
+        with self._closing:  # nothing may follow the stop marker
             if self._closed:
                 raise Busy("the service is shutting down")
             try:
                 self._queue.put_nowait(request)
             except queue.Full:
-                raise Busy(f"{self._queue.maxsize} images are waiting already") from None
+                raise Busy(f"{self._queue.maxsize} images are waiting") from None
         return request.future
 
     def close(self) -> None:
-        """Finish what is queued, then end the thread."""
+        """Finish the queued images, then end the thread."""
         with self._closing:
             already, self._closed = self._closed, True
         if not already:
@@ -138,7 +138,7 @@ class BatchWorker:
         return batch, False
 
     def _answer(self, batch: list[_Request]) -> None:
-        """Predict a batch; where that fails, each image alone, so that one harms no other."""
+        """Predict a batch; if that fails, each image alone, so that only the bad one fails."""
         batch = [one for one in batch if one.future.set_running_or_notify_cancel()]
         error = self._predict_together(batch) if batch else None
         if error is None:
@@ -152,7 +152,7 @@ class BatchWorker:
                 one.future.set_exception(error)
 
     def _predict_together(self, batch: list[_Request]) -> Exception | None:
-        """Predict and hand out the results, or return the error."""
+        """Predict and set the results, or return the error."""
         start = time.monotonic()
         try:
             predictions = self._predict([one.image for one in batch])

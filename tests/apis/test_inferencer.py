@@ -123,9 +123,9 @@ def test_smallest_object_is_that_of_the_calibration_unless_given(weights, calibr
 
 
 def test_operating_points_that_do_not_exist(weights, calibration):
-    with pytest.raises(ValueError, match=r"no operating point 'tpr 5%'.*'fpr 10%', 'best f1'"):
+    with pytest.raises(ValueError, match=r"operating point 'tpr 5%'.*'fpr 10%', 'best f1'"):
         AnomalyInferencer(config(), weights, "cpu", calibration, "tpr 5%")
-    with pytest.raises(ValueError, match="operating point 'best f1' needs a calibration file"):
+    with pytest.raises(ValueError, match="operating point 'best f1' needs a calibration"):
         AnomalyInferencer(config(), weights, "cpu", operating_point="best f1")
     with pytest.raises(ValueError, match="expected a finite score, got nan"):
         AnomalyInferencer(config(), weights, "cpu", operating_point="nan")
@@ -139,7 +139,7 @@ def test_region_names_the_classes_of_the_model(weights):
     result = inferencer(picture(24, 32))
     np.testing.assert_array_equal(result.mask == 1, result.region)
     assert inferencer.palette.classes == tuple("abcde")
-    with pytest.raises(ValueError, match="no class 'road'; the model knows a, b, c, d, e"):
+    with pytest.raises(ValueError, match=r"region: .*a, b, c, d, e.*'road'"):
         AnomalyInferencer(cfg, weights, "cpu", region="road")
 
 

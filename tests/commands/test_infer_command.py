@@ -136,8 +136,8 @@ def test_what_cannot_be_done_is_refused_before_the_model_is_loaded(job, tmp_path
     (tmp_path / "in").mkdir()
     assert "no images in" in refusal(tmp_path / "in")
     (tmp_path / "out").mkdir()
-    assert "outputs go into the folder of the images" in refusal(tmp_path / "out")
-    assert "give two numbers as --score-range" in refusal(tmp_path, "--save-scores", "png")
+    assert f"{tmp_path / 'out'} is both input and output" in refusal(tmp_path / "out")
+    assert "--score-range" in refusal(tmp_path, "--save-scores", "png")
 
 
 def test_score_range():
@@ -195,9 +195,9 @@ def test_calibration_of_something_else_is_told(calibration, job, tmp_path):
     other = replace(made, score="Entropy")
     with pytest.raises(ValueError, match="for the score 'Entropy', but the scores are 'Energy'"):
         AnomalyInferencer(job.config, job.weights, "cpu", other)
-    with pytest.raises(ValueError, match="no operating point 'best f1'"):
+    with pytest.raises(ValueError, match=r"operating point 'best f1'.*'fpr 10%'"):
         AnomalyInferencer(job.config, job.weights, "cpu", made, "best f1")
-    with pytest.raises(ValueError, match="operating point 'best f1' needs a calibration file"):
+    with pytest.raises(ValueError, match=r"operating point 'best f1'.*calibration"):
         AnomalyInferencer(job.config, job.weights, "cpu", operating_point="best f1")
     with pytest.warns(UserWarning, match="another checkpoint than"):
         AnomalyInferencer(job.config, job.weights, "cpu", replace(made, checkpoint_sha256="0" * 64))
@@ -207,9 +207,9 @@ def test_calibrated_run_writes_probability_and_mask(calibration, job, tmp_path, 
     made, path = calibration
     options = ["--calibration", path, "--operating-point", "tpr 80%", "--save-scores"]
     assert infer(job, job.folder / "images" / "1.png", tmp_path, *options) == 0
-    assert f"flagged at 'tpr 80%': scores from {made.point('tpr 80%').threshold:.6g} on" in (
-        capsys.readouterr().out
-    )
+    (first, _) = capsys.readouterr().out.splitlines()
+    assert "'tpr 80%'" in first
+    assert first.endswith(f" {made.point('tpr 80%').threshold:.6g}")
     names = sorted(file.name for file in tmp_path.iterdir())
     assert names == ["1_anomaly.png", "1_mask.png", "1_probability.npy", "1_scores.npy"]
     scores = np.load(tmp_path / "1_scores.npy")

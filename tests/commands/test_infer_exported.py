@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 
 import cv2
@@ -58,7 +59,7 @@ def test_options_of_the_other_runtime_are_refused(exported, job, tmp_path):
     images, lines = job.folder / "images", tmp_path / "r.jsonl"
     run = infer(images, "--onnx", exported, "--json", lines, "--smoothing", "7", "1.0")
     assert run.returncode == 2
-    assert "--smoothing belongs to a config; an exported model holds its own" in run.stderr
+    assert re.search("--smoothing .*export-onnx", run.stderr)
     run = infer(images, "--onnx", exported, "--config", job.config, "--json", lines)
     assert "not allowed with argument" in run.stderr
     run = infer(images, "--json", lines)
@@ -88,7 +89,7 @@ def test_road_and_smallest_area_reach_the_model(exported, job, tmp_path):
     half = objects("--operating-point", "-1000", "--region", "polygon:0,0;25,0;25,36;0,36")
     assert [one["box"] for one in half] == [[0, 0, 26, 37]]
     run = infer(image, "--onnx", exported, "--json", lines, "--overwrite", "--region", "water")
-    assert "no class 'water'; the model knows road, sky, car" in run.stderr
+    assert re.search("region: .*road, sky, car.*'water'", run.stderr)
     run = infer(image, "--onnx", exported, "--json", lines, "--overwrite", "--road")
     assert run.returncode == 0, run.stderr
 

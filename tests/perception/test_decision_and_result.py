@@ -63,7 +63,7 @@ def test_without_a_threshold_nothing_is_decided():
     assert result.instances == ()
     values = result.to_dict()
     assert values["threshold"] is values["flagged_share"] is None
-    assert result.plot(layer="none").shape == SCENE.shape
+    assert result.overlay(layer="none").shape == SCENE.shape
 
 
 def test_values_are_json_by_the_schema():
@@ -137,7 +137,7 @@ def test_files_are_what_was_computed(tmp_path):
     assert files == [tmp_path / "city" / f"street.7{end}" for end in names]
     assert sorted(tmp_path.rglob("*.*")) == sorted(files)  # no unfinished ones
     read = {k: cv2.imread(str(f), cv2.IMREAD_UNCHANGED) for k, f in zip(kinds, files, strict=True)}
-    np.testing.assert_array_equal(read["overlay"], result.plot())
+    np.testing.assert_array_equal(read["overlay"], result.overlay())
     np.testing.assert_array_equal(read["labels"], result.labels)
     np.testing.assert_array_equal(read["mask"], result.mask * 255)
     np.testing.assert_array_equal(np.load(files[2]), result.anomaly)
@@ -145,7 +145,35 @@ def test_files_are_what_was_computed(tmp_path):
     assert json.loads(files[4].read_text()) == result.to_dict()
 
 
-def test_the_figure_of_the_command_is_among_the_files(tmp_path):
+def test_a_notebook_shows_the_overlay():
+    result = decided(grey_image(texture(37, 53)), 150, name="city/street.7")
+    shown = cv2.imdecode(np.frombuffer(result._repr_png_(), np.uint8), cv2.IMREAD_UNCHANGED)
+    np.testing.assert_array_equal(shown, result.overlay())
+    # A front end that shows text only gets the facts, not the arrays.
+    assert "city/street.7" in repr(result)
+    assert len(repr(result)) < 500
+
+
+def test_plot_is_rgb_and_overlay_is_bgr(tmp_path):
+    image = np.zeros((20, 30, 3), np.uint8)
+    image[..., 2] = 255  # red
+    result = decided(image, None)
+    assert result.overlay(layer="none")[0, 0].tolist() == [0, 0, 255]
+    assert result.plot(layer="none")[0, 0].tolist() == [255, 0, 0]
+    np.testing.assert_array_equal(result.plot(alpha=0.3), result.overlay(alpha=0.3)[..., ::-1])
+    result.plot(tmp_path / "red.png", layer="none")
+    np.testing.assert_array_equal(cv2.imread(str(tmp_path / "red.png")), image)
+
+
+def test_the_figure_has_the_range_asked_for():
+    pytest.importorskip("matplotlib")
+    figure = decided(grey_image(texture(37, 53)), 150).figure((10.0, 90.0))
+    titles = [axes.get_title() for axes in figure.axes]
+    assert titles[:3] == ["image", "labels", "anomaly score"]
+    assert figure.axes[3].get_ylim() == (10.0, 90.0)  # the colour bar
+
+
+def test_the_figure_is_among_the_files(tmp_path):
     pytest.importorskip("matplotlib")
     (path,) = decided(grey_image(texture(37, 53)), 150, name="a").save(tmp_path, ["anomaly"])
     height, width = cv2.imread(str(path)).shape[:2]
@@ -156,9 +184,9 @@ def test_the_figure_of_the_command_is_among_the_files(tmp_path):
 def test_files_that_cannot_be_are_told_before_anything_is_written(tmp_path):
     result = decided(SCENE, None, name="a")
     for kind, message in (
-        ("picture", "there is no 'picture'; known are overlay, anomaly, labels"),
-        ("mask", "a: no mask to save; give an operating point or a threshold"),
-        ("probability", "a: no probability to save; give a calibration"),
+        ("picture", "kinds: .*overlay, anomaly, labels.* 'picture'"),
+        ("mask", "a: no mask .*operating point"),
+        ("probability", "a: no probability .*calibration"),
     ):
         with pytest.raises(ValueError, match=message):
             result.save(tmp_path, ["scores", kind])

@@ -111,5 +111,5 @@ def test_frames_of_two_sizes_are_refused():
     meter = FlickerMeter()
     assert meter.summary() == {"pairs": 0}
     meter.update(blue(np.zeros((20, 30))))
-    with pytest.raises(ValueError, match=r"expected a frame of \(20, 30\) as before, got \(20, 3"):
+    with pytest.raises(ValueError, match=r"frame: .*\(20, 30\).* got \(20, 31\)"):
         meter.update(blue(np.zeros((20, 31))))

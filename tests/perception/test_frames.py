@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import re
 import threading
 from pathlib import Path
 
@@ -16,7 +17,6 @@ from ood_seg.perception.io import listings
 from ood_seg.perception.io.captures import LiveSource, stream_name
 from ood_seg.perception.io.frames import open_frames
 from ood_seg.perception.io.listings import UniqueNames, common_folder, safe_name
-from ood_seg.perception.io.name_set import NameSet
 
 
 def write(path: Path, seed: int = 0) -> Path:
@@ -63,7 +63,7 @@ def test_folder_in_natural_order_with_hidden_files_passed_over(tmp_path):
     assert names(source) == ["f2", "f10", "b/1.jpg", "b/1.png"]
     assert names(source) == names(source)  # can be gone through again
     assert source.count == 4
-    with pytest.raises(ValueError, match="outputs go into the folder of the images"):
+    with pytest.raises(ValueError, match=rf"{re.escape(str(tmp_path))}.*output folder"):
         open_frames(tmp_path, skip=tmp_path)
 
 
@@ -108,7 +108,7 @@ def test_pattern_and_list_file(tmp_path):
     assert names(open_frames(tmp_path / "windows.txt")) == ["day/left/9", "night/left/1"]
     assert "gone.png does not exist" in outcomes[2].message
     (tmp_path / "binary.txt").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(ValueError, match="expected UTF-8 text"):
+    with pytest.raises(ValueError, match=r"list .*binary\.txt.*UTF-8"):
         list(open_frames(tmp_path / "binary.txt"))
 
 
@@ -212,7 +212,7 @@ def test_truncated_video_ends_with_a_failure(tmp_path):
 
 def test_what_cannot_be_opened(tmp_path):
     (tmp_path / "clip.mp4").write_text("no video")
-    with pytest.raises(ValueError, match=r"clip\.mp4: OpenCV reads no frame"):
+    with pytest.raises(ValueError, match=r"video .*clip\.mp4"):
         open_frames(tmp_path / "clip.mp4")
     with pytest.raises(FileNotFoundError, match="nowhere does not exist"):
         open_frames(tmp_path / "nowhere")
@@ -223,7 +223,7 @@ def test_what_cannot_be_opened(tmp_path):
     with pytest.raises(ValueError, match=r"list\(images\)"):
         open_frames(np.zeros((2, 4, 5, 3), np.uint8))
     (tmp_path / "none").mkdir()
-    with pytest.raises(ValueError, match="no images in"):
+    with pytest.raises(ValueError, match=r"no images in .*none"):
         open_frames(tmp_path / "none")
 
 
@@ -262,7 +262,7 @@ def test_a_camera_that_stops_is_opened_again_and_given_up_at_last():
     assert frames[0].stamp > 1.6e9
     assert isinstance(last, Failure)
     assert last.name == "camera 0"
-    assert "stopped after 5 frames; opened again 3 times" in last.message
+    assert re.search("5 frames.* 3 times", last.message)
     # Two tries after the first stop, of which the second succeeded; three after the second.
     assert camera.opened == 1 + 2 + 3
     assert camera.released >= 5
@@ -356,8 +356,9 @@ def test_addresses_that_are_none_are_failures():
     urls = ["http://me:secret@cam/a.png", "http://a cam/a.png", "http://[cam/a.png"]
     outcomes = list(open_frames([*urls, picture()]))
     assert [type(one) for one in outcomes] == [Failure] * 3 + [Frame]
-    assert "http://...@cam/a.png: users and passwords are not sent" in outcomes[0].message
-    assert "cannot be fetched (" in outcomes[1].message
+    assert "http://...@cam/a.png: " in outcomes[0].message
+    assert "secret" not in outcomes[0].message
+    assert "http://a cam/a.png: cannot be fetched" in outcomes[1].message
 
 
 @pytest.mark.parametrize(
@@ -388,16 +389,6 @@ def test_common_folder(tmp_path):
     assert common_folder(iter(["/a/b/c.png", "/a/bc/d.png"])) == "/a"
     assert common_folder(iter(["/a/b/c.png", "/a/b/d/e.png"])) == "/a/b"
     assert common_folder(iter(["/a/b.png", "/c.png", "/a/d.png"])) == "/"
-
-
-def test_name_set_remembers_what_was_added(monkeypatch):
-    monkeypatch.setattr("ood_seg.perception.io.name_set._MOST_RECENT", 100)
-    names = NameSet()
-    added = [f"city/{index % 700}" for index in range(1050)]
-    assert sum(names.add(name) for name in added) == 700 == len(names)
-    assert all(name in names for name in added)
-    assert "city/700" not in names
-    assert names.add("caf\udce9")  # a file name that is not valid UTF-8
 
 
 def test_natural_order_falls_back_to_the_name():

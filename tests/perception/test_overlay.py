@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from perception_scenes import PALETTE, decided, grey_image, texture
 
-from ood_seg.perception.core.overlay import blend_labels, caption, heat_map, mask_edges, overlay
+from ood_seg.perception.core.overlay import blend_labels, caption, heat_map, mask_edges
 from ood_seg.visualization import label_overlay
 
 ODD = [(37, 53), (101, 67), (1, 1), (5, 300)]
@@ -18,7 +18,7 @@ ODD = [(37, 53), (101, 67), (1, 1), (5, 300)]
 def test_picture_has_the_pixels_of_the_image(height, width, layer):
     image = grey_image(texture(height, width) if height > 1 else np.full((1, 1), 9, np.uint8))
     before = image.copy()
-    picture = overlay(decided(image, 400), layer=layer)
+    picture = decided(image, 400).overlay(layer=layer)
     assert (picture.shape, picture.dtype) == (image.shape, np.uint8)
     np.testing.assert_array_equal(image, before)
     if layer == "none":
@@ -30,7 +30,7 @@ def test_heat_lies_on_the_scored_pixel(height, width):
     for y, x in ((0, 0), (height - 1, width - 1), (height // 2, width // 3)):
         image = np.zeros((height, width, 3), np.uint8)
         image[y, x, 0] = 255
-        picture = overlay(decided(image, None), alpha=1.0, limits=(0, 255))
+        picture = decided(image, None).overlay(alpha=1.0, limits=(0, 255))
         bright = picture.sum(axis=2) > 300
         assert np.argwhere(bright).tolist() == [[y, x]]
 
@@ -39,7 +39,7 @@ def test_box_and_edges_lie_on_their_pixels():
     image = np.zeros((61, 83, 3), np.uint8)
     image[20:33, 40:57, 0] = 200
     result = decided(image, 100)
-    picture = overlay(result, layer="none")
+    picture = result.overlay(layer="none")
     border = np.zeros((61, 83), bool)
     border[20:33, 40:57] = True
     border[21:32, 41:56] = False
@@ -47,7 +47,7 @@ def test_box_and_edges_lie_on_their_pixels():
     assert (picture[border] == 255).all()
     inner = np.s_[21:32, 41:56]
     np.testing.assert_array_equal(picture[inner], image[inner])
-    edges = overlay(replace(result, instances=()), layer="none")
+    edges = replace(result, instances=()).overlay(layer="none")
     np.testing.assert_array_equal((edges != image).any(axis=2), border)
 
 
@@ -87,10 +87,8 @@ def test_probability_is_shown_from_0_to_1_where_there_is_one():
     image = grey_image(texture(37, 53))
     result = decided(image, None)
     certain = replace(result, probability=np.full((37, 53), 0.02, np.float32))
-    assert (overlay(certain, alpha=1.0).max(axis=2) < 60).all()
-    np.testing.assert_array_equal(
-        overlay(certain, limits=(0, 255)), overlay(result, limits=(0, 255))
-    )
+    assert (certain.overlay(alpha=1.0).max(axis=2) < 60).all()
+    np.testing.assert_array_equal(certain.overlay(limits=(0, 255)), result.overlay(limits=(0, 255)))
 
 
 def test_captions():
@@ -107,7 +105,7 @@ def test_large_pictures_and_boxes_at_every_border_are_drawn():
         image[y : y + 10, x : x + 10, 0] = 255
     result = decided(image, 100)
     assert len(result.instances) == 4
-    picture = overlay(result, layer="none")
+    picture = result.overlay(layer="none")
     changed = (picture != image).any(axis=2)
     for y, x in ((0, 0), (0, 1299), (1199, 0), (1199, 1299)):
         assert (picture[y, x] == 255).all()
@@ -117,16 +115,17 @@ def test_large_pictures_and_boxes_at_every_border_are_drawn():
 def test_bad_options_are_told():
     result = decided(np.zeros((9, 9, 3), np.uint8), None)
     with pytest.raises(ValueError, match="layer: expected one of anomaly, labels, none, got 'hea"):
-        overlay(result, layer="heat")
+        result.overlay(layer="heat")
     with pytest.raises(ValueError, match=r"alpha: expected 0..1, got 1.5"):
-        overlay(result, alpha=1.5)
+        result.overlay(alpha=1.5)
     with pytest.raises(ValueError, match=r"limits: expected finite low < high, got 1 and 1"):
-        overlay(result, limits=(1, 1))
+        result.overlay(limits=(1, 1))
 
 
 def test_picture_is_written_where_asked(tmp_path):
     result = decided(grey_image(texture(37, 53)), 150)
     picture = result.plot(tmp_path / "new" / "a.png", layer="labels")
-    np.testing.assert_array_equal(cv2.imread(str(tmp_path / "new" / "a.png")), picture)
+    written = cv2.imread(str(tmp_path / "new" / "a.png"))
+    np.testing.assert_array_equal(written[..., ::-1], picture)
     with pytest.raises(ValueError, match=r"pictures cannot be written as '\.xyz'"):
         result.plot(tmp_path / "a.xyz")

@@ -77,12 +77,12 @@ def test_text_names_classes_polygons_and_masks(tmp_path):
 @pytest.mark.parametrize(
     ("region", "message"),
     [
-        ("road,raod", "no class 'raod'; the model knows road, sidewalk, traffic light"),
-        ("road;grow=-1", r"expected `CLASS,CLASS;grow=PIXELS`"),
-        ("polygon:0,1;2", r"expected `polygon:X,Y;X,Y;X,Y`, got `polygon:0,1;2`"),
-        ("polygon:0,1;1,1", "at least 3 finite corners"),
-        ("polygon:0,1;1,1;nan,0", "at least 3 finite corners"),
-        ([], "at least one class"),
+        ("road,raod", "region: .*road, sidewalk, traffic light.*'raod'"),
+        ("road;grow=-1", r"region: .*grow=PIXELS.*grow=-1"),
+        ("polygon:0,1;2", r"region: .*polygon:X,Y.*polygon:0,1;2`"),
+        ("polygon:0,1;1,1", r"polygon region: .* 3 .*\(\(0\.0, 1\.0\), \(1\.0, 1\.0\)\)"),
+        ("polygon:0,1;1,1;nan,0", r"polygon region: .*finite.*nan"),
+        ([], r"class region: .*\(\)"),
         (np.zeros((2, 2, 3)), r"mask region: expected \(H, W\)"),
     ],
 )
@@ -96,14 +96,14 @@ def test_masks_of_other_files_and_sizes_are_refused(tmp_path):
         parse_region(f"mask:{tmp_path}/none.png", CLASSES)
     for content in (b"", b"text"):
         (tmp_path / "text.png").write_bytes(content)
-        with pytest.raises(ValueError, match=r"text\.png is no picture"):
+        with pytest.raises(ValueError, match=r"region: .*text\.png"):
             parse_region(f"mask:{tmp_path}/text.png", CLASSES)
-    with pytest.raises(ValueError, match=r"for images of \(4, 6\) .* got one of \(6, 4\)"):
+    with pytest.raises(ValueError, match=r"mask region: .*\(4, 6\).* got \(6, 4\)"):
         parse_region(np.ones((4, 6)), CLASSES)(np.zeros((6, 4), np.uint8))
-    with pytest.raises(TypeError, match="region: expected text"):
+    with pytest.raises(TypeError, match=r"region: .*got 3"):
         parse_region(3, CLASSES)
 
 
 def test_a_missing_mask_is_named():
-    with pytest.raises(FileNotFoundError, match=r"region: mask nope.png does not exist"):
+    with pytest.raises(FileNotFoundError, match=r"region: mask nope\.png"):
         parse_region("mask:nope.png", CLASSES)

@@ -32,7 +32,7 @@ def test_images_of_one_size_are_one_batch_and_come_back_in_their_order():
     assert segmentor.batches == [2, 2, 1]
     for image, prediction in zip(images, found, strict=True):
         np.testing.assert_array_equal(prediction.anomaly, np.float32(image[..., 0]) / 255)
-    with pytest.raises(ValueError, match="three colour channels, got one"):
+    with pytest.raises(ValueError, match=r"\(37, 53\)"):
         predict_by_size([images[0][..., 0]], segmentor.predict)
 
 
@@ -43,11 +43,11 @@ def test_threshold_by_name_by_number_and_by_default():
     assert choose_threshold(None, {}) == (None, None)
     assert Brightness(POINTS).operating_point == "fpr 5%"
     assert Brightness(POINTS, operating_point=3).threshold == 3
-    with pytest.raises(ValueError, match=r"no operating point 'fpr 1%' in .* 'fpr 5%', 'best f1'"):
+    with pytest.raises(ValueError, match=r"operating point 'fpr 1%' .*'fpr 5%', 'best f1'"):
         Brightness(POINTS, operating_point="fpr 1%")
-    with pytest.raises(ValueError, match="'fpr 1%' needs a calibration file; without one give a n"):
+    with pytest.raises(ValueError, match=r"operating point 'fpr 1%' .*calibration"):
         Brightness(operating_point="fpr 1%")
-    with pytest.raises(ValueError, match="expected a finite score, got inf"):
+    with pytest.raises(ValueError, match=r"operating point: .*inf"):
         Brightness(operating_point=float("inf"))
 
 
@@ -87,7 +87,7 @@ def test_what_cannot_be_opened_is_told_at_once(folder):
         Brightness()(folder / "none.png")
     with pytest.raises(FileNotFoundError, match=r"none\.mp4"):
         Brightness().stream(folder / "none.mp4")
-    with pytest.raises(ValueError, match="on_failure: expected 'raise', 'skip' or a function"):
+    with pytest.raises(ValueError, match=r"on_failure: .*'ignore'"):
         Brightness().stream(folder, on_failure="ignore")
 
 

@@ -40,7 +40,7 @@ def test_files_and_their_content(tmp_path):
     np.testing.assert_array_equal(read(tmp_path / "city/a_labels.png"), one.labels)
     np.testing.assert_array_equal(read(tmp_path / "city/a_mask.png"), one.mask * 255)
     np.testing.assert_array_equal(np.load(tmp_path / "city/a_scores.npy"), one.anomaly)
-    overlay = one.plot(limits=(0.25, 0.75))
+    overlay = one.overlay(limits=(0.25, 0.75))
     np.testing.assert_array_equal(read(tmp_path / "city/a_overlay.png"), overlay)
     (path,) = one.save(tmp_path / "own", "overlay", limits=(0.25, 0.75))
     np.testing.assert_array_equal(read(path), overlay)
@@ -94,13 +94,13 @@ def test_processes_that_write_the_scale_at_the_same_time(tmp_path, monkeypatch):
 
 
 def test_what_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="no files 'maps'; known are overlay"):
+    with pytest.raises(ValueError, match=r"kinds: .*overlay, .*'maps'"):
         FolderSink(tmp_path, ["maps"])
-    with pytest.raises(ValueError, match="same range for all images"):
+    with pytest.raises(ValueError, match="--score-range"):
         FolderSink(tmp_path, ["scores-png"])
     FolderSink(tmp_path, ["scores-png"], limits=(0, 1))
     FolderSink(tmp_path, ["scores-png"], limits=(0, 1))
-    with pytest.raises(ValueError, match="holds another scale"):
+    with pytest.raises(ValueError, match=r"scale\.json .*0\.\.2"):
         FolderSink(tmp_path, ["scores-png"], limits=(0, 2))
     with pytest.raises(ValueError, match="no probability to save"):
         FolderSink(tmp_path, ["probability"]).write(result("a"))

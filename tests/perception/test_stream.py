@@ -14,8 +14,7 @@ import pytest
 from fake_segmentor import FakeSegmentor, picture
 
 from ood_seg.perception.core.result import AnomalyResult
-from ood_seg.perception.core.types import Failure, Frame
-from ood_seg.perception.io.frame_source import FrameSource
+from ood_seg.perception.core.types import Failure, Frame, FrameSource
 from ood_seg.perception.run.channel import END, Channel
 from ood_seg.perception.run.stream import analyse
 
@@ -258,7 +257,7 @@ def test_source_model_and_consumer_work_at_the_same_time():
 def test_sizes_are_checked(name):
     with pytest.raises(ValueError, match=f"{name}: expected at least 1, got 0"):
         analyse(FakeSegmentor(), [], **{name: 0})
-    with pytest.raises(ValueError, match="at least one item"):
+    with pytest.raises(ValueError, match=r"size: .*got 0"):
         Channel(0)
 
 

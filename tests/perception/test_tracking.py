@@ -144,6 +144,11 @@ def test_matching_takes_the_largest_overlap_first():
 
 
 def test_bad_settings_are_told():
-    for setting in ({"min_iou": 0}, {"birth": 0}, {"death": -1}):
-        with pytest.raises(ValueError, match="0 < min_iou <= 1, birth from 1 and death from 0 on"):
+    cases = (
+        ({"min_iou": 0}, "0, 2 and 3"),
+        ({"birth": 0}, "0.2, 0 and 3"),
+        ({"death": -1}, "and -1"),
+    )
+    for setting, got in cases:
+        with pytest.raises(ValueError, match=f"min_iou.*birth.*death.*got .*{got}"):
             InstanceTracker(**setting)

@@ -56,7 +56,7 @@ def test_an_interrupted_video_is_partial_and_playable(tmp_path):
 
 
 def test_what_is_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"v\.gif: expected a name that ends in \.mp4"):
+    with pytest.raises(ValueError, match=r"v\.gif: .*\.mp4"):
         VideoWriter(tmp_path / "v.gif", 25)
     with pytest.raises(ValueError, match="positive rate, got nan"):
         VideoWriter(tmp_path / "v.mp4", float("nan"))
@@ -65,7 +65,7 @@ def test_what_is_refused(tmp_path):
         VideoWriter(tmp_path / "v.mp4", 25)
     writer = VideoWriter(tmp_path / "v.mp4", 25, overwrite=True)
     writer.write(moving_square(0, 48, 96))
-    with pytest.raises(ValueError, match=r"are 48x96 .* got one of 50x96"):
+    with pytest.raises(ValueError, match=r"48x96 .* got 50x96"):
         writer.write(moving_square(0, 50, 96))
     assert writer.close() == tmp_path / "v.mp4"
 
@@ -90,7 +90,7 @@ def test_no_codec_and_a_lost_file_are_told(tmp_path, monkeypatch):
             return False
 
     monkeypatch.setattr(cv2, "VideoWriter", NoCodec)
-    with pytest.raises(ValueError, match=r"cannot write mp4v at rate 25\.0; try .*\.avi"):
+    with pytest.raises(ValueError, match=r"mp4v at rate 25\.0.*\.avi"):
         VideoWriter(tmp_path / "w.mp4", 25).write(moving_square(0, 48, 96))
 
 

@@ -23,8 +23,9 @@ from bag_doubles import (  # noqa: E402
 )
 
 from ood_seg.perception.core.tracking import InstanceTracker  # noqa: E402
+from ood_seg.perception.io.frames import is_bag  # noqa: E402
 from ood_seg.ros import bags  # noqa: E402
-from ood_seg.ros.bags import annotate, is_bag  # noqa: E402
+from ood_seg.ros.bags import annotate  # noqa: E402
 from ood_seg.ros.fields import Header  # noqa: E402
 from ood_seg.ros.images import read_array  # noqa: E402
 

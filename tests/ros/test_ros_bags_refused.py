@@ -17,7 +17,8 @@ from bag_doubles import (  # noqa: E402
     write_bag,
 )
 
-from ood_seg.ros.bags import annotate, is_bag  # noqa: E402
+from ood_seg.perception.io.frames import is_bag  # noqa: E402
+from ood_seg.ros.bags import annotate  # noqa: E402
 
 PICTURES = [street(seed=seed) for seed in range(4)]
 OUTPUTS = ("labels", "anomaly", "anomaly_mask", "overlay", "objects")

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from ros_doubles import PALETTE, ColourSegmentor, street
 
-from ood_seg.perception.core.overlay import overlay
 from ood_seg.perception.core.types import Frame, Instance, Palette
 from ood_seg.ros.fields import Header, Runtime, build
 from ood_seg.ros.images import read_array
@@ -60,7 +59,7 @@ def test_images_hold_the_result():
     flagged = np.where(picture[..., 2] >= 200, 255, 0)
     assert 0 < (flagged > 0).sum() == 20
     np.testing.assert_array_equal(read_array(messages["anomaly_mask"]), flagged)
-    np.testing.assert_array_equal(read_array(messages["overlay"]), overlay(result)[..., ::-1])
+    np.testing.assert_array_equal(read_array(messages["overlay"]), result.overlay()[..., ::-1])
 
 
 def test_without_calibration_the_raw_score_is_sent():

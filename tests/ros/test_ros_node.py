@@ -192,14 +192,14 @@ def test_decision_can_be_changed_while_running(start):
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"operating_point": "fpr 1%"}, "no operating point 'fpr 1%'.*'fpr 5%'"),
+        ({"operating_point": "fpr 1%"}, "operating point 'fpr 1%'.*'fpr 5%'"),
         ({"operating_point": float("nan")}, "finite"),
         ({"min_area": -1}, "min_area"),
-        ({"region": "canal"}, "no class 'canal'"),
+        ({"region": "canal"}, "region: .*'canal'"),
         ({"region": "mask:/nowhere.png"}, "nowhere"),
         ({"max_age": 0.0}, "max_age: expected seconds above 0, got 0.0"),
         ({"model": "other.onnx"}, "read-only"),
-        ({"min_area": 7, "region": "canal"}, "no class 'canal'"),
+        ({"min_area": 7, "region": "canal"}, "region: .*'canal'"),
     ],
 )
 def test_bad_parameters_are_refused_and_change_nothing(start, changes, reason):
@@ -219,7 +219,7 @@ def test_bad_parameters_are_refused_and_change_nothing(start, changes, reason):
     [
         ({"image_transport": "theora"}, "expected raw or compressed, got 'theora'"),
         ({"min_area": -1}, "min_area"),
-        ({"region": "canal"}, "no class 'canal'"),
+        ({"region": "canal"}, "region: .*'canal'"),
     ],
 )
 def test_bad_parameters_at_the_start(start, parameters, reason):

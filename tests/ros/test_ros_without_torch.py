@@ -21,7 +21,8 @@ import ood_seg.ros
 for module in pkgutil.iter_modules(ood_seg.ros.__path__):
     importlib.import_module(f"ood_seg.ros.{module.name}")
 import ood_seg_ros.node
-from ood_seg.ros.bags import annotate, is_bag
+from ood_seg.perception.io.frames import is_bag
+from ood_seg.ros.bags import annotate
 
 bag = pathlib.Path(sys.argv[2], "a.mcap")
 bag.write_bytes(b"")

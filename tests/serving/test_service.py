@@ -165,7 +165,9 @@ def test_a_mask_for_images_of_another_size_is_the_clients_error():
         assert [one["box"] for one in answer.json()["instances"]] == [[10, 20, 10, 8]]
         answer = client.post("/predict", content=png(scene([], (90, 60))))
         assert answer.status_code == 422
-        assert "it is for images of (60, 90) (height, width), got" in answer.json()["detail"]
+        assert (
+            "expected an image of (60, 90) (height, width), got (90, 60)" in answer.json()["detail"]
+        )
     assert model.batches == [1]  # the other one was not even predicted
 
 

@@ -1,1 +1,1 @@
-"""Results and decisions on arrays: regions, instances, tracking; NumPy and OpenCV only."""
+"""Decisions and results on arrays, regions, instances, tracking; NumPy and OpenCV only."""

@@ -1,7 +1,9 @@
-"""From a prediction to a decision: which pixels are flagged, and which objects they form."""
+"""From a prediction to a decision: which pixels are flagged and which instances they form."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,26 +12,31 @@ from ood_seg.labels import ANOMALY, KNOWN
 from ood_seg.perception.core.instances import find_instances
 from ood_seg.perception.core.regions import Region
 from ood_seg.perception.core.result import AnomalyResult
-from ood_seg.perception.core.types import Frame, Palette, Prediction
+from ood_seg.perception.core.types import Frame, Palette, Prediction, check_prediction
+
+MIN_AREA = 50
 
 
 @dataclass(frozen=True)
 class DecisionRule:
-    """Flags the pixels with `score >= threshold` inside the region.
+    """Flags the pixels inside a region whose score reaches a threshold: `score >= threshold`.
 
-    Both sides of the comparison are float32, and it is on the score, not on the probability,
-    which may be equal for different scores.
+    Scores and threshold are compared as float32. The threshold is on the score, not on the
+    probability, because different scores may have the same probability.
 
     Attributes:
-        threshold: None flags nothing: results then have no mask.
-        operating_point: name of the threshold; None for a bare number.
-        min_area: smaller groups of flagged pixels stay in the mask, but are no instances.
+        threshold: on the score; None flags nothing, and results have no mask.
+        operating_point: name of the threshold; None if it was given as a number.
+        min_area: components of fewer pixels stay in the mask but are not instances.
         region: see `ood_seg.perception.core.regions`; None for the whole image.
+
+    Raises:
+        ValueError: a threshold that is not finite, or `min_area` below 1.
     """
 
     threshold: float | None = None
     operating_point: str | None = None
-    min_area: int = 50
+    min_area: int = MIN_AREA
     region: Region | None = None
 
     def __post_init__(self) -> None:
@@ -45,20 +52,19 @@ class DecisionRule:
         *,
         palette: Palette,
         score_name: str,
-        latency: dict[str, float] | None = None,
+        latency: Mapping[str, float] | None = None,
     ) -> AnomalyResult:
-        """The result for one frame.
+        """Return the result for one frame.
 
         Args:
             frame: the image.
-            prediction: the network's word on it.
+            prediction: for this image.
             palette: of the known classes.
             score_name: name of the anomaly score.
-            latency: seconds of each stage so far, handed on.
+            latency: seconds of each stage so far, copied to the result.
 
         Raises:
-            ValueError: arrays of another size than the image or of another kind, or scores that
-                are not finite; the message names the image.
+            ValueError: see `check_prediction`.
         """
         check_prediction(prediction, frame.image.shape[:2], frame.name)
         region = None if self.region is None else self.region(prediction.labels)
@@ -72,7 +78,10 @@ class DecisionRule:
                 mask, prediction.anomaly, prediction.probability, min_area=self.min_area
             )
         return AnomalyResult(
-            **{name: getattr(frame, name) for name in ("name", "index", "stamp", "image")},
+            name=frame.name,
+            index=frame.index,
+            stamp=frame.stamp,
+            image=frame.image,
             **prediction._asdict(),
             mask=mask,
             instances=instances,
@@ -85,25 +94,45 @@ class DecisionRule:
         )
 
 
-def check_prediction(prediction: Prediction, size: tuple[int, int], name: str) -> None:
-    """Raise a ValueError, which names the image, unless the prediction fits one of that size.
+def choose_threshold(
+    operating_point: str | float | None, thresholds: Mapping[str, float]
+) -> tuple[str | None, float | None]:
+    """Return name and value of the threshold that a user chose.
 
     Args:
-        prediction: to be checked.
-        size: height and width of the image.
-        name: of the image.
+        operating_point: a name; a number, which may be given as text; or None for the first name.
+        thresholds: score at each named operating point.
+
+    Returns:
+        The name is None for a number; both are None where nothing is chosen and there is no name.
+
+    Raises:
+        ValueError: no such name, or a number that is not finite.
     """
-    for part, values in prediction._asdict().items():
-        if part == "probability" and values is None:
-            continue
-        kind = np.uint8 if part == "labels" else np.float32
-        if not isinstance(values, np.ndarray) or values.shape != size or values.dtype != kind:
-            got = getattr(values, "shape", None), getattr(values, "dtype", type(values).__name__)
-            raise ValueError(
-                f"{name or 'image'}: {part}: expected {size} of {np.dtype(kind)}, got {got[0]} of "
-                f"{got[1]}"
-            )
-    finite = np.isfinite(prediction.anomaly)
-    if not finite.all():
-        count = finite.size - int(np.count_nonzero(finite))
-        raise ValueError(f"{name or 'image'}: {count} anomaly scores are NaN or infinite")
+    if operating_point is None:
+        operating_point = next(iter(thresholds), None)
+        if operating_point is None:
+            return None, None
+    if operating_point in thresholds:
+        return str(operating_point), float(thresholds[operating_point])
+    try:
+        threshold = float(operating_point)
+    except ValueError:
+        known = ", ".join(map(repr, thresholds))
+        raise ValueError(
+            f"operating point {operating_point!r} is not in the calibration, which has {known}"
+            if known
+            else f"operating point {operating_point!r} needs a calibration; without one, give a "
+            "number: the score from which pixels are flagged"
+        ) from None
+    if not math.isfinite(threshold):
+        raise ValueError(f"operating point: expected a finite score, got {operating_point}")
+    return None, threshold
+
+
+def threshold_description(rule: DecisionRule) -> str:
+    """Return in one line which pixels a rule flags."""
+    if rule.threshold is None:
+        return "no operating point: scores only, no mask and no objects (see --operating-point)"
+    at = "" if rule.operating_point is None else f" at {rule.operating_point!r}"
+    return f"pixels are flagged{at} where the score is at least {rule.threshold:.6g}"

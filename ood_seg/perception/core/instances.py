@@ -1,4 +1,4 @@
-"""Connected groups of flagged pixels, measured; no Python loop over pixels."""
+"""Connected components of a mask and their measures; no Python loop over pixels."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ def find_instances(
     *,
     min_area: int = 1,
 ) -> tuple[Instance, ...]:
-    """The 8-connected components of a mask, highest mean score first.
+    """Return the 8-connected components of a mask, highest mean score first.
 
-    Components of equal mean score come in the order of their boxes, from the top, then from the
-    left. The contour is the outer one, through the centres of the border pixels.
+    Components of equal mean score are ordered by their boxes, from the top, then from the left.
+    The contour is the outer one, through the centres of the border pixels.
 
     Args:
-        mask: `(H, W)`, booleans or numbers; other than 0 where a pixel is flagged.
+        mask: `(H, W)`, booleans or numbers; not 0 where a pixel is flagged.
         scores: `(H, W)` anomaly scores.
         probability: `(H, W)` probabilities of an anomaly.
         min_area: components of fewer pixels are left out.
@@ -47,9 +47,9 @@ def find_instances(
     values = scores.reshape(-1)[pixels].astype(np.float64)
     means = _means(groups, values)
     highest = _maxima(groups, values)
-    chances = None
+    probabilities = None
     if probability is not None:
-        chances = _means(groups, probability.reshape(-1)[pixels].astype(np.float64))
+        probabilities = _means(groups, probability.reshape(-1)[pixels].astype(np.float64))
     contours = _contours(ranks, numbers.size)
     columns = (cv2.CC_STAT_LEFT, cv2.CC_STAT_TOP, cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT)
     boxes = stats[numbers][:, columns]
@@ -60,7 +60,7 @@ def find_instances(
             area=int(stats[numbers[k], cv2.CC_STAT_AREA]),
             mean_score=float(means[k]),
             max_score=float(highest[k]),
-            probability=None if chances is None else float(chances[k]),
+            probability=None if probabilities is None else float(probabilities[k]),
             contour=contours[k],
         )
         for k in order
@@ -72,7 +72,7 @@ def _means(groups: np.ndarray, values: np.ndarray) -> np.ndarray:
 
 
 def _maxima(groups: np.ndarray, values: np.ndarray) -> np.ndarray:
-    # Row by row the pixels of a component form runs; the maxima of the runs are far fewer.
+    # In each row the pixels of a component form runs, of which there are far fewer than pixels.
     starts = np.flatnonzero(np.diff(groups, prepend=-1))
     peaks, owners = np.maximum.reduceat(values, starts), groups[starts]
     order = np.argsort(owners, kind="stable")
@@ -82,7 +82,7 @@ def _maxima(groups: np.ndarray, values: np.ndarray) -> np.ndarray:
 
 def _contours(ranks: np.ndarray, count: int) -> list[np.ndarray]:
     """The outer contour of each component, `(K, 2)` int32."""
-    # Two levels, not only the outermost: a component may lie in the hole of another one.
+    # Two levels, not only the outermost: a component may lie in a hole of another one.
     found, hierarchy = cv2.findContours(
         (ranks >= 0).astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE
     )[-2:]

@@ -1,14 +1,14 @@
-"""Region of interest: the part of the image in which flagged pixels count.
+"""Regions of interest: the part of the image in which pixels may be flagged.
 
-    classes   where these classes are predicted, with what stands on them: see `ClassRegion`
-    polygon   the same for every image: see `PolygonRegion`
-    mask      a picture of the camera's field, for one size of image: see `MaskRegion`
+    classes   where these classes are predicted, including obstacles on them: `ClassRegion`
+    polygon   the same in every image: `PolygonRegion`
+    mask      an image file, for images of its size: `MaskRegion`
 
-As text (`parse_region`), for the command line and for parameters of a node:
+Written as text (`parse_region`) on the command line and in the parameters of the ROS node:
 
     road,sidewalk            class names          road,sidewalk;grow=20
-    polygon:0.1,1;0.4,0.5;0.6,0.5;0.9,1           corners x,y, as fractions or in pixels
-    mask:FILE                picture, 0 outside, anything else inside
+    polygon:0.1,1;0.4,0.5;0.6,0.5;0.9,1           corners x,y as fractions or in pixels
+    mask:FILE                image file: 0 outside, other values inside
 """
 
 from __future__ import annotations
@@ -23,22 +23,25 @@ import numpy as np
 # Predicted labels (H, W) -> boolean (H, W).
 Region = Callable[[np.ndarray], np.ndarray]
 
-# Smaller parts of a class, as a share of the image, are taken for mistakes of the network.
+# Smaller components of a class, as a share of the image, are treated as errors of the network.
 _SMALLEST_PART = 0.005
 
 
 @dataclass(frozen=True)
 class ClassRegion:
-    """Where certain classes are predicted, each connected part as its convex hull.
+    """The convex hull of each connected component of certain predicted classes.
 
     An obstacle on the road is not labelled road: it leaves a hole in the road, or a bay where it
-    hides the edge. The hull closes both. It also takes in the inside of a bend, and not the part
-    of a tall obstacle above the horizon; `grow` adds a margin. Parts below 0.5 % of the image are
-    left out, so that single wrong pixels in the sky do not count as road.
+    hides the edge. The hull closes both. It also includes the inside of a bend, but not the part
+    of a tall obstacle above the horizon; `grow` adds a margin. Components below 0.5 % of the image
+    are ignored, so that single wrong pixels in the sky do not count as road.
 
     Attributes:
         labels: numbers of the classes.
         grow: margin in pixels on all sides.
+
+    Raises:
+        ValueError: no class, or a negative margin.
     """
 
     labels: tuple[int, ...]
@@ -47,7 +50,7 @@ class ClassRegion:
     def __post_init__(self) -> None:
         if not self.labels or self.grow < 0:
             raise ValueError(
-                "class region: expected at least one class and a margin from 0 pixels on, got "
+                "class region: expected at least one class and grow >= 0 pixels, got "
                 f"{self.labels} and {self.grow}"
             )
 
@@ -74,9 +77,12 @@ class PolygonRegion:
     """A polygon that is the same in every image.
 
     Attributes:
-        corners: x and y of at least three corners: as fractions of width and height where all
-            lie in 0..1, else in pixels. A pixel belongs to it if `cv2.fillPoly` draws it, the
-            border included.
+        corners: x and y of at least three corners: as fractions of width and height if all
+            values lie in 0..1, else in pixels. A pixel is inside if `cv2.fillPoly` draws it,
+            which includes the border.
+
+    Raises:
+        ValueError: fewer corners, or values that are not finite.
     """
 
     corners: tuple[tuple[float, float], ...]
@@ -102,7 +108,10 @@ class MaskRegion:
     """A mask that is the same in every image.
 
     Attributes:
-        mask: `(H, W)`, anything but 0 is inside.
+        mask: `(H, W)`; values other than 0 are inside.
+
+    Raises:
+        ValueError: another shape; on a call, labels of another size than the mask.
     """
 
     mask: np.ndarray
@@ -116,27 +125,27 @@ class MaskRegion:
         return self.mask != 0
 
     def check_size(self, size: tuple[int, int]) -> None:
-        """Raise a ValueError unless images of that height and width fit the mask."""
+        """Raise a ValueError unless the mask has this height and width."""
         if size != self.mask.shape:
             raise ValueError(
-                f"mask region: it is for images of {self.mask.shape} (height, width), got one of "
-                f"{size}"
+                f"mask region: expected an image of {self.mask.shape} (height, width), got {size}"
             )
 
 
 def parse_region(
     region: str | Sequence[str] | np.ndarray | Region | None, classes: Sequence[str]
 ) -> Region | None:
-    """Make a region of what a user gave.
+    """Return the region that a user specified.
 
     Args:
-        region: text as at the top, class names, a mask `(H, W)`, a function from predicted labels
-            to a boolean mask, or None for the whole image.
+        region: text as described in this module, class names, a mask `(H, W)`, a function from
+            predicted labels to a boolean mask, or None for the whole image.
         classes: names of the classes that the model predicts.
 
     Raises:
-        ValueError: unknown class, malformed polygon, or a mask that is no picture.
-        TypeError: none of these.
+        FileNotFoundError: the mask does not exist.
+        ValueError: an unknown class, a malformed polygon, or a mask that is not an image.
+        TypeError: a value of another type.
     """
     if region is None or callable(region):
         return region
@@ -145,12 +154,12 @@ def parse_region(
     if isinstance(region, Sequence) and not isinstance(region, str):
         return ClassRegion(_labels(region, classes))
     if not isinstance(region, str):
-        raise TypeError(f"region: expected text, names, a mask or a function, got {region!r}")
+        raise TypeError(f"region: expected text, class names, a mask or a function, got {region!r}")
     kind, colon, rest = region.partition(":")
     if colon and kind == "polygon":
         return PolygonRegion(_corners(rest))
     if colon and kind == "mask":
-        return MaskRegion(_picture(rest))
+        return MaskRegion(_read_mask(rest))
     names, _, margin = region.partition(";")
     return ClassRegion(_labels(names.split(","), classes), grow=_margin(margin))
 
@@ -162,7 +171,8 @@ def _labels(names: Sequence[str], classes: Sequence[str]) -> tuple[int, ...]:
         number = known.get(str(name).strip().lower())
         if number is None:
             raise ValueError(
-                f"region: no class {str(name).strip()!r}; the model knows {', '.join(classes)}"
+                f"region: expected one of the classes {', '.join(classes)}, got "
+                f"{str(name).strip()!r}"
             )
         numbers.append(number)
     return tuple(numbers)
@@ -173,7 +183,7 @@ def _margin(text: str) -> int:
         return 0
     name, _, value = text.partition("=")
     if name.strip() != "grow" or not value.strip().isdigit():
-        raise ValueError(f"region: expected `CLASS,CLASS;grow=PIXELS`, got ...;{text}")
+        raise ValueError(f"region: expected `CLASS,CLASS;grow=PIXELS`, got `...;{text}`")
     return int(value)
 
 
@@ -187,14 +197,14 @@ def _corners(text: str) -> tuple[tuple[float, float], ...]:
     return corners
 
 
-def _picture(path: str) -> np.ndarray:
+def _read_mask(path: str) -> np.ndarray:
     file = Path(path).expanduser()
     if not file.is_file():
-        raise FileNotFoundError(f"region: mask {path} does not exist; give a picture, `mask:FILE`")
+        raise FileNotFoundError(f"region: mask {path} does not exist; expected `mask:IMAGE_FILE`")
     content = np.fromfile(file, np.uint8)
-    # As it is stored: made grey or 8 bit, small values would become 0.
+    # As stored: converted to grey or to 8 bits, small values would become 0.
     kind = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR
     mask = cv2.imdecode(content, kind) if content.size else None
     if mask is None:
-        raise ValueError(f"region: {path} is no picture")
+        raise ValueError(f"region: {path} is not an image")
     return mask if mask.ndim == 2 else mask.any(axis=2)

@@ -1,22 +1,26 @@
-"""`AnomalyResult`: all that is known of one image, and its files."""
+"""`AnomalyResult`: everything that was computed for one image, its overlay and its files."""
 
 from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import cv2
 import numpy as np
 
 from ood_seg.io.files import write_bytes, write_image, write_text
-from ood_seg.perception.core.overlay import overlay
+from ood_seg.perception.core.overlay import blend, blend_labels, draw_boxes, draw_edges, heat_map
 from ood_seg.perception.core.types import Instance, Palette
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 SCHEMA = "ood_seg.result/1"
-# Kind -> ending of its file.
+# Kind of file -> ending of its name.
 ENDINGS = {
     "overlay": "_overlay.png",
     "anomaly": "_anomaly.png",
@@ -26,6 +30,11 @@ ENDINGS = {
     "mask": "_mask.png",
     "json": ".json",
 }
+LAYERS = ("anomaly", "labels", "none")
+_REMEDIES = {
+    "mask": "give an operating point or a threshold",
+    "probability": "give a calibration",
+}
 
 ScoreRange = tuple[float, float]
 
@@ -33,6 +42,8 @@ ScoreRange = tuple[float, float]
 @dataclass(frozen=True, eq=False)
 class AnomalyResult:
     """Labels, scores, decision and unknown objects of one image.
+
+    In a notebook a result is displayed as its overlay.
 
     Attributes:
         name: as `Frame.name`.
@@ -43,14 +54,14 @@ class AnomalyResult:
         anomaly: `(H, W)` float32 score, higher means more anomalous.
         probability: `(H, W)` float32 of an anomaly; None without a calibration.
         mask: `(H, W)` uint8, 1 where a pixel is flagged; None without a threshold.
-        instances: groups of flagged pixels of at least the minimum area, highest mean score
-            first; with a tracker what it makes of them, see `tracking`.
+        instances: components of the mask of at least the minimum area, highest mean score first;
+            with a tracker, its tracks (see `tracking`).
         threshold: on the score; None without an operating point.
-        operating_point: name of the threshold; None for a bare number.
+        operating_point: name of the threshold; None if it was given as a number.
         region: boolean `(H, W)`, inside the region of interest; None for the whole image.
         palette: names and colours of the known classes.
         score_name: name of the score.
-        latency: seconds by stage; of a stream `decode`, `predict`, `judge` and `total`.
+        latency: seconds by stage: `decode`, `predict`, `judge` (the decision) and `total`.
     """
 
     name: str
@@ -70,10 +81,11 @@ class AnomalyResult:
     latency: dict[str, float]
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything but the maps, as JSON values; schema `ood_seg.result/1`.
+        """Return everything except the maps as JSON values; schema `ood_seg.result/1`.
 
-        `flagged_share` and `max_score` are of the pixels inside the region, None where there are
-        none; `flagged_share` is None without a threshold. Boxes are left, top, width, height.
+        `flagged_share` and `max_score` refer to the pixels inside the region and are None where
+        there are none; `flagged_share` is None without a threshold. Boxes are left, top, width,
+        height.
         """
         inside = ... if self.region is None else self.region
         scores = self.anomaly[inside]
@@ -93,16 +105,79 @@ class AnomalyResult:
             "latency": dict(self.latency),
         }
 
-    def plot(self, path: str | Path | None = None, **options: Any) -> np.ndarray:
-        """The picture of `overlay`, which takes the options; with a path also written there.
+    def overlay(
+        self, *, layer: str = "anomaly", alpha: float = 0.5, limits: ScoreRange | None = None
+    ) -> np.ndarray:
+        """Return the image with a colour layer, the edges of the mask, and captioned boxes.
+
+        A caption is the probability, or the mean score without a calibration, and the track
+        number.
+
+        Args:
+            layer: `anomaly`, a heat map; `labels`, the colours of the classes; or `none`.
+            alpha: weight of the layer, 0 (image only) to 1 (layer only).
+            limits: scores shown darkest and brightest. By default the probability is shown from
+                0 to 1; without one, the score from its 1st to its 99th percentile in this image.
 
         Returns:
-            `(H, W, 3)` uint8 BGR.
+            `(H, W, 3)` uint8 BGR, for OpenCV; `plot` returns RGB.
+
+        Raises:
+            ValueError: another layer, alpha outside 0..1, or limits that are not rising.
         """
-        picture = overlay(self, **options)
+        if layer not in LAYERS:
+            raise ValueError(f"layer: expected one of {', '.join(LAYERS)}, got {layer!r}")
+        if layer == "labels":
+            drawn = blend_labels(self.image, self.labels, self.palette, alpha)
+        elif layer == "none":
+            drawn = self.image.copy()
+        elif limits is None and self.probability is not None:
+            drawn = blend(self.image, heat_map(self.probability, (0.0, 1.0)), alpha)
+        else:
+            drawn = blend(self.image, heat_map(self.anomaly, limits), alpha)
+        if self.mask is not None:
+            draw_edges(drawn, self.mask)
+        draw_boxes(drawn, self.instances)
+        return drawn
+
+    def plot(self, path: str | Path | None = None, **options: Any) -> np.ndarray:
+        """Return the overlay in RGB, as plotting libraries expect it; optionally write it.
+
+        Args:
+            path: file to write, with the suffix of an image format.
+            **options: see `overlay`.
+
+        Returns:
+            `(H, W, 3)` uint8 RGB.
+        """
+        drawn = self.overlay(**options)
         if path is not None:
-            write_image(Path(path), picture)
-        return picture
+            write_image(Path(path), drawn)
+        return np.ascontiguousarray(drawn[..., ::-1])
+
+    def figure(self, limits: ScoreRange | None = None) -> Figure:
+        """Return a matplotlib figure of image, labels and heat map, with legend and colour bar.
+
+        Args:
+            limits: scores at the ends of the colour bar; by default the 1st and the 99th
+                percentile of this image.
+        """
+        from ood_seg.visualization import prediction_figure
+
+        low, high = limits or (None, None)
+        return prediction_figure(
+            self.image[..., ::-1],
+            self.labels,
+            self.anomaly,
+            classes=self.palette.classes,
+            palette=self.palette.colours,
+            vmin=low,
+            vmax=high,
+        )
+
+    def _repr_png_(self) -> bytes:
+        """Return the overlay as PNG; notebooks display it."""
+        return png_bytes(self.overlay())
 
     def save(
         self,
@@ -111,20 +186,20 @@ class AnomalyResult:
         *,
         limits: ScoreRange | None = None,
     ) -> list[Path]:
-        """Write files that are called after the image; each appears complete or not at all.
+        """Write files named after the image; each write is atomic.
 
         Args:
-            folder: the name's own folders are made below it.
+            folder: names with a `/` give folders below it.
             kinds: one or several of
 
                 overlay      NAME_overlay.png: image, heat map, mask edges, boxes
                 anomaly      NAME_anomaly.png: figure of image, labels and heat map (matplotlib)
-                labels       NAME_labels.png: number of the class, 8 bit
+                labels       NAME_labels.png: class numbers, 8 bits
                 scores       NAME_scores.npy: float32
                 probability  NAME_probability.npy: float32
                 mask         NAME_mask.png: 255 where flagged, else 0
                 json         NAME.json: `to_dict`
-            limits: scores at both ends of the colours of overlay and figure; see `overlay`.
+            limits: scores at the ends of the colours of overlay and figure; see `overlay`.
 
         Returns:
             The files, in the order of `kinds`.
@@ -136,58 +211,44 @@ class AnomalyResult:
         kinds = [kinds] if isinstance(kinds, str) else kinds
         for kind in kinds:
             if kind not in ENDINGS:
-                raise ValueError(f"kinds: there is no {kind!r}; known are {', '.join(ENDINGS)}")
-            if kind in _NEEDS and getattr(self, kind) is None:
-                raise ValueError(f"{self.name}: no {kind} to save; {_NEEDS[kind]}")
+                raise ValueError(f"kinds: expected one of {', '.join(ENDINGS)}, got {kind!r}")
+            if kind in _REMEDIES and getattr(self, kind) is None:
+                raise ValueError(f"{self.name}: no {kind} to save; {_REMEDIES[kind]}")
         paths = [Path(folder) / f"{self.name}{ENDINGS[kind]}" for kind in kinds]
         for kind, path in zip(kinds, paths, strict=True):
-            _WRITERS[kind](self, path, limits)
+            self._write(kind, path, limits)
         return paths
+
+    def _write(self, kind: str, path: Path, limits: ScoreRange | None) -> None:
+        if kind == "overlay":
+            write_image(path, self.overlay(limits=limits))
+        elif kind == "anomaly":
+            from ood_seg.visualization import save_figure
+
+            save_figure(self.figure(limits), path)
+        elif kind == "labels":
+            write_image(path, self.labels)
+        elif kind == "mask":
+            write_image(path, self.mask * np.uint8(255))
+        elif kind == "json":
+            write_text(path, json.dumps(self.to_dict(), allow_nan=False) + "\n")
+        else:
+            write_bytes(path, npy_bytes(self.anomaly if kind == "scores" else self.probability))
+
+
+def npy_bytes(values: np.ndarray) -> bytes:
+    """Return an array as the content of a `.npy` file."""
+    content = io.BytesIO()
+    np.save(content, values)
+    return content.getvalue()
+
+
+def png_bytes(image: np.ndarray) -> bytes:
+    """Return `(H, W)` or `(H, W, 3)` BGR, uint8, as the content of a PNG file."""
+    return cv2.imencode(".png", image)[1].tobytes()
 
 
 def _instance_values(instance: Instance) -> dict[str, Any]:
     names = ("area", "mean_score", "max_score", "probability", "track")
     values = {name: getattr(instance, name) for name in names}
     return {"box": list(instance.box), "contour": instance.contour.tolist(), **values}
-
-
-def _save_array(path: Path, values: np.ndarray) -> None:
-    content = io.BytesIO()
-    np.save(content, values)
-    write_bytes(path, content.getvalue())
-
-
-def _save_json(result: AnomalyResult, path: Path, _limits: ScoreRange | None) -> None:
-    write_text(path, json.dumps(result.to_dict(), allow_nan=False) + "\n")
-
-
-def _save_figure(result: AnomalyResult, path: Path, limits: ScoreRange | None) -> None:
-    """Image, labels and heat map in one figure; needs matplotlib."""
-    from ood_seg.visualization import prediction_figure, save_figure
-
-    low, high = limits or (None, None)
-    figure = prediction_figure(
-        result.image[..., ::-1],
-        result.labels,
-        result.anomaly,
-        classes=result.palette.classes,
-        palette=result.palette.colours,
-        vmin=low,
-        vmax=high,
-    )
-    save_figure(figure, path)
-
-
-_NEEDS = {
-    "mask": "give an operating point or a threshold",
-    "probability": "give a calibration",
-}
-_WRITERS: dict[str, Callable[[AnomalyResult, Path, ScoreRange | None], Any]] = {
-    "overlay": lambda result, path, limits: result.plot(path, limits=limits),
-    "anomaly": _save_figure,
-    "labels": lambda result, path, _: write_image(path, result.labels),
-    "scores": lambda result, path, _: _save_array(path, result.anomaly),
-    "probability": lambda result, path, _: _save_array(path, result.probability),
-    "mask": lambda result, path, _: write_image(path, result.mask * np.uint8(255)),
-    "json": _save_json,
-}

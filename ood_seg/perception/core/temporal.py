@@ -1,4 +1,4 @@
-"""Scores of a video made steady: an exponential average, on request along the motion."""
+"""Temporal smoothing of score maps: an exponential average, optionally along the motion."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from ood_seg.perception.core.motion import backward_motion, carried, enlarged, small_grey
-from ood_seg.perception.core.types import Frame, Prediction
+from ood_seg.perception.core.motion import backward_motion, resized_motion, small_grey, warped
+from ood_seg.perception.core.types import Frame, Prediction, check_finite
 
-# Pixels a side below which no motion is estimated.
-_SMALLEST = 16
+# Motion is estimated in frames whose sides are at least this many pixels.
+_MIN_SIDE = 16
 _WIDTH_FOR_CUTS = 64
 
 # Previous and current grey frame -> backward flow and where it is trusted.
@@ -23,24 +23,24 @@ class TemporalFilter:
 
         filtered = before + weight * (score - before)
 
-    with `before` the filtered map of the previous frame, carried along the motion; a pixel whose
+    where `before` is the filtered map of the previous frame, warped along the motion. A pixel whose
     motion is not trusted, such as a newly uncovered one, takes the new score. The probability is
-    the calibration's of the filtered score, or, where that is not at hand, filtered like it.
-    Labels pass unchanged.
+    the calibrated probability of the filtered score; where that cannot be computed, probabilities
+    are filtered like scores. Labels are unchanged.
 
-    A threshold chosen on single images flags less of what flickers, and a sudden object later:
-    after k frames the filter has made `1 - (1 - weight)^k` of a step.
+    With a threshold chosen on single images, less flicker is flagged, and sudden objects are
+    flagged later: after k frames the filter has followed a step to `1 - (1 - weight)^k`.
 
-    State, in memory: the last filtered map or maps, and the last frame in grey and small. It is
-    forgotten by `reset`, at a cut, at another size of image, and where `Frame.index` does not rise.
+    The filter keeps the last filtered map or maps and the last frame, small and grey. It starts
+    again after `reset`, at a cut, at another image size, and when `Frame.index` does not rise.
 
     Args:
-        weight: of the new frame, above 0 and up to 1 (which filters nothing).
-        motion: False averages in place; True follows the optical flow, see `backward_motion`; or
-            a function like that.
-        motion_width: frames are made this small before their motion is estimated.
-        cut: mean absolute difference of two frames, 64 pixels wide and in grey levels, from which
-            they are taken for different scenes.
+        weight: of the new frame, above 0 and at most 1 (no filtering).
+        motion: False averages at fixed positions; True follows the optical flow of
+            `backward_motion`; or a function with the same signature.
+        motion_width: frames are reduced to this width before their motion is estimated.
+        cut: mean absolute difference of two frames of 64 pixels width, in grey levels, from which
+            they count as different scenes.
 
     Raises:
         ValueError: a number out of its range.
@@ -56,10 +56,9 @@ class TemporalFilter:
     ) -> None:
         if not 0 < weight <= 1:
             raise ValueError(f"weight: expected above 0 and up to 1, got {weight}")
-        if motion_width < _SMALLEST or not cut > 0:
+        if motion_width < _MIN_SIDE or not cut > 0:
             raise ValueError(
-                f"expected motion_width from {_SMALLEST} on and cut above 0, got {motion_width} "
-                f"and {cut}"
+                f"expected motion_width >= {_MIN_SIDE} and cut > 0, got {motion_width} and {cut}"
             )
         self.weight = float(weight)
         self.motion_width = motion_width
@@ -80,33 +79,32 @@ class TemporalFilter:
         prediction: Prediction,
         probability: Callable[[np.ndarray], np.ndarray | None] | None = None,
     ) -> Prediction:
-        """The prediction with filtered scores.
+        """Return the prediction with filtered scores.
 
         Args:
-            frame: the next one of its video.
-            prediction: of that frame.
-            probability: gives the probability of scores, or None where it cannot.
+            frame: the next frame of the video.
+            prediction: for this frame.
+            probability: returns the calibrated probability of scores, or None if there is none.
 
         Raises:
-            ValueError: scores that are not finite; the state stays as it was.
+            ValueError: scores that are not finite; the state is unchanged.
         """
         scores = prediction.anomaly
-        if not np.isfinite(scores).all():
-            count = int((~np.isfinite(scores)).sum())
-            raise ValueError(f"{frame.name}: {count} anomaly scores are NaN or infinite")
+        check_finite(scores, frame.name)
         grey = small_grey(frame.image, self.motion_width)
         if not self._continues(frame, scores, grey):
             self.reset()
         flow, trusted = self._flow(grey, scores.shape)
         filtered = self._average(self._scores, scores, flow, trusted)
-        chance = prediction.probability
-        if chance is not None:
-            known = None if probability is None else probability(filtered)
-            before = self._probability
-            chance = self._average(before, chance, flow, trusted) if known is None else known
+        averaged = None
+        if prediction.probability is not None:
+            averaged = None if probability is None else probability(filtered)
+            if averaged is None:
+                new = prediction.probability
+                averaged = self._average(self._probability, new, flow, trusted)
         self._index, self._grey, self._scores = frame.index, grey, filtered
-        self._probability = chance
-        return prediction._replace(anomaly=filtered, probability=chance)
+        self._probability = averaged
+        return prediction._replace(anomaly=filtered, probability=averaged)
 
     def _continues(self, frame: Frame, scores: np.ndarray, grey: np.ndarray) -> bool:
         if self._scores is None or self._scores.shape != scores.shape:
@@ -114,10 +112,10 @@ class TemporalFilter:
         return frame.index > self._index and frame_difference(self._grey, grey) < self.cut
 
     def _flow(self, grey: np.ndarray, size: tuple[int, int]) -> tuple:
-        """Flow and trust at the size of the scores; None and None without motion."""
-        if self._grey is None or self._motion is None or min(grey.shape) < _SMALLEST:
+        """Flow and trusted pixels at the size of the scores; None and None without motion."""
+        if self._grey is None or self._motion is None or min(grey.shape) < _MIN_SIDE:
             return None, None
-        return enlarged(*self._motion(self._grey, grey), size)
+        return resized_motion(*self._motion(self._grey, grey), size)
 
     def _average(
         self,
@@ -129,13 +127,13 @@ class TemporalFilter:
         if before is None:
             return new
         if flow is not None:
-            before = np.where(trusted, carried(before, flow), new)
-        # In this form a map that does not change stays what it is, to the last bit.
+            before = np.where(trusted, warped(before, flow), new)
+        # In this form a map that does not change is reproduced exactly.
         return before + np.float32(self.weight) * (new - before)
 
 
 def frame_difference(first: np.ndarray, second: np.ndarray) -> float:
-    """Mean absolute difference of two grey frames of one size, made small; 0..255."""
+    """Mean absolute difference of two grey frames of equal size, after reduction; 0..255."""
     width = min(_WIDTH_FOR_CUTS, first.shape[1])
     size = (width, max(1, round(first.shape[0] * width / first.shape[1])))
     small = [cv2.resize(grey, size, interpolation=cv2.INTER_AREA) for grey in (first, second)]

@@ -1,4 +1,4 @@
-"""Instances of a video numbered, so that boxes neither flicker nor change their names."""
+"""Tracking of instances in a video, so that boxes neither flicker nor change their numbers."""
 
 from __future__ import annotations
 
@@ -10,53 +10,53 @@ import numpy as np
 from ood_seg.perception.core.result import AnomalyResult
 from ood_seg.perception.core.types import Instance
 
-# Share of the newly seen step in the velocity.
+# Weight of the newest step in the velocity.
 _VELOCITY_WEIGHT = 0.5
 
 
 @dataclass
 class _Track:
-    """One object: where it was last, how it moves, how often it was seen and missed."""
+    """One object: its last position, its velocity, how often it was detected and missed."""
 
     instance: Instance
     index: int
     number: int | None = None
-    velocity: tuple[float, float] = (0.0, 0.0)  # pixels for each step of the frame index
+    velocity: tuple[float, float] = (0.0, 0.0)  # pixels per step of the frame index
     hits: int = 1
     misses: int = 0
 
     def expected(self, index: int) -> Instance:
-        """The last instance, moved on to the frame of that index at the track's velocity."""
+        """The last instance, moved to the frame of this index with the velocity of the track."""
         steps = index - self.index
         return moved(self.instance, *(round(steps * speed) for speed in self.velocity))
 
-    def see(self, instance: Instance, index: int) -> None:
-        """Take what was found in the frame of that index."""
-        steps, was = index - self.index, centre(self.instance)
-        seen = [(now - then) / steps for now, then in zip(centre(instance), was, strict=True)]
+    def update(self, instance: Instance, index: int) -> None:
+        """Continue the track with an instance of the frame of this index."""
+        steps = index - self.index
         weight = 1.0 if self.hits == 1 else _VELOCITY_WEIGHT
+        positions = zip(self.velocity, centre(self.instance), centre(instance), strict=True)
         self.velocity = tuple(
-            old + weight * (new - old) for old, new in zip(self.velocity, seen, strict=True)
+            speed + weight * ((now - before) / steps - speed) for speed, before, now in positions
         )
         self.instance, self.index = instance, index
         self.hits, self.misses = self.hits + 1, 0
 
 
 class InstanceTracker:
-    """Follows instances by the overlap of their boxes.
+    """Tracks instances by the overlap of their boxes.
 
-    Each frame, tracks are moved on at their own constant velocity (as the Kalman filter of SORT
-    does, Bewley et al., ICIP 2016, without its covariances) and matched with the new boxes, the
-    largest overlap first. A track gets its number, and shows, once it was found in `birth` frames
-    on end. A numbered track that is not found goes on showing, as last seen and moved on, for up to
-    `death` frames; then it is gone, and its number is not used again.
+    In each frame, tracks are moved with a constant velocity (as in the Kalman filter of SORT,
+    Bewley et al., ICIP 2016, but without covariances) and matched to the new boxes, the largest
+    overlap first. A track is numbered and reported once it was detected in `birth` consecutive
+    frames. A numbered track that is not detected is still reported, moved with its velocity, for
+    up to `death` frames; then it ends, and its number is not used again.
 
-    The mask of a result stays as it is; only `instances` changes: numbered tracks by number.
+    The mask of a result is unchanged; its `instances` become the numbered tracks, by number.
 
     Args:
-        min_iou: smallest intersection over union of two boxes that belong together.
-        birth: frames on end after which an object counts; 1: at once.
-        death: frames without it after which a track ends; 0: at the first.
+        min_iou: least intersection over union of two boxes of one object.
+        birth: consecutive frames with a detection until a track is reported; 1: at once.
+        death: frames without a detection for which a numbered track is still reported.
 
     Raises:
         ValueError: a number out of its range.
@@ -65,23 +65,23 @@ class InstanceTracker:
     def __init__(self, *, min_iou: float = 0.2, birth: int = 2, death: int = 3) -> None:
         if not 0 < min_iou <= 1 or birth < 1 or death < 0:
             raise ValueError(
-                "expected 0 < min_iou <= 1, birth from 1 and death from 0 on, got "
+                "expected 0 < min_iou <= 1, birth >= 1 and death >= 0, got "
                 f"{min_iou}, {birth} and {death}"
             )
         self.min_iou, self.birth, self.death = min_iou, birth, death
         self.reset()
 
     def reset(self) -> None:
-        """Forget all tracks; numbers start at 1 again."""
+        """End all tracks; numbers start at 1 again."""
         self._tracks: list[_Track] = []
         self._index = -1
         self._count = 0
 
     def __call__(self, result: AnomalyResult) -> AnomalyResult:
-        """The result with numbered instances.
+        """Return the result with tracked instances.
 
         Args:
-            result: of the next frame; tracks end where its index does not rise.
+            result: of the next frame; if its index does not rise, all tracks end.
         """
         if result.index <= self._index:
             self._tracks = []
@@ -89,31 +89,31 @@ class InstanceTracker:
         expected = [track.expected(result.index) for track in self._tracks]
         pairs = match_boxes(boxes(expected), boxes(result.instances), self.min_iou)
         for old, new in pairs:
-            self._tracks[old].see(result.instances[new], result.index)
+            self._tracks[old].update(result.instances[new], result.index)
         found = {old for old, _ in pairs}
         for place, track in enumerate(self._tracks):
             track.misses += place not in found
-        self._tracks = [track for track in self._tracks if self._lives(track)]
+        self._tracks = [track for track in self._tracks if self._continues(track)]
         taken = {new for _, new in pairs}
-        fresh = (one for place, one in enumerate(result.instances) if place not in taken)
-        self._tracks += [_Track(instance, result.index) for instance in fresh]
-        return replace(result, instances=self._shown(result))
+        unmatched = (one for place, one in enumerate(result.instances) if place not in taken)
+        self._tracks += [_Track(instance, result.index) for instance in unmatched]
+        return replace(result, instances=self._reported(result))
 
-    def _lives(self, track: _Track) -> bool:
+    def _continues(self, track: _Track) -> bool:
         return track.misses <= (self.death if track.number is not None else 0)
 
-    def _shown(self, result: AnomalyResult) -> tuple[Instance, ...]:
+    def _reported(self, result: AnomalyResult) -> tuple[Instance, ...]:
         for track in self._tracks:
             if track.number is None and track.hits >= self.birth:
                 self._count += 1
                 track.number = self._count
         numbered = (track for track in self._tracks if track.number is not None)
-        shown = (
+        reported = (
             replace(track.expected(result.index), track=track.number)
             for track in sorted(numbered, key=lambda track: track.number)
         )
         size = result.anomaly.shape
-        return tuple(one for one in (clipped(instance, size) for instance in shown) if one)
+        return tuple(one for one in (clipped(instance, size) for instance in reported) if one)
 
 
 def boxes(instances: Sequence[Instance]) -> np.ndarray:
@@ -131,12 +131,14 @@ def box_ious(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def match_boxes(first: np.ndarray, second: np.ndarray, min_iou: float) -> list[tuple[int, int]]:
-    """Pairs of boxes, largest overlap first, each box at most once; equal overlaps by place.
+    """Pairs of indices of boxes, largest overlap first, each box at most once.
+
+    Equal overlaps are ordered by the indices.
 
     Args:
         first: `(M, 4)`.
         second: `(N, 4)`.
-        min_iou: pairs that overlap less are none.
+        min_iou: least overlap of a pair.
     """
     ious = box_ious(first, second)
     rows, columns = np.nonzero(ious >= min_iou)
@@ -151,22 +153,22 @@ def match_boxes(first: np.ndarray, second: np.ndarray, min_iou: float) -> list[t
 
 
 def centre(instance: Instance) -> tuple[float, float]:
-    """x and y of the middle of the box."""
+    """x and y of the centre of the box."""
     left, top, width, height = instance.box
     return left + width / 2, top + height / 2
 
 
 def moved(instance: Instance, x: int, y: int) -> Instance:
-    """The instance so many pixels to the right and down."""
+    """The instance, moved `x` pixels to the right and `y` pixels down."""
     left, top, width, height = instance.box
     contour = instance.contour + np.int32([x, y])
     return replace(instance, box=(left + x, top + y, width, height), contour=contour)
 
 
 def clipped(instance: Instance, size: tuple[int, int]) -> Instance | None:
-    """The instance cut to an image of that height and width; None where nothing is left.
+    """The instance, clipped to an image of this height and width; None if it is outside.
 
-    Area and scores stay those of the last sight.
+    Area and scores are those of the last detection.
     """
     left, top, width, height = instance.box
     right, bottom = min(left + width, size[1]), min(top + height, size[0])

@@ -1,8 +1,8 @@
-"""What passes from stage to stage of the perception path; NumPy only.
+"""Data types that pass between the stages of the perception path; NumPy only.
 
 ```
-source -> Frame -> Segmentor.predict -> Prediction -> temporal filter, if any -> decision rule
-       -> AnomalyResult (mask, instances) -> tracker, if any -> sinks
+frame source -> Frame -> Segmentor.predict -> Prediction -> [temporal filter] -> decision rule
+             -> AnomalyResult (mask, instances) -> [tracker] -> sinks
 ```
 
 Images are `(H, W, 3)` uint8 in BGR order, as OpenCV reads them.
@@ -10,6 +10,7 @@ Images are `(H, W, 3)` uint8 in BGR order, as OpenCV reads them.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -18,14 +19,14 @@ import numpy as np
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """One image on its way in.
+    """One input image.
 
     Attributes:
         image: `(H, W, 3)` uint8 BGR.
-        name: what outputs are called after: the path below the source's folder without its
-            suffix, or the name of the stream and the frame number.
+        name: used for the names of the output files: the path below the folder of the source,
+            without suffix; or the name of the video or stream and the frame number.
         index: position in the source, from 0.
-        stamp: seconds since the start of the stream, or since 1970 for live sources; None for
+        stamp: seconds since the start of the video, or since 1970 for live sources; None for
             still images.
     """
 
@@ -37,11 +38,11 @@ class Frame:
 
 @dataclass(frozen=True)
 class Failure:
-    """An image that could not be used; the rest of its source goes on.
+    """An image that cannot be used; the remaining images of its source are not affected.
 
     Attributes:
         name: as `Frame.name`, or the path.
-        message: what was wrong, for a person.
+        message: the reason, in words.
         index: position in the source.
     """
 
@@ -49,14 +50,54 @@ class Failure:
     message: str
     index: int = 0
 
+    def __str__(self) -> str:
+        """The message, which begins with the name unless it contains it."""
+        return self.message if self.name in self.message else f"{self.name}: {self.message}"
+
+
+class FrameSource:
+    """Base of all sources: frames in order, read on demand; unusable images are `Failure`s.
+
+    Attributes:
+        rate: frames per second; None for images and where it is unknown.
+        size: height and width if all frames share them and they are known; else None.
+        live: whether frames arrive in real time, so that late ones should be dropped.
+        single: whether it is one still image.
+        passed: number of positions read or skipped so far.
+    """
+
+    rate: float | None = None
+    size: tuple[int, int] | None = None
+    live: bool = False
+    single: bool = False
+    passed: int = 0
+
+    @property
+    def count(self) -> int | None:
+        """Number of frames and failures to come; None: endless or unknown."""
+        return None
+
+    def __iter__(self) -> Iterator[Frame | Failure]:
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Release cameras and connections."""
+
+    def __enter__(self) -> FrameSource:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
 
 class Prediction(NamedTuple):
-    """What a network says of one image, all arrays of its size.
+    """Output of a network for one image; all arrays have the size of the image.
 
     Attributes:
         labels: `(H, W)` uint8, the most likely known class.
         anomaly: `(H, W)` float32 score, higher means more anomalous, unbounded.
-        probability: `(H, W)` float32 calibrated probability of an anomaly; None: not calibrated.
+        probability: `(H, W)` float32 calibrated probability of an anomaly; None without a
+            calibration.
     """
 
     labels: np.ndarray
@@ -66,16 +107,16 @@ class Prediction(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Instance:
-    """A connected group of flagged pixels: an unknown object.
+    """A connected component of flagged pixels: an unknown object.
 
     Attributes:
         box: left, top, width, height in pixels.
-        area: flagged pixels.
+        area: number of flagged pixels.
         mean_score: mean anomaly score of its pixels.
-        max_score: their highest.
+        max_score: highest anomaly score of its pixels.
         probability: mean calibrated probability; None without a calibration.
         contour: `(K, 2)` int32 outline, x and y.
-        track: number that stays with the object through a video; None without tracking.
+        track: number of the object throughout a video; None without tracking.
     """
 
     box: tuple[int, int, int, int]
@@ -105,3 +146,34 @@ class Palette:
                 f"palette: expected a colour for each of {len(self.classes)} classes, got "
                 f"{len(self.colours)}"
             )
+
+
+def check_prediction(prediction: Prediction, size: tuple[int, int], name: str) -> None:
+    """Check that a prediction fits an image and that its scores are finite.
+
+    Args:
+        prediction: to be checked.
+        size: height and width of the image.
+        name: of the image, for the message.
+
+    Raises:
+        ValueError: an array of another shape or type, or scores that are NaN or infinite.
+    """
+    for part, values in prediction._asdict().items():
+        if part == "probability" and values is None:
+            continue
+        kind = np.uint8 if part == "labels" else np.float32
+        if not isinstance(values, np.ndarray) or values.shape != size or values.dtype != kind:
+            shape = getattr(values, "shape", None)
+            got = f"{shape} of {getattr(values, 'dtype', type(values).__name__)}"
+            raise ValueError(
+                f"{name or 'image'}: {part}: expected {size} of {np.dtype(kind)}, got {got}"
+            )
+    check_finite(prediction.anomaly, name)
+
+
+def check_finite(scores: np.ndarray, name: str) -> None:
+    """Raise a ValueError that names the image where scores are NaN or infinite."""
+    bad = scores.size - int(np.count_nonzero(np.isfinite(scores)))
+    if bad:
+        raise ValueError(f"{name or 'image'}: {bad} anomaly scores are NaN or infinite")

@@ -1,4 +1,4 @@
-"""Videos, cameras and streams, read through OpenCV."""
+"""Videos, cameras and streams, read by OpenCV."""
 
 from __future__ import annotations
 
@@ -11,16 +11,15 @@ from urllib.parse import urlsplit
 import cv2
 
 from ood_seg.io.images import checked_image
-from ood_seg.perception.core.types import Failure, Frame
-from ood_seg.perception.io.frame_source import FrameSource
+from ood_seg.perception.core.types import Failure, Frame, FrameSource
 
 _TIMEOUT_MS = 10_000
-# Containers estimate their number of frames; this much less is no sign of damage.
+# Containers estimate their number of frames; so many fewer are no sign of damage.
 _MISSING_SHARE, _MISSING_FRAMES = 0.02, 2
 
 
 def open_capture(address: str | int) -> cv2.VideoCapture:
-    """OpenCV's reader; those of URLs give up waiting after ten seconds."""
+    """Open a file, camera or URL with OpenCV; URLs time out after ten seconds."""
     if isinstance(address, str) and "://" in address:
         limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, cv2.CAP_PROP_READ_TIMEOUT_MSEC]
         options = [value for limit in limits for value in (limit, _TIMEOUT_MS)]
@@ -29,10 +28,10 @@ def open_capture(address: str | int) -> cv2.VideoCapture:
 
 
 class VideoSource(FrameSource):
-    """The frames of a video, called `NAME/000000` and so on.
+    """The frames of a video, named `NAME/000000` and so on.
 
-    Stamps are index / rate. Where the video ends well before the number of frames that its
-    container states, a `Failure` says so.
+    Stamps are index / rate. If the video ends well before the number of frames stated in its
+    container, the last outcome is a `Failure`.
 
     Raises:
         ValueError: OpenCV cannot read it, or it has no frames.
@@ -43,8 +42,8 @@ class VideoSource(FrameSource):
         try:
             if not capture.isOpened() or not capture.grab():
                 raise ValueError(
-                    f"video {shown_address(path)}: OpenCV reads no frame of it; damaged, not a "
-                    "video, or of a codec that is not there"
+                    f"video {shown_address(path)}: OpenCV cannot read a frame; it is damaged, not "
+                    "a video, or needs a codec that is not installed"
                 )
             self.rate = _positive(capture.get(cv2.CAP_PROP_FPS))
             self._count = _positive(capture.get(cv2.CAP_PROP_FRAME_COUNT))
@@ -56,7 +55,7 @@ class VideoSource(FrameSource):
 
     @property
     def count(self) -> int | None:
-        """Number of frames as the container states it."""
+        """Number of frames as stated in the container."""
         return None if self._count is None else int(self._count)
 
     def __iter__(self) -> Iterator[Frame | Failure]:
@@ -80,13 +79,13 @@ class VideoSource(FrameSource):
 
 
 class LiveSource(FrameSource):
-    """The frames of a camera or stream, called `NAME/000000` and so on; it has no end.
+    """The frames of a camera or stream, named `NAME/000000` and so on; endless.
 
-    Stamps are seconds since 1970. When it stops, it is opened again up to `reconnects` times in a
-    row, after 1, 2, 4, ... times `wait` seconds; then a `Failure` ends it.
+    Stamps are seconds since 1970. When the stream stops, it is reopened up to `reconnects` times in
+    a row, after 1, 2, 4, ... times `wait` seconds; then the last outcome is a `Failure`.
 
     Raises:
-        ValueError: it cannot be opened, or gives no frame.
+        ValueError: it cannot be opened.
     """
 
     live = True
@@ -104,13 +103,13 @@ class LiveSource(FrameSource):
         self._address, self._name = address, name
         self._reconnects, self._wait, self._open = reconnects, wait, capture
         self._closed = threading.Event()
-        # Some cameras serve one reader only: what is open already is not opened again.
+        # Some cameras allow one reader only, so an open capture is used instead of a second one.
         self._first = capture(address) if opened is None else opened
         if not self._first.isOpened():
             self._first.release()
             raise ValueError(
-                f"{shown_address(address)}: cannot be opened; is it connected, not used by another "
-                "program, and its address right?"
+                f"{shown_address(address)}: cannot be opened; check its address, that it is "
+                "connected, and that no other program uses it"
             )
         self.rate = _positive(self._first.get(cv2.CAP_PROP_FPS))
 
@@ -139,11 +138,10 @@ class LiveSource(FrameSource):
                 capture.release()
 
     def _ending(self, index: int) -> str:
-        tries = f"opened again {self._reconnects} times without a picture"
-        return f"stopped after {index} frames; {tries}; given up"
+        return f"stopped after {index} frames; reopened {self._reconnects} times without an image"
 
     def close(self) -> None:
-        """Stop waiting for it, and end its iteration at the next frame."""
+        """Stop waiting, and end the iteration at the next frame."""
         self._closed.set()
         if self._first is not None:
             self._first.release()
@@ -152,7 +150,7 @@ class LiveSource(FrameSource):
 def open_stream(
     url: str, name: str, *, capture: Callable[[str | int], cv2.VideoCapture] = open_capture
 ) -> FrameSource:
-    """A URL as a video where it has an end, else as a live stream.
+    """Open a URL as a video if it has an end, else as a live stream.
 
     Raises:
         ValueError: it cannot be opened.
@@ -165,7 +163,7 @@ def open_stream(
 
 
 def stream_name(url: str) -> str:
-    """Name of a URL, without its user, password and query."""
+    """Host and path of a URL, without user, password and query."""
     parts = urlsplit(url)
     return f"{parts.hostname or ''}{parts.path}".strip("/")
 

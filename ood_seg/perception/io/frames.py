@@ -1,12 +1,12 @@
-"""`open_frames`: pictures, folders, lists, videos, cameras and URLs as one stream of frames.
+"""`open_frames`: images, folders, lists, videos, cameras and URLs as one stream of frames.
 
-street.png                     one picture; so is an array (H, W, 3) uint8 BGR
-photos/                        its pictures and those of folders below, naturally sorted
-'drive_*/left/*.png'           a pattern; `**` matches folders below
-pictures.txt                   a path on each line, relative to the file
+street.png                     one image; so is an array (H, W, 3) uint8 BGR
+photos/                        its images and those of its subfolders, naturally sorted
+'drive_*/left/*.png'           a pattern; `**` matches subfolders
+images.txt                     a path per line, relative to the file
 drive.mp4                      a video
 0                              a camera
-rtsp://...  http://...         a stream; a URL that ends like a picture is one
+rtsp://...  http://...         a stream; with the suffix of an image format, one image
 [...]                          any of these, one after the other
 """
 
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -28,7 +28,7 @@ from ood_seg.io.images import (
     decode_image,
     read_image,
 )
-from ood_seg.perception.core.types import Failure, Frame
+from ood_seg.perception.core.types import Failure, Frame, FrameSource
 from ood_seg.perception.io import listings
 from ood_seg.perception.io.captures import (
     LiveSource,
@@ -38,8 +38,7 @@ from ood_seg.perception.io.captures import (
     stream_name,
 )
 from ood_seg.perception.io.fetching import fetch
-from ood_seg.perception.io.frame_source import FrameSource
-from ood_seg.perception.io.listings import Entry, UniqueNames, is_picture, safe_name
+from ood_seg.perception.io.listings import Entry, UniqueNames, is_image_file, safe_name
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg"})
 _LIST_SUFFIX = ".txt"
@@ -55,23 +54,25 @@ def open_frames(
     skip: str | Path | None = None,
     max_pixels: int = MAX_PIXELS,
 ) -> FrameSource:
-    """Open anything that gives images.
+    """Open anything that contains images.
 
     Args:
-        source: see the top of the module. A `FrameSource` comes back as it is.
-        wanted: told the name of a picture, or of a whole video; those it refuses are passed over
-            and not even opened. Indices count them nevertheless.
-        skip: a folder that is left out where folders are searched.
-        max_pixels: larger pictures are failures.
+        source: see the top of the module. A `FrameSource` is returned as it is.
+        wanted: called with the name of an image, or of a whole video; if it returns False, that
+            image or video is not opened. Indices count it nevertheless.
+        skip: a folder that is not searched.
+        max_pixels: larger images become failures.
 
     Raises:
-        FileNotFoundError: no such file, or nothing matches the pattern.
-        ValueError: nothing that is known here; an empty folder; a video or camera that cannot be
-            read. Once it is open, what cannot be used becomes a `Failure` instead.
+        FileNotFoundError: no such file, or no file matches the pattern.
+        ValueError: an unknown kind of source, an empty folder, or a video or camera that cannot be
+            read. Once the source is open, images that cannot be used become `Failure`s.
+        TypeError: a value of another type.
     """
     if isinstance(source, FrameSource):
         return source
-    options = _Options(wanted, None if skip is None else Path(skip), max_pixels)
+    skip = None if skip is None else Path(skip)
+    options = _Options(wanted or (lambda _name: True), skip, max_pixels)
     if isinstance(source, (str, Path, int, np.ndarray)):
         return _open_one(source, None, options)
     if isinstance(source, Iterable) and not isinstance(source, bytes):
@@ -82,81 +83,83 @@ def open_frames(
     )
 
 
+@dataclass(frozen=True)
 class _Options:
-    """What nested sources share."""
+    """What nested sources share; see `open_frames`."""
 
-    def __init__(self, wanted: Wanted | None, skip: Path | None, max_pixels: int) -> None:
-        self.wanted = wanted or (lambda _name: True)
-        self.skip = skip
-        self.max_pixels = max_pixels
+    wanted: Wanted
+    skip: Path | None
+    max_pixels: int
 
-    def read(self, picture: str | np.ndarray) -> np.ndarray:
-        if isinstance(picture, np.ndarray):
-            return checked_image(picture)
-        if "://" in picture:
-            content = fetch(picture, self.max_pixels)
-            return decode_image(content, shown_address(picture), max_pixels=self.max_pixels)
-        return read_image(picture, max_pixels=self.max_pixels)
+    def read(self, image: str | np.ndarray) -> np.ndarray:
+        """Read an image: a path, a URL or an array."""
+        if isinstance(image, np.ndarray):
+            return checked_image(image)
+        if "://" in image:
+            content = fetch(image, self.max_pixels)
+            return decode_image(content, shown_address(image), max_pixels=self.max_pixels)
+        return read_image(image, max_pixels=self.max_pixels)
 
 
 class ImageSource(FrameSource):
-    """Pictures that are read one by one.
+    """Still images, read one by one.
 
     Args:
-        entries: gives them anew each time it is called.
+        entries: returns them from the first on, each time it is called.
         options: see `open_frames`.
+        single: whether it is one image.
     """
 
-    def __init__(self, entries: Callable[[], Iterable[Entry]], options: _Options) -> None:
-        self._entries, self._options = entries, options
+    def __init__(
+        self, entries: Callable[[], Iterable[Entry]], options: _Options, *, single: bool = False
+    ) -> None:
+        self._entries, self._options, self.single = entries, options, single
         self._count: int | None = None
 
     @property
     def count(self) -> int:
-        """Number of pictures that are wanted; looks through all of them the first time."""
+        """Number of wanted images; the first access searches the whole source."""
         if self._count is None:
             self._count = sum(self._options.wanted(entry.name) for entry in self._entries())
         return self._count
 
     def __iter__(self) -> Iterator[Frame | Failure]:
-        for index, (name, picture) in enumerate(self._entries()):
+        for index, (name, image) in enumerate(self._entries()):
             self.passed = index + 1
             if not self._options.wanted(name):
                 continue
             try:
-                image = self._options.read(picture)
+                yield Frame(self._options.read(image), name, index)
             except (ValueError, FileNotFoundError) as error:
                 yield Failure(name, str(error), index)
-                continue
-            yield Frame(image, name, index)
 
 
 class ListSource(FrameSource):
-    """Sources one after the other; those that cannot be opened are failures.
+    """Sources one after the other; those that cannot be opened become failures.
 
-    Pictures are called after their path below the folder that all elements share, frames of other
-    elements after that and their own name; arrays by their number in the list. Patterns count as
-    the files that they match.
+    Images are named after their path below the common folder of all elements; frames of other
+    elements after that path and their own name; arrays after their position in the list. A pattern
+    is replaced by the files that it matches.
 
     Args:
         elements: see the top of the module.
         options: see `open_frames`.
-        name: prefixes all names; None where there is nothing else.
+        name: prefix of all names; None for no prefix.
     """
 
     def __init__(self, elements: Iterable[Any], options: _Options, name: str | None = None) -> None:
         self._elements, self._options = elements, options
         self._prefix = "" if name is None else f"{name}/"
-        # One that can be read only once, such as a generator, is neither counted nor looked at.
-        self._again = iter(elements) is not elements
-        paths = (os.fspath(e) for e in elements if _is_path(e)) if self._again else iter(())
+        # A generator can be read only once, so it is neither counted nor searched beforehand.
+        self._repeatable = iter(elements) is not elements
+        paths = (os.fspath(e) for e in elements if _is_path(e)) if self._repeatable else iter(())
         self._root = listings.common_folder(map(listings.before_pattern, paths))
         self._count: int | None = None
 
     @property
     def count(self) -> int | None:
-        """Sum over the elements; None where one has no end or elements can be read only once."""
-        if self._count is None and self._again:
+        """Sum over the elements; None if one is endless or elements can be read only once."""
+        if self._count is None and self._repeatable:
             counts = [1 if isinstance(one, (Frame, Failure)) else one.count for one in self._open()]
             self._count = None if None in counts else sum(counts)
         return self._count
@@ -189,7 +192,7 @@ class ListSource(FrameSource):
                 yield Failure(f"{number:06d}" if array else str(element), str(error), number)
 
     def _expanded(self) -> Iterator[Any]:
-        """The elements, with the files that a pattern matches in its place."""
+        """The elements, with patterns replaced by the files that they match."""
         for element in self._elements:
             pattern = _is_path(element) and listings.is_pattern(os.fspath(element))
             matches = listings.matches_of(os.fspath(element)) if pattern else []
@@ -212,10 +215,21 @@ class ListSource(FrameSource):
 
 
 def is_one_video(source: str) -> bool:
-    """Whether the text names a video, camera or stream, as far as it tells."""
+    """Whether the text names a video, camera or stream, judging by the text only."""
     if "://" in source:
-        return not is_picture(urlsplit(source).path)
+        return not is_image_file(urlsplit(source).path)
     return source.isdigit() or os.path.splitext(source)[1].lower() in VIDEO_SUFFIXES
+
+
+def is_bag(source: Any) -> bool:
+    """Whether it is a ROS bag: a rosbag2 folder, or a .mcap, .db3 or .bag file."""
+    if not isinstance(source, (str, Path)):
+        return False
+    path = Path(source)
+    metadata = path / "metadata.yaml"
+    if metadata.is_file():
+        return "rosbag2_bagfile_information" in metadata.read_text(errors="replace")
+    return path.suffix in (".mcap", ".db3", ".bag") and path.is_file()
 
 
 def _is_path(element: Any) -> bool:
@@ -223,30 +237,34 @@ def _is_path(element: Any) -> bool:
 
 
 def _open_one(source: Any, name: str | None, options: _Options) -> FrameSource:
-    """Open what is no list; `name` prefixes its frames, None where there is nothing else."""
+    """Open a source that is not a list; `name` prefixes its frames, None for a single source."""
     if isinstance(source, np.ndarray):
-        checked_image(source)  # a single array of the wrong kind is told at once
-        return ImageSource(lambda: [Entry(name or "image", source)], options)
+        checked_image(source)  # an unsuitable array raises at once
+        return _single(name or "image", source, options)
     text = os.fspath(source) if isinstance(source, (str, Path)) else str(source)
     if "://" in text:
         return _open_url(text, name or safe_name(stream_name(text)), options)
     if text.isdigit() and not os.path.exists(text):
         return LiveSource(int(text), name or f"camera{text}")
     suffix = os.path.splitext(text)[1].lower()
-    if name is not None and is_picture(text):
-        # Within a list nothing is asked of the file system before it is read.
-        return ImageSource(lambda: [Entry(name, text)], options)
+    if name is not None and is_image_file(text):
+        # Long lists of images are not looked up in the file system before they are read.
+        return _single(name, text, options)
     path = Path(text).expanduser()
-    if os.path.isdir(path):  # unlike those of Path, it raises nothing
+    if os.path.isdir(path):  # unlike Path.is_dir, raises no error for names that are too long
         return _open_folder(path, name, options)
     if not os.path.exists(path):
         return _open_pattern(text, options)
     stem = name or path.stem
     if suffix == _LIST_SUFFIX:
-        return ListSource(_Lines(path), options, name)
+        return ListSource(listings.ListFile(path), options, name)
     if suffix in VIDEO_SUFFIXES:
         return VideoSource(str(path), stem) if options.wanted(stem) else ListSource([], options)
-    return ImageSource(lambda: [Entry(stem, str(path))], options)
+    return _single(stem, str(path), options)
+
+
+def _single(name: str, image: str | np.ndarray, options: _Options) -> ImageSource:
+    return ImageSource(lambda: [Entry(name, image)], options, single=True)
 
 
 def _open_folder(folder: Path, name: str | None, options: _Options) -> FrameSource:
@@ -257,16 +275,16 @@ def _open_folder(folder: Path, name: str | None, options: _Options) -> FrameSour
             yield Entry(prefix + below, path)
 
     if options.skip is not None and options.skip.resolve() == folder.resolve():
-        raise ValueError(f"the outputs go into the folder of the images, {folder}; give another")
+        raise ValueError(f"{folder} is both input and output folder; give another output folder")
     if next(entries(), None) is None:
         known = " ".join(sorted(IMAGE_SUFFIXES))
-        raise ValueError(f"no images in {folder}; expected files that end in {known}")
+        raise ValueError(f"no images in {folder}; expected files with a suffix of {known}")
     return ImageSource(entries, options)
 
 
 def _open_pattern(text: str, options: _Options) -> FrameSource:
     if not listings.is_pattern(text):
-        raise FileNotFoundError(f"{text} does not exist; give a picture, folder, video or list")
+        raise FileNotFoundError(f"{text} does not exist; give an image, folder, video or list")
     matches = listings.matches_of(text)
     if not matches:
         raise FileNotFoundError(f"no file matches {text}")
@@ -275,16 +293,6 @@ def _open_pattern(text: str, options: _Options) -> FrameSource:
 
 def _open_url(url: str, name: str, options: _Options) -> FrameSource:
     parts = urlsplit(url)
-    if parts.scheme in ("http", "https") and is_picture(parts.path):
-        return ImageSource(lambda: [Entry(os.path.splitext(name)[0], url)], options)
+    if parts.scheme in ("http", "https") and is_image_file(parts.path):
+        return _single(os.path.splitext(name)[0], url, options)
     return open_stream(url, name)
-
-
-class _Lines:
-    """The lines of a list file, read anew each time."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def __iter__(self) -> Iterator[str]:
-        return listings.read_list(self._path)

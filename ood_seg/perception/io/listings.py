@@ -1,4 +1,4 @@
-"""Which pictures a folder, a pattern or a list file names, in order, and what each is called."""
+"""Images of a folder, a pattern or a list file, in order, and their names."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from ood_seg.io.images import IMAGE_SUFFIXES
-from ood_seg.perception.io.name_set import NameSet
 
 _PATTERN = re.compile(r"[*?[]")
 _NUMBER = re.compile(r"(\d+)")
@@ -20,44 +21,44 @@ _UNSAFE = re.compile(r'[\x00-\x1f<>:"|?*]')
 
 
 class Entry(NamedTuple):
-    """A picture that is not read yet.
+    """An image that is not read yet.
 
     Attributes:
-        name: what its outputs are called after.
-        path: the file.
+        name: see `Frame.name`.
+        image: path or URL of the file, or the array.
     """
 
     name: str
-    path: str
+    image: str | np.ndarray
 
 
 def natural_key(name: str) -> tuple[list, str]:
-    """Sorts `frame2` before `frame10`."""
+    """Sort key that orders `frame2` before `frame10`."""
     parts = _NUMBER.split(name)
     return [int(part) if index % 2 else part for index, part in enumerate(parts)], name
 
 
 def safe_name(text: str) -> str:
-    """A relative path made of `text` that stays below the folder it is put into."""
+    """Return `text` as a relative path that cannot leave the folder it is joined to."""
     parts = [part for part in _SEPARATORS.split(text) if part not in ("", ".")]
     safe = ["__" if part == ".." else _UNSAFE.sub("_", part) for part in parts]
     return "/".join(safe) or "image"
 
 
-def is_picture(path: str) -> bool:
-    """Whether the suffix is one of a picture."""
+def is_image_file(path: str) -> bool:
+    """Whether the path has the suffix of an image format."""
     return os.path.splitext(path)[1].lower() in IMAGE_SUFFIXES
 
 
 def walk_folder(folder: Path, skip: Path | None = None) -> Iterator[Entry]:
-    """Pictures of a folder and those below, naturally sorted, one folder in memory at a time.
+    """Images of a folder and its subfolders, naturally sorted, one folder in memory at a time.
 
-    Hidden files and folders are passed over, links to folders not followed. Names are paths below
-    `folder` without suffix; pictures that differ in nothing else keep it (`a.jpg`, `a.png`).
+    Hidden files and folders are skipped, links to folders not followed. Names are paths below
+    `folder` without suffix; images that differ only in their suffix keep it (`a.jpg`, `a.png`).
 
     Args:
-        folder: where to look.
-        skip: a folder left out, such as that of the outputs.
+        folder: searched.
+        skip: a folder that is not searched, such as the output folder.
     """
     skipped = None if skip is None else str(skip.resolve())
     if skipped != str(folder.resolve()):
@@ -73,10 +74,10 @@ def _walk(folder: str, prefix: str, skipped: str | None) -> Iterator[Entry]:
                     continue
                 if item.is_dir(follow_symlinks=False):
                     folders.append(item.name)
-                elif is_picture(item.name) and not item.is_dir():
+                elif is_image_file(item.name) and not item.is_dir():
                     files.append(item.name)
     except OSError:
-        # Reading this entry will fail, and the failure name the folder; the rest goes on.
+        # Reading this entry will give a failure that names the folder.
         yield Entry(prefix or os.path.basename(folder), folder)
         return
     stems = Counter(os.path.splitext(name)[0] for name in files)
@@ -90,42 +91,49 @@ def _walk(folder: str, prefix: str, skipped: str | None) -> Iterator[Entry]:
 
 
 def is_pattern(text: str) -> bool:
-    """Whether it is a pattern such as `drive_*/**/*.png`, and no file of that name."""
+    """Whether the text is a pattern such as `drive_*/**/*.png` and not the name of a file."""
     return _PATTERN.search(text) is not None and not os.path.exists(text)
 
 
 def before_pattern(text: str) -> str:
-    """A path that stands for all that a pattern matches: as deep as all of it is the same."""
+    """The fixed beginning of a pattern, followed by `*`; other paths as they are."""
     found = _PATTERN.search(text)
     return text if found is None else text[: found.start()] + "*"
 
 
 def matches_of(pattern: str) -> list[str]:
-    """Files that a pattern matches, naturally sorted."""
+    """The files that match a pattern, naturally sorted."""
     found = (path for path in glob.iglob(pattern, recursive=True) if not os.path.isdir(path))
     return sorted(found, key=natural_key)
 
 
-def read_list(path: Path) -> Iterator[str]:
-    """The lines of a list file: paths relative to its folder, or absolute, or URLs.
+class ListFile:
+    """The lines of a text file: paths relative to its folder, absolute paths, or URLs.
 
-    Empty lines and those that begin with `#` are passed over.
-
-    Raises:
-        ValueError: the file is not text.
+    Empty lines and lines that begin with `#` are skipped. Each iteration reads the file again.
     """
-    try:
-        with path.open(encoding="utf-8-sig") as lines:
-            for line in lines:
-                text = line.strip()
-                if text and not text.startswith("#"):
-                    yield text if "://" in text else str(path.parent / text)
-    except UnicodeDecodeError as error:
-        raise ValueError(f"list {path}: expected UTF-8 text with a path on each line") from error
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield the lines.
+
+        Raises:
+            ValueError: the file is not text.
+        """
+        try:
+            with self._path.open(encoding="utf-8-sig") as lines:
+                for line in lines:
+                    text = line.strip()
+                    if text and not text.startswith("#"):
+                        yield text if "://" in text else str(self._path.parent / text)
+        except UnicodeDecodeError as error:
+            raise ValueError(f"list {self._path}: expected UTF-8 text, a path per line") from error
 
 
 def common_folder(paths: Iterator[str]) -> str:
-    """The deepest folder that holds all paths, made absolute; `` where there are none."""
+    """The deepest folder that contains all paths, as an absolute path; empty without paths."""
     common = ""
     for path in paths:
         folder = os.path.dirname(os.path.abspath(path))
@@ -137,14 +145,15 @@ def common_folder(paths: Iterator[str]) -> str:
 
 
 class UniqueNames:
-    """Gives each picture a name that no other has, in one pass and bounded memory."""
+    """Returns a different name for each image."""
 
     def __init__(self) -> None:
-        self._taken = NameSet()
+        self._taken: set[str] = set()
 
     def __call__(self, name: str, number: int, suffix: str = "") -> str:
-        """`name`, or with the suffix where that is taken, or with its number."""
+        """The name; if it is taken, with the suffix; if that is taken, with the number."""
         for candidate in (name, name + suffix, f"{name}_{number}"):
-            if self._taken.add(candidate):
+            if candidate not in self._taken:
+                self._taken.add(candidate)
                 return candidate
         return self(f"{name}_{number}_", number)

@@ -1,7 +1,4 @@
-"""Where results go: files of each image, lines of JSON, a video.
-
-A sink takes results one by one (`write`) and is closed at the end; `JsonLines` is one as well.
-"""
+"""Outputs of a run: files of each image, and a video of the overlays."""
 
 from __future__ import annotations
 
@@ -18,27 +15,27 @@ from ood_seg.perception.core.result import AnomalyResult, ScoreRange
 from ood_seg.perception.io.video_io import VideoWriter
 from ood_seg.visualization import score_range
 
-# `scores-png` has a folder of its own, as `ood-seg evaluate` reads it.
+# `scores-png` has a folder of its own, which `ood-seg evaluate` reads.
 ENDINGS = {**RESULT_ENDINGS, "scores-png": ".png"}
 SCORE_FOLDER, SCALE_FILE = "scores", "scale.json"
-_LEVELS = 65535
+_MAX_LEVEL = 65535
 _LISTED = 5
 
 
 class FolderSink:
-    """Writes files that are called after the image; each appears complete or not at all.
+    """Writes files named after the image; each write is atomic.
 
     Args:
-        folder: names' own folders are made below it.
-        kinds: keys of `ENDINGS`: those of `AnomalyResult.save`, and `scores-png`: 16 bit in
+        folder: names with a `/` give folders below it.
+        kinds: keys of `ENDINGS`: those of `AnomalyResult.save`, and `scores-png`: 16 bits in
             `scores/NAME.png`, with the scale in `scores/scale.json`; scores outside `limits` are
-            set to the nearer one.
-        limits: scores at both ends of the colours; by default of each image.
+            clipped.
+        limits: scores at the ends of the colours; by default those of each image.
         overwrite: replace existing files.
-        skip: leave images alone whose files all exist.
+        skip: skip images whose files all exist.
 
     Raises:
-        ValueError: an unknown kind; `scores-png` without limits, or with other ones than those in
+        ValueError: an unknown kind; `scores-png` without limits, or with limits that differ from
             `scale.json`.
     """
 
@@ -53,7 +50,7 @@ class FolderSink:
     ) -> None:
         unknown = [kind for kind in kinds if kind not in ENDINGS]
         if unknown:
-            raise ValueError(f"there are no files {unknown[0]!r}; known are {', '.join(ENDINGS)}")
+            raise ValueError(f"kinds: expected some of {', '.join(ENDINGS)}, got {unknown[0]!r}")
         self.folder, self.kinds, self.limits = Path(folder), tuple(kinds), limits
         self._overwrite, self._skip = overwrite, skip
         if "scores-png" in self.kinds:
@@ -68,14 +65,14 @@ class FolderSink:
         ]
 
     def existing(self, name: str) -> list[Path]:
-        """Those of its files that are there already."""
+        """The files of an image that exist."""
         return [path for path in self.paths(name) if os.path.exists(path)]
 
     def write(self, result: AnomalyResult) -> None:
         """Write the files of a result.
 
         Raises:
-            ValueError: one exists, and neither `overwrite` nor `skip` is set; or a kind needs a
+            ValueError: a file exists, and neither `overwrite` nor `skip` is set; or a kind needs a
                 threshold or calibration that the result was made without.
         """
         if not self._overwrite:
@@ -90,26 +87,23 @@ class FolderSink:
             else:
                 result.save(self.folder, kind, limits=self.limits)
 
-    def close(self, *, complete: bool = True) -> None:
-        """Nothing is left to do."""
-
     def _write_scale(self) -> None:
         if self.limits is None:
             raise ValueError(
-                "16-bit scores need the same range for all images; give two numbers as "
-                "--score-range, or save .npy"
+                "16-bit scores need one range for all images: give two numbers as --score-range, "
+                "or save .npy"
             )
         low, high = self.limits
-        scale = {"scale": (high - low) / _LEVELS, "offset": low}
+        scale = {"scale": (high - low) / _MAX_LEVEL, "offset": low}
         path = self.folder / SCORE_FOLDER / SCALE_FILE
         if path.exists() and json.loads(path.read_text()) != scale and not self._overwrite:
-            raise ValueError(f"{path} holds another scale than that of {low}..{high}")
+            raise ValueError(f"{path} has another scale than that of {low}..{high}")
         write_text(path, json.dumps(scale) + "\n")
 
     def _levels(self, scores: np.ndarray) -> np.ndarray:
         low, high = self.limits
-        levels = np.rint((scores.astype(np.float64) - low) * (_LEVELS / (high - low)))
-        return np.clip(levels, 0, _LEVELS).astype(np.uint16)
+        levels = np.rint((scores.astype(np.float64) - low) * (_MAX_LEVEL / (high - low)))
+        return np.clip(levels, 0, _MAX_LEVEL).astype(np.uint16)
 
 
 class VideoSink:
@@ -117,8 +111,8 @@ class VideoSink:
 
     Args:
         writer: of the video.
-        limits: scores at both ends of the colours; by default 0 and 1 of the probability, where
-            there is one, else those of the first picture, so that colours compare.
+        limits: scores at the ends of the colours. By default the probability is shown from 0 to 1;
+            without one, the range of scores of the first image is used for all.
     """
 
     def __init__(self, writer: VideoWriter, *, limits: ScoreRange | None = None) -> None:
@@ -132,7 +126,7 @@ class VideoSink:
         """
         if self._limits is None and result.probability is None:
             self._limits = score_range(result.anomaly)
-        self._writer.write(result.plot(limits=self._limits))
+        self._writer.write(result.overlay(limits=self._limits))
 
     def close(self, *, complete: bool = True) -> None:
         """Finish the video; see `VideoWriter.close`."""
@@ -140,7 +134,7 @@ class VideoSink:
 
 
 def existing_message(existing: Sequence[Path], count: int) -> str:
-    """What to say of `count` files that exist, some of which are at hand."""
+    """Return an error message about `count` files that exist, of which some are given."""
     listed = ", ".join(map(str, existing[:_LISTED])) + (", ..." if count > _LISTED else "")
     return (
         f"{count} files exist ({listed}); use --overwrite to replace them, --skip-existing to keep "

@@ -1,4 +1,4 @@
-"""Videos written with the rate and size of the pictures that go in."""
+"""Videos written at the rate and size of the images."""
 
 from __future__ import annotations
 
@@ -8,26 +8,25 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-# What OpenCV's own builds can encode: H.264 is not among it.
+# Codecs of the OpenCV wheels, which lack H.264.
 _CODECS = {".mp4": "mp4v", ".m4v": "mp4v", ".mov": "mp4v", ".mkv": "mp4v", ".avi": "MJPG"}
 _CODECS[".webm"] = "VP80"
 
 
 class VideoWriter:
-    """Writes pictures of one size as a video that appears complete or is marked partial.
+    """Writes images of one size as a video, which appears complete or is marked as partial.
 
-    While it is written it has a hidden name. `close` gives it its own; where the block of a `with`
-    ends by an error or Ctrl-C, it becomes `NAME.partial.mp4`, just as playable. An odd width or
-    height, which the codecs do not know, is made even by one repeated column or row at the right
-    or lower border: all pixels stay where they are.
+    Until `close` the file has a hidden name. If a `with` block ends with an error or Ctrl-C, the
+    video is named `NAME.partial.mp4` and is playable. The codecs require even sizes: an odd width
+    or height is extended by repeating the last column or row, so that all pixels keep their place.
 
     Args:
-        path: its suffix chooses container and codec.
-        rate: pictures per second.
+        path: the suffix selects container and codec.
+        rate: images per second.
         overwrite: whether an existing file is replaced.
 
     Attributes:
-        written: pictures so far.
+        written: number of images so far.
 
     Raises:
         ValueError: another suffix, a rate that is not positive, or the file exists.
@@ -38,55 +37,55 @@ class VideoWriter:
         self._codec = _CODECS.get(self.path.suffix.lower(), "")
         if not self._codec:
             known = ", ".join(_CODECS)
-            raise ValueError(f"video {path}: expected a name that ends in {known}")
+            raise ValueError(f"video {path}: expected one of the suffixes {known}")
         if not (np.isfinite(rate) and rate > 0):
             raise ValueError(f"video {path}: expected a positive rate, got {rate}")
         if self.path.exists() and not overwrite:
-            raise ValueError(f"video {path} exists; give another name, or say that it be replaced")
+            raise ValueError(f"video {path} exists; give another name, or --overwrite")
         self.written = 0
         self._rate = float(rate)
         self._unfinished = self.path.with_name(f".{self.path.stem}.part{self.path.suffix}")
         self._writer: cv2.VideoWriter | None = None
         self._shape: tuple[int, ...] = ()
 
-    def write(self, picture: np.ndarray) -> None:
-        """Add a picture, `(H, W, 3)` uint8 BGR.
+    def write(self, image: np.ndarray) -> None:
+        """Add an image, `(H, W, 3)` uint8 BGR.
 
         Raises:
-            ValueError: another size than the first one's, or OpenCV cannot write the video.
+            ValueError: another size than that of the first image, or OpenCV cannot write the video.
         """
         if self._writer is None:
-            self._writer, self._shape = self._open(picture), picture.shape
-        if picture.shape != self._shape:
+            self._writer, self._shape = self._open(image), image.shape
+        if image.shape != self._shape:
             raise ValueError(
-                f"video {self.path}: its pictures are {_size(self._shape)} (height x width), got "
-                f"one of {_size(picture.shape)}; write pictures of several sizes to files"
+                f"video {self.path}: expected images of {_size(self._shape)} (height x width), got "
+                f"{_size(image.shape)}; images of several sizes can be saved as files"
             )
-        self._writer.write(even_sized(picture))
+        self._writer.write(even_sized(image))
         self.written += 1
 
-    def _open(self, picture: np.ndarray) -> cv2.VideoWriter:
+    def _open(self, image: np.ndarray) -> cv2.VideoWriter:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._unfinished.touch()  # says why it cannot be written, where OpenCV only says no
-        height, width = even_sized(picture).shape[:2]
+        self._unfinished.touch()  # its error has a reason, that of OpenCV has none
+        height, width = even_sized(image).shape[:2]
         code = cv2.VideoWriter_fourcc(*self._codec)
         writer = cv2.VideoWriter(str(self._unfinished), code, self._rate, (width, height))
         if not writer.isOpened():
             self._unfinished.unlink()
             raise ValueError(
                 f"video {self.path}: this OpenCV cannot write {self._codec} at rate {self._rate}; "
-                "try a name that ends in .avi, or install opencv-python with FFmpeg"
+                "use the suffix .avi, or install an OpenCV with FFmpeg"
             )
         return writer
 
     def close(self, *, complete: bool = True) -> Path | None:
-        """Finish the file; None if nothing was written.
+        """Finish the file and return its path; None if nothing was written.
 
         Args:
-            complete: False marks it partial.
+            complete: False marks the video as partial.
 
         Raises:
-            ValueError: what was written cannot be read again.
+            ValueError: the written file cannot be read.
         """
         if self._writer is None:
             return None
@@ -95,7 +94,7 @@ class VideoWriter:
         frames = _frames_of(self._unfinished)
         if not frames:
             raise ValueError(
-                f"video {self.path}: {self.written} pictures were written, but {self._unfinished} "
+                f"video {self.path}: {self.written} images were written, but {self._unfinished} "
                 "cannot be read; is the disk full?"
             )
         partial = self.path.with_name(f"{self.path.stem}.partial{self.path.suffix}")
@@ -110,12 +109,12 @@ class VideoWriter:
         self.close(complete=kind is None)
 
 
-def even_sized(picture: np.ndarray) -> np.ndarray:
-    """The picture with its last row or column repeated where their number is odd."""
-    height, width = picture.shape[:2]
+def even_sized(image: np.ndarray) -> np.ndarray:
+    """The image, with the last row or column repeated where their number is odd."""
+    height, width = image.shape[:2]
     if height % 2 == 0 and width % 2 == 0:
-        return picture
-    return cv2.copyMakeBorder(picture, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
+        return image
+    return cv2.copyMakeBorder(image, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
 
 
 def _frames_of(path: Path) -> int:

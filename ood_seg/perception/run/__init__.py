@@ -1,1 +1,1 @@
-"""Runs a segmentor over a stream of frames."""
+"""Runs models on frames: one image, streams with threads, and the files of `ood-seg infer`."""

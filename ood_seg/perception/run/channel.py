@@ -1,4 +1,4 @@
-"""A bounded queue between two threads that either side can end."""
+"""A bounded queue between two threads that either side can close."""
 
 from __future__ import annotations
 
@@ -13,17 +13,20 @@ class Channel:
     """Hands items from one thread to another.
 
     Args:
-        size: items that wait at most; the producer is held up by more.
-        newest_only: an item that may be dropped replaces those that wait and may be, so that the
-            producer is never held up.
+        size: number of items that may wait; `put` blocks when it is reached.
+        newest_only: a droppable item replaces the droppable ones that wait, so that `put` does not
+            block.
 
     Attributes:
-        dropped: items that were replaced.
+        dropped: number of items that were replaced.
+
+    Raises:
+        ValueError: a size below 1.
     """
 
     def __init__(self, size: int, *, newest_only: bool = False) -> None:
         if size < 1:
-            raise ValueError(f"a queue between threads holds at least one item, got {size}")
+            raise ValueError(f"size: expected at least 1 item, got {size}")
         self._size, self._newest_only = size, newest_only
         self._items: deque[tuple[Any, bool]] = deque()
         self._changed = threading.Condition()
@@ -31,7 +34,7 @@ class Channel:
         self.dropped = 0
 
     def put(self, item: Any, *, droppable: bool = False) -> bool:
-        """Add an item, waiting for room; return False if nobody wants it any more."""
+        """Add an item when there is room; return False if the channel is closed."""
         with self._changed:
             if self._newest_only and droppable:
                 kept = [entry for entry in self._items if not entry[1]]
@@ -46,7 +49,7 @@ class Channel:
             return True
 
     def get(self) -> Any:
-        """The oldest item, waiting for one; `END` when the channel is closed."""
+        """Return the oldest item when there is one; `END` once the channel is closed."""
         with self._changed:
             self._changed.wait_for(lambda: self._closed or self._items)
             if self._closed:
@@ -56,7 +59,7 @@ class Channel:
             return item
 
     def close(self) -> None:
-        """Let go of what waits, and wake both sides."""
+        """Drop the waiting items and wake both sides."""
         with self._changed:
             self._closed = True
             self._items.clear()

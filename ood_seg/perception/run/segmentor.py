@@ -1,38 +1,35 @@
-"""The one face of all runtimes: torch, ONNX Runtime and OpenVINO models are used alike."""
+"""The interface of all runtimes: torch, ONNX Runtime and OpenVINO models are used alike."""
 
 from __future__ import annotations
 
-import math
+import contextlib
+import time
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from ood_seg.io.images import checked_image
-from ood_seg.perception.core.decision import DecisionRule
+from ood_seg.perception.core.decision import MIN_AREA, DecisionRule, choose_threshold
 from ood_seg.perception.core.regions import Region, parse_region
 from ood_seg.perception.core.result import AnomalyResult
-from ood_seg.perception.core.types import Failure, Frame, Palette, Prediction
-
-if TYPE_CHECKING:
-    from ood_seg.perception.core.temporal import TemporalFilter
-    from ood_seg.perception.core.tracking import InstanceTracker
-    from ood_seg.perception.run.stream import Analysis
-
-MIN_AREA = 50
+from ood_seg.perception.core.temporal import TemporalFilter
+from ood_seg.perception.core.tracking import InstanceTracker
+from ood_seg.perception.core.types import Failure, Frame, FrameSource, Palette, Prediction
+from ood_seg.perception.io.frames import open_frames
+from ood_seg.perception.run.stream import Analysis, analyse
 
 
 class Segmentor(ABC):
-    """A network that gives labels and anomaly scores; subclasses say how.
+    """A model that predicts labels and anomaly scores; subclasses implement `predict`.
 
     ```
     segmentor("street.jpg")  -> AnomalyResult
     segmentor("drive.mp4")   -> iterator of AnomalyResult
-    images -> predict(images) -> Prediction -> temporal(frame, prediction, self.probability)
-           -> self.result(frame, prediction, latency) -> AnomalyResult -> tracker(result)
+    image -> predict -> Prediction -> result (decision rule) -> AnomalyResult
     ```
 
     Args:
@@ -40,17 +37,17 @@ class Segmentor(ABC):
         score_name: name of its anomaly score, such as `Energy`.
         thresholds: score at each named operating point; empty without a calibration.
         operating_point: name of one of them, or a number: the score from which pixels are
-            flagged. None: the first name, or none, and then no mask and no instances.
-        min_area: smaller groups of flagged pixels are no instances; None: `MIN_AREA`.
-        region: where pixels count, see `regions.parse_region`.
+            flagged. None: the first name; without one, no mask and no instances.
+        min_area: components of fewer pixels are not instances; None: `MIN_AREA`.
+        region: where pixels may be flagged, see `regions.parse_region`.
 
     Attributes:
         palette, score_name, thresholds: as given.
-        decision_rule: turns predictions into results.
+        decision_rule: turns predictions into results; may be replaced.
 
     Raises:
-        ValueError: no operating point of that name, a threshold that is not finite, or a region
-            that cannot be understood.
+        ValueError: no operating point of this name, a threshold that is not finite, or a
+            malformed region.
     """
 
     palette: Palette
@@ -73,9 +70,8 @@ class Segmentor(ABC):
         self.thresholds = dict(thresholds)
         name, threshold = choose_threshold(operating_point, self.thresholds)
         min_area = MIN_AREA if min_area is None else min_area
-        self.decision_rule = DecisionRule(
-            threshold, name, min_area, parse_region(region, palette.classes)
-        )
+        region = parse_region(region, palette.classes)
+        self.decision_rule = DecisionRule(threshold, name, min_area, region)
 
     @property
     def judge(self) -> DecisionRule:
@@ -90,67 +86,87 @@ class Segmentor(ABC):
 
     @property
     def operating_point(self) -> str | None:
-        """Name of the threshold in use; None for a bare number, and without one."""
+        """Name of the threshold in use; None for a number, and without a threshold."""
         return self.decision_rule.operating_point
 
     @property
     def threshold(self) -> float | None:
-        """Score from which pixels are flagged; None: none are."""
+        """Score from which pixels are flagged; None: no pixel is."""
         return self.decision_rule.threshold
 
     @abstractmethod
     def predict(self, images: Sequence[np.ndarray]) -> list[Prediction]:
-        """Predict images `(H, W, 3)` uint8 BGR; those of one size run as one batch.
+        """Predict images `(H, W, 3)` uint8 BGR; those of equal size run as one batch.
 
-        Scores that are not finite are found later, by `result`, which knows the image's name.
+        Whether scores are finite is checked by `result`, which knows the name of the image.
 
         Raises:
-            ValueError: an array is no such image.
+            ValueError: an array is not such an image.
         """
 
     def probability(self, scores: np.ndarray) -> np.ndarray | None:
-        """Calibrated probabilities of scores, which a temporal filter has changed.
+        """Calibrated probabilities of scores that a temporal filter has changed.
 
-        None where this model cannot say: without a calibration, or with one inside its graph.
+        Returns:
+            Array of the shape of `scores`; None if the model has no calibration.
         """
         return None
 
     def result(
         self, frame: Frame, prediction: Prediction, latency: Mapping[str, float] | None = None
     ) -> AnomalyResult:
-        """The result of the decision rule; its errors name the frame."""
+        """Apply the decision rule to a prediction; errors name the frame."""
         return self.decision_rule(
             frame,
             prediction,
             palette=self.palette,
             score_name=self.score_name,
-            latency=dict(latency or {}),
+            latency=latency,
         )
 
     def __call__(self, source: Any) -> AnomalyResult | Iterator[AnomalyResult]:
-        """Results of a source.
+        """Analyse images.
 
         Args:
             source: one image, as a path or an array `(H, W, 3)` uint8 BGR; or a list, folder,
-                glob, video, camera number or URL, see `sources.open_frames`.
+                pattern, video, camera number or URL, see `frames.open_frames`.
 
         Returns:
-            One result for one image, else an iterator that reads as it goes (`stream`).
+            One result for one image, else an iterator of results that are computed on demand
+            (`stream`).
 
         Raises:
-            FileNotFoundError: there is no such file, or nothing matches the pattern.
-            ValueError: nothing that can be read here; or the image, when its turn comes, cannot be
-                used.
+            FileNotFoundError: no such file, or no file matches the pattern.
+            ValueError: a source that cannot be read; for an iterator, also when the turn of an
+                image comes that cannot be used.
         """
-        from ood_seg.perception.io.frames import ImageSource, open_frames
-
-        opened = open_frames(source)
-        results = self.stream(opened)
-        folder = isinstance(source, (str, Path)) and Path(source).expanduser().is_dir()
-        if folder or opened is source or not isinstance(opened, ImageSource):
-            return results
-        (result,) = results
+        frames = open_frames(source)
+        if frames is source or not frames.single:
+            return self.stream(frames)
+        (result,) = results_only(self.outcomes(frames))
         return result
+
+    def outcomes(self, frames: FrameSource) -> Generator[AnomalyResult | Failure, None, None]:
+        """Outcomes of a few images, computed in the calling thread.
+
+        See `stream.analyse` for long sources, whose images are read while the model runs.
+        """
+        start = time.perf_counter()
+        for outcome in frames:
+            yield self._outcome(outcome, start) if isinstance(outcome, Frame) else outcome
+            start = time.perf_counter()
+
+    def _outcome(self, frame: Frame, start: float) -> AnomalyResult | Failure:
+        read = time.perf_counter()
+        try:
+            (prediction,) = self.predict([frame.image])
+            predicted = time.perf_counter()
+            result = self.result(frame, prediction)
+        except ValueError as error:
+            return Failure(frame.name, str(error), frame.index)
+        end = time.perf_counter()
+        latency = {"decode": read - start, "predict": predicted - read, "judge": end - predicted}
+        return replace(result, latency={**latency, "total": end - start})
 
     def stream(
         self,
@@ -162,20 +178,20 @@ class Segmentor(ABC):
         tracker: InstanceTracker | None = None,
         on_failure: str | Callable[[Failure], Any] = "raise",
     ) -> Iterator[AnomalyResult]:
-        """Results of the images of a source, in its order, as they come.
+        """Results of the images of a source, in order, computed on demand.
 
         Args:
             source: as for a call.
             batch_size: images predicted together, where sizes are equal.
-            prefetch: batches decoded ahead.
+            prefetch: batches read ahead.
             temporal: filters the scores of a video; reset first.
             tracker: numbers the instances of a video; reset first.
-            on_failure: what becomes of an image that cannot be used: `raise` a ValueError, `skip`
-                it, or a function that is told; the latter two go on.
+            on_failure: for images that cannot be used: `raise` a ValueError, `skip` them, or
+                call a function with the `Failure` and continue.
 
         Raises:
-            FileNotFoundError, ValueError: as `sources.open_frames` says; another `on_failure`, or
-                what it asks for.
+            FileNotFoundError, ValueError: see `frames.open_frames`; another `on_failure`, or as
+                it demands.
         """
         if on_failure not in ("raise", "skip") and not callable(on_failure):
             raise ValueError(
@@ -184,9 +200,6 @@ class Segmentor(ABC):
         for stage in (temporal, tracker):
             if stage is not None:
                 stage.reset()
-        from ood_seg.perception.io.frames import open_frames
-        from ood_seg.perception.run.stream import analyse
-
         outcomes = analyse(
             self,
             open_frames(source),
@@ -195,62 +208,29 @@ class Segmentor(ABC):
             temporal=temporal,
             tracker=tracker,
         )
-        return _results(outcomes, on_failure)
+        return results_only(outcomes, on_failure)
 
 
-def _results(
-    outcomes: Analysis, on_failure: str | Callable[[Failure], Any]
+def results_only(
+    outcomes: Analysis | Generator[AnomalyResult | Failure, None, None],
+    on_failure: str | Callable[[Failure], Any] = "raise",
 ) -> Iterator[AnomalyResult]:
-    """The results among the outcomes; what becomes of failures is told."""
-    with outcomes:
+    """The results among outcomes, which are closed at the end; `on_failure` as for `stream`."""
+    with contextlib.closing(outcomes):
         for outcome in outcomes:
             if isinstance(outcome, AnomalyResult):
                 yield outcome
             elif on_failure == "raise":
-                known = outcome.name in outcome.message
-                raise ValueError(f"{'' if known else f'{outcome.name}: '}{outcome.message}")
+                raise ValueError(str(outcome))
             elif callable(on_failure):
                 on_failure(outcome)
-
-
-def choose_threshold(
-    operating_point: str | float | None, thresholds: Mapping[str, float]
-) -> tuple[str | None, float | None]:
-    """Name and value of the threshold; name None for a bare number, both None for none.
-
-    Args:
-        operating_point: name, number or None, as for `Segmentor`; text that is a number counts as
-            one.
-        thresholds: by name.
-
-    Raises:
-        ValueError: no such name (those that exist are listed), or a number that is not finite.
-    """
-    if operating_point is None:
-        name = next(iter(thresholds), None)
-        return name, (None if name is None else float(thresholds[name]))
-    if operating_point in thresholds:
-        return operating_point, float(thresholds[operating_point])
-    try:
-        threshold = float(operating_point)
-    except ValueError:
-        known = ", ".join(map(repr, thresholds))
-        raise ValueError(
-            f"no operating point {operating_point!r} in this calibration; it has {known}"
-            if known
-            else f"operating point {operating_point!r} needs a calibration file; without one give "
-            "a number, the score from which pixels are flagged"
-        ) from None
-    if not math.isfinite(threshold):
-        raise ValueError(f"operating point: expected a finite score, got {operating_point}")
-    return None, threshold
 
 
 def predict_by_size(
     images: Sequence[np.ndarray],
     predict_batch: Callable[[list[np.ndarray]], Sequence[Prediction]],
 ) -> list[Prediction]:
-    """Predict images of any sizes, those of one size as one batch.
+    """Predict images of any sizes, those of equal size as one batch.
 
     Args:
         images: as for `Segmentor.predict`.
@@ -260,7 +240,7 @@ def predict_by_size(
         A prediction for each image, in their order.
 
     Raises:
-        ValueError: an array is no image; see `checked_image`.
+        ValueError: an array is not an image; see `checked_image`.
     """
     images = [checked_image(image) for image in images]
     by_size: dict[tuple[int, ...], list[int]] = {}

@@ -1,8 +1,8 @@
-"""From frames to results, with decoding, the network and the judging beside each other.
+"""From frames to results; reading, prediction and decision run at the same time.
 
 ```
 thread 1: frames -> chunks of up to batch_size
-thread 2: Segmentor.predict
+thread 2: predict
 caller:   temporal filter, decision rule, tracker -> result
 ```
 """
@@ -12,43 +12,35 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
-from ood_seg.perception.core.types import Failure, Frame, Prediction
-from ood_seg.perception.io.frame_source import FrameSource
+import numpy as np
+
+from ood_seg.perception.core.result import AnomalyResult
+from ood_seg.perception.core.types import Failure, Frame, FrameSource, Prediction
 from ood_seg.perception.run.channel import END, Channel
 
-if TYPE_CHECKING:
-    from ood_seg.perception.core.result import AnomalyResult
-    from ood_seg.perception.run.segmentor import Segmentor
-
-# A thread that waits for a camera cannot be stopped, and is left behind after so many seconds; the
-# network is given time to end its batch, as a process must not exit under it.
-_PATIENCE_S = {"decode": 2.0, "predict": 60.0}
+# A thread that waits for a camera cannot be stopped and is abandoned after this many seconds. The
+# model gets time to finish its batch, as the process must not exit while it runs.
+_JOIN_TIMEOUT_S = {"decode": 2.0, "predict": 60.0}
 
 
-class _Read(NamedTuple):
-    """A frame with the moment at which its reading began, and the seconds that it took."""
+class Model(Protocol):
+    """What a stream needs of a `Segmentor`; see there."""
 
-    outcome: Frame | Failure
-    begun: float
-    decode: float
+    def predict(self, images: Sequence[np.ndarray]) -> list[Prediction]: ...
 
+    def probability(self, scores: np.ndarray) -> np.ndarray | None: ...
 
-class _Predicted(NamedTuple):
-    read: _Read
-    prediction: Prediction | None
-    seconds: float
-
-
-class _Raised(NamedTuple):
-    error: BaseException
+    def result(
+        self, frame: Frame, prediction: Prediction, latency: Mapping[str, float] | None = None
+    ) -> AnomalyResult: ...
 
 
 def analyse(
-    segmentor: Segmentor,
+    segmentor: Model,
     frames: Iterable[Frame | Failure],
     *,
     batch_size: int = 1,
@@ -56,61 +48,50 @@ def analyse(
     temporal: Callable[..., Prediction] | None = None,
     tracker: Callable[[AnomalyResult], AnomalyResult] | None = None,
 ) -> Analysis:
-    """Predict frames and decide on them in their order.
+    """Return the outcomes of frames, in their order.
 
     Args:
-        segmentor: predicts and judges.
-        frames: a source, or any iterable; endless ones need no more memory than short ones.
-        batch_size: frames given to the network together. A live source is not waited for.
-        prefetch: chunks that are decoded ahead, and that wait for a decision.
-        temporal: called with frame, prediction and `segmentor.probability`; gives the prediction
-            that is decided on.
-        tracker: called with each result; gives the one to be handed out.
+        segmentor: the model, called from one thread.
+        frames: a source, or any iterable. Memory is bounded, also for endless ones.
+        batch_size: frames predicted together; 1 for live sources.
+        prefetch: chunks read ahead, and chunks that wait for a decision.
+        temporal: called with frame, prediction and `segmentor.probability`; returns the
+            prediction to decide on.
+        tracker: called with each result; returns the result to output.
 
     Returns:
-        An iterator of one `AnomalyResult` or `Failure` for each frame; the latency of a result
-        has the seconds of `decode`, `predict` (a chunk's, shared out evenly), `judge` and `total`,
-        waiting included. Of a live source, frames that come while the network is busy are
-        replaced by newer ones.
+        An iterator of one `AnomalyResult` or `Failure` per frame. The latency of a result has the
+        seconds of `decode`, `predict` (of the chunk, divided by its frames), `judge` (the decision)
+        and `total`, waiting included. Frames of a live source that arrive while the model is busy
+        are replaced by newer ones.
 
     Raises:
-        ValueError: sizes below 1. Errors of the source or network, other than a ValueError about
-            single frames, are raised where the frame would have come.
+        ValueError: sizes below 1. Errors of source or model are raised where the frame would have
+            come, except a ValueError about a single frame, which becomes a `Failure`.
     """
     for name, value in (("batch_size", batch_size), ("prefetch", prefetch)):
         if value < 1:
             raise ValueError(f"{name}: expected at least 1, got {value}")
-    return Analysis(segmentor, frames, batch_size, prefetch, temporal, tracker)
+    live = getattr(frames, "live", False)
+    chunks = Channel(prefetch, newest_only=live)
+    predicted = Channel(1 if live else prefetch)
+    threads = [
+        _thread("decode", _read, frames, 1 if live else batch_size, chunks),
+        _thread("predict", _predict, segmentor, chunks, predicted),
+    ]
+    finish = _Finish(segmentor, temporal, tracker)
+    return Analysis(chunks, _outcomes(threads, frames, chunks, predicted, finish))
 
 
 class Analysis:
-    """What `analyse` returns: an iterator that can be closed before its end.
+    """An iterator of outcomes, see `analyse`, that can be closed before its end."""
 
-    Attributes:
-        dropped: frames of a live source that were replaced by newer ones so far.
-    """
-
-    def __init__(self, segmentor, frames, batch_size, prefetch, temporal, tracker) -> None:
-        live = getattr(frames, "live", False)
-        self._chunks = Channel(prefetch, newest_only=live)
-        self._predicted = Channel(1 if live else prefetch)
-        reading = (frames, 1 if live else batch_size, self._chunks)
-        self._threads = [
-            threading.Thread(target=_read, args=reading, name="decode", daemon=True),
-            threading.Thread(
-                target=_predict,
-                args=(segmentor, self._chunks, self._predicted),
-                name="predict",
-                daemon=True,
-            ),
-        ]
-        self._frames = frames
-        self._finish = _Finishing(segmentor, temporal, tracker)
-        self._outcomes = self._run()
+    def __init__(self, chunks: Channel, outcomes: Iterator[AnomalyResult | Failure]) -> None:
+        self._chunks, self._outcomes = chunks, outcomes
 
     @property
     def dropped(self) -> int:
-        """See the class."""
+        """Number of frames of a live source that were replaced by newer ones so far."""
         return self._chunks.dropped
 
     def __iter__(self) -> Iterator[AnomalyResult | Failure]:
@@ -120,7 +101,7 @@ class Analysis:
         return next(self._outcomes)
 
     def close(self) -> None:
-        """Stop reading, and end the threads."""
+        """Stop reading and end the threads."""
         self._outcomes.close()
 
     def __enter__(self) -> Analysis:
@@ -129,19 +110,33 @@ class Analysis:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _run(self) -> Iterator[AnomalyResult | Failure]:
-        # Not `self`: a generator that holds its owner would keep the threads alive.
-        return _outcomes(self._threads, self._frames, self._chunks, self._predicted, self._finish)
+
+class _Item(NamedTuple):
+    """A frame with its timing in seconds, and later its prediction."""
+
+    outcome: Frame | Failure
+    start: float
+    decode: float
+    prediction: Prediction | None = None
+    predict: float = 0.0
+
+
+class _Raised(NamedTuple):
+    error: BaseException
+
+
+def _thread(name: str, function: Callable[..., None], *arguments: Any) -> threading.Thread:
+    return threading.Thread(target=function, args=arguments, name=name, daemon=True)
 
 
 def _outcomes(
-    threads: list[threading.Thread],
+    threads: Sequence[threading.Thread],
     frames: Iterable[Frame | Failure],
     chunks: Channel,
     predicted: Channel,
-    finish: _Finishing,
+    finish: _Finish,
 ) -> Iterator[AnomalyResult | Failure]:
-    """Start the threads, finish what comes out of them, and end them in any case."""
+    """Start the threads, finish their items, and always end them."""
     for thread in threads:
         thread.start()
     try:
@@ -157,46 +152,44 @@ def _outcomes(
         if isinstance(frames, FrameSource):
             frames.close()
         for thread in threads:
-            thread.join(_PATIENCE_S[thread.name])
+            thread.join(_JOIN_TIMEOUT_S[thread.name])
 
 
 def _read(frames: Iterable[Frame | Failure], size: int, chunks: Channel) -> None:
-    """First thread: frames into chunks; None at the end."""
-    chunk: list[_Read] = []
+    """First thread: frames into chunks; None marks the end."""
+    chunk: list[_Item] = []
+    last: _Raised | None = None
     try:
-        iterator = iter(frames)
-        with contextlib.closing(iterator) if hasattr(iterator, "close") else _nothing():
+        with contextlib.ExitStack() as stack:
+            iterator = iter(frames)
+            if hasattr(iterator, "close"):
+                stack.callback(iterator.close)
             while True:
-                begun = time.perf_counter()
+                start = time.perf_counter()
                 outcome = next(iterator, END)
                 if outcome is END:
                     break
-                chunk.append(_Read(outcome, begun, time.perf_counter() - begun))
+                chunk.append(_Item(outcome, start, time.perf_counter() - start))
                 if len(chunk) == size:
                     if not chunks.put(chunk, droppable=isinstance(outcome, Frame)):
                         return
                     chunk = []
-        last: Any = None
-    except BaseException as error:  # handed to the caller's thread, whatever it is
+    except BaseException as error:  # any error is raised in the thread of the caller
         last = _Raised(error)
     if chunk:
         chunks.put(chunk)
     chunks.put(last)
 
 
-def _nothing() -> contextlib.AbstractContextManager:
-    return contextlib.nullcontext()
-
-
-def _predict(segmentor: Segmentor, chunks: Channel, predicted: Channel) -> None:
-    """Second thread: chunks into predictions, one by one; passes on the end."""
+def _predict(segmentor: Model, chunks: Channel, predicted: Channel) -> None:
+    """Second thread: chunks into single predicted items; passes on the end."""
     while (chunk := chunks.get()) is not END:
         if chunk is None or isinstance(chunk, _Raised):
             predicted.put(chunk)
             return
         try:
-            items = list(_predict_chunk(segmentor, chunk))
-        except BaseException as error:  # handed to the caller's thread, whatever it is
+            items = _predict_chunk(segmentor, chunk)
+        except BaseException as error:  # any error is raised in the thread of the caller
             predicted.put(_Raised(error))
             return
         for item in items:
@@ -204,59 +197,57 @@ def _predict(segmentor: Segmentor, chunks: Channel, predicted: Channel) -> None:
                 return
 
 
-def _predict_chunk(segmentor: Segmentor, chunk: list[_Read]) -> Iterator[_Predicted]:
-    frames = [read for read in chunk if isinstance(read.outcome, Frame)]
-    done = iter(_predict_frames(segmentor, frames))
-    for read in chunk:
-        yield next(done) if isinstance(read.outcome, Frame) else _Predicted(read, None, 0.0)
+def _predict_chunk(segmentor: Model, chunk: list[_Item]) -> list[_Item]:
+    """Predict the frames of a chunk; its failures keep their places."""
+    frames = [item for item in chunk if isinstance(item.outcome, Frame)]
+    done = iter(_predict_frames(segmentor, frames) if frames else ())
+    return [next(done) if isinstance(item.outcome, Frame) else item for item in chunk]
 
 
-def _predict_frames(segmentor: Segmentor, reads: list[_Read]) -> list[_Predicted]:
-    """Predict together; where that is refused, each alone, so that only the culprit fails."""
-    if not reads:
-        return []
-    begun = time.perf_counter()
+def _predict_frames(segmentor: Model, items: list[_Item]) -> list[_Item]:
+    """Predict together; after a ValueError each alone, so that only the bad frame fails."""
+    start = time.perf_counter()
     try:
-        predictions = segmentor.predict([read.outcome.image for read in reads])
+        predictions = segmentor.predict([item.outcome.image for item in items])
     except ValueError as error:
-        if len(reads) > 1:
-            return [one for read in reads for one in _predict_frames(segmentor, [read])]
-        frame = reads[0].outcome
-        failed = reads[0]._replace(outcome=Failure(frame.name, str(error), frame.index))
-        return [_Predicted(failed, None, 0.0)]
-    seconds = (time.perf_counter() - begun) / len(reads)
-    pairs = zip(reads, predictions, strict=True)
-    return [_Predicted(read, prediction, seconds) for read, prediction in pairs]
+        if len(items) > 1:
+            return [one for item in items for one in _predict_frames(segmentor, [item])]
+        frame = items[0].outcome
+        return [items[0]._replace(outcome=Failure(frame.name, str(error), frame.index))]
+    seconds = (time.perf_counter() - start) / len(items)
+    return [
+        item._replace(prediction=prediction, predict=seconds)
+        for item, prediction in zip(items, predictions, strict=True)
+    ]
 
 
-class _Finishing:
-    """Makes results of predictions in the caller's thread, so that filters see their order."""
+class _Finish:
+    """Turns predicted items into results, in the thread of the caller and in order."""
 
-    def __init__(self, segmentor: Segmentor, temporal: Any, tracker: Any) -> None:
+    def __init__(self, segmentor: Model, temporal: Any, tracker: Any) -> None:
         self._segmentor, self._temporal, self._tracker = segmentor, temporal, tracker
         self._stamp: float | None = None
 
-    def __call__(self, item: _Predicted) -> AnomalyResult | Failure:
-        frame, prediction = item.read.outcome, item.prediction
+    def __call__(self, item: _Item) -> AnomalyResult | Failure:
+        frame, prediction = item.outcome, item.prediction
         if isinstance(frame, Failure):
             return frame
-        begun = time.perf_counter()
+        start = time.perf_counter()
         self._reset_between_videos(frame.stamp)
-        latency = {"decode": item.read.decode, "predict": item.seconds}
         try:
             if self._temporal is not None:
                 prediction = self._temporal(frame, prediction, self._segmentor.probability)
-            result = self._segmentor.result(frame, prediction, latency)
+            result = self._segmentor.result(frame, prediction)
             if self._tracker is not None:
                 result = self._tracker(result)
         except ValueError as error:
             return Failure(frame.name, str(error), frame.index)
-        now = time.perf_counter()
-        latency |= {"judge": now - begun, "total": now - item.read.begun}
-        return replace(result, latency=latency)
+        end = time.perf_counter()
+        latency = {"decode": item.decode, "predict": item.predict, "judge": end - start}
+        return replace(result, latency={**latency, "total": end - item.start})
 
     def _reset_between_videos(self, stamp: float | None) -> None:
-        """Time that runs backwards is the start of the next video in a list."""
+        """Reset the stages where time runs backwards: the next video of a list begins."""
         if stamp is not None and self._stamp is not None and stamp < self._stamp:
             for stage in (self._temporal, self._tracker):
                 if hasattr(stage, "reset"):

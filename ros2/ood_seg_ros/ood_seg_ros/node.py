@@ -15,9 +15,10 @@ import time
 from dataclasses import replace
 from typing import Any
 
+from ood_seg.perception.core.decision import choose_threshold
 from ood_seg.perception.core.regions import parse_region
 from ood_seg.perception.core.types import Frame
-from ood_seg.perception.run.segmentor import Segmentor, choose_threshold
+from ood_seg.perception.run.segmentor import Segmentor
 from ood_seg.ros.fields import Header, build, rclpy_runtime
 from ood_seg.ros.health import DIAGNOSTICS, Health, diagnostics
 from ood_seg.ros.images import COMPRESSED_IMAGE, IMAGE, read_image

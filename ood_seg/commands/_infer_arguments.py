@@ -1,0 +1,106 @@
+"""Arguments of `infer` for its outputs and for videos, as arguments of the functions it calls."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from ood_seg.perception.core.temporal import TemporalFilter
+from ood_seg.perception.core.tracking import InstanceTracker
+from ood_seg.perception.io.frames import is_one_video
+from ood_seg.perception.io.sinks import ENDINGS
+
+
+def add_output_arguments(output: argparse._ArgumentGroup) -> None:
+    """Add what is written where."""
+    output.add_argument("--out", metavar="DIR", help="folder of the files; for a bag, the new bag")
+    output.add_argument(
+        "--save",
+        nargs="+",
+        choices=ENDINGS,
+        metavar="KIND",
+        help=f"files of each image: {', '.join(ENDINGS)} (default: anomaly, a figure; overlay for "
+        "videos and with --onnx)",
+    )
+    output.add_argument("--json", metavar="FILE.jsonl", help="file with a line per image")
+    output.add_argument(
+        "--video-out",
+        metavar="FILE.mp4",
+        help="overlays as a video of the same rate and size (of images: 25 per second)",
+    )
+    output.add_argument(
+        "--score-range",
+        nargs="+",
+        default=["auto"],
+        metavar="LOW HIGH",
+        help="scores at the ends of the colours, or `auto` (default): the 1st and 99th percentile "
+        "of each image, which are not comparable between images",
+    )
+    output.add_argument(
+        "--save-scores",
+        nargs="?",
+        const="npy",
+        choices=("npy", "png"),
+        help="also save the scores: float32 .npy (default), or 16-bit PNG of --score-range in "
+        "OUT/scores",
+    )
+
+
+def add_video_arguments(video: argparse._ArgumentGroup) -> None:
+    """Add what `video_stages` uses."""
+    video.add_argument(
+        "--temporal",
+        nargs="?",
+        type=float,
+        const=0.5,
+        metavar="WEIGHT",
+        help="average the scores over time, with this weight of the new frame (default 0.5)",
+    )
+    video.add_argument("--motion", action="store_true", help="average along the optical flow")
+    video.add_argument("--track", action="store_true", help="track objects and number them")
+
+
+def video_stages(args: argparse.Namespace) -> dict[str, Any]:
+    """Return temporal filter and tracker, as far as they are asked for."""
+    stages: dict[str, Any] = {}
+    if args.temporal is not None or args.motion:
+        weight = 0.5 if args.temporal is None else args.temporal
+        stages["temporal"] = TemporalFilter(weight, motion=args.motion)
+    if args.track:
+        stages["tracker"] = InstanceTracker()
+    return stages
+
+
+def files_to_save(args: argparse.Namespace) -> list[str]:
+    """Return the kinds of files per image: those asked for, or the default."""
+    if args.out is None and (args.save or args.save_scores):
+        raise ValueError("--save and --save-scores write files; give their folder: --out DIR")
+    # The figure needs matplotlib and half a second: too much for torch-free use and for videos.
+    default = "overlay" if args.onnx or any(map(is_one_video, args.sources)) else "anomaly"
+    kinds = list(args.save or [default])
+    if args.save_scores:
+        kinds.append("scores" if args.save_scores == "npy" else "scores-png")
+    if args.calibration:
+        kinds += ["probability", "mask"]
+    return list(dict.fromkeys(kinds))
+
+
+def parse_range(values: Sequence[str]) -> tuple[float, float] | None:
+    """Return the two numbers of `--score-range`, None for `auto`.
+
+    Raises:
+        ValueError: other values.
+    """
+    if list(values) == ["auto"]:
+        return None
+    try:
+        low, high = (float(value) for value in values)
+    except ValueError:
+        low = high = math.nan
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        raise ValueError(
+            f"--score-range: expected `auto` or two numbers LOW < HIGH, got {' '.join(values)}"
+        )
+    return low, high

@@ -1,0 +1,296 @@
+"""`infer`: analyse images, folders, videos or cameras, and write the results.
+
+```
+sources -> open_frames, without what is done -> Segmentor -> files of each image, video
+                                                          -> a line of JSON, last
+```
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import math
+import signal
+import sys
+import threading
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ood_seg.io.images import MAX_PIXELS
+from ood_seg.perception.core.result import AnomalyResult, ScoreRange
+from ood_seg.perception.core.temporal import TemporalFilter
+from ood_seg.perception.core.tracking import InstanceTracker
+from ood_seg.perception.core.types import Failure
+from ood_seg.perception.io.frames import open_frames
+from ood_seg.perception.io.json_lines import JsonLines
+from ood_seg.perception.io.shards import SINGLE_PROCESS, Shard
+from ood_seg.perception.io.sinks import FolderSink, VideoSink, existing_message
+from ood_seg.perception.io.video_io import VideoWriter
+from ood_seg.perception.run.progress import progress
+from ood_seg.perception.run.segmentor import Segmentor
+from ood_seg.perception.run.stream import analyse
+
+EXISTING = ("refuse", "overwrite", "skip", "resume")
+RESULTS_FILE = "results.jsonl"
+# Ways to leave out images, as options of the command.
+_OPTIONS = {"skip": "--skip-existing", "resume": "--resume"}
+_RATE_OF_IMAGES = 25.0
+_LISTED = 6
+
+
+@dataclass
+class InferenceSummary:
+    """Counts of a run of `infer`.
+
+    Attributes:
+        outputs: folder and files of the results.
+        total: images to analyse; None if unknown.
+        written: images whose outputs are all written.
+        failed: images that could not be used.
+        dropped: frames of a live source that were replaced by newer ones.
+        interrupted: whether Ctrl-C or SIGTERM ended the run.
+    """
+
+    outputs: tuple[str, ...]
+    total: int | None
+    written: int = 0
+    failed: int = 0
+    dropped: int = 0
+    interrupted: bool = False
+
+    def __str__(self) -> str:
+        if self.total == 0:
+            return "nothing to do: all images have a result"
+        of_all = "" if self.total is None else f" of {self.total}"
+        dropped = f"; {self.dropped} frames dropped for newer ones" if self.dropped else ""
+        interrupted = "; interrupted before the end" if self.interrupted else ""
+        outputs = ", ".join(self.outputs)
+        return f"{self.written}{of_all} images written to {outputs}{interrupted}{dropped}"
+
+
+def infer(
+    sources: Any,
+    segmentor: Segmentor | Callable[[], Segmentor],
+    *,
+    out: str | Path | None = None,
+    save: Sequence[str] = ("overlay",),
+    json: str | Path | None = None,
+    video_out: str | Path | None = None,
+    limits: ScoreRange | None = None,
+    existing: str = "refuse",
+    batch_size: int = 1,
+    temporal: TemporalFilter | None = None,
+    tracker: InstanceTracker | None = None,
+    max_pixels: float = MAX_PIXELS,
+    shard: Shard = SINGLE_PROCESS,
+) -> InferenceSummary:
+    """Analyse the images of a source and write the results; `ood-seg infer` from Python.
+
+    An image that cannot be used is reported on standard error and counted; the others are not
+    affected. Ctrl-C, and SIGTERM in the main thread, end the run with all files finished.
+
+    Args:
+        sources: see `frames.open_frames`; outputs are named after the images.
+        segmentor: the model, or a function that loads it, called once all other arguments have
+            been checked.
+        out: folder of the files `save`.
+        save: kinds of files, see `FolderSink`.
+        json: file with a line per image (`AnomalyResult.to_dict`), see `JsonLines`.
+        video_out: the overlays as a video, see `VideoWriter`.
+        limits: scores at the ends of the colours, see `AnomalyResult.overlay`.
+        existing: what to do about existing outputs: `refuse` to start; `overwrite` them; `skip`
+            images whose files all exist; or `resume` a run that has ended early, which leaves out
+            the images with a result in `json` (by default `out/results.jsonl`).
+        batch_size: images predicted together, where sizes are equal.
+        temporal: filters the scores of a video.
+        tracker: numbers the instances of a video.
+        max_pixels: larger images are not used.
+        shard: this process, if several share the work.
+
+    Raises:
+        FileNotFoundError: a source does not exist.
+        ValueError: arguments that do not fit together or do not fit the model, outputs that exist
+            or cannot be written, or a source that cannot be read.
+    """
+    _check_arguments(out, json, video_out, existing, max_pixels, shard)
+    folder = None if out is None else _open_folder(out, save, limits, existing)
+    if json is None and existing == "resume" and out is not None:
+        json = Path(out) / RESULTS_FILE
+    with sigterm_as_interrupt(), contextlib.ExitStack() as stack:
+        lines = None if json is None else _open_lines(json, shard, existing)
+        if lines is not None:
+            stack.callback(lines.close)
+        wanted = _Selection(shard, lines.done if lines else (), folder, existing)
+        frames = open_frames(sources, wanted=wanted, skip=out, max_pixels=int(max_pixels))
+        stack.callback(frames.close)
+        outputs = tuple(str(path) for path in (out, json, video_out) if path is not None)
+        summary = InferenceSummary(outputs, frames.count)
+        wanted.check()
+        if summary.total == 0:
+            return summary
+        video = None
+        if video_out is not None:
+            rate = frames.rate or _RATE_OF_IMAGES
+            writer = VideoWriter(video_out, rate, overwrite=existing == "overwrite")
+            video = VideoSink(writer, limits=limits)
+        model = segmentor if isinstance(segmentor, Segmentor) else segmentor()
+        _check_outputs(model, save if out else (), tracker)
+        stages = {"temporal": temporal, "tracker": tracker}
+        if frames.single and not any(stages.values()):
+            outcomes = model.outcomes(frames)
+        else:
+            outcomes = analyse(model, frames, batch_size=batch_size, **stages)
+        _write_all(outcomes, folder, video, lines, summary)
+        summary.dropped = getattr(outcomes, "dropped", 0)
+        return summary
+
+
+def _check_arguments(
+    out: Any, json: Any, video_out: Any, existing: str, max_pixels: float, shard: Shard
+) -> None:
+    if existing not in EXISTING:
+        raise ValueError(f"existing: expected one of {', '.join(EXISTING)}, got {existing!r}")
+    if not (out or json or video_out):
+        raise ValueError("no output; give --out DIR, --json FILE.jsonl or --video-out FILE")
+    if video_out and existing in _OPTIONS:
+        raise ValueError(
+            f"--video-out: the video would lack the images that {_OPTIONS[existing]} leaves out; "
+            "analyse all of them (--overwrite), or write no video"
+        )
+    if video_out and shard.world > 1:
+        raise ValueError(f"--video-out: {shard.world} processes cannot write one video; start one")
+    if not 1 <= max_pixels < math.inf:
+        raise ValueError(f"--max-pixels: expected a number of at least 1, got {max_pixels}")
+
+
+def _open_folder(
+    out: str | Path, save: Sequence[str], limits: ScoreRange | None, existing: str
+) -> FolderSink:
+    if Path(out).exists() and not Path(out).is_dir():
+        raise ValueError(f"--out {out}: expected a folder, got a file")
+    # An image with files but without a line was interrupted, so a resumed run overwrites them.
+    overwrite = existing in ("overwrite", "resume")
+    try:
+        return FolderSink(out, save, limits=limits, overwrite=overwrite, skip=existing == "skip")
+    except OSError as error:
+        raise ValueError(f"--out {out}: cannot be written ({error.strerror})") from error
+
+
+def _open_lines(json: str | Path, shard: Shard, existing: str) -> JsonLines:
+    resume = existing in _OPTIONS
+    try:
+        return JsonLines(json, shard, resume=resume, replace=existing == "overwrite")
+    except OSError as error:
+        raise ValueError(f"--json {json}: cannot be written ({error.strerror})") from error
+
+
+class _Selection:
+    """Decides by name which images are analysed, and remembers files that must not exist."""
+
+    def __init__(
+        self, shard: Shard, done: Container[str], folder: FolderSink | None, existing: str
+    ) -> None:
+        self._shard, self._done, self._folder, self._existing = shard, done, folder, existing
+        self._count = 0
+        self._listed: list[Path] = []
+
+    def __call__(self, name: str) -> bool:
+        """Whether to analyse the image or video of this name."""
+        if not self._shard.owns(name) or name in self._done:
+            return False
+        if self._folder is None or self._existing in ("overwrite", "resume"):
+            return True
+        files = self._folder.existing(name)
+        if self._existing == "skip":
+            return len(files) < len(self._folder.kinds)
+        files += self._folder.existing(f"{name}/000000")  # the first frame, if it is a video
+        self._count += len(files)
+        self._listed += files[: _LISTED - len(self._listed)]
+        return True
+
+    def check(self) -> None:
+        """Raise a ValueError if files exist that must not."""
+        if self._count:
+            raise ValueError(existing_message(self._listed, self._count))
+
+
+def _check_outputs(model: Segmentor, kinds: Sequence[str], tracker: Any) -> None:
+    """Refuse outputs that the model cannot give, before any image is read."""
+    if model.threshold is None and ("mask" in kinds or tracker is not None):
+        option = "--save mask" if "mask" in kinds else "--track"
+        raise ValueError(f"{option} needs a threshold; give --operating-point NAME or NUMBER")
+    if "probability" in kinds and model.probability(np.zeros((1, 1), np.float32)) is None:
+        raise ValueError(
+            "--save probability needs a calibration; give --calibration FILE, or an exported model "
+            "that contains one"
+        )
+
+
+def _write_all(
+    outcomes: Iterable[AnomalyResult | Failure],
+    folder: FolderSink | None,
+    video: VideoSink | None,
+    lines: JsonLines | None,
+    summary: InferenceSummary,
+) -> None:
+    """Write all outcomes and count them; Ctrl-C ends it early."""
+    sinks = [sink for sink in (folder, video) if sink is not None]
+    bar = progress(summary.total) if summary.total != 1 else contextlib.nullcontext(lambda: None)
+    complete = False
+    try:
+        with contextlib.closing(outcomes), bar as advance:
+            for outcome in outcomes:
+                _write(outcome, sinks, lines, summary)
+                advance()
+        complete = True
+    except KeyboardInterrupt:
+        summary.interrupted = True
+    except OSError as error:
+        raise ValueError(f"cannot write: {error}") from error
+    finally:
+        if video is not None:
+            video.close(complete=complete)
+
+
+def _write(
+    outcome: AnomalyResult | Failure,
+    sinks: Sequence[FolderSink | VideoSink],
+    lines: JsonLines | None,
+    summary: InferenceSummary,
+) -> None:
+    if isinstance(outcome, AnomalyResult):
+        try:
+            for sink in sinks:
+                sink.write(outcome)
+        except (ValueError, OSError) as error:
+            # A name that is too long concerns one image; other errors, such as a full disk, all.
+            if isinstance(error, OSError) and error.errno != errno.ENAMETOOLONG:
+                raise
+            outcome = Failure(outcome.name, str(error), outcome.index)
+    if isinstance(outcome, Failure):
+        summary.failed += 1
+        print(f"ood-seg infer: {outcome}", file=sys.stderr)
+        if lines is not None:
+            lines.write_failure(outcome)
+        return
+    if lines is not None:
+        lines.write(outcome.to_dict())
+    summary.written += 1
+
+
+@contextlib.contextmanager
+def sigterm_as_interrupt() -> Iterator[None]:
+    """SIGTERM, which schedulers and containers send, raises KeyboardInterrupt as Ctrl-C does."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread receives signals
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
