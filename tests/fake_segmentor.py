@@ -14,16 +14,21 @@ PALETTE = Palette(("road", "sky"), ((128, 64, 128), (70, 130, 180)))
 
 
 class FakeSegmentor(Segmentor):
-    """Labels are 1 where a pixel's green is 128 or more; `seconds` a batch; counts its batches."""
+    """Labels are 1 where a pixel's green is 128 or more; `seconds` a batch; counts its batches.
 
-    def __init__(self, *, seconds: float = 0.0, operating_point=0.5, **options) -> None:
+    After `most` batches it hangs.
+    """
+
+    def __init__(
+        self, *, seconds: float = 0.0, most: int = 10**9, operating_point=0.5, **options
+    ) -> None:
         super().__init__(PALETTE, "Blue", {}, operating_point=operating_point, **options)
-        self.seconds = seconds
+        self.seconds, self.most = seconds, most
         self.batches: list[int] = []
 
     def predict(self, images: Sequence[np.ndarray]) -> list[Prediction]:
         self.batches.append(len(images))
-        time.sleep(self.seconds)
+        time.sleep(self.seconds if len(self.batches) <= self.most else 3600)
         for image in images:
             # Stands for a network whose scores overflow.
             if image[0, 0, 2] == 255:

@@ -48,7 +48,11 @@ def load_segmentor(
         FileNotFoundError: model or checkpoint does not exist.
         ValueError: a model that cannot be used, or an argument that does not apply to it.
     """
-    decision = {"operating_point": operating_point, "min_area": min_area, "region": region}
+    decision: dict[str, Any] = {
+        "operating_point": operating_point,
+        "min_area": min_area,
+        "region": region,
+    }
     if exported or (exported is None and Path(model).suffix == ".onnx"):
         given = {"checkpoint": checkpoint, "calibration": calibration, "smoothing": smoothing}
         for name, value in given.items():

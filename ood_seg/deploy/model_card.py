@@ -93,8 +93,8 @@ class ModelCard:
                 probabilities = 1 / (1 + np.exp(-logits))
         else:
             # In float32, as the graph has them: some of its lines are steep.
-            knots = (np.asarray(curve[name], np.float32) for name in ("scores", "probabilities"))
-            probabilities = np.interp(scores, *knots)
+            knots, values = (np.float32(curve[name]) for name in ("scores", "probabilities"))
+            probabilities = np.interp(scores, knots, values)
         return probabilities.astype(np.float32)
 
     @classmethod

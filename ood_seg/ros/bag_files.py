@@ -6,7 +6,7 @@ import contextlib
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ood_seg.ros.definitions import VISION_MSGS
 from ood_seg.ros.fields import Message, build, rosbags_runtime
@@ -14,7 +14,7 @@ from ood_seg.ros.messages import LABEL_INFO
 
 STORAGES = ("sqlite3", "mcap")
 # Format of the recording: that of ROS 2 Jazzy.
-_VERSION = 8
+_VERSION: Literal[8] = 8
 _EMPTY_DEFINITION = "\n"
 
 

@@ -171,10 +171,9 @@ def _frames(source: Path, topic: str) -> Iterator[Frame | Failure]:
             name = f"{stem}_{index:06d}"
             try:
                 message = read_message(store, connection, data)
-                outcome = Frame(read_image(message), name, index, Header.of(message).stamp)
+                yield Frame(read_image(message), name, index, Header.of(message).stamp)
             except ValueError as error:
-                outcome = Failure(name, str(error), index)
-            yield outcome
+                yield Failure(name, str(error), index)
 
 
 def _header(bag: Bag, connection: Any, time: int, data: bytes) -> Header:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import sys
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -106,9 +106,9 @@ def read_array(message: Any) -> np.ndarray:
             f"image data: expected {step * height} bytes ({height} rows of {step}), got "
             f"{len(data)}; the message was cut short or its size is wrong"
         )
-    order = ">" if message.is_bigendian else "<"
+    order: Literal[">", "<"] = ">" if message.is_bigendian else "<"
     rows = np.ascontiguousarray(data.reshape(height, step)[:, :row])
-    values = rows.view(np.dtype(kind).newbyteorder(order)).astype(kind, copy=False)
+    values: np.ndarray = rows.view(np.dtype(kind).newbyteorder(order)).astype(kind, copy=False)
     return values.reshape(height, width, channels) if channels > 1 else values
 
 

@@ -71,7 +71,7 @@ def _anomaly(result: AnomalyResult, header: Header) -> Message:
 
 
 def _anomaly_mask(result: AnomalyResult, header: Header) -> Message:
-    return image_message((result.mask != 0) * _FULL, "mono8", header)
+    return image_message(np.where(np.asarray(result.mask), _FULL, np.uint8(0)), "mono8", header)
 
 
 def _overlay(result: AnomalyResult, header: Header) -> Message:
@@ -159,7 +159,7 @@ def label_info(segmentor: Segmentor, header: Header) -> Message:
 def _calibrated_threshold(segmentor: Segmentor) -> float:
     if segmentor.threshold is None:
         return 0.0
-    probability = segmentor.probability(np.float32([segmentor.threshold]))
+    probability = segmentor.probability(np.array([segmentor.threshold], np.float32))
     return 0.0 if probability is None else float(np.clip(probability[0], 0, 1))
 
 

@@ -127,5 +127,5 @@ def test_picture_is_written_where_asked(tmp_path):
     picture = result.plot(tmp_path / "new" / "a.png", layer="labels")
     written = cv2.imread(str(tmp_path / "new" / "a.png"))
     np.testing.assert_array_equal(written[..., ::-1], picture)
-    with pytest.raises(ValueError, match=r"pictures cannot be written as '\.xyz'"):
+    with pytest.raises(ValueError, match=r"a\.xyz.*'\.xyz'"):
         result.plot(tmp_path / "a.xyz")

@@ -83,6 +83,8 @@ def test_no_codec_and_a_lost_file_are_told(tmp_path, monkeypatch):
         writer.close()
 
     class NoCodec:
+        fourcc = staticmethod(cv2.VideoWriter.fourcc)
+
         def __init__(self, *_):
             pass
 

@@ -12,7 +12,7 @@ from ood_seg.labels import ANOMALY, KNOWN
 from ood_seg.perception.core.instances import find_instances
 from ood_seg.perception.core.regions import Region
 from ood_seg.perception.core.result import AnomalyResult
-from ood_seg.perception.core.types import Frame, Palette, Prediction, check_prediction
+from ood_seg.perception.core.types import Frame, Instance, Palette, Prediction, check_prediction
 
 MIN_AREA = 50
 
@@ -68,7 +68,8 @@ class DecisionRule:
         """
         check_prediction(prediction, frame.image.shape[:2], frame.name)
         region = None if self.region is None else self.region(prediction.labels)
-        mask, instances = None, ()
+        mask: np.ndarray | None = None
+        instances: tuple[Instance, ...] = ()
         if self.threshold is not None:
             flagged = prediction.anomaly >= np.float32(self.threshold)
             if region is not None:
@@ -113,8 +114,8 @@ def choose_threshold(
         operating_point = next(iter(thresholds), None)
         if operating_point is None:
             return None, None
-    if operating_point in thresholds:
-        return str(operating_point), float(thresholds[operating_point])
+    if isinstance(operating_point, str) and operating_point in thresholds:
+        return operating_point, float(thresholds[operating_point])
     try:
         threshold = float(operating_point)
     except ValueError:

@@ -31,8 +31,9 @@ def small_grey(image: np.ndarray, width: int) -> np.ndarray:
 
 def dense_inverse_search(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Flow from the first to the second frame (Kroeger et al., ECCV 2016, in OpenCV)."""
-    method = cv2.DISOpticalFlow_create(cv2.DISOpticalFlow_PRESET_FAST)
-    return method.calc(np.ascontiguousarray(first), np.ascontiguousarray(second), None)
+    method = cv2.DISOpticalFlow.create(cv2.DISOpticalFlow_PRESET_FAST)
+    frames = np.ascontiguousarray(first), np.ascontiguousarray(second)
+    return method.calc(*frames, None)  # type: ignore[call-overload]
 
 
 def backward_motion(
@@ -76,8 +77,9 @@ def warped(values: np.ndarray, flow: np.ndarray) -> np.ndarray:
         Array of the shape of `values`: bilinear in steps of 1/32 pixel, with the nearest border
         value outside the previous frame.
     """
-    positions = _positions(flow)
-    return cv2.remap(values, positions, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    x, y = cv2.split(_positions(flow))
+    border = cv2.BORDER_REPLICATE
+    return np.asarray(cv2.remap(values, x, y, cv2.INTER_LINEAR, borderMode=border))
 
 
 def inside(flow: np.ndarray) -> np.ndarray:
@@ -94,7 +96,7 @@ def resized_motion(
     height, width = size
     if flow.shape[:2] == size:
         return flow, trusted
-    factors = np.float32([width / flow.shape[1], height / flow.shape[0]])
+    factors = np.array([width / flow.shape[1], height / flow.shape[0]], np.float32)
     flow = cv2.resize(flow, (width, height), interpolation=cv2.INTER_LINEAR) * factors
     trusted = cv2.resize(trusted.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)
     return flow, trusted.astype(bool)

@@ -65,10 +65,10 @@ class ClassRegion:
             own = (parts[top : top + height, left : left + width] == part).astype(np.uint8)
             contours = cv2.findContours(own, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)[-2]
             points = np.concatenate([np.asarray(one, np.int32).reshape(-1, 2) for one in contours])
-            cv2.fillConvexPoly(filled, cv2.convexHull(points + np.int32([left, top])), 1)
+            cv2.fillConvexPoly(filled, cv2.convexHull(points + np.array([left, top], np.int32)), 1)
         if self.grow:
             side = 2 * self.grow + 1
-            filled = cv2.dilate(filled, np.ones((side, side), np.uint8))
+            filled = np.asarray(cv2.dilate(filled, np.ones((side, side), np.uint8)))
         return filled.astype(bool)
 
 
@@ -207,4 +207,4 @@ def _read_mask(path: str) -> np.ndarray:
     mask = cv2.imdecode(content, kind) if content.size else None
     if mask is None:
         raise ValueError(f"region: {path} is not an image")
-    return mask if mask.ndim == 2 else mask.any(axis=2)
+    return np.asarray(mask if mask.ndim == 2 else mask.any(axis=2))

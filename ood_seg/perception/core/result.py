@@ -228,12 +228,13 @@ class AnomalyResult:
             save_figure(self.figure(limits), path)
         elif kind == "labels":
             write_image(path, self.labels)
-        elif kind == "mask":
+        elif kind == "mask" and self.mask is not None:
             write_image(path, self.mask * np.uint8(255))
         elif kind == "json":
             write_text(path, json.dumps(self.to_dict(), allow_nan=False) + "\n")
         else:
-            write_bytes(path, npy_bytes(self.anomaly if kind == "scores" else self.probability))
+            values = self.anomaly if kind == "scores" else np.asarray(self.probability)
+            write_bytes(path, npy_bytes(values))
 
 
 def npy_bytes(values: np.ndarray) -> bytes:

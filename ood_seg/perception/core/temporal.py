@@ -107,7 +107,7 @@ class TemporalFilter:
         return prediction._replace(anomaly=filtered, probability=averaged)
 
     def _continues(self, frame: Frame, scores: np.ndarray, grey: np.ndarray) -> bool:
-        if self._scores is None or self._scores.shape != scores.shape:
+        if self._grey is None or self._scores is None or self._scores.shape != scores.shape:
             return False
         return frame.index > self._index and frame_difference(self._grey, grey) < self.cut
 
@@ -126,7 +126,7 @@ class TemporalFilter:
     ) -> np.ndarray:
         if before is None:
             return new
-        if flow is not None:
+        if flow is not None and trusted is not None:
             before = np.where(trusted, warped(before, flow), new)
         # In this form a map that does not change is reproduced exactly.
         return before + np.float32(self.weight) * (new - before)

@@ -35,9 +35,10 @@ class _Track:
         steps = index - self.index
         weight = 1.0 if self.hits == 1 else _VELOCITY_WEIGHT
         positions = zip(self.velocity, centre(self.instance), centre(instance), strict=True)
-        self.velocity = tuple(
+        x, y = (
             speed + weight * ((now - before) / steps - speed) for speed, before, now in positions
         )
+        self.velocity = x, y
         self.instance, self.index = instance, index
         self.hits, self.misses = self.hits + 1, 0
 
@@ -107,10 +108,10 @@ class InstanceTracker:
             if track.number is None and track.hits >= self.birth:
                 self._count += 1
                 track.number = self._count
-        numbered = (track for track in self._tracks if track.number is not None)
+        numbered = {track.number: track for track in self._tracks if track.number is not None}
         reported = (
-            replace(track.expected(result.index), track=track.number)
-            for track in sorted(numbered, key=lambda track: track.number)
+            replace(numbered[number].expected(result.index), track=number)
+            for number in sorted(numbered)
         )
         size = result.anomaly.shape
         return tuple(one for one in (clipped(instance, size) for instance in reported) if one)
@@ -143,7 +144,8 @@ def match_boxes(first: np.ndarray, second: np.ndarray, min_iou: float) -> list[t
     ious = box_ious(first, second)
     rows, columns = np.nonzero(ious >= min_iou)
     order = np.argsort(-ious[rows, columns], kind="stable")
-    pairs, used = [], (set(), set())
+    pairs: list[tuple[int, int]] = []
+    used: tuple[set[int], set[int]] = (set(), set())
     for row, column in zip(rows[order].tolist(), columns[order].tolist(), strict=True):
         if row not in used[0] and column not in used[1]:
             used[0].add(row)
@@ -161,7 +163,7 @@ def centre(instance: Instance) -> tuple[float, float]:
 def moved(instance: Instance, x: int, y: int) -> Instance:
     """The instance, moved `x` pixels to the right and `y` pixels down."""
     left, top, width, height = instance.box
-    contour = instance.contour + np.int32([x, y])
+    contour = instance.contour + np.array([x, y], np.int32)
     return replace(instance, box=(left + x, top + y, width, height), contour=contour)
 
 
@@ -175,5 +177,5 @@ def clipped(instance: Instance, size: tuple[int, int]) -> Instance | None:
     left, top = max(left, 0), max(top, 0)
     if right <= left or bottom <= top:
         return None
-    contour = np.clip(instance.contour, 0, np.int32([size[1] - 1, size[0] - 1]))
+    contour = np.clip(instance.contour, 0, np.array([size[1] - 1, size[0] - 1], np.int32))
     return replace(instance, box=(left, top, right - left, bottom - top), contour=contour)

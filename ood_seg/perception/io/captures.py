@@ -104,23 +104,25 @@ class LiveSource(FrameSource):
         self._reconnects, self._wait, self._open = reconnects, wait, capture
         self._closed = threading.Event()
         # Some cameras allow one reader only, so an open capture is used instead of a second one.
-        self._first = capture(address) if opened is None else opened
-        if not self._first.isOpened():
-            self._first.release()
+        first = capture(address) if opened is None else opened
+        if not first.isOpened():
+            first.release()
             raise ValueError(
                 f"{shown_address(address)}: cannot be opened; check its address, that it is "
                 "connected, and that no other program uses it"
             )
-        self.rate = _positive(self._first.get(cv2.CAP_PROP_FPS))
+        self._first: cv2.VideoCapture | None = first
+        self.rate = _positive(first.get(cv2.CAP_PROP_FPS))
 
     def __iter__(self) -> Iterator[Frame | Failure]:
-        capture, self._first = self._first, None
+        capture: cv2.VideoCapture | None = self._first
+        self._first = None
         index = tries = 0
         try:
             while not self._closed.is_set():
                 capture = capture or self._open(self._address)
                 grabbed, image = capture.read() if capture.isOpened() else (False, None)
-                if grabbed:
+                if grabbed and image is not None:
                     tries = 0
                     index, name = index + 1, f"{self._name}/{index:06d}"
                     self.passed = index

@@ -161,7 +161,7 @@ class ListSource(FrameSource):
         """Sum over the elements; None if one is endless or elements can be read only once."""
         if self._count is None and self._repeatable:
             counts = [1 if isinstance(one, (Frame, Failure)) else one.count for one in self._open()]
-            self._count = None if None in counts else sum(counts)
+            self._count = None if None in counts else sum(filter(None, counts))
         return self._count
 
     def __iter__(self) -> Iterator[Frame | Failure]:

@@ -82,8 +82,8 @@ class FolderSink:
             if existing and not self._skip:
                 raise ValueError(existing_message(existing, len(existing)))
         for kind, path in zip(self.kinds, self.paths(result.name), strict=True):
-            if kind == "scores-png":
-                write_image(path, self._levels(result.anomaly))
+            if kind == "scores-png" and self.limits is not None:
+                write_image(path, _levels(result.anomaly, *self.limits))
             else:
                 result.save(self.folder, kind, limits=self.limits)
 
@@ -100,10 +100,10 @@ class FolderSink:
             raise ValueError(f"{path} has another scale than that of {low}..{high}")
         write_text(path, json.dumps(scale) + "\n")
 
-    def _levels(self, scores: np.ndarray) -> np.ndarray:
-        low, high = self.limits
-        levels = np.rint((scores.astype(np.float64) - low) * (_MAX_LEVEL / (high - low)))
-        return np.clip(levels, 0, _MAX_LEVEL).astype(np.uint16)
+
+def _levels(scores: np.ndarray, low: float, high: float) -> np.ndarray:
+    levels = np.rint((scores.astype(np.float64) - low) * (_MAX_LEVEL / (high - low)))
+    return np.clip(levels, 0, _MAX_LEVEL).astype(np.uint16)
 
 
 class VideoSink:

@@ -68,7 +68,7 @@ class VideoWriter:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._unfinished.touch()  # its error has a reason, that of OpenCV has none
         height, width = even_sized(image).shape[:2]
-        code = cv2.VideoWriter_fourcc(*self._codec)
+        code = cv2.VideoWriter.fourcc(*self._codec)
         writer = cv2.VideoWriter(str(self._unfinished), code, self._rate, (width, height))
         if not writer.isOpened():
             self._unfinished.unlink()

@@ -14,7 +14,7 @@ import math
 import signal
 import sys
 import threading
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ from ood_seg.perception.io.sinks import FolderSink, VideoSink, existing_message
 from ood_seg.perception.io.video_io import VideoWriter
 from ood_seg.perception.run.progress import progress
 from ood_seg.perception.run.segmentor import Segmentor
-from ood_seg.perception.run.stream import analyse
+from ood_seg.perception.run.stream import Analysis, Outcomes, analyse
 
 EXISTING = ("refuse", "overwrite", "skip", "resume")
 RESULTS_FILE = "results.jsonl"
@@ -140,13 +140,12 @@ def infer(
             video = VideoSink(writer, limits=limits)
         model = segmentor if isinstance(segmentor, Segmentor) else segmentor()
         _check_outputs(model, save if out else (), tracker)
-        stages = {"temporal": temporal, "tracker": tracker}
-        if frames.single and not any(stages.values()):
-            outcomes = model.outcomes(frames)
-        else:
-            outcomes = analyse(model, frames, batch_size=batch_size, **stages)
+        if frames.single and temporal is None and tracker is None:
+            _write_all(model.outcomes(frames), folder, video, lines, summary)
+            return summary
+        outcomes = analyse(model, frames, batch_size=batch_size, temporal=temporal, tracker=tracker)
         _write_all(outcomes, folder, video, lines, summary)
-        summary.dropped = getattr(outcomes, "dropped", 0)
+        summary.dropped = outcomes.dropped
         return summary
 
 
@@ -232,7 +231,7 @@ def _check_outputs(model: Segmentor, kinds: Sequence[str], tracker: Any) -> None
 
 
 def _write_all(
-    outcomes: Iterable[AnomalyResult | Failure],
+    outcomes: Analysis | Outcomes,
     folder: FolderSink | None,
     video: VideoSink | None,
     lines: JsonLines | None,

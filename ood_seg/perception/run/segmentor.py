@@ -6,7 +6,7 @@ import contextlib
 import time
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,7 +20,7 @@ from ood_seg.perception.core.temporal import TemporalFilter
 from ood_seg.perception.core.tracking import InstanceTracker
 from ood_seg.perception.core.types import Failure, Frame, FrameSource, Palette, Prediction
 from ood_seg.perception.io.frames import open_frames
-from ood_seg.perception.run.stream import Analysis, analyse
+from ood_seg.perception.run.stream import Analysis, Outcomes, analyse
 
 
 class Segmentor(ABC):
@@ -146,7 +146,7 @@ class Segmentor(ABC):
         (result,) = results_only(self.outcomes(frames))
         return result
 
-    def outcomes(self, frames: FrameSource) -> Generator[AnomalyResult | Failure, None, None]:
+    def outcomes(self, frames: FrameSource) -> Outcomes:
         """Outcomes of a few images, computed in the calling thread.
 
         See `stream.analyse` for long sources, whose images are read while the model runs.
@@ -212,7 +212,7 @@ class Segmentor(ABC):
 
 
 def results_only(
-    outcomes: Analysis | Generator[AnomalyResult | Failure, None, None],
+    outcomes: Analysis | Outcomes,
     on_failure: str | Callable[[Failure], Any] = "raise",
 ) -> Iterator[AnomalyResult]:
     """The results among outcomes, which are closed at the end; `on_failure` as for `stream`."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple, Protocol
 
@@ -25,6 +25,9 @@ from ood_seg.perception.run.channel import END, Channel
 # A thread that waits for a camera cannot be stopped and is abandoned after this many seconds. The
 # model gets time to finish its batch, as the process must not exit while it runs.
 _JOIN_TIMEOUT_S = {"decode": 2.0, "predict": 60.0}
+
+
+Outcomes = Generator[AnomalyResult | Failure, None, None]
 
 
 class Model(Protocol):
@@ -86,7 +89,7 @@ def analyse(
 class Analysis:
     """An iterator of outcomes, see `analyse`, that can be closed before its end."""
 
-    def __init__(self, chunks: Channel, outcomes: Iterator[AnomalyResult | Failure]) -> None:
+    def __init__(self, chunks: Channel, outcomes: Outcomes) -> None:
         self._chunks, self._outcomes = chunks, outcomes
 
     @property
@@ -111,14 +114,18 @@ class Analysis:
         self.close()
 
 
-class _Item(NamedTuple):
-    """A frame with its timing in seconds, and later its prediction."""
+class _Read(NamedTuple):
+    """A frame, the time at which its reading started, and the seconds that it took."""
 
-    outcome: Frame | Failure
+    frame: Frame
     start: float
-    decode: float
-    prediction: Prediction | None = None
-    predict: float = 0.0
+    seconds: float
+
+
+class _Predicted(NamedTuple):
+    read: _Read
+    prediction: Prediction
+    seconds: float
 
 
 class _Raised(NamedTuple):
@@ -135,7 +142,7 @@ def _outcomes(
     chunks: Channel,
     predicted: Channel,
     finish: _Finish,
-) -> Iterator[AnomalyResult | Failure]:
+) -> Outcomes:
     """Start the threads, finish their items, and always end them."""
     for thread in threads:
         thread.start()
@@ -157,7 +164,7 @@ def _outcomes(
 
 def _read(frames: Iterable[Frame | Failure], size: int, chunks: Channel) -> None:
     """First thread: frames into chunks; None marks the end."""
-    chunk: list[_Item] = []
+    chunk: list[_Read | Failure] = []
     last: _Raised | None = None
     try:
         with contextlib.ExitStack() as stack:
@@ -166,10 +173,13 @@ def _read(frames: Iterable[Frame | Failure], size: int, chunks: Channel) -> None
                 stack.callback(iterator.close)
             while True:
                 start = time.perf_counter()
-                outcome = next(iterator, END)
-                if outcome is END:
+                outcome = next(iterator, None)
+                if outcome is None:
                     break
-                chunk.append(_Item(outcome, start, time.perf_counter() - start))
+                if isinstance(outcome, Frame):
+                    chunk.append(_Read(outcome, start, time.perf_counter() - start))
+                else:
+                    chunk.append(outcome)
                 if len(chunk) == size:
                     if not chunks.put(chunk, droppable=isinstance(outcome, Frame)):
                         return
@@ -197,28 +207,26 @@ def _predict(segmentor: Model, chunks: Channel, predicted: Channel) -> None:
                 return
 
 
-def _predict_chunk(segmentor: Model, chunk: list[_Item]) -> list[_Item]:
+def _predict_chunk(segmentor: Model, chunk: list[_Read | Failure]) -> list[_Predicted | Failure]:
     """Predict the frames of a chunk; its failures keep their places."""
-    frames = [item for item in chunk if isinstance(item.outcome, Frame)]
-    done = iter(_predict_frames(segmentor, frames) if frames else ())
-    return [next(done) if isinstance(item.outcome, Frame) else item for item in chunk]
+    reads = [item for item in chunk if isinstance(item, _Read)]
+    predicted = iter(_predict_frames(segmentor, reads) if reads else ())
+    return [next(predicted) if isinstance(item, _Read) else item for item in chunk]
 
 
-def _predict_frames(segmentor: Model, items: list[_Item]) -> list[_Item]:
+def _predict_frames(segmentor: Model, reads: list[_Read]) -> list[_Predicted | Failure]:
     """Predict together; after a ValueError each alone, so that only the bad frame fails."""
     start = time.perf_counter()
     try:
-        predictions = segmentor.predict([item.outcome.image for item in items])
+        predictions = segmentor.predict([read.frame.image for read in reads])
     except ValueError as error:
-        if len(items) > 1:
-            return [one for item in items for one in _predict_frames(segmentor, [item])]
-        frame = items[0].outcome
-        return [items[0]._replace(outcome=Failure(frame.name, str(error), frame.index))]
-    seconds = (time.perf_counter() - start) / len(items)
-    return [
-        item._replace(prediction=prediction, predict=seconds)
-        for item, prediction in zip(items, predictions, strict=True)
-    ]
+        if len(reads) > 1:
+            return [one for read in reads for one in _predict_frames(segmentor, [read])]
+        frame = reads[0].frame
+        return [Failure(frame.name, str(error), frame.index)]
+    seconds = (time.perf_counter() - start) / len(reads)
+    pairs = zip(reads, predictions, strict=True)
+    return [_Predicted(read, prediction, seconds) for read, prediction in pairs]
 
 
 class _Finish:
@@ -228,10 +236,10 @@ class _Finish:
         self._segmentor, self._temporal, self._tracker = segmentor, temporal, tracker
         self._stamp: float | None = None
 
-    def __call__(self, item: _Item) -> AnomalyResult | Failure:
-        frame, prediction = item.outcome, item.prediction
-        if isinstance(frame, Failure):
-            return frame
+    def __call__(self, item: _Predicted | Failure) -> AnomalyResult | Failure:
+        if isinstance(item, Failure):
+            return item
+        frame, prediction = item.read.frame, item.prediction
         start = time.perf_counter()
         self._reset_between_videos(frame.stamp)
         try:
@@ -243,8 +251,8 @@ class _Finish:
         except ValueError as error:
             return Failure(frame.name, str(error), frame.index)
         end = time.perf_counter()
-        latency = {"decode": item.decode, "predict": item.predict, "judge": end - start}
-        return replace(result, latency={**latency, "total": end - item.start})
+        latency = {"decode": item.read.seconds, "predict": item.seconds, "judge": end - start}
+        return replace(result, latency={**latency, "total": end - item.read.start})
 
     def _reset_between_videos(self, stamp: float | None) -> None:
         """Reset the stages where time runs backwards: the next video of a list begins."""
