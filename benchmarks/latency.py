@@ -72,10 +72,10 @@ def parse_arguments() -> argparse.Namespace:
 
 def frame(args: argparse.Namespace) -> np.ndarray:
     """A made-up image of the size that is measured."""
-    from ood_seg.export.check import pictures
+    from ood_seg.export.check import synthetic_images
 
     height, width = map(int, args.size.split("x"))
-    return pictures((1, height, width))[0]
+    return synthetic_images((1, height, width))[0]
 
 
 def prepare_calls(
@@ -106,14 +106,13 @@ def prepare_calls(
 
 def export_files(inferencer, cfg, folder: Path, args: argparse.Namespace) -> dict:
     """ONNX files by way and whether they score."""
-    from ood_seg.commands.export_onnx import calibration_pictures
     from ood_seg.export import onnx_file, precision
     from ood_seg.export.exporting import Options, inference_graph, model_card
     from ood_seg.io.images import read_image
 
     graph = inference_graph(inferencer, cfg, Options())
     card = model_card(inferencer, graph, cfg, None, "fp32")
-    images = [read_image(name)[None] for name in calibration_pictures(args.int8_images)]
+    images = [read_image(name)[None] for name in precision.calibration_images(args.int8_images)]
     files = {}
     for scored in (False, True):
         graph.outputs = ("labels", "anomaly") if scored else ("labels",)

@@ -1,1 +1,1 @@
-"""Export to ONNX: image in, labels and anomaly map out, checked against torch."""
+"""Export to ONNX: images in, labels and anomaly maps out, checked against torch."""

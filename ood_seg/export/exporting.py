@@ -1,8 +1,8 @@
-"""One call from config and checkpoint to a checked ONNX file with its side-cars.
+"""Export of a config and checkpoint to a checked ONNX file with its sidecars.
 
 ```
-config, checkpoint -> AnomalyInferencer -> InferenceGraph -> onnx_file.to_onnx -> precision, if any
-    -> metadata -> file -> check against torch and against the test pipeline -> side-cars
+config, checkpoint -> AnomalyInferencer -> InferenceGraph -> onnx_file.to_onnx -> metadata -> file
+    -> check against torch and the test pipeline -> reduced precision, if any -> sidecars
 ```
 """
 
@@ -29,17 +29,20 @@ if TYPE_CHECKING:
     import numpy as np
     from mmengine.config import Config
 
+    from ood_seg.calibration import Calibration
+    from ood_seg.smoothing import GaussianSmoothing
+
 
 @dataclass(frozen=True)
 class Export:
-    """What an export wrote and what its check saw.
+    """Files and checks of an export.
 
     Attributes:
-        files: the model first, then its side-cars.
+        files: the model first, then its sidecars.
         card: the metadata.
         graph: ONNX Runtime against the same graph in torch, one for each size.
         pipeline: ONNX Runtime against the config's test pipeline and model.
-        reduced: the file in reduced precision against the one in full; empty for `fp32`.
+        reduced: the file in reduced precision against the one in float32; empty for `fp32`.
     """
 
     files: list[Path]
@@ -48,24 +51,38 @@ class Export:
     pipeline: list[check.Agreement]
     reduced: list[check.Agreement]
 
+    def __str__(self) -> str:
+        card, model = self.card, self.files[0]
+        lines = [
+            f"{model}, {model.stat().st_size / 1e6:.1f} MB",
+            f"input {card.input_type} {card.layout} {card.colour}; {', '.join(card.outputs)}",
+        ]
+        for title, found in (
+            ("ONNX Runtime and the same graph in torch:", self.graph),
+            ("ONNX Runtime and the config's test pipeline:", self.pipeline),
+            (f"{card.precision} and fp32 (labels and scores may differ):", self.reduced),
+        ):
+            lines += [title, *(f"  {agreement}" for agreement in found)] if found else []
+        return "\n".join([*lines, "sidecars: " + ", ".join(path.name for path in self.files[1:])])
+
 
 @dataclass(frozen=True)
 class Options:
-    """How to export.
+    """Options of an export.
 
     Attributes:
         layout: `nhwc` or `nchw`, of the input.
         colour: `bgr` or `rgb`, of the input.
-        input_type: `uint8`, or `float32` of whole numbers 0..255.
-        size: what the network sees: `HEIGHTxWIDTH`, `dynamic` for the image's own size, or None
-            for what the config's test pipeline does.
-        logits: whether to give the logits as well.
+        input_type: `uint8`, or `float32` of integers 0..255.
+        size: input size of the network: `HEIGHTxWIDTH`, `dynamic` for the image's own size, or
+            None for the size rule of the config's test pipeline.
+        logits: whether the logits are an output.
         precision: `fp32`, `fp16` or `int8`, of the network.
-        calibration_images: known-class pictures from which int8 takes its ranges.
+        calibration_images: images of known classes for the activation ranges of int8.
         opset: version of the ONNX operators.
 
     Raises:
-        ValueError: none of these, or int8 without pictures.
+        ValueError: an unknown value, int8 without images, or images without int8.
     """
 
     layout: str = "nhwc"
@@ -91,8 +108,8 @@ class Options:
                 )
         if (self.precision == "int8") != bool(self.calibration_images):
             raise ValueError(
-                "int8 needs calibration images, pictures of known classes from which it takes the "
-                "ranges of activations, and nothing else does; give --calibration-images FOLDER"
+                "int8 needs calibration images, images of known classes for the ranges of the "
+                "activations, and no other precision uses them; add --calibration-images FOLDER"
             )
 
 
@@ -113,12 +130,12 @@ def export_onnx(
         out: file to write, `.onnx`.
         options: None: the defaults.
         calibration: file of `ood-seg calibrate`; then `anomaly` is a probability.
-        report: told of each step.
+        report: called with a line of text before each slow step.
 
     Raises:
-        ValueError: `out` cannot be written, a picture cannot be read, a model that cannot be
-            exported or converted, or a check that failed (the file is then kept under another name,
-            which the message says).
+        ValueError: `out` cannot be written, an image cannot be read, the model cannot be exported
+            or converted, or a check failed (the file is then kept under another name, which the
+            message gives).
     """
     out, options = Path(out), options or Options()
     _check_target(out)
@@ -128,27 +145,27 @@ def export_onnx(
     check_exportable(inferencer.model)
     graph = inference_graph(inferencer, cfg, options)
     card = model_card(inferencer, graph, cfg, checkpoint, options.precision)
-    report("exporting, which takes some 10 to 60 seconds")
+    report("exporting, which takes 10 to 60 seconds")
     model = onnx_file.to_onnx(graph, opset=options.opset)
     onnx_file.set_properties(model, card.to_properties())
-    aside = out.with_name(f"{out.stem}.failed.onnx")
-    onnx_file.save(model, aside)
+    unchecked = out.with_name(f"{out.stem}.failed.onnx")
+    onnx_file.save(model, unchecked)
     report("comparing ONNX Runtime with torch at three sizes")
-    same, real = _compare(aside, graph, inferencer)
-    reduced = _reduce(aside, graph, options.precision, images, report)
-    onnx_file.move(aside, out)
-    return Export([out, *sidecars.write(card, out)], card, same, real, reduced)
+    in_torch, in_pipeline = _compare(unchecked, graph, inferencer)
+    reduced = _reduce(unchecked, graph, options.precision, images, report)
+    onnx_file.move(unchecked, out)
+    return Export([out, *sidecars.write(card, out)], card, in_torch, in_pipeline, reduced)
 
 
 def _check_target(out: Path) -> None:
-    """Refuse what cannot be written, before the work."""
+    """Raise before any work if `out` cannot be written."""
     if out.suffix != ".onnx":
         raise ValueError(f"out: expected a file that ends in .onnx, got {out}")
     if out.is_dir():
         raise ValueError(f"out: {out} is a folder, expected a file")
-    blocking = next((part for part in out.parents if part.exists()), Path())
-    if not blocking.is_dir():
-        raise ValueError(f"out: {blocking} is a file, so {out} cannot be in it")
+    existing = next((parent for parent in out.parents if parent.exists()), Path())
+    if not existing.is_dir():
+        raise ValueError(f"out: {existing} is a file, so {out} cannot be inside it")
 
 
 def _compare(
@@ -157,18 +174,17 @@ def _compare(
     """The file against the graph in torch, and against the config's own test pipeline."""
     exported = check.file_predictor(path, graph)
     found = []
-    for other, name in (
+    for reference, name in (
         (check.torch_predictor(graph), "the same graph in torch"),
         (check.pipeline_predictor(inferencer), "the config's test pipeline"),
     ):
-        found.append(check.compare_all(exported, other, graph))
-        wrong = [agreement for agreement in found[-1] if not agreement.holds]
-        if wrong:
-            raise ValueError(
-                f"the exported model differs from {name}: {wrong[0]}; expected labels equal on "
-                f"{100 * check.LEAST_EQUAL_LABELS:g} % and scores to "
-                f"{check.LARGEST_DIFFERENCE:g}. The file is kept as {path}"
-            )
+        found.append(check.compare_all(exported, reference, graph))
+        for agreement in found[-1]:
+            if not agreement.holds:
+                raise ValueError(
+                    f"the exported model differs from {name}: {agreement}; expected "
+                    f"{agreement.requirement}. The file is kept as {path}"
+                )
     return found[0], found[1]
 
 
@@ -179,28 +195,31 @@ def _reduce(
     images: Sequence[np.ndarray],
     report: Callable[[str], Any],
 ) -> list[check.Agreement]:
-    """Convert the file in place; how it then differs from what it was."""
+    """Convert the file in place and compare it with its form in float32."""
     if name == "fp32":
         return []
     report(f"converting to {name}")
     full = check.file_predictor(path, graph)
     try:
         precision.convert(path, name, [as_input(image, graph) for image in images])
-    except Exception as error:  # those of ONNX Runtime share no base class
+    except Exception as error:  # the errors of ONNX Runtime have no common base class
         onnx_file.remove(path)
         raise ValueError(
             f"this network cannot be converted to {name}: {onnx_file.innermost(error)}; export it "
             "in fp32"
         ) from error
-    reduced = check.file_predictor(path, graph)
-    found = check.compare_all(reduced, full, graph)
+    found = check.compare_all(check.file_predictor(path, graph), full, graph)
     if not all(agreement.finite for agreement in found):
         raise ValueError(f"in {name} scores are NaN or infinite; the file is kept as {path}")
     return found
 
 
 def inference_graph(inferencer: AnomalyInferencer, cfg: Config, options: Options) -> InferenceGraph:
-    """The inferencer's model, pipeline and calibration as one module."""
+    """The inferencer's model, test pipeline and calibration as one module.
+
+    Raises:
+        ValueError: see `preprocessing_of`.
+    """
     calibration = inferencer.calibration
     outputs = ["labels", "anomaly"]
     outputs += ["score"] if calibration is not None else []
@@ -223,10 +242,9 @@ def model_card(
     checkpoint: str | Path | None,
     precision_name: str,
 ) -> ModelCard:
-    """The metadata of an export."""
+    """The metadata of an export; arguments as for `export_onnx` and `inference_graph`."""
     rule, calibration = graph.preprocessing, inferencer.calibration
     energy_head = inferencer.model.energy_head
-    smoothing = energy_head.smoothing
     weights = Path(checkpoint or cfg.load_from).expanduser()
     return ModelCard(
         classes=inferencer.palette.classes,
@@ -236,7 +254,7 @@ def model_card(
         layout=graph.layout,
         colour=graph.colour,
         input_type=graph.input_type,
-        size={"kind": rule.size.kind, "height": rule.size.height, "width": rule.size.width},
+        size=asdict(rule.size),
         mean=rule.mean,
         std=rule.std,
         network_colour=rule.colour,
@@ -247,18 +265,29 @@ def model_card(
         version=ood_seg.__version__,
         padded_size=rule.padded_size,
         temperature=getattr(energy_head.score, "temperature", None),
-        smoothing=smoothing and {"kernel_size": smoothing.kernel_size, "sigma": smoothing.sigma},
-        calibration=calibration
-        and {
-            "method": calibration.method,
-            "parameters": asdict(calibration.curve),
-            "data_set": calibration.data_set,
-            "assumed_prior": calibration.assumed_prior,
-        },
-        min_area=calibration and calibration.min_area,
+        smoothing=_smoothing_facts(energy_head.smoothing),
+        calibration=_calibration_facts(calibration),
+        min_area=None if calibration is None else calibration.min_area,
         config=Path(cfg.filename).name if cfg.filename else None,
         config_sha256=hashlib.sha256(cfg.pretty_text.encode()).hexdigest(),
         checkpoint=weights.name,
         checkpoint_sha256=file_sha256(weights),
         commit=git_commit(),
     )
+
+
+def _smoothing_facts(smoothing: GaussianSmoothing | None) -> dict[str, float] | None:
+    if smoothing is None:
+        return None
+    return {"kernel_size": smoothing.kernel_size, "sigma": smoothing.sigma}
+
+
+def _calibration_facts(calibration: Calibration | None) -> dict[str, Any] | None:
+    if calibration is None:
+        return None
+    return {
+        "method": calibration.method,
+        "parameters": asdict(calibration.curve),
+        "data_set": calibration.data_set,
+        "assumed_prior": calibration.assumed_prior,
+    }

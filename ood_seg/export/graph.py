@@ -1,21 +1,22 @@
-"""The whole of inference as one torch module, from 8-bit images to labels and scores.
+"""Complete inference as one torch module, from 8-bit images to labels and scores.
 
 ```
 image uint8 -> resize (as OpenCV) -> normalise -> pad -> network -> logits (N,C,h,w)
-    -> input's size, padding cut off -> image's size -> arg-max -> labels
-                                                    `-> score -> smoothing -> score
-                                                              calibration of it -> anomaly
+    -> size of the input -> crop the padding -> size of the image -> arg-max -> labels
+                                                                  `-> score -> smoothing -> score
+                                                                     calibrated score -> anomaly
 ```
 
-It repeats what the test pipeline, `SegDataPreProcessor` and `OODEncoderDecoder.predict` do, in
-operations that export with free sizes.
+Equal to the test pipeline, `SegDataPreProcessor` and `OODEncoderDecoder.predict`, in operations
+that can be exported with dynamic sizes.
 """
 
 from __future__ import annotations
 
 import functools
 import operator
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -26,18 +27,21 @@ from ood_seg.export.resizing import SizeRule, resize_image
 from ood_seg.models.detector_scores import network_of, network_scores
 from ood_seg.scores import Energy
 
+if TYPE_CHECKING:
+    from ood_seg.models.ood_encoder_decoder import OODEncoderDecoder
+
 
 class Preprocessing(NamedTuple):
-    """What happens to an image before the network.
+    """Preprocessing of an image for the network.
 
     Attributes:
-        size: which size the network sees.
-        colour: `bgr` or `rgb`, what the network wants.
-        mean: per channel, in that order.
-        std: per channel.
+        size: rule for the size of the network's input.
+        colour: `bgr` or `rgb`, channel order of the network's input.
+        mean: per channel, in that order, in units of 0..255.
+        std: per channel, likewise.
         divisor: height and width are padded to a multiple of it; 1: no padding.
-        padded_size: height and width that are padded to at least; None: no such rule.
-        pad_value: after normalisation.
+        padded_size: minimum height and width after padding; None: no such rule.
+        pad_value: value of the padding, which follows the normalisation.
     """
 
     size: SizeRule
@@ -50,21 +54,24 @@ class Preprocessing(NamedTuple):
 
 
 class InferenceGraph(nn.Module):
-    """An `OODEncoderDecoder` between 8-bit images and arrays of their size.
+    """An `OODEncoderDecoder` with its pre- and post-processing.
 
     Args:
         model: in evaluation mode.
         preprocessing: of the model's test pipeline.
         layout: `nhwc` or `nchw`, of the input.
         colour: `bgr` or `rgb`, of the input.
-        input_type: `uint8`, or `float32` of whole numbers 0..255.
-        curve: turns scores into probabilities; None: no calibration.
-        outputs: names of the tensors to return, of `labels`, `anomaly`, `score`, `logits`.
+        input_type: `uint8`, or `float32` of integers 0..255.
+        curve: maps scores to probabilities; None: no calibration.
+        outputs: names of the tensors to return, out of `labels`, `anomaly`, `score`, `logits`.
     """
+
+    mean: Tensor
+    std: Tensor
 
     def __init__(
         self,
-        model: nn.Module,
+        model: OODEncoderDecoder,
         preprocessing: Preprocessing,
         *,
         layout: str = "nhwc",
@@ -82,7 +89,7 @@ class InferenceGraph(nn.Module):
         self.swap_colours = colour != preprocessing.colour
         self.curve = curve
         self.outputs = outputs
-        # Asked here, because torch.export gives modules classes of its own.
+        # Read here, because torch.export replaces the classes of the modules.
         self._needs = model.energy_head.needs
         self._is_energy = type(model.energy_head.score) is Energy
         for name in ("mean", "std"):
@@ -91,12 +98,12 @@ class InferenceGraph(nn.Module):
 
     @property
     def channels(self) -> int:
-        """C' of the logits: beside a score of activations there are those of the classes alone."""
+        """C' of the logits; with a score of activations, the class channels only."""
         model = self.model
         return model.out_channels if self._needs == "logits" else model.num_classes
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        """Predict images.
+        """Labels and scores of images.
 
         Args:
             image: `(N, H, W, 3)` or `(N, 3, H, W)`, of the input type.
@@ -127,7 +134,7 @@ class InferenceGraph(nn.Module):
         return labels_and_energy(energy_head.class_logits(logits), temperature)
 
     def network_input(self, image: Tensor, height: int, width: int) -> Tensor:
-        """Images at the network's size, normalised, not yet padded."""
+        """Images at the size of the network's input, normalised, not yet padded."""
         size = self.preprocessing.size.network_size(height, width)
         if self.preprocessing.size.kind == "own":
             maps = (image.permute(0, 3, 1, 2) if self.layout == "nhwc" else image).float()
@@ -138,11 +145,11 @@ class InferenceGraph(nn.Module):
             maps = maps.flip(1)
         return (maps - self.mean) / self.std
 
-    def full_maps(self, image: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor | None]:
-        """Logits at the image's size, by way of the network's, as mmseg does.
+    def full_maps(self, image: Tensor, size: Sequence[int]) -> tuple[Tensor, Tensor | None]:
+        """Logits interpolated to the size of the input and then of the image, as in mmseg.
 
         Returns:
-            Logits `(N, C', H, W)` float32; and, where the score is one of activations, its map
+            Logits `(N, C', H, W)` float32; and, if the score is one of activations, its map
             `(N, H, W)`, not yet smoothed.
         """
         maps = self.network_input(image, *size)
@@ -158,23 +165,23 @@ class InferenceGraph(nn.Module):
         return enlarged(logits), enlarged(scores.unsqueeze(1)).squeeze(1)
 
     def _logits(self, maps: Tensor) -> Tensor:
-        """Logits of prepared images, at the network's own resolution."""
+        """Logits of preprocessed images, at the network's own resolution."""
         logits = self.model.decode_head(self.model.extract_feat(maps))
         if not isinstance(logits, Tensor):
             raise ValueError(
-                f"{type(self.model.decode_head).__name__} gives {type(logits).__name__}, expected "
-                "one map of logits; such a decode head cannot be exported"
+                f"{type(self.model.decode_head).__name__} returns {type(logits).__name__}, "
+                "expected one map of logits; such a decode head cannot be exported"
             )
         return logits
 
     def _enlarged(
         self,
         maps: Tensor,
-        padded: tuple[int, int],
-        inner: tuple[int, int],
-        size: tuple[int, int],
+        padded: Sequence[int],
+        inner: Sequence[int],
+        size: Sequence[int],
     ) -> Tensor:
-        """Maps of the network at the size of its input, padding cut off, then at the image's."""
+        """Maps interpolated to the padded input, cropped, and interpolated to the image."""
         maps = self._interpolate(maps, padded)[:, :, : inner[0], : inner[1]]
         own = self.preprocessing.size.kind == "own"
         return (maps if own else self._interpolate(maps, size)).float()
@@ -185,23 +192,23 @@ class InferenceGraph(nn.Module):
             return torch.sym_max(rule.padded_size[axis] - side, 0)
         return 0 if rule.divisor == 1 else (-side) % rule.divisor
 
-    def _interpolate(self, logits: Tensor, size: tuple[int, int]) -> Tensor:
+    def _interpolate(self, logits: Tensor, size: Sequence[int]) -> Tensor:
         aligned = self.model.align_corners
         return F.interpolate(logits, tuple(size), mode="bilinear", align_corners=aligned)
 
 
 def labels_and_energy(logits: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
-    """Arg-max and `scores.energy`, one class after the other.
+    """Arg-max and `scores.energy`, computed class by class.
 
-    The same as `argmax` and `logsumexp` over the class axis. ONNX Runtime computes these in
-    strides over memory, four times as slow, and both need the highest logit.
+    Equal to `argmax` and `logsumexp` over the class axis, which ONNX Runtime computes with strided
+    memory access, four times as slowly; and both need the largest logit.
 
     Args:
         logits: `(N, C, H, W)`.
         temperature: `T > 0`.
 
     Returns:
-        Labels `(N, H, W)` uint8, the first of equals, and energies `(N, H, W)`.
+        Labels `(N, H, W)` uint8, the first class of equal maxima, and energies `(N, H, W)`.
     """
     maps = logits.unbind(dim=1)
     highest, labels = maps[0], torch.zeros_like(maps[0])
@@ -221,7 +228,7 @@ def _times(values: Tensor, temperature: float) -> Tensor:
 
 
 def probability(scores: Tensor, curve: LogisticCurve | IsotonicCurve) -> Tensor:
-    """Calibrated probabilities, equal to `curve(scores)`, in operations that export."""
+    """Calibrated probabilities, equal to `curve(scores)`, in operations that can be exported."""
     if isinstance(curve, LogisticCurve):
         return curve(scores)
     knots, values = (scores.new_tensor(part) for part in (curve.scores, curve.probabilities))
@@ -234,7 +241,7 @@ def probability(scores: Tensor, curve: LogisticCurve | IsotonicCurve) -> Tensor:
 
 
 def _knots_below(scores: Tensor, knots: Tensor) -> Tensor:
-    """Number of knots `<= score`: a binary search that is the same for every pixel."""
+    """Number of knots `<= score`: a binary search with the same steps for every pixel."""
     steps = knots.numel().bit_length()
     padding = knots.new_full(((1 << steps) - knots.numel(),), float("inf"))
     padded = torch.cat([knots, padding])
@@ -246,5 +253,5 @@ def _knots_below(scores: Tensor, knots: Tensor) -> Tensor:
 
 
 def _at(table: Tensor, indices: Tensor) -> Tensor:
-    """`table[indices]`, by the operation that runtimes gather fastest with."""
+    """`table[indices]` by `index_select`, which the runtimes execute fastest."""
     return table.index_select(0, indices.reshape(-1)).reshape(indices.shape)

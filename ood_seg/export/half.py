@@ -1,7 +1,7 @@
-"""Half precision for a part of an ONNX model.
+"""Conversion of a part of an ONNX model to half precision.
 
-ONNX Runtime's own converter casts every edge of the graph to half and back, also between nodes
-that are to stay as they are; there the sums of the image's resize overflow.
+The converter of ONNX Runtime casts every edge of the graph to half and back, also between excluded
+nodes; there the sums in the resize of the image overflow.
 """
 
 from __future__ import annotations
@@ -12,24 +12,24 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from onnx import ModelProto, NodeProto
+    from onnx import ModelProto, NodeProto, TensorProto
 
-# Sizes and factors of a resize are no data.
+# Sizes and factors of a resize, which must stay in float32.
 _KEPT_INPUTS = {"Resize": (1, 2, 3)}
 _LARGEST = float(np.finfo(np.float16).max)
 
 
 def to_half(model: ModelProto, is_inside: Callable[[NodeProto], bool]) -> None:
-    """Let the nodes inside compute in float16, with casts where data pass in or out.
+    """Convert selected nodes to float16, with casts where data enter or leave them.
 
     Args:
-        model: changed in place.
-        is_inside: tells which nodes.
+        model: modified in place.
+        is_inside: whether to convert a node.
     """
     from onnx import TensorProto, helper
 
     converter = _Converter(model, is_inside)
-    nodes = []
+    nodes: list[NodeProto] = []
     for node in model.graph.node:
         inside = is_inside(node)
         for index, name in enumerate(node.input):
@@ -51,7 +51,7 @@ def to_half(model: ModelProto, is_inside: Callable[[NodeProto], bool]) -> None:
 
 
 class _Converter:
-    """Names of data in the precision that a node wants, cast where they are not in it."""
+    """Names of values in half or full precision, with the casts and weights they require."""
 
     def __init__(self, model: ModelProto, is_inside: Callable[[NodeProto], bool]) -> None:
         import onnx
@@ -73,7 +73,7 @@ class _Converter:
         self._cast: set[str] = set()
 
     def as_wanted(self, name: str, half: bool, nodes: list[NodeProto]) -> str:
-        """The name of a value in the wanted precision; a cast is added where it needs one."""
+        """The name of a value in half or full precision; appends a cast to `nodes` if required."""
         from onnx import TensorProto, helper
 
         if name in self._weights:
@@ -89,8 +89,8 @@ class _Converter:
             nodes.append(helper.make_node("Cast", [name], [cast], f"cast/{cast}", to=kind))
         return cast
 
-    def weights(self) -> list:
-        """The weights that nodes inside use, in half precision."""
+    def weights(self) -> list[TensorProto]:
+        """The weights of the converted nodes, in half precision."""
         from onnx import numpy_helper
 
         halves = []

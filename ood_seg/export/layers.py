@@ -1,23 +1,29 @@
-"""Layers written otherwise where ONNX Runtime is slow at the usual form; same values."""
+"""Equivalent forms of layers that ONNX Runtime executes slowly."""
 
 from __future__ import annotations
 
 import copy
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+Model = TypeVar("Model", bound=nn.Module)
+
 
 class PReLUByConvolution(nn.Module):
-    """`PReLU` of one slope per channel as `(1 - a) relu(x) + a x`, both products convolutions.
+    """`PReLU` with one slope per channel as `(1 - a) relu(x) + a x` with depthwise convolutions.
 
-    ONNX Runtime runs convolutions of one weight per channel in the blocked layout of their
-    neighbours; `PRelu` it has only in the plain layout, at a third of the speed.
+    ONNX Runtime executes depthwise convolutions in the blocked layout of the adjacent layers;
+    `PRelu` only exists in the plain layout, at a third of the speed.
 
     Args:
-        layer: the one to stand in for.
+        layer: the layer to replace.
     """
+
+    slopes: Tensor
+    rests: Tensor
 
     def __init__(self, layer: nn.PReLU) -> None:
         super().__init__()
@@ -31,8 +37,8 @@ class PReLUByConvolution(nn.Module):
         return rests + F.conv2d(maps, self.slopes, groups=groups)
 
 
-def with_fast_layers(model: nn.Module) -> nn.Module:
-    """A copy of a model for export; the model itself stays as it is."""
+def with_fast_layers(model: Model) -> Model:
+    """A copy of a model with slow layers replaced by equivalent ones."""
     model = copy.deepcopy(model)
     for parent in model.modules():
         for name, layer in parent.named_children():

@@ -1,4 +1,4 @@
-"""From the inference graph in torch to an ONNX model, and to a file."""
+"""Conversion of the inference graph to an ONNX model, and files of it."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ if TYPE_CHECKING:
 
 DEFAULT_OPSET = 18
 _EXAMPLE = (2, 97, 131)
-_LARGEST_FILE = 2**31 - 2**20  # protobuf's limit, with room for the rest of the graph
+_LARGEST_FILE = 2**31 - 2**20  # limit of protobuf, minus a margin for the rest of the graph
 _INPUT = "image"
-NETWORK = "network/"  # names of nodes in the network, but for the last classifier
+NETWORK = "network/"  # prefix of the nodes of the network, except the final classifier
 _SCOPES = "pkg.torch.onnx.name_scopes"
 _LAYERS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 _NETWORK_SCOPES = ("model.backbone", "model.neck", "model.decode_head")
 
 
 def to_onnx(graph: InferenceGraph, *, opset: int = DEFAULT_OPSET) -> ModelProto:
-    """Export with free numbers and sizes of images.
+    """Export with dynamic batch size and image size.
 
     Args:
         graph: in evaluation mode, on the CPU.
         opset: version of the ONNX operators.
 
     Returns:
-        A model with the input `image` and the outputs that the graph names.
+        A model with the input `image` and the outputs of the graph.
 
     Raises:
-        ValueError: the network holds something that does not export, with the reason; or the
-            exporter cannot give that opset.
+        ValueError: a part of the network cannot be exported (the message gives the reason), or
+            the opset is not supported.
     """
     count, height, width = _EXAMPLE
     free = torch.export.Dim.DYNAMIC
@@ -51,7 +51,7 @@ def to_onnx(graph: InferenceGraph, *, opset: int = DEFAULT_OPSET) -> ModelProto:
         shape, axes = (count, 3, height, width), (0, 2, 3)
     example = torch.zeros(shape, dtype=getattr(torch, graph.input_type))
     try:
-        with _quietly(), torch.no_grad():
+        with _without_notes(), torch.no_grad():
             program = torch.onnx.export(
                 graph,
                 (example,),
@@ -64,6 +64,7 @@ def to_onnx(graph: InferenceGraph, *, opset: int = DEFAULT_OPSET) -> ModelProto:
             )
     except (torch.onnx.OnnxExporterError, torch.onnx.errors.OnnxExporterError) as error:
         raise ValueError(f"this network cannot be exported to ONNX: {innermost(error)}") from error
+    assert program is not None  # None only without dynamo
     model = program.model_proto
     _check_opset(model, opset)
     _tidy(model.graph, dict(zip(axes, "NHW", strict=True)))
@@ -73,17 +74,17 @@ def to_onnx(graph: InferenceGraph, *, opset: int = DEFAULT_OPSET) -> ModelProto:
 
 
 def _check_opset(model: ModelProto, wanted: int) -> None:
-    """Raise if the exporter could not convert; it then leaves its own version, with a log line."""
+    """Raise if the conversion to the opset failed, for which the exporter only logs a warning."""
     found = next(entry.version for entry in model.opset_import if entry.domain == "")
     if found != wanted:
         raise ValueError(
-            f"opset {wanted} is not possible for this network, only {found}; leave --opset away"
+            f"opset {wanted} is not supported for this network, only {found}; omit --opset"
         )
 
 
 @contextlib.contextmanager
-def _quietly() -> Iterator[None]:
-    """Silence the exporter's notes on optional packages and on its own inside."""
+def _without_notes() -> Iterator[None]:
+    """Context manager: no messages of the exporter on optional packages and internals."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript")]
     levels = [logger.level for logger in loggers]
     for logger, level in zip(loggers, (logging.ERROR, logging.CRITICAL), strict=True):
@@ -98,7 +99,7 @@ def _quietly() -> Iterator[None]:
 
 
 def innermost(error: BaseException) -> str:
-    """First line of the message of the error that an error comes from."""
+    """First line of the message of the original cause of an error."""
     while error.__cause__ is not None:
         error = error.__cause__
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
@@ -106,7 +107,7 @@ def innermost(error: BaseException) -> str:
 
 
 def _tidy(graph: GraphProto, input_axes: Mapping[int, str]) -> None:
-    """Name the free axes; drop what the exporter notes on each node, and unused weights."""
+    """Name the dynamic axes; remove the exporter's notes on each node, and unused weights."""
     graph.name = "ood_seg"
     _name_nodes(graph)
     del graph.value_info[:]
@@ -128,7 +129,7 @@ def _tidy(graph: GraphProto, input_axes: Mapping[int, str]) -> None:
 
 
 def _name_nodes(graph: GraphProto) -> None:
-    """Say by a node's name whether it belongs to the network, up to its last classifier."""
+    """Prefix nodes by `NETWORK`, or by `frame/` from the final classifier on."""
     inside = [
         any(
             f"'{scope}" in entry.value
@@ -153,10 +154,9 @@ def set_properties(model: ModelProto, properties: Mapping[str, str]) -> None:
 
 
 def save(model: ModelProto, path: Path) -> None:
-    """Write a model: one file where it fits, else its weights in a second one beside it.
+    """Write a model atomically; weights beyond protobuf's limit go to a second file.
 
-    The file appears complete or not at all. The second one is called as the model, with `.data`
-    after it.
+    The second file has the name of the first with `.data` appended.
     """
     import onnx
 
@@ -165,12 +165,12 @@ def save(model: ModelProto, path: Path) -> None:
             onnx.save(model, str(unfinished))
         else:
             weights = _weights_beside(path)
-            weights.unlink(missing_ok=True)  # onnx would write at its end
+            weights.unlink(missing_ok=True)  # onnx would append to it
             onnx.save(model, str(unfinished), save_as_external_data=True, location=weights.name)
 
 
 def move(source: Path, target: Path) -> None:
-    """Rename a model file; one with its weights in a second file is written again."""
+    """Rename a model file; a model with a second file is rewritten, as it contains its name."""
     import onnx
 
     if not _weights_beside(source).exists():
@@ -181,7 +181,7 @@ def move(source: Path, target: Path) -> None:
 
 
 def remove(path: Path) -> None:
-    """Delete a model file, and the second one if there is one."""
+    """Delete a model file, and its second file if there is one."""
     path.unlink()
     _weights_beside(path).unlink(missing_ok=True)
 

@@ -1,7 +1,7 @@
-"""Half precision and 8-bit quantisation of the network; what surrounds it stays in float32.
+"""Half precision and 8-bit quantisation of the network; everything else stays in float32.
 
-Pre-processing, the last classifier and all after it (interpolation, score, calibration, arg-max)
-are left alone: the score compares logits, and small differences of these are its meaning.
+Preprocessing, the final classifier and the steps after it (interpolation, score, calibration,
+arg-max) are not converted, because scores depend on small differences between logits.
 """
 
 from __future__ import annotations
@@ -20,9 +20,37 @@ if TYPE_CHECKING:
 
 NAMES = ("fp32", "fp16", "int8")
 
-# Where the time is, but for the first layers: errors there pass through the whole network.
+MAX_CALIBRATION_IMAGES = 32
+
+# The layers that take most of the time.
 _QUANTISED = ("Conv", "ConvTranspose", "MatMul")
-_FIRST_LAYERS = 3
+_FIRST_LAYERS = 3  # stay in float32, because their errors propagate through the whole network
+
+
+def calibration_images(sources: Sequence[str | Path]) -> tuple[Path, ...]:
+    """Images for the activation ranges of int8.
+
+    Args:
+        sources: image files, and folders of which at most `MAX_CALIBRATION_IMAGES` evenly spaced
+            images are taken, subfolders included.
+
+    Raises:
+        FileNotFoundError: a file or folder does not exist.
+        ValueError: a folder without images, or a file that is not one.
+    """
+    from ood_seg.io.images import IMAGE_SUFFIXES
+
+    found: list[Path] = []
+    for source in map(Path, sources):
+        if not source.exists():
+            raise FileNotFoundError(f"calibration images: {source} does not exist")
+        files = [source] if source.is_file() else sorted(source.rglob("*"))
+        images = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
+        if not images:
+            raise ValueError(f"calibration images: no images in {source}")
+        count = min(len(images), MAX_CALIBRATION_IMAGES)
+        found += [images[i * len(images) // count] for i in range(count)]
+    return tuple(found)
 
 
 def convert(path: Path, name: str, images: Sequence[np.ndarray]) -> None:
@@ -40,14 +68,14 @@ def convert(path: Path, name: str, images: Sequence[np.ndarray]) -> None:
 def to_int8(source: Path, target: Path, images: Sequence[np.ndarray]) -> None:
     """Quantise the network's layers statically: 8-bit weights per channel, 8-bit activations.
 
-    In float32 stay the first layers, those with one weight per channel and plane, and all that has
-    no weights or few: batch norms that fold into no layer, sums, gates.
+    The first layers, depthwise layers and operations with few or no weights (batch norms that
+    cannot be folded, sums, gates) stay in float32.
 
     Args:
         source: file in float32.
         target: file to write.
-        images: inputs of the graph, each a batch, of known classes; the ranges of activations
-            are those seen on them, averaged over the batches.
+        images: batches of inputs of the graph, of known classes. The range of an activation is
+            that of a batch, averaged over the batches.
     """
     import onnx
     from onnxruntime.quantization.shape_inference import quant_pre_process
@@ -55,7 +83,7 @@ def to_int8(source: Path, target: Path, images: Sequence[np.ndarray]) -> None:
     prepared = target.with_name(f".{target.name}.prepared.onnx")
     unfinished = target.with_name(f".{target.name}.int8.onnx")
     try:
-        # Folds batch norms into convolutions; shapes are free, so nothing is inferred from them.
+        # Folds batch norms into convolutions. Shapes are dynamic, so they are not inferred.
         quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
         model = onnx.load(str(prepared), load_external_data=False)
         properties = _properties(model) or _properties(onnx.load(str(source)))
@@ -70,7 +98,7 @@ def to_int8(source: Path, target: Path, images: Sequence[np.ndarray]) -> None:
 
 
 def quantised_nodes(graph: GraphProto) -> set[str]:
-    """Names of the layers that are to compute in 8 bits, and of the ReLUs after them."""
+    """Names of the layers to quantise, and of the ReLUs that follow them."""
     weights = {weight.name: weight.dims for weight in graph.initializer}
     layers = [
         node
@@ -81,7 +109,7 @@ def quantised_nodes(graph: GraphProto) -> set[str]:
         and weights[node.input[1]][1] > 1
     ][_FIRST_LAYERS:]
     outputs = {node.output[0] for node in layers}
-    # A ReLU becomes the lower end of its layer's range.
+    # A quantised ReLU is the lower bound of its layer's range.
     relus = [node for node in graph.node if node.op_type == "Relu" and node.input[0] in outputs]
     return {node.name for node in (*layers, *relus)}
 
@@ -89,7 +117,7 @@ def quantised_nodes(graph: GraphProto) -> set[str]:
 def _quantise(
     source: Path, target: Path, images: Sequence[np.ndarray], excluded: list[str]
 ) -> None:
-    """Run the quantiser on all nodes but the excluded ones."""
+    """Run the quantiser of ONNX Runtime on all nodes except the excluded ones."""
     from onnxruntime.quantization import (
         CalibrationDataReader,
         CalibrationMethod,

@@ -1,10 +1,9 @@
-"""OpenCV's bilinear resize of 8-bit images, in tensor operations that export.
+"""OpenCV's bilinear resize of 8-bit images, in tensor operations that can be exported.
 
-The test pipelines resize with `cv2.resize` before the network sees the image. OpenCV computes
-with weights of 11 bits and integer sums; a plain floating-point interpolation differs from that
-by one grey level on some 12 % of the pixels, which is enough to move labels. What is here equals
-it bit by bit (measured with OpenCV 5.0 on x86), with float32 operations alone, which every
-runtime has.
+Test pipelines resize the image with `cv2.resize`. OpenCV computes with weights of 11 bits and
+integer sums; a floating-point interpolation differs from it by one grey level on about 12 % of the
+pixels, which is enough to change labels. This implementation is bit-identical (measured with
+OpenCV 5.0 on x86) and only uses float32 operations, which every runtime supports.
 """
 
 from __future__ import annotations
@@ -19,11 +18,11 @@ _WEIGHT_STEPS = 2048.0
 
 @dataclass(frozen=True)
 class SizeRule:
-    """Which size the network sees.
+    """Rule for the size of the network's input.
 
     Attributes:
-        kind: `fixed` (always `height` x `width`), `keep_ratio` (as large as fits into them, the
-            longer side into the longer) or `own` (the image's own size).
+        kind: `fixed` (always `height` x `width`), `keep_ratio` (the largest size of the same aspect
+            ratio within them, longer side to longer side) or `own` (the image's own size).
         height: in pixels; 0 for `own`.
         width: in pixels; 0 for `own`.
     """
@@ -33,7 +32,7 @@ class SizeRule:
     width: int = 0
 
     def network_size(self, height: int, width: int) -> tuple[int, int]:
-        """Height and width for an image; symbolic sizes stay symbolic."""
+        """Height and width of the input for an image; symbolic sizes stay symbolic."""
         if self.kind == "own":
             return height, width
         if self.kind == "fixed":
@@ -47,7 +46,7 @@ class SizeRule:
 
 
 def _scaled(side: int, height: int, width: int, rule: SizeRule) -> int:
-    """`int(side * scale + 0.5)` in whole numbers, for the smaller of the two possible scales."""
+    """`int(side * scale + 0.5)` in integers, for the smaller of the two possible scales."""
     longer, shorter = torch.sym_max(height, width), torch.sym_min(height, width)
     by_longer = (2 * side * max(rule.height, rule.width) + longer) // (2 * longer)
     by_shorter = (2 * side * min(rule.height, rule.width) + shorter) // (2 * shorter)
@@ -58,18 +57,18 @@ def resize_image(image: Tensor, height: int, width: int) -> Tensor:
     """Resize as `cv2.resize` does with `INTER_LINEAR`.
 
     Args:
-        image: `(N, H, W, 3)`, whole numbers 0..255 of any type.
+        image: `(N, H, W, 3)`, integers 0..255 of any dtype.
         height: of the result.
         width: of the result.
 
     Returns:
-        `(N, 3, height, width)` float32, whole numbers.
+        `(N, 3, height, width)` float32, integers 0..255.
     """
     left, right, share = _neighbours(width, image.shape[2], image.device)
     inside = (left >= 0) & (right < image.shape[2])
     low, high = _weights(torch.where(inside, share, torch.zeros_like(share)))
-    # Whole pixels are gathered, but multiplied plane by plane: runtimes are slow at a weight for
-    # each three numbers.
+    # Pixels are gathered in NHWC, but multiplied plane by plane, because runtimes are slow at
+    # broadcasting a weight over three channels.
     left, right = (_planes(image, index.clamp(0, image.shape[2] - 1)) for index in (left, right))
     rows = torch.floor((left * low + right * high) / 16)
     top, bottom, share = _neighbours(height, image.shape[1], image.device)
@@ -85,20 +84,20 @@ def _planes(image: Tensor, columns: Tensor) -> Tensor:
 
 
 def _times(values: Tensor, weights: Tensor) -> Tensor:
-    """`floor(values * weights / 2**16)` of 15 and 12 bits: exact in float32, in two parts."""
+    """`floor(values * weights / 2**16)` of 15 and 12 bits, in two parts to be exact in float32."""
     upper = torch.floor(weights / 64)
     lower = (weights - 64 * upper) / 64
     return torch.floor((values * upper + torch.floor(values * lower)) / 1024)
 
 
 def _neighbours(count: int, available: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """Index before and after each position, which may lie outside, and the share of the latter."""
-    # Centre i + 0.5 of the result lies at (i + 0.5) * available / count - 0.5 of the image. In
-    # whole numbers, and one step to the right so that the division never sees a negative one.
+    """Indices before and after each position (may lie outside), and the share of the latter."""
+    # The centre i + 0.5 of the result is at (i + 0.5) * available / count - 0.5 in the image. In
+    # integers, and shifted by one so that the dividend is never negative.
     doubled = (2 * torch.arange(count, device=device) + 1) * available + count
     before = torch.div(doubled, 2 * count, rounding_mode="trunc")
     share = (doubled - before * (2 * count)).float() / (2 * count)
-    # OpenCV holds the position itself in float32, and so loses the last bits of the share.
+    # OpenCV stores the position in float32, and so loses the last bits of the share.
     start = (before - 1).float()
     return before - 1, before, (start + share) - start
 

@@ -1,4 +1,4 @@
-"""What the graph must repeat of a config: its test pipeline and its model's preprocessor."""
+"""Preprocessing of a config as the graph needs it, and configs that cannot be exported."""
 
 from __future__ import annotations
 
@@ -11,23 +11,24 @@ from ood_seg.export.resizing import SizeRule
 
 if TYPE_CHECKING:
     from mmengine.config import Config
-    from torch import nn
 
-# Scores of activations whose operations exist in ONNX for any number and size of images. Others
-# sort channels stably (ASH, SCALE) or go through images and pixels in parts (Mahalanobis, kNN).
+    from ood_seg.models.ood_encoder_decoder import OODEncoderDecoder
+
+# Scores of activations whose operations exist in ONNX for dynamic sizes. Others sort channels
+# stably (ASH, SCALE) or loop over images and blocks of pixels (Mahalanobis, kNN).
 EXPORTABLE = (ReAct, VirtualLogit)
-_REMEDY = "; leave it out of the test pipeline, or export with --size"
+_REMEDY = "; remove it from the test pipeline, or export with --size"
 
 
 def with_size(cfg: Config, size: str | None) -> Config:
-    """The config with a test pipeline that resizes otherwise.
+    """The config with another resize in its test pipeline.
 
     Args:
-        cfg: stays as it is.
+        cfg: not modified.
         size: `HEIGHTxWIDTH`, `dynamic` for the image's own size, or None for the config's rule.
 
     Raises:
-        ValueError: the text is none of these.
+        ValueError: the size has another form.
     """
     if size is None:
         return cfg
@@ -44,11 +45,11 @@ def with_size(cfg: Config, size: str | None) -> Config:
     return changed
 
 
-def preprocessing_of(cfg: Config, model: nn.Module) -> Preprocessing:
-    """Read the size rule off the test pipeline and the rest off the model's preprocessor.
+def preprocessing_of(cfg: Config, model: OODEncoderDecoder) -> Preprocessing:
+    """The size rule of the test pipeline, and the values of the model's preprocessor.
 
     Raises:
-        ValueError: a transform or an option that the graph does not know.
+        ValueError: see `size_rule`.
     """
     preprocessor = model.data_preprocessor
     normalised = preprocessor._enable_normalize
@@ -58,7 +59,7 @@ def preprocessing_of(cfg: Config, model: nn.Module) -> Preprocessing:
     divisor, size = padding.get("size_divisor"), padding.get("size")
     return Preprocessing(
         size=size_rule(cfg),
-        # Pictures are read in BGR order; the preprocessor swaps or leaves it.
+        # Images are read in BGR order, which the preprocessor keeps or swaps.
         colour="rgb" if preprocessor._channel_conversion else "bgr",
         mean=tuple(mean),
         std=tuple(std),
@@ -69,10 +70,10 @@ def preprocessing_of(cfg: Config, model: nn.Module) -> Preprocessing:
 
 
 def size_rule(cfg: Config) -> SizeRule:
-    """What the test pipeline of a config makes of an image's size.
+    """The size rule of a config's test pipeline.
 
     Raises:
-        ValueError: it does something else than resizing bilinearly.
+        ValueError: the pipeline has a transform other than one bilinear resize.
     """
     from mmcv.transforms import Resize
     from mmseg.datasets.transforms import PackSegInputs
@@ -84,9 +85,11 @@ def size_rule(cfg: Config) -> SizeRule:
         if isinstance(step, PackSegInputs):
             continue
         if not isinstance(step, Resize):
-            raise ValueError(f"{type(step).__name__} of the test pipeline has no export{_REMEDY}")
+            raise ValueError(
+                f"{type(step).__name__} of the test pipeline cannot be exported{_REMEDY}"
+            )
         if rule.kind != "own" or step.scale is None:
-            raise ValueError(f"export knows one Resize with a scale (width, height){_REMEDY}")
+            raise ValueError(f"export supports one Resize with a scale (width, height){_REMEDY}")
         if (step.interpolation, step.backend) != ("bilinear", "cv2"):
             raise ValueError(
                 f"Resize: expected bilinear interpolation by cv2, got {step.interpolation} by "
@@ -97,29 +100,30 @@ def size_rule(cfg: Config) -> SizeRule:
     return rule
 
 
-def check_exportable(model: nn.Module) -> None:
-    """Refuse models whose inference the graph does not repeat.
+def check_exportable(model: OODEncoderDecoder) -> None:
+    """Raise for models whose inference cannot be exported.
 
     Raises:
-        ValueError: saying what and which remedy there is.
+        ValueError: sliding-window inference, a decode head with its own prediction, or a score
+            that cannot be exported; the message gives the remedy.
     """
     from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 
     head, score = model.decode_head, model.energy_head.score
     if model.test_cfg.get("mode", "whole") != "whole":
         raise ValueError(
-            f"export is for whole images, the config's test_cfg.mode is {model.test_cfg.mode!r}; "
-            "give --cfg-options model.test_cfg.mode=whole"
+            "only inference on whole images can be exported, but test_cfg.mode is "
+            f"{model.test_cfg.mode!r}; add --cfg-options model.test_cfg.mode=whole"
         )
     for method in ("predict", "predict_by_feat"):
         if getattr(type(head), method) is not getattr(BaseDecodeHead, method):
             raise ValueError(
-                f"{type(head).__name__} predicts by a {method} of its own, which has no export"
+                f"{type(head).__name__} has its own {method}, which cannot be exported"
             )
     if model.energy_head.needs != "logits" and not isinstance(score, EXPORTABLE):
         names = ", ".join(kind.__name__ for kind in EXPORTABLE)
         raise ValueError(
-            f"the score {type(score).__name__} has no export; choose one of logits, such as "
+            f"the score {type(score).__name__} cannot be exported; use a score of logits, such as "
             f"Energy, MaxLogit, MaxSoftmax or Entropy, or one of {names} "
             "(--cfg-options model.energy_head.score.type=Energy)"
         )

@@ -1,4 +1,4 @@
-"""Files beside an exported model for what reads no ONNX metadata: servers, robots, people."""
+"""Sidecars of an exported model, for software that does not read ONNX metadata."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ UNLABELLED = 255
 
 
 def write(card: ModelCard, model: Path) -> list[Path]:
-    """Write all side-cars; they are called as the model is.
+    """Write all sidecars, with the name of the model and other suffixes.
 
     Args:
         card: the metadata.
         model: path of the ONNX file.
 
     Returns:
-        The files written.
+        The files written: JSON, class names, Triton, DeepStream and `LabelInfo` configurations.
     """
     texts = {
         "json": as_json(card, model.name),
@@ -38,7 +38,7 @@ def write(card: ModelCard, model: Path) -> list[Path]:
 
 
 def tensors(card: ModelCard) -> tuple[dict[str, tuple], dict[str, tuple]]:
-    """Type and shape of inputs and of outputs, without the batch; -1 is free."""
+    """Types and shapes of the inputs and the outputs, without the batch axis; -1 is dynamic."""
     shape = (-1, -1, 3) if card.layout == "nhwc" else (3, -1, -1)
     kinds = {
         "labels": ("uint8", (-1, -1)),
@@ -50,7 +50,7 @@ def tensors(card: ModelCard) -> tuple[dict[str, tuple], dict[str, tuple]]:
 
 
 def as_json(card: ModelCard, model: str) -> str:
-    """The metadata, and the tensors of the graph."""
+    """The metadata and the tensors of the graph as JSON."""
     described = [
         {
             name: {"type": kind, "shape": ["N", *("?" if n < 0 else n for n in shape)]}
@@ -69,11 +69,11 @@ def as_json(card: ModelCard, model: str) -> str:
 
 
 def triton(card: ModelCard, name: str) -> str:
-    """`config.pbtxt` of Triton's model repository, with dynamic batching."""
+    """`config.pbtxt` for a model repository of Triton, with dynamic batching."""
     kinds = {"uint8": "TYPE_UINT8", "float32": "TYPE_FP32"}
     inputs, outputs = tensors(card)
 
-    def listed(part: dict[str, tuple]) -> str:
+    def tensor_list(part: dict[str, tuple]) -> str:
         entries = [
             f'  {{\n    name: "{tensor}"\n    data_type: {kinds[kind]}\n'
             f"    dims: [ {', '.join(map(str, shape))} ]\n  }}"
@@ -82,36 +82,36 @@ def triton(card: ModelCard, name: str) -> str:
         return ",\n".join(entries)
 
     return (
-        f"# Put this file at REPOSITORY/{name}/config.pbtxt and the model at "
+        f"# Copy this file to REPOSITORY/{name}/config.pbtxt and the model to "
         f"REPOSITORY/{name}/1/model.onnx.\n"
-        "# Triton batches requests of one image size; others go one by one.\n"
+        "# Triton only batches requests of equal image size.\n"
         f'name: "{name}"\n'
         'backend: "onnxruntime"\n'
         "max_batch_size: 8\n"
-        f"input [\n{listed(inputs)}\n]\n"
-        f"output [\n{listed(outputs)}\n]\n"
+        f"input [\n{tensor_list(inputs)}\n]\n"
+        f"output [\n{tensor_list(outputs)}\n]\n"
         "dynamic_batching {\n  max_queue_delay_microseconds: 1000\n}\n"
     )
 
 
-_NVINFER_FITS = """\
+_NVINFER_SUPPORTED = """\
 # Gst-nvinfer (DeepStream). The graph normalises, so nvinfer only converts and scales the frame.
-# Nothing is parsed (network-type=100): nvinfer's own segmentation parser takes the first output
-# for class scores. `labels` and `anomaly` come as tensor metadata (output-tensor-meta=1), for a
-# probe of yours.
+# The outputs are not parsed (network-type=100), because nvinfer's segmentation parser would read
+# the first output as class scores. `labels` and `anomaly` are attached as tensor metadata
+# (output-tensor-meta=1), to be read by your own probe.
 """
-_NVINFER_UNFIT = """\
-# Gst-nvinfer (DeepStream) CANNOT run this export as it is: it feeds float32 planes (N,3,H,W).
-# Export once more with
+_NVINFER_UNSUPPORTED = """\
+# Gst-nvinfer (DeepStream) CANNOT run this export: its input is float32 planes (N,3,H,W).
+# Export again with
 #     --input float32 --layout nchw --colour rgb
-# and use the nvinfer file of that export. Alternatives: Triton through Gst-nvinferserver, which
-# takes this model as it is.
+# and use the nvinfer file of that export, or run this model with Triton through
+# Gst-nvinferserver.
 """
 
 
 def deepstream(card: ModelCard, model: str) -> str:
-    """Configuration of DeepStream's `nvinfer` element, or what keeps it from this model."""
-    fits = (card.input_type, card.layout) == ("float32", "nchw")
+    """Configuration of DeepStream's `nvinfer`; a comment states whether it supports the model."""
+    supported = (card.input_type, card.layout) == ("float32", "nchw")
     height = card.size.get("height") or 512
     width = card.size.get("width") or 1024
     if card.size["kind"] == "keep_ratio" and height > width:
@@ -130,14 +130,14 @@ def deepstream(card: ModelCard, model: str) -> str:
         "output-tensor-meta": 1,
     }
     lines = [f"{key}={value}" for key, value in settings.items()]
-    head = _NVINFER_FITS if fits else _NVINFER_UNFIT
-    return head + "\n".join(["[property]", *lines]) + "\n"
+    comment = _NVINFER_SUPPORTED if supported else _NVINFER_UNSUPPORTED
+    return comment + "\n".join(["[property]", *lines]) + "\n"
 
 
 def label_info(card: ModelCard) -> str:
     """A `vision_msgs/LabelInfo` message as YAML.
 
-    Its `threshold` is a probability, so without a calibration there is none to give.
+    Its `threshold` is a probability, so it is 0 without a calibration.
     """
     names = [*card.classes]
     entries = [*enumerate(names), (UNLABELLED, "UNLABELED")]

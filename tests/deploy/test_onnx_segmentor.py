@@ -39,7 +39,7 @@ def inferencer(exported):
 
 def test_predictions_equal_those_of_torch(segmentor, inferencer):
     sizes = [(48, 64), (37, 101), (48, 64), (90, 33)]
-    images = [tiny_export.made_up_picture(*size, seed) for seed, size in enumerate(sizes)]
+    images = [tiny_export.made_up_image(*size, seed) for seed, size in enumerate(sizes)]
     for found, expected in zip(segmentor.predict(images), inferencer.predict(images), strict=True):
         np.testing.assert_array_equal(found.labels, expected.labels)
         np.testing.assert_allclose(found.anomaly, expected.anomaly, atol=1e-4)
@@ -59,13 +59,13 @@ def test_images_of_one_size_run_as_one_batch(exported, monkeypatch):
 
     monkeypatch.setattr(segmentor, "_run", watched)
     sizes = [(20, 30), (40, 50), (20, 30)]
-    found = segmentor.predict([tiny_export.made_up_picture(*size) for size in sizes])
+    found = segmentor.predict([tiny_export.made_up_image(*size) for size in sizes])
     assert shapes == [(2, 20, 30, 3), (1, 40, 50, 3)]
     assert [prediction.labels.shape for prediction in found] == sizes
 
 
 def test_results_and_operating_points(exported, segmentor, inferencer):
-    image = tiny_export.made_up_picture(60, 80)
+    image = tiny_export.made_up_image(60, 80)
     result, expected = segmentor(image), inferencer(image)
     assert result.operating_point == "fpr 5%"
     assert segmentor.thresholds == pytest.approx(inferencer.thresholds)
@@ -80,7 +80,7 @@ def test_results_and_operating_points(exported, segmentor, inferencer):
 
 def test_it_runs_with_numpy_opencv_and_onnxruntime_only(exported, segmentor, tmp_path):
     picture = tmp_path / "street.png"
-    cv2.imwrite(str(picture), tiny_export.made_up_picture(33, 47))
+    cv2.imwrite(str(picture), tiny_export.made_up_image(33, 47))
     run = run_blocked(BLOCKED, WITHOUT_TORCH, exported["model"], picture, tmp_path / "out")
     assert run.returncode == 0, run.stderr
     point, _, rest = run.stdout.partition("% ")
@@ -94,7 +94,7 @@ def test_openvino_agrees(exported, segmentor):
     pytest.importorskip("openvino")
     other = OnnxAnomalySegmentor(exported["model"], runtime="openvino", threads=1)
     for size in ((48, 64), (37, 101)):
-        image = tiny_export.made_up_picture(*size)
+        image = tiny_export.made_up_image(*size)
         found, expected = (one.predict([image, image])[1] for one in (other, segmentor))
         assert (found.labels == expected.labels).mean() > 0.999
         np.testing.assert_allclose(found.anomaly, expected.anomaly, atol=1e-3)
@@ -153,7 +153,7 @@ def test_weights_that_are_not_finite_give_an_error(exported, tmp_path):
     path = tmp_path / "broken.onnx"
     onnx.save(model, path)
     with pytest.raises(ValueError, match=r"NaN|finite"):
-        OnnxAnomalySegmentor(path)(tiny_export.made_up_picture(40, 60))
+        OnnxAnomalySegmentor(path)(tiny_export.made_up_image(40, 60))
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The export that the tests of this folder share."""
+"""The export shared by the tests of this folder."""
 
 import pytest
 

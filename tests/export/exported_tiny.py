@@ -1,4 +1,4 @@
-"""A tiny network with its checkpoint and calibration, exported once for all tests that need it."""
+"""A tiny network with checkpoint and calibration, exported once for all tests."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def checkpoint(folder: Path, **changes) -> Path:
 
 
 def calibration(folder: Path, method: str = "isotonic") -> Path:
-    """Write a calibration of made-up energies, as this network's are."""
+    """Write a calibration of random energies in the range of this network's."""
     rng = np.random.default_rng(0)
     labels = np.repeat(np.uint8([0, 1]), [400, 60])
     histograms = []
@@ -58,7 +58,7 @@ def calibration(folder: Path, method: str = "isotonic") -> Path:
 
 @functools.cache
 def exported(folder: Path):
-    """The export with everything in it; the exporter is slow, so there is one."""
+    """One export with all outputs, because the exporter is slow."""
     calibrated = calibration(folder)
     weights = checkpoint(folder)
     out = folder / "tiny.onnx"
@@ -66,6 +66,6 @@ def exported(folder: Path):
     return {"export": export, "model": out, "weights": weights, "calibration": calibrated}
 
 
-def made_up_picture(height: int, width: int, seed: int = 0) -> np.ndarray:
+def made_up_image(height: int, width: int, seed: int = 0) -> np.ndarray:
     """Noise `(height, width, 3)` uint8."""
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)

@@ -1,4 +1,4 @@
-"""The exported file: its tensors, metadata and side-cars, and what a failed check leaves."""
+"""The exported file: tensors, metadata, sidecars, and the files left by a failed check."""
 
 import configparser
 import dataclasses
@@ -29,7 +29,7 @@ def test_export_agrees_with_torch(exported):
     assert export.reduced == []
 
 
-def test_one_file_with_free_axes_and_no_traces_of_the_machine(exported):
+def test_one_file_with_dynamic_axes_and_no_local_paths(exported):
     model = onnx.load(exported["model"], load_external_data=False)
     onnx.checker.check_model(model, full_check=True)
     assert not any(weight.data_location for weight in model.graph.initializer)
@@ -52,7 +52,7 @@ def test_one_file_with_free_axes_and_no_traces_of_the_machine(exported):
 def test_outputs_of_other_sizes_and_batches(exported):
     session = onnxruntime.InferenceSession(exported["model"])
     for count, height, width in ((1, 48, 64), (3, 31, 97), (2, 200, 50)):
-        images = np.stack([tiny_export.made_up_picture(height, width, i) for i in range(count)])
+        images = np.stack([tiny_export.made_up_image(height, width, i) for i in range(count)])
         labels, anomaly, score, logits = session.run(None, {"image": images})
         assert labels.shape == anomaly.shape == score.shape == (count, height, width)
         assert labels.dtype == np.uint8
@@ -65,7 +65,7 @@ def test_outputs_of_other_sizes_and_batches(exported):
         assert (np.diff(anomaly.ravel()[order]) >= 0).all()
 
 
-def test_metadata_say_where_the_model_comes_from(exported):
+def test_metadata_contain_the_provenance(exported):
     card, calibration = card_of(exported["model"]), json.loads(exported["calibration"].read_text())
     points = {point["name"]: point["threshold"] for point in calibration["operating_points"]}
     assert card.to_properties() == exported["export"].card.to_properties()
@@ -81,10 +81,10 @@ def test_metadata_say_where_the_model_comes_from(exported):
     assert card.calibration["method"] == "isotonic"
 
 
-def test_probabilities_of_the_card_are_those_of_the_graph(exported):
+def test_probabilities_of_the_card_equal_those_of_the_graph(exported):
     card = card_of(exported["model"])
     session = onnxruntime.InferenceSession(exported["model"])
-    image = tiny_export.made_up_picture(40, 50)[None]
+    image = tiny_export.made_up_image(40, 50)[None]
     anomaly, score = session.run(["anomaly", "score"], {"image": image})
     np.testing.assert_allclose(card.probability(score), anomaly, atol=1e-3)
 
@@ -110,8 +110,8 @@ def test_failed_check_leaves_nothing_at_out(exported, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(("kind", "remedy"), [("own", "--size HEIGHTxWIDTH"), ("fixed", "kept")])
-def test_network_that_fits_one_size_alone_names_the_remedy(monkeypatch, kind, remedy):
-    """As ONNX Runtime fails on a pooling pyramid, whose windows are those of the first size."""
+def test_network_for_a_single_size_names_the_remedy(monkeypatch, kind, remedy):
+    """As with a pooling pyramid, whose windows are constants of the size of the export."""
 
     def run(image):
         raise RuntimeError("Non-zero status code\nGatherND: invalid index")
@@ -121,10 +121,10 @@ def test_network_that_fits_one_size_alone_names_the_remedy(monkeypatch, kind, re
     graph = SimpleNamespace(preprocessing=rule, colour="bgr", layout="nhwc", input_type="uint8")
     predict = check.file_predictor(Path("a.failed.onnx"), graph)
     with pytest.raises(ValueError, match=rf"20x30: Non-zero status code\..*{remedy}"):
-        predict(check.pictures((2, 20, 30)))
+        predict(check.synthetic_images((2, 20, 30)))
 
 
-def test_side_cars(exported):
+def test_sidecars(exported):
     files = {path.name: path.read_text() for path in exported["export"].files[1:]}
     card = exported["export"].card
     described = json.loads(files["tiny.json"])
@@ -162,7 +162,7 @@ def test_triton_configuration(exported):
 
 
 def text_proto(text):
-    """Fields of a protobuf text: each name with the list of its values."""
+    """Fields of a protobuf text: the list of values by name."""
     tokens = re.findall(r'"[^"]*"|[\w.+-]+|[{}\[\]:,]', re.sub("#.*", "", text))
     position = 0
 
@@ -201,7 +201,7 @@ def text_proto(text):
     return message(None)
 
 
-def test_deepstream_file_says_what_nvinfer_cannot_do(exported):
+def test_deepstream_file_states_whether_nvinfer_supports_the_model(exported):
     card = exported["export"].card
     text = sidecars.deepstream(card, "tiny.onnx")
     assert "CANNOT" in text
@@ -212,20 +212,20 @@ def test_deepstream_file_says_what_nvinfer_cannot_do(exported):
     parser = configparser.ConfigParser()
     parser.read_string(text)
     found = dict(parser["property"])
-    # Its segmentation parser would take the first output, which is no map of class scores.
+    # Its segmentation parser would read the first output as class scores.
     assert (found["network-type"], found["output-tensor-meta"]) == ("100", "1")
     assert (found["infer-dims"], found["model-color-format"]) == ("3;48;64", "0")
     assert (found["net-scale-factor"], found["offsets"]) == ("1.0", "0;0;0")
 
 
-def test_what_cannot_be_written_or_read_is_refused_before_the_work(tmp_path, monkeypatch):
+def test_bad_targets_and_images_are_refused_before_the_export(tmp_path, monkeypatch):
     def absent(*_arguments, **_options):
         raise AssertionError("the model is loaded")
 
     monkeypatch.setattr(exporting, "AnomalyInferencer", absent)
     (tmp_path / "file").write_text("in the way")
     (tmp_path / "folder.onnx").mkdir()
-    (tmp_path / "broken.png").write_bytes(b"no picture")
+    (tmp_path / "broken.png").write_bytes(b"not an image")
     broken = exporting.Options(precision="int8", calibration_images=(tmp_path / "broken.png",))
     for out, options, message in [
         ("model.pt", None, r"out: .*\.onnx.*model\.pt"),
@@ -238,7 +238,7 @@ def test_what_cannot_be_written_or_read_is_refused_before_the_work(tmp_path, mon
     assert len(list(tmp_path.iterdir())) == 3
 
 
-def test_an_opset_that_the_exporter_does_not_give_is_refused(exported):
+def test_unsupported_opsets_are_refused(exported):
     model = onnx.load(exported["model"])
     exporting.onnx_file._check_opset(model, 18)
     with pytest.raises(ValueError, match=r"opset 99\b.*\b18\b.*--opset"):
@@ -251,12 +251,12 @@ def test_reduced_precision_stays_close_and_keeps_the_frame_in_float32(
 ):
     path = tmp_path / "reduced.onnx"
     shutil.copy(exported["model"], path)
-    images = [tiny_export.made_up_picture(48, 64, seed)[None] for seed in range(4)]
+    images = [tiny_export.made_up_image(48, 64, seed)[None] for seed in range(4)]
     precision.convert(path, name, images)
     assert caplog.messages == []  # such as ONNX Runtime's on the weights of a batch norm
     assert card_of(path).to_properties() == card_of(exported["model"]).to_properties()
     full, reduced = (onnxruntime.InferenceSession(p) for p in (exported["model"], path))
-    image = {"image": tiny_export.made_up_picture(48, 64, 9)[None]}
+    image = {"image": tiny_export.made_up_image(48, 64, 9)[None]}
     labels, _, score, logits = full.run(None, image)
     near_labels, _, near_score, _ = reduced.run(None, image)
     assert near_score.dtype == np.float32

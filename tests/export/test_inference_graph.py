@@ -1,4 +1,4 @@
-"""The graph in torch says what the config's own test pipeline and model say."""
+"""The graph in torch equals the config's own test pipeline and model."""
 
 import exported_tiny as tiny_export
 import numpy as np
@@ -34,7 +34,7 @@ def test_labels_and_energy_equal_the_definition(temperature):
     torch.testing.assert_close(energy, scores.energy(logits, temperature))
 
 
-def test_energy_survives_logits_whose_exponentials_overflow():
+def test_energy_is_finite_where_exponentials_overflow():
     logits = torch.tensor([500.0, 499.0, -500.0]).view(1, 3, 1, 1)
     expected = -(500 + np.log1p(np.exp(-1)))
     assert labels_and_energy(logits, 1.0)[1].item() == pytest.approx(expected)
@@ -90,15 +90,15 @@ def test_layouts_and_colours(tmp_path, layout, colour, resize):
 
 def agree(inferencer, cfg, options, size):
     graph = check.torch_predictor(inference_graph(inferencer, cfg, options))
-    images = np.stack([tiny_export.made_up_picture(*size, seed) for seed in (0, 1)])
+    images = np.stack([tiny_export.made_up_image(*size, seed) for seed in (0, 1)])
     found = check.compare(graph, check.pipeline_predictor(inferencer), images)
     assert found.holds, str(found)
     assert found.shape == (2, *size)
     assert found.score < 1e-5
 
 
-def test_check_notices_what_differs():
-    images = check.pictures((1, 20, 30))
+def test_check_detects_differences():
+    images = check.synthetic_images((1, 20, 30))
     labels = np.zeros((1, 20, 30), np.uint8)
     good = {"labels": labels, "score": np.full(labels.shape, 2.0, np.float32)}
     moved = {**good, "score": good["score"] + np.float32(1e-3)}
@@ -109,8 +109,8 @@ def test_check_notices_what_differs():
         assert not check.compare(lambda _, other=other: other, lambda _: good, images).holds
 
 
-def test_jumps_of_a_score_count_only_near_a_flipped_label():
-    images = check.pictures((1, 40, 60))
+def test_differences_near_a_flipped_label_are_counted_separately():
+    images = check.synthetic_images((1, 40, 60))
     labels = np.zeros((1, 40, 60), np.uint8)
     score = np.full(labels.shape, 2.0, np.float32)
     flipped = labels.copy()
@@ -124,19 +124,19 @@ def test_jumps_of_a_score_count_only_near_a_flipped_label():
         return check.compare(lambda _: one, lambda _: two, images, label_reach=reach)
 
     found = compared(labels, near, 2)
-    assert (found.score, found.jumps) == (0.0, 25 / 2400)
+    assert (found.score, found.jump_share) == (0.0, 25 / 2400)
     assert compared(flipped, near, 2).score == pytest.approx(0.25)  # no label differs
     assert compared(labels, near, 1).score == pytest.approx(0.25)
     assert compared(labels, far, 2).score == pytest.approx(0.25)
     assert compared(labels, near, None).score == pytest.approx(0.25)
-    assert compared(labels, far, 3).jumps == 1 / 2400
+    assert compared(labels, far, 3).jump_share == 1 / 2400
     wide = compared(labels, score + np.float32(0.5), 9)
-    assert wide.jumps == pytest.approx(19 * 19 / 2400)
+    assert wide.jump_share == pytest.approx(19 * 19 / 2400)
     assert not wide.holds
 
 
 @pytest.mark.parametrize("steps", [(True, True), (True, False), (False, True), (False, False)])
-def test_label_reach_bounds_what_a_flipped_label_changes(steps):
+def test_label_reach_bounds_the_effect_of_a_flipped_label(steps):
     statistics = StatisticsFile(
         {"sml": Statistics("sml", {"mean": torch.tensor([4.0, 2.0]), "std": torch.ones(2)})}
     )

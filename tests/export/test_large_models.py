@@ -1,4 +1,4 @@
-"""Models beyond protobuf's limit keep their weights in a second file."""
+"""Models beyond the limit of protobuf store their weights in a second file."""
 
 import exported_tiny as tiny_export
 import numpy as np
@@ -16,7 +16,7 @@ def test_weights_move_with_the_model(exported, tmp_path, monkeypatch):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model.onnx", "model.onnx.data"]
     total = sum(path.stat().st_size for path in tmp_path.iterdir())
     assert total < 1.2 * exported["model"].stat().st_size
-    image = {"image": tiny_export.made_up_picture(30, 40)[None]}
+    image = {"image": tiny_export.made_up_image(30, 40)[None]}
     paths = (exported["model"], tmp_path / "model.onnx")
     found = [onnxruntime.InferenceSession(path).run(["score"], image)[0] for path in paths]
     np.testing.assert_array_equal(*found)

@@ -1,4 +1,4 @@
-"""The networks of the shipped configs export, with seeded random weights where none are public."""
+"""The networks of the shipped configs can be exported, with random weights if none are public."""
 
 import os
 
@@ -47,7 +47,7 @@ def test_random_weights_at_any_size(name, tmp_path):
 
 
 def random_weights(cfg):
-    """Seeded weights whose logits differ, batch norms with the statistics of noise."""
+    """Seeded weights with distinct logits, and batch norm statistics of noise."""
     torch.manual_seed(0)
     model = MODELS.build(cfg.model)
     model.init_weights()

@@ -1,4 +1,4 @@
-"""What 8 bits leave in float32, which pictures give the ranges, and conversions that fail."""
+"""Reduced precision: layers that stay in float32, calibration images, failed conversions."""
 
 import cv2
 import exported_tiny as tiny_export
@@ -7,7 +7,6 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from ood_seg.commands.export_onnx import MOST_PICTURES, calibration_pictures
 from ood_seg.export import exporting, precision
 
 
@@ -32,7 +31,7 @@ def test_layers_after_the_first_three_are_quantised_with_their_relus():
         ("frame/0_Conv", (4, 3, 3, 3)),
         ("network/1_Conv", (4, 4, 3, 3)),
         ("network/2_Relu", None),
-        ("network/3_Conv", (4, 1, 1, 1)),  # a weight per channel: counts as no layer
+        ("network/3_Conv", (4, 1, 1, 1)),  # depthwise: not quantised, not counted
         ("network/4_Conv", (4, 4, 3, 3)),
         ("network/5_ConvTranspose", (4, 4, 3, 3)),
         ("network/6_Conv", (4, 4, 3, 3)),
@@ -49,7 +48,7 @@ def test_layers_after_the_first_three_are_quantised_with_their_relus():
 
 
 def test_batch_norms_and_first_layers_stay_in_float32(exported, tmp_path):
-    images = [tiny_export.made_up_picture(48, 64, seed)[None] for seed in range(3)]
+    images = [tiny_export.made_up_image(48, 64, seed)[None] for seed in range(3)]
     precision.to_int8(exported["model"], tmp_path / "int8.onnx", images)
     graph = onnx.load(tmp_path / "int8.onnx").graph
     maker = {name: node.op_type for node in graph.node for name in node.output}
@@ -70,10 +69,10 @@ def test_failed_conversion_leaves_no_file(exported, tmp_path, monkeypatch, name)
         exporting.onnx_file, "to_onnx", lambda *_, **__: onnx.load(exported["model"])
     )
     monkeypatch.setattr(precision, "convert", broken)
-    picture = tmp_path / "picture.png"
-    cv2.imwrite(str(picture), tiny_export.made_up_picture(20, 30))
+    image = tmp_path / "image.png"
+    cv2.imwrite(str(image), tiny_export.made_up_image(20, 30))
     options = exporting.Options(
-        precision=name, calibration_images=(picture,) if name == "int8" else (), logits=True
+        precision=name, calibration_images=(image,) if name == "int8" else (), logits=True
     )
     with pytest.raises(ValueError, match=f"{name}: no such operator;"):
         exporting.export_onnx(
@@ -83,14 +82,14 @@ def test_failed_conversion_leaves_no_file(exported, tmp_path, monkeypatch, name)
             options,
             calibration=exported["calibration"],
         )
-    assert [path.name for path in tmp_path.iterdir()] == ["picture.png"]
+    assert [path.name for path in tmp_path.iterdir()] == ["image.png"]
 
 
-def test_of_a_large_folder_pictures_are_taken_evenly(tmp_path):
-    names = [tmp_path / "many" / f"{i:03}.png" for i in range(3 * MOST_PICTURES)]
+def test_images_of_a_large_folder_are_evenly_spaced(tmp_path):
+    names = [tmp_path / "many" / f"{i:03}.png" for i in range(3 * precision.MAX_CALIBRATION_IMAGES)]
     few = [tmp_path / "few" / "b.jpg", tmp_path / "few" / "deep" / "a.PNG"]
     for path in (*names, *few, tmp_path / "few" / "notes.txt"):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
-    found = calibration_pictures([tmp_path / "many", str(few[0]), tmp_path / "few"])
+    found = precision.calibration_images([tmp_path / "many", str(few[0]), tmp_path / "few"])
     assert found == (*names[::3], few[0], *few)

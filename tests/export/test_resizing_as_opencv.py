@@ -1,4 +1,4 @@
-"""The exported resize is OpenCV's, and sizes are those of the test pipeline."""
+"""The exported resize equals OpenCV's, and sizes equal those of the test pipeline."""
 
 import cv2
 import numpy as np
@@ -11,7 +11,7 @@ SIZES = [
     ((45, 71), (48, 64)),
     ((71, 45), (33, 97)),
     ((48, 64), (48, 64)),
-    ((96, 128), (48, 64)),  # half: OpenCV takes means of four
+    ((96, 128), (48, 64)),  # half: OpenCV averages four pixels
     ((24, 32), (48, 64)),
     ((301, 203), (16, 24)),
     ((7, 5), (48, 64)),
@@ -30,7 +30,7 @@ def test_resize_equals_opencv_bit_by_bit(size, target):
     np.testing.assert_array_equal(found[0].permute(1, 2, 0).numpy(), expected)
 
 
-def test_a_plain_interpolation_would_not():
+def test_a_plain_interpolation_differs():
     image = np.random.default_rng(1).integers(0, 256, (45, 71, 3), dtype=np.uint8)
     expected = cv2.resize(image, (64, 48), interpolation=cv2.INTER_LINEAR)
     maps = torch.from_numpy(image).permute(2, 0, 1)[None].float()
@@ -45,7 +45,7 @@ def test_images_of_a_batch_do_not_mix():
     assert torch.equal(together, torch.cat(alone))
 
 
-def test_ratio_is_kept_as_mmcv_keeps_it():
+def test_ratio_is_kept_as_in_mmcv():
     from mmcv.image import rescale_size
 
     rule, rng = SizeRule("keep_ratio", 512, 1024), np.random.default_rng(3)

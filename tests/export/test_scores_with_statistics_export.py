@@ -1,4 +1,4 @@
-"""Scores that are fitted, or look at activations: those that export say what torch says."""
+"""Fitted scores and scores of activations: exported ones equal torch, others are refused."""
 
 import exported_tiny as tiny_export
 import pytest
@@ -17,7 +17,7 @@ EXPORTED = ("ReAct", "VirtualLogit", "StandardizedMaxLogit", "KLMatching")
 
 @pytest.fixture(scope="module")
 def statistics(tmp_path_factory):
-    """A file of statistics of the tiny network, for all scores of `EXPORTED`."""
+    """Statistics file of the tiny network for all scores of `EXPORTED`."""
     network, sections = network_of(tiny.build()), {}
     for name in EXPORTED:
         fitter = getattr(detectors, name).fitter()
@@ -60,7 +60,7 @@ def test_file_equals_torch(statistics, tmp_path, name):
     assert export.card.channels == tiny.NUM_CLASSES
 
 
-def test_logits_beside_a_score_of_activations_are_those_of_the_classes(statistics, tmp_path):
+def test_logits_with_a_score_of_activations_are_the_class_logits(statistics, tmp_path):
     score = {"type": "ReAct", "statistics": str(statistics)}
     cfg = config(score, num_classes=tiny.NUM_CLASSES - 1)
     model = tiny.build(energy_head=dict(cfg.model.energy_head))
@@ -68,7 +68,7 @@ def test_logits_beside_a_score_of_activations_are_those_of_the_classes(statistic
     assert (model.out_channels, model.num_classes) == (5, 4)
     inferencer = type("Inferencer", (), {"model": model, "calibration": None})()
     graph = inference_graph(inferencer, cfg, Options(logits=True))
-    images = torch.from_numpy(check.pictures((1, 40, 56)))
+    images = torch.from_numpy(check.synthetic_images((1, 40, 56)))
     with torch.no_grad():
         values = dict(zip(graph.outputs, graph(images), strict=True))
     assert values["logits"].shape == (1, graph.channels, 40, 56)
@@ -76,7 +76,7 @@ def test_logits_beside_a_score_of_activations_are_those_of_the_classes(statistic
 
 
 @pytest.mark.parametrize("score", [{"type": "ASH"}, {"type": "SCALE"}, {"type": "ODIN"}])
-def test_other_scores_are_refused_with_those_that_export(score):
+def test_other_scores_are_refused_with_a_list_of_exportable_ones(score):
     model = tiny.build(energy_head={"type": "EnergyHead", "score": score})
     with pytest.raises(ValueError, match=f"{score['type']} .*Energy.*ReAct, VirtualLogit"):
         check_exportable(model)

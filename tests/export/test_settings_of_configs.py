@@ -1,4 +1,4 @@
-"""What the export reads off a config, and what it refuses."""
+"""Preprocessing of a config for the export, and configs that are refused."""
 
 import exported_tiny as tiny_export
 import pytest
@@ -32,7 +32,7 @@ def test_bad_sizes_are_refused():
             with_size(tiny_export.config(), size)
 
 
-def test_unknown_transforms_are_named():
+def test_unsupported_transforms_are_named():
     cfg = tiny_export.config()
     cfg.test_pipeline.insert(2, {"type": "RandomFlip", "prob": 0.0})
     with pytest.raises(ValueError, match=r"RandomFlip.*test pipeline.*--size"):
@@ -45,7 +45,7 @@ def test_unknown_transforms_are_named():
         size_rule(cfg)
 
 
-def test_models_without_an_export_are_refused():
+def test_models_that_cannot_be_exported_are_refused():
     sliding = tiny.build(test_cfg={"mode": "slide", "crop_size": (32, 32), "stride": (16, 16)})
     with pytest.raises(ValueError, match=r"test_cfg\.mode.*'slide'.*test_cfg\.mode=whole"):
         check_exportable(sliding)
