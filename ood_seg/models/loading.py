@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from mmengine.config import Config
@@ -12,11 +12,13 @@ from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import init_default_scope
 from mmengine.runner.checkpoint import CheckpointLoader
 from mmseg.registry import MODELS
-from torch import nn
 
 from ood_seg.checkpoints import check_weights, is_local, load_checkpoint
 from ood_seg.config_files import load_config
 from ood_seg.models.classes import class_names_and_colours
+
+if TYPE_CHECKING:
+    from ood_seg.models.ood_encoder_decoder import OODEncoderDecoder
 
 
 def load_model(
@@ -26,7 +28,7 @@ def load_model(
     *,
     options: Mapping[str, Any] | Iterable[str] | None = None,
     plain_score: bool = False,
-) -> nn.Module:
+) -> OODEncoderDecoder:
     """Return the model of a config with the weights of a checkpoint, in evaluation mode.
 
     The checkpoint is loaded as data, never as code, and only if it belongs to this model. Keys
@@ -99,7 +101,7 @@ def _read(source: str) -> Mapping[str, Any]:
     return CheckpointLoader.load_checkpoint(source, map_location="cpu")
 
 
-def _built(cfg: Config) -> nn.Module:
+def _built(cfg: Config) -> OODEncoderDecoder:
     model = revert_sync_batchnorm(MODELS.build(cfg.model))
     if not hasattr(model, "energy_head"):
         raise ValueError(
