@@ -11,16 +11,18 @@ import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ood_seg.calibration import files
 from ood_seg.calibration.curves import (
     METHODS,
     IsotonicCurve,
     LogisticCurve,
+    PixelCounts,
     ScoreCounts,
     fit_curve,
     score_counts,
@@ -37,14 +39,6 @@ from ood_seg.metrics.histogram import ScoreHistogram
 
 DEFAULT_POINTS = ("fpr 1%", "fpr 5%", "tpr 95%", "best f1", "conformal fpr 5%")
 MIN_AREA = 50
-
-
-class PixelCounts(NamedTuple):
-    """Pixels of the calibration images."""
-
-    known: int
-    anomalous: int
-    ignored: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,9 +120,7 @@ class Calibration:
 
     def save(self, path: str | Path) -> None:
         """Write the JSON file; it appears complete or not at all."""
-        from ood_seg.calibration.files import write
-
-        write(self, Path(path))
+        files.write(self, Path(path))
 
     @classmethod
     def load(cls, path: str | Path, *, score: str | None = None) -> Calibration:
@@ -138,9 +130,7 @@ class Calibration:
             FileNotFoundError: no such file.
             ValueError: a field is missing or wrong, or the file is for another score.
         """
-        from ood_seg.calibration.files import read
-
-        calibration = read(Path(path))
+        calibration = cls(**files.read(Path(path)))
         if score is not None:
             calibration.check_score(score)
         return calibration

@@ -24,6 +24,14 @@ _STEPS = 500
 _DAMPING = 1e-3
 
 
+class PixelCounts(NamedTuple):
+    """Pixels of the calibration images."""
+
+    known: int
+    anomalous: int
+    ignored: int
+
+
 class ScoreCounts(NamedTuple):
     """Counts of pixels by score.
 

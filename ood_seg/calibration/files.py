@@ -6,16 +6,18 @@ import json
 import math
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ood_seg import __version__
-from ood_seg.calibration.calibration import Calibration, PixelCounts
-from ood_seg.calibration.curves import METHODS, IsotonicCurve, LogisticCurve
+from ood_seg.calibration.curves import METHODS, IsotonicCurve, LogisticCurve, PixelCounts
 from ood_seg.calibration.operating_points import OperatingPoint
 from ood_seg.calibration.reliability import Reliability
 from ood_seg.io.files import write_text
+
+if TYPE_CHECKING:
+    from ood_seg.calibration.calibration import Calibration
 
 SCHEMA = "ood_seg.calibration/1"
 
@@ -56,8 +58,8 @@ def to_content(calibration: Calibration) -> dict[str, Any]:
     }
 
 
-def read(path: Path) -> Calibration:
-    """Read a file that `write` wrote.
+def read(path: Path) -> dict[str, Any]:
+    """Read a file that `write` wrote, as arguments of `Calibration`.
 
     Raises:
         FileNotFoundError: no such file.
@@ -73,7 +75,7 @@ def read(path: Path) -> Calibration:
     schema = content.get("schema") if isinstance(content, dict) else None
     if schema != SCHEMA:
         raise ValueError(f"{path}: expected the schema {SCHEMA!r}, got {schema!r}")
-    return _calibration(_Fields(content, str(path)))
+    return _arguments(_Fields(content, str(path)))
 
 
 class _Fields:
@@ -134,7 +136,7 @@ class _Fields:
         return _Fields(self.value(name), f"{self.where}: {name}")
 
 
-def _calibration(fields: _Fields) -> Calibration:
+def _arguments(fields: _Fields) -> dict[str, Any]:
     method = fields.text("method")
     if method not in METHODS:
         raise fields.wrong("method", f"one of {', '.join(METHODS)}")
@@ -142,7 +144,7 @@ def _calibration(fields: _Fields) -> Calibration:
     score_range = fields.numbers("score_range")
     if len(score_range) != 2 or not score_range[0] <= score_range[1]:
         raise fields.wrong("score_range", "two ascending numbers")
-    return Calibration(
+    return dict(
         method=method,
         curve=_curve(fields.object("parameters"), isotonic=method == "isotonic"),
         score=fields.text("score"),

@@ -45,7 +45,7 @@ class RegionPlan:
 
     @property
     def is_empty(self) -> bool:
-        """Whether no image need be read."""
+        """Whether nothing is to be counted, so that no image is read."""
         return not (self.track or self.alarm_thresholds or self.rejection_threshold is not None)
 
 
@@ -82,6 +82,8 @@ def read_regions(
     Raises:
         ValueError: as `MapReader.read` and `OpenSetMetrics.update`, for all bad files.
     """
+    if plan.is_empty:
+        return {}
     stored = PartialResults(folder, {"reader": asdict(reader), "plan": asdict(plan)})
 
     def measure(pair: MapPair) -> tuple[str, ImageRegions]:

@@ -21,9 +21,9 @@ from ood_seg.evaluation.image_tasks import for_each, warnings_as_notes
 from ood_seg.evaluation.matching import MapPair
 from ood_seg.evaluation.partial_results import PartialResults
 from ood_seg.evaluation.pixel_pass import PixelPass, read_histograms, read_pixels
-from ood_seg.evaluation.region_pass import ImageRegions, RegionPlan, read_regions
+from ood_seg.evaluation.region_pass import ImageRegions, read_regions
 from ood_seg.evaluation.saved_maps import MapReader
-from ood_seg.evaluation.selection import Parts, fit_calibration, plan_regions, split_images
+from ood_seg.evaluation.selection import Selection, select
 from ood_seg.evaluation.settings import Settings
 from ood_seg.metrics.bootstrap import bootstrap_metrics, compare_methods
 from ood_seg.metrics.histogram import ScoreHistogram
@@ -75,45 +75,34 @@ def evaluate_maps(
     Raises:
         ValueError: there is no image, or as `MapReader.read`, for all bad files at once.
     """
+    reading: dict[str, Any] = {"workers": workers, "on_image": on_image}
     with warnings_as_notes() as notes:
+        stored = _stored_histograms(folder, reader)
         pixels = read_pixels(
-            pairs,
-            reader,
-            _stored_histograms(folder, reader),
-            mode=settings.mode,
-            memory=settings.memory,
-            workers=workers,
-            on_image=on_image,
+            pairs, reader, stored, mode=settings.mode, memory=settings.memory, **reading
         )
         merged = ScoreHistogram.merged(pixels.histograms.values())
         content = _header(settings, reader, pixels, merged)
         content.update(_pixel_content(pairs, reader, settings, pixels, workers))
-        parts = split_images(pixels.histograms, settings.select_fraction, settings.seed)
-        calibration = fit_calibration(settings, pixels.histograms, parts)
-        plan = plan_regions(
+        selection = select(
             settings,
             pixels.histograms,
-            parts,
             content["best_f1_threshold"],
-            calibration,
             closed_set=bool(class_files),
         )
-        regions = {}
-        if not plan.is_empty:
-            regions = read_regions(
-                pairs,
-                reader,
-                plan,
-                folder and folder / "regions",
-                class_files=class_files,
-                workers=workers,
-                on_image=on_image,
-            )
-        content.update(_region_content(settings, pixels, parts, calibration, plan, regions))
+        regions = read_regions(
+            pairs,
+            reader,
+            selection.plan,
+            folder and folder / "regions",
+            class_files=class_files,
+            **reading,
+        )
+        content.update(_region_content(settings, pixels, selection, regions))
         content["images"] = _rows(pairs, pixels, images or {})
     hints = summary.hints(merged, content["metrics"]["auroc"]["value"])
     content["notes"] = _without_repeats(hints, notes)
-    return Evaluation(content, pixels.histograms, calibration, pixels.reused)
+    return Evaluation(content, pixels.histograms, selection.calibration, pixels.reused)
 
 
 def _without_repeats(hints: list[str], notes: list[str]) -> list[str]:
@@ -189,18 +178,17 @@ def _pixel_content(
 def _region_content(
     settings: Settings,
     pixels: PixelPass,
-    parts: Parts,
-    calibration: Calibration | None,
-    plan: RegionPlan,
+    selection: Selection,
     regions: Mapping[str, ImageRegions],
 ) -> dict[str, Any]:
-    """What was chosen on one part of the images, on the other."""
+    """Results on the images to report on, of what was selected on the others."""
+    parts, calibration, plan = selection
     reported = [regions[name] for name in parts.report if name in regions]
     content: dict[str, Any] = {"calibration": None, "components": None, "closed_set": None}
     if calibration is not None:
         histograms = [pixels.histograms[name] for name in parts.report]
         content["calibration"] = summary.calibration_section(calibration, histograms, reported)
-    if plan.track is not None:
+    if plan.track is not None and plan.component_threshold is not None:
         counted = reported if settings.threshold_on == "select" else list(regions.values())
         content["components"] = summary.component_section(
             counted, threshold=plan.component_threshold, track=plan.track

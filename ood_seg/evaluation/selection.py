@@ -1,9 +1,9 @@
-"""What is chosen on one part of the images, to be reported on the other."""
+"""Calibration and thresholds, selected on one part of the images and reported on the other."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +15,7 @@ from ood_seg.metrics.histogram import ScoreHistogram
 
 
 class Parts(NamedTuple):
-    """Names of the images to choose on and of those to report on."""
+    """Names of the images to select on and of those to report on."""
 
     select: list[str]
     report: list[str]
@@ -60,16 +60,37 @@ def fit_calibration(
         return None
 
 
-def plan_regions(
+class Selection(NamedTuple):
+    """What was selected on one part of the images.
+
+    Attributes:
+        parts: the images to select on and to report on.
+        calibration: None where there can be none.
+        plan: thresholds for the second reading.
+    """
+
+    parts: Parts
+    calibration: Calibration | None
+    plan: RegionPlan
+
+
+def select(
     settings: Settings,
     histograms: Mapping[str, ScoreHistogram],
-    parts: Parts,
     best_f1_threshold: float,
-    calibration: Calibration | None,
     *,
     closed_set: bool,
-) -> RegionPlan:
-    """The thresholds for the second reading, where they exist."""
+) -> Selection:
+    """Calibration and thresholds, fitted on the images to select on.
+
+    Args:
+        settings: what to select.
+        histograms: of all images, by name.
+        best_f1_threshold: of all images.
+        closed_set: whether a threshold of rejection is needed.
+    """
+    parts = split_images(histograms, settings.select_fraction, settings.seed)
+    calibration = fit_calibration(settings, histograms, parts)
     chosen = [histograms[name] for name in parts.select]
     both = all(sum(getattr(part, n) for part in chosen) for n in ("num_known", "num_anomalous"))
     threshold = best_f1_threshold
@@ -79,18 +100,24 @@ def plan_regions(
     if track is not None and np.isnan(threshold):
         warnings.warn("no component metrics: the best F1 is undefined", stacklevel=2)
         track = None
+    if closed_set and not both:
+        warnings.warn("no closed-set metrics: no image to select a threshold on", stacklevel=2)
     points = calibration.operating_points.values() if calibration else ()
-    rejection = None
-    if closed_set and both:
-        # Rejected is what scores above the threshold, flagged what reaches it: the next lower
-        # number of the scores' own type.
-        flagged = chosen[0].lowest.dtype.type(operating_point("tpr 95%", chosen).threshold)
-        rejection = float(np.nextafter(flagged, -flagged.dtype.type(np.inf)))
-    elif closed_set:
-        warnings.warn("no closed-set metrics: nothing to choose a threshold on", stacklevel=2)
-    return RegionPlan(
+    plan = RegionPlan(
         track=track,
         component_threshold=threshold if track else None,
         alarm_thresholds=tuple(point.threshold for point in points),
-        rejection_threshold=rejection,
+        rejection_threshold=_rejection_threshold(chosen) if closed_set and both else None,
     )
+    return Selection(parts, calibration, plan)
+
+
+def _rejection_threshold(histograms: Sequence[ScoreHistogram]) -> float:
+    """Threshold above which 95 % of the anomalous pixels are rejected.
+
+    An operating point flags what reaches its threshold, but rejected is what scores above one: so
+    it is the next lower number of the scores' own type.
+    """
+    reached = operating_point("tpr 95%", histograms).threshold
+    number = histograms[0].lowest.dtype.type
+    return float(np.nextafter(number(reached), number(-np.inf)))

@@ -1,16 +1,25 @@
-"""An evaluation printed to a terminal."""
+"""Evaluations and calibrations printed to a terminal."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ood_seg.metrics.formatting import metric_title, percent, percent_bounds, percent_range
+from ood_seg.metrics.formatting import (
+    metric_title,
+    number,
+    percent,
+    percent_bounds,
+    percent_range,
+)
 from ood_seg.reports.evaluations import level
 from ood_seg.reports.facts import facts
 from ood_seg.reports.part_tables import comparison_tables
 from ood_seg.reports.tables import Table, print_lines, print_table
+
+if TYPE_CHECKING:
+    from ood_seg.calibration import Calibration
 
 # Part of an evaluation -> titles of its values.
 _PARTS = {
@@ -41,6 +50,40 @@ def print_evaluation(content: Mapping[str, Any], *, written: Sequence[Path] = ()
     if written:
         names = ", ".join(path.name for path in written)
         print_lines(f"written to {written[0].parent}: {names}")
+
+
+def print_calibration(
+    calibration: Calibration, *, notes: Sequence[str] = (), written: Path | None = None
+) -> None:
+    """Print the operating points with their rates and guarantees.
+
+    Args:
+        calibration: with the false alarms of its points.
+        notes: on what was left out.
+        written: the file that holds it.
+    """
+    points = calibration.operating_points.values()
+    rows = [
+        (
+            point.name,
+            number(point.threshold),
+            percent(point.tpr),
+            percent(point.fpr),
+            number(point.false_alarms_per_image),
+        )
+        for point in points
+    ]
+    header = ("operating point", "threshold", "TPR %", "FPR %", "false alarms / image")
+    print_table(Table(f"{calibration.score} on {calibration.data_set}", header, rows))
+    images = "held-out halves" if calibration.ece_held_out else "the same images"
+    print_lines(
+        f"{calibration.num_images} images; expected calibration error "
+        f"{calibration.ece_before:.4f} before, {calibration.ece_after:.4f} after (on {images})",
+        *(f"{point.name}: {point.guarantee}" for point in points if point.guarantee),
+        *(f"note: {note}" for note in notes),
+    )
+    if written:
+        print_lines(f"written: {written}")
 
 
 def _rows(content: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:

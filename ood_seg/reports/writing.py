@@ -56,12 +56,12 @@ def write_reports(
         raise ValueError(f"max_images must not be negative, got {max_images}")
     json_name = "evaluation.json" if len(evaluations) == 1 else "evaluations.json"
     makers: dict[str, tuple[str, str, Callable[[], str]]] = {
+        "json": ("json", json_name, lambda: texts.json_text(evaluations)),
         "html": ("html", "report.html", lambda: _page(evaluations, read_maps, max_images)),
         "md": ("md", "report.md", lambda: texts.markdown(evaluations)),
         "csv": ("csv", "metrics.csv", lambda: texts.metrics_csv(evaluations)),
         "images_csv": ("csv", "images.csv", lambda: texts.images_csv(evaluations)),
         "tex": ("tex", "metrics.tex", lambda: texts.latex(evaluations)),
-        "json": ("json", json_name, lambda: texts.json_text(evaluations)),
     }
     if not any(one.get("images") for one in evaluations.values()):
         del makers["images_csv"]

@@ -1,18 +1,19 @@
-"""What `evaluate` and `calibrate` share: options that say how saved maps are read and paired."""
+"""Arguments of `evaluate` and `calibrate`: saved maps, and how they are read and paired."""
 
 from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ood_seg.evaluation.matching import Matches
-    from ood_seg.evaluation.saved_maps import MapReader
+    from ood_seg.evaluation.folders import MapFolders
 
 
-def add_map_arguments(parser: argparse.ArgumentParser) -> None:
+def add_maps(parser: argparse.ArgumentParser) -> None:
     """Add the folders, and how to read and pair their files."""
     parser.add_argument(
         "scores",
@@ -22,17 +23,21 @@ def add_map_arguments(parser: argparse.ArgumentParser) -> None:
         "as DIR/SET of `ood-seg test --out DIR`",
     )
     parser.add_argument(
-        "ground_truth", type=Path, metavar="GROUND_TRUTH", help="folder of label pictures (.png)"
+        "ground_truth", type=Path, metavar="GROUND_TRUTH", help="folder of label images (.png)"
     )
     parser.add_argument(
         "--method", metavar="NAME", help="name of the scores (default: that of their folder)"
     )
     parser.add_argument(
-        "--data-set", metavar="NAME", help="name of the images (default: that of their folder)"
+        "--dataset",
+        "--data-set",
+        dest="data_set",
+        metavar="NAME",
+        help="name of the images (default: that of the folder of the ground truth)",
     )
     reading = parser.add_argument_group("reading")
-    _add_value_arguments(reading)
-    _add_pairing_arguments(reading)
+    _add_values(reading)
+    _add_pairing(reading)
     reading.add_argument(
         "--workers",
         type=int,
@@ -42,8 +47,8 @@ def add_map_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_value_arguments(reading: argparse._ArgumentGroup) -> None:
-    """What the numbers in the files mean."""
+def _add_values(reading: argparse._ArgumentGroup) -> None:
+    """Add the meaning of the numbers in the files."""
     labels = reading.add_mutually_exclusive_group()
     labels.add_argument(
         "--label-map",
@@ -62,7 +67,7 @@ def _add_value_arguments(reading: argparse._ArgumentGroup) -> None:
     reading.add_argument(
         "--scale",
         type=float,
-        help="score = offset + scale * stored, for whole numbers such as 16-bit PNG; else they "
+        help="score = offset + scale * stored, for integers such as 16-bit PNG; otherwise these "
         "are ranked as they are (default: scale.json in SCORES, if there)",
     )
     reading.add_argument("--offset", type=float, default=0.0, help="see --scale")
@@ -71,82 +76,63 @@ def _add_value_arguments(reading: argparse._ArgumentGroup) -> None:
     )
 
 
-def _add_pairing_arguments(reading: argparse._ArgumentGroup) -> None:
-    """Which files belong together."""
+def _add_pairing(reading: argparse._ArgumentGroup) -> None:
+    """Add which files belong together."""
     reading.add_argument(
         "--strip",
         nargs="+",
         default=[],
         metavar="PATTERN",
-        help="regular expressions taken off the file names before they are paired, beside "
+        help="regular expressions removed from the file names before they are paired, beside "
         "common endings such as _labels",
     )
     reading.add_argument(
         "--truth-suffix",
         default=".png",
         metavar="END",
-        help="end of the ground truth files, where their folder holds other pictures too: "
+        help="end of the ground truth files, where their folder holds other images too: "
         "_labelTrainIds.png",
     )
     reading.add_argument(
-        "--allow-missing", action="store_true", help="leave out what has no partner, and say so"
+        "--allow-missing", action="store_true", help="leave out what has no partner, with a note"
     )
 
 
-def map_reader(args: argparse.Namespace, scores: Path | None = None) -> MapReader:
-    """The reader that the options ask for.
-
-    Args:
-        args: of the command.
-        scores: folder of score maps with a side-car of its own; None: that of the command.
+def map_folders(args: argparse.Namespace) -> MapFolders:
+    """Return the maps that the arguments of `add_maps` describe.
 
     Raises:
         ValueError: an option is out of range; names it.
     """
-    from ood_seg.evaluation.saved_maps import (
-        SCALE_FILE,
-        MapFormat,
-        MapReader,
-        read_scale_file,
-        training_label_map,
-    )
+    from ood_seg.evaluation.folders import MapFolders
+    from ood_seg.evaluation.saved_maps import MapFormat, training_label_map
 
-    scaling = {"scale": args.scale, "offset": args.offset}
-    side_car = (scores or args.scores) / SCALE_FILE
-    if args.scale is None and side_car.is_file():
-        scaling = read_scale_file(side_car)
-    options = {"format": MapFormat(key=args.key, negate=args.negate, **scaling)}
+    options = {name: getattr(args, name) for name in ("strip", "truth_suffix", "allow_missing")}
     if args.training_labels is not None:
         options["label_map"] = training_label_map(args.training_labels)
     elif args.label_map:
         options["label_map"] = dict(map(_label_pair, args.label_map))
-    return MapReader(**options)
-
-
-def matched_maps(args: argparse.Namespace, scores: Path | None = None) -> Matches:
-    """The pairs of files; see `ood_seg.evaluation.matching.match_maps`.
-
-    Args:
-        args: of the command.
-        scores: folder of score maps; None: that of the command.
-    """
-    from ood_seg.evaluation.matching import match_maps
-
-    return match_maps(
-        scores or args.scores,
-        args.ground_truth,
-        strip=args.strip,
-        truth_suffix=args.truth_suffix,
-        allow_missing=args.allow_missing,
-    )
+    format = MapFormat(args.key, args.scale, args.offset, args.negate)
+    return MapFolders(args.scores, args.ground_truth, format, **options)
 
 
 def names(args: argparse.Namespace) -> dict[str, str]:
-    """`method` and `data_set`, by default the names of the folders."""
+    """Return `method` and `data_set`, by default the names of the folders."""
     return {
         "method": args.method or args.scores.resolve().name,
         "data_set": args.data_set or args.ground_truth.resolve().name,
     }
+
+
+@contextmanager
+def progress_bar() -> Iterator[Callable[[int, int], None]]:
+    """Show a bar on standard error; yields the function to call with maps read and in all."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("images")
+        yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
 def _label_pair(text: str) -> tuple[str, str]:

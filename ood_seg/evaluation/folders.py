@@ -1,0 +1,215 @@
+"""Folders of saved score maps and ground truth, evaluated and calibrated as a whole.
+
+folders = MapFolders(Path("maps"), Path("masks"))
+evaluate_folders(folders, Settings(method="Energy")).content["metrics"]["ap"]["value"]
+calibrate_folders(folders, score="Energy").save("calibration.json")
+"""
+
+from __future__ import annotations
+
+import itertools
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ood_seg.calibration import Calibration, calibrate, with_false_alarms
+from ood_seg.calibration.calibration import MIN_AREA
+from ood_seg.datasets.label_maps import EVALUATION_LABELS
+from ood_seg.datasets.listing import shorten
+from ood_seg.evaluation.image_tasks import for_each
+from ood_seg.evaluation.matching import MapPair, Matches, match_images, match_maps, match_others
+from ood_seg.evaluation.run import Evaluation, compare_with, evaluate_maps
+from ood_seg.evaluation.saved_maps import SCALE_FILE, MapFormat, MapReader, read_scale_file
+from ood_seg.evaluation.settings import Settings
+from ood_seg.io.provenance import file_sha256
+from ood_seg.metrics import ScoreHistogram
+
+# Called with the number of maps read so far, and of all that will be read.
+OnImage = Callable[[int, int], object]
+
+
+@dataclass(frozen=True)
+class MapFolders:
+    """Score maps and their ground truth, and how their files are read and paired.
+
+    Attributes:
+        scores: folder of score maps (.npy, .npz, TIFF, PNG, EXR), or one file.
+        ground_truth: folder of label images (.png), or one file.
+        format: of the score maps; without a scale, that of `scale.json` in `scores` if there.
+        label_map: value in the ground truth -> 0 known, 1 anomaly, 255 ignored.
+        strip: regular expressions removed from the file names before they are paired.
+        truth_suffix: end of the ground truth files, where their folder holds other images too.
+        allow_missing: leave out what has no partner, with a note, instead of an error.
+    """
+
+    scores: Path
+    ground_truth: Path
+    format: MapFormat = field(default_factory=MapFormat)
+    label_map: Mapping[int, int] = field(default_factory=lambda: dict(EVALUATION_LABELS))
+    strip: Sequence[str] = ()
+    truth_suffix: str = ".png"
+    allow_missing: bool = False
+
+    def reader(self) -> MapReader:
+        """Reader of the maps; raises ValueError for a wrong `scale.json` or label map."""
+        sidecar, format = self.scores / SCALE_FILE, self.format
+        if format.scale is None and sidecar.is_file():
+            format = replace(format, **read_scale_file(sidecar))
+        return MapReader(format, self.label_map)
+
+    def matches(self) -> Matches:
+        """The pairs of files; raises as `match_maps`."""
+        return match_maps(
+            self.scores,
+            self.ground_truth,
+            strip=self.strip,
+            truth_suffix=self.truth_suffix,
+            allow_missing=self.allow_missing,
+        )
+
+
+def evaluate_folders(
+    folders: MapFolders,
+    settings: Settings,
+    *,
+    partial: Path | None = None,
+    images: Path | None = None,
+    compare: Path | None = None,
+    compare_method: str | None = None,
+    predicted_labels: Path | None = None,
+    known_labels: Path | None = None,
+    workers: int = 1,
+    on_image: OnImage = lambda done, total: None,
+) -> Evaluation:
+    """Evaluate all score maps of a folder.
+
+    Args:
+        folders: maps and ground truth.
+        settings: what to compute.
+        partial: folder of partial results, from which a later run resumes; None keeps none.
+        images: folder of the images, for overlays in the report.
+        compare: folder of score maps of another method, for the section `comparison`.
+        compare_method: its name; None: that of the folder.
+        predicted_labels, known_labels: folders of predicted and of true training labels (.png),
+            both or none, for the closed set.
+        workers: threads that read and count.
+        on_image: called after each map with the number read so far and in all.
+
+    Raises:
+        FileNotFoundError: a folder does not exist.
+        ValueError: files without a partner, bad files (all of them are named), a scale or label
+            map out of range, or only one folder of class labels.
+    """
+    reader, matches = folders.reader(), folders.matches()
+    names = [pair.name for pair in matches.pairs]
+    classes, notes = _class_files(folders, names, predicted_labels, known_labels)
+    readings = 1 + bool(settings.calibration or settings.track or classes) + bool(compare)
+    count = itertools.count(1)
+    common: dict[str, Any] = {
+        "workers": workers,
+        "on_image": lambda: on_image(next(count), readings * len(names)),
+    }
+    evaluation = evaluate_maps(
+        matches.pairs,
+        reader,
+        settings,
+        folder=partial,
+        class_files=classes,
+        images=match_images(images, names, strip=folders.strip) if images else None,
+        **common,
+    )
+    if compare:
+        others = replace(folders, scores=compare)
+        evaluation.content["comparison"] = compare_with(
+            evaluation,
+            others.matches().pairs,
+            others.reader(),
+            settings,
+            name=compare_method or compare.resolve().name,
+            folder=partial and partial.with_name(f"{partial.name}-compare"),
+            **common,
+        )
+    evaluation.content["notes"] += [*matches.notes, *notes]
+    return evaluation
+
+
+def calibrate_folders(
+    folders: MapFolders,
+    *,
+    score: str,
+    checkpoint: Path | None = None,
+    min_area: int = MIN_AREA,
+    workers: int = 1,
+    on_image: OnImage = lambda done, total: None,
+    **options: Any,
+) -> Calibration:
+    """Fit the anomaly probability and operating points on all score maps of a folder.
+
+    Warns about what is left out. The maps are read twice, the second time for false alarms.
+
+    Args:
+        folders: maps and ground truth.
+        score: type of the score in the model's config.
+        checkpoint: file of the model, whose hash is kept.
+        min_area: smallest false alarm that counts, in pixels.
+        workers: threads that read and count.
+        on_image: called after each map with the number read so far and in all.
+        **options: further arguments of `calibrate`; `data_set` is by default the name of the
+            folder of the ground truth.
+
+    Raises:
+        FileNotFoundError: a folder or the checkpoint does not exist.
+        ValueError: as `evaluate_folders` and `calibrate`.
+    """
+    if checkpoint is not None and not checkpoint.is_file():
+        raise FileNotFoundError(f"checkpoint {checkpoint} does not exist")
+    reader, matches = folders.reader(), folders.matches()
+    count = itertools.count(1)
+
+    def read(pair: MapPair) -> tuple[np.ndarray, np.ndarray]:
+        maps = reader.read(pair.scores, pair.truth)
+        on_image(next(count), 2 * len(matches.pairs))
+        return maps
+
+    def counted(pair: MapPair) -> ScoreHistogram:
+        return ScoreHistogram.from_scores(*read(pair))
+
+    calibration = calibrate(
+        list(for_each(counted, matches.pairs, workers=workers)),
+        score=score,
+        checkpoint_sha256=file_sha256(checkpoint) if checkpoint else None,
+        **{"data_set": folders.ground_truth.resolve().name, **options},
+    )
+    for note in matches.notes:
+        warnings.warn(note, stacklevel=2)
+    maps = for_each(read, matches.pairs, workers=workers)
+    return with_false_alarms(calibration, maps, min_area=min_area)
+
+
+def _class_files(
+    folders: MapFolders, names: Sequence[str], predicted: Path | None, known: Path | None
+) -> tuple[dict[str, tuple[Path, Path]], list[str]]:
+    """Predicted and true class labels of the images, and notes on images without them."""
+    if predicted is None and known is None:
+        return {}, []
+    if predicted is None or known is None:
+        raise ValueError(
+            "the closed set needs both predicted_labels and known_labels, got only "
+            f"{predicted or known}"
+        )
+    found, notes = [], []
+    for folder in (predicted, known):
+        files = match_others(folder, names, strip=folders.strip)
+        missing = [name for name in names if name not in files]
+        if missing and not folders.allow_missing:
+            raise ValueError(
+                f"{folder}: no label map for {len(missing)} images: {shorten(missing)}"
+            )
+        if missing:
+            notes.append(f"left out of the closed set: {len(missing)} images")
+        found.append(files)
+    return {name: (found[0][name], found[1][name]) for name in found[0] if name in found[1]}, notes
