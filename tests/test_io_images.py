@@ -103,7 +103,7 @@ def test_alpha_is_dropped_from_files_and_arrays(suffix, image):
     assert checked_image(image) is image or np.shares_memory(checked_image(image), image)
 
 
-def test_grey_and_16_bit_are_refused_alike_in_files_and_arrays(image, with_pillow):
+def test_grey_and_16_bit_are_refused_in_files_and_arrays(image, with_pillow):
     grey, deep = image[..., 0], image.astype(np.uint16) * 257
     for refuse in (lambda a: decode_image(encoded(".png", a)), checked_image):
         with pytest.raises(ValueError, match=r"three colour channels, got one.*COLOR_GRAY2BGR"):

@@ -90,7 +90,7 @@ def test_road_anomaly_value_one_is_unknown_in_the_published_tree(tmp_path):
         dataset[0]
 
 
-def test_road_anomaly_problems_come_together(tmp_path):
+def test_road_anomaly_problems_are_reported_together(tmp_path):
     trees.road_anomaly(tmp_path, names=("cow", "rock", "dog"))
     (tmp_path / "frames" / "cow.jpg").unlink()
     (tmp_path / "frames" / "rock.labels" / "labels_semantic.png").unlink()
@@ -153,7 +153,7 @@ def test_lost_and_found_folders_elsewhere(tmp_path):
     assert len(fishyscapes(tmp_path / "a", "lost_and_found", data_prefix=places)) == 2
 
 
-def test_lost_and_found_problems_come_together(tmp_path):
+def test_lost_and_found_problems_are_reported_together(tmp_path):
     trees.lost_and_found(tmp_path)
     city = "04_Maurener_Weg_8"
     stem = f"{city}_000000_000030"
@@ -238,7 +238,7 @@ def test_folder_pair_with_endings(tmp_path):
         folder(tmp_path, seg_map_suffix="_labels_semantic.png", img_suffix=".webp")
 
 
-def test_folder_pair_problems_come_together(tmp_path):
+def test_folder_pair_problems_are_reported_together(tmp_path):
     trees.folder_pair(tmp_path)
     trees.image(tmp_path / "images" / "a.png")
     trees.image(tmp_path / "images" / "lonely.jpg")

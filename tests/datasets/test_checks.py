@@ -170,7 +170,7 @@ def test_evaluation_sets_lack_only_their_number(tmp_path, name, tree, place):
     assert problems[0].endswith("image and mask pairs, found 2")
 
 
-def test_splits_and_labels_of_lost_and_found_are_told_apart(tmp_path):
+def test_splits_and_labels_of_lost_and_found_are_listed_separately(tmp_path):
     trees.lost_and_found_native(tmp_path / "lost_and_found")
     trees.mask(next((tmp_path / "lost_and_found" / "gtCoarse").rglob("*labelIds.png")), (0, 1))
     found = report("lost_and_found", tmp_path)
@@ -184,13 +184,13 @@ def test_splits_and_labels_of_lost_and_found_are_told_apart(tmp_path):
     assert sum("no mask has a pixel of label 1" in problem for problem in found.problems) == 1
 
 
-def test_what_is_left_out_is_told(tmp_path):
+def test_images_left_out_are_reported(tmp_path):
     trees.smiyc(tmp_path / "smiyc" / "dataset_AnomalyTrack", hidden=100)
     found = report("smiyc_road_anomaly21", tmp_path).found
     assert found[1] == "100 images without a published mask are left out"
 
 
-def test_cityscapes_without_train_ids_says_how_to_make_them(tmp_path):
+def test_cityscapes_without_train_ids_names_the_remedy(tmp_path):
     trees.cityscapes(tmp_path / "cityscapes")
     for path in (tmp_path / "cityscapes").rglob("*labelTrainIds.png"):
         path.rename(path.with_name(path.name.replace("labelTrainIds", "labelIds")))

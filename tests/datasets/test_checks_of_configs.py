@@ -59,7 +59,7 @@ def test_command_on_a_config_with_an_unknown_type(tmp_path, capsys):
 
 @pytest.mark.parametrize("images", [True, False])
 def test_command_on_a_shipped_recipe(images, tmp_path, monkeypatch, capsys):
-    """Clean and pasted scenes are one set; what is pasted, in training and validation, is told."""
+    """Clean and pasted scenes are one set; what is pasted in training and validation is listed."""
     pytest.importorskip("mmseg")
     trees.cityscapes(tmp_path / "cityscapes")
     for kind in ("leftImg8bit", "gtFine"):  # of 500 scenes, one: the config takes every fifth

@@ -22,7 +22,7 @@ def load(path, transform=None, **more):
     return transform(sample(path, **more))["gt_seg_map"]
 
 
-def test_image_is_bgr_and_its_shape_is_told(tmp_path):
+def test_image_is_bgr_and_its_shape_is_stored(tmp_path):
     Image.fromarray(np.full((2, 3, 3), (10, 20, 30), np.uint8)).save(tmp_path / "a.png")
     results = LoadCheckedImage()({"img_path": str(tmp_path / "a.png")})
     assert results["img"][0, 0].tolist() == [30, 20, 10]
@@ -113,7 +113,7 @@ def test_number_of_classes_may_come_from_the_data_set(tmp_path):
         LoadCheckedLabels(num_classes=0)
 
 
-def test_outlier_value_stands_only_where_allowed(tmp_path):
+def test_outlier_value_is_kept_only_where_allowed(tmp_path):
     path = trees.mask(tmp_path / "m.png", [[0, 254]])
     assert load(path, LoadCheckedLabels(19, outlier_ok=True)).tolist() == [[0, 254]]
     both = {"label_map": {0: 3}, "label_map_is_complete": True}

@@ -83,11 +83,11 @@ def test_smiyc_takes_the_labelled_images(tmp_path, track, suffix, folder):
     assert len(build(SMIYCDataset, tmp_path, track=track)) == 2
 
 
-def test_smiyc_says_how_many_images_are_left_out(tmp_path, monkeypatch):
-    said = []
-    monkeypatch.setattr("ood_seg.datasets.anomaly.print_log", lambda text, **_: said.append(text))
+def test_smiyc_reports_how_many_images_are_left_out(tmp_path, monkeypatch):
+    logged = []
+    monkeypatch.setattr("ood_seg.datasets.anomaly.print_log", lambda text, **_: logged.append(text))
     build(SMIYCDataset, trees.smiyc(tmp_path), track="RoadAnomaly21")
-    assert said == ["SMIYCDataset: 3 images without a published mask are left out"]
+    assert logged == ["SMIYCDataset: 3 images without a published mask are left out"]
 
 
 def test_smiyc_problems(tmp_path):

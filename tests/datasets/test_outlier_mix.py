@@ -1,4 +1,4 @@
-"""The published mix: exact counts, drawn anew each epoch, a function of the seed alone."""
+"""The published mix: exact counts, redrawn in each epoch, a function of the seed."""
 
 import numpy as np
 import pytest
@@ -42,7 +42,7 @@ def test_every_epoch_has_each_clean_scene_once_and_exactly_so_many_pasted_ones()
         assert sum(kind == "pasted" for kind, *_ in epoch) == 6
 
 
-def test_scenes_and_objects_are_drawn_anew_each_epoch_and_shuffled_together():
+def test_scenes_and_objects_are_redrawn_each_epoch_and_shuffled_together():
     runs = epochs(mix())
     pasted = [[sample[1:] for sample in epoch if sample[0] == "pasted"] for epoch in runs]
     assert len({draw for epoch in pasted for _, draw in epoch}) == 18  # objects

@@ -320,7 +320,7 @@ def test_loading_prints_nothing(tree: Tree, capfd: pytest.CaptureFixture) -> Non
 # Bad input -----------------------------------------------------------------------------------
 
 
-def test_unknown_category_lists_those_spelled_alike(tree: Tree) -> None:
+def test_unknown_category_lists_similar_ones(tree: Tree) -> None:
     tree.write([(1, "cat", box(0, 0, 9, 9))])
     with pytest.raises(ValueError, match=r"'Bottel'.*does not have \(close to it: \['bottle'\]\)"):
         tree.source(exclude=["Bottel"])
@@ -338,7 +338,7 @@ def test_default_exclusion_does_not_pass_over_longer_names(tree: Tree) -> None:
     assert len(tree.source(exclude=["car_(automobile)"])) == 1
 
 
-def test_no_usable_object_says_how_many_each_rule_dropped(tree: Tree) -> None:
+def test_no_usable_object_reports_how_many_each_rule_dropped(tree: Tree) -> None:
     tree.write(
         [(1, "train", box(0, 0, 9, 9)), (1, "cat", box(0, 0, 3, 3)), (1, "dog", box(0, 0, 2, 2))]
     )

@@ -1,4 +1,4 @@
-"""`ood-seg prepare-data` on miniature archives: every set, twice, and what is made of the files."""
+"""`ood-seg prepare-data` on miniature archives: every dataset, twice, and the converters."""
 
 import io
 import re
@@ -150,7 +150,7 @@ def test_composed_images_equal_a_loop():
     assert (white == 255).all()
 
 
-def test_overlays_that_are_none_are_refused():
+def test_malformed_overlays_are_refused():
     base = png(np.zeros((3, 4, 3)))
     right = np.zeros((3, 4, 3), np.int16)
     nan = np.full((3, 4, 3), np.nan)

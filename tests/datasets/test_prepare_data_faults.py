@@ -1,4 +1,4 @@
-"""`ood-seg prepare-data` on what is wrong: archives, names, numbers, values, disks, arguments."""
+"""`ood-seg prepare-data` with faulty archives, names, numbers, values, disks, arguments."""
 
 import re
 import shutil
@@ -15,7 +15,7 @@ from ood_seg.datasets.setup.preparing import make_plan, run_plan
 from ood_seg.datasets.setup.published_dataset import PublishedDataset
 
 
-def test_missing_spare_and_misnamed_files_come_together(tmp_path, capsys):
+def test_missing_spare_and_misnamed_files_are_reported_together(tmp_path, capsys):
     tree = trees.static_overlays(tmp_path / "tree", count=31)
     stem = "{0:04d}_frankfurt_000001_{0:06d}"
     (tree / f"{stem.format(3)}_rgb.npz").unlink()
@@ -57,7 +57,7 @@ def test_images_and_labels_without_partner_are_not_taken(tmp_path, capsys):
     assert {file.rpartition("/")[2] for file in files(tmp_path / "out")} == {"2.png"}
 
 
-def test_refused_entries_are_no_matter_of_partial(tmp_path, capsys):
+def test_refused_entries_are_not_accepted_by_partial(tmp_path, capsys):
     tree = trees.smiyc(tmp_path / "tree")
     packed = trees.zipped(tmp_path / "a.zip", tree)
     with zipfile.ZipFile(packed, "a") as archive:
@@ -166,7 +166,7 @@ def test_files_given_twice(tmp_path, capsys):
     assert f"{packed}:frames/cow.jpg and {tree}:frames/cow.jpg" in output
 
 
-def test_versions_of_static_are_not_mixed_up(tmp_path, capsys):
+def test_other_versions_of_static_are_refused(tmp_path, capsys):
     packed = trees.zipped(tmp_path / "fs_val_v1.zip", trees.static_overlays(tmp_path / "t", 2))
     city = trees.static_images(tmp_path / "city", 2)
     assert prepare("fs_static_v3", packed, city, out=tmp_path / "out") == 1
@@ -196,7 +196,7 @@ def plan_of(name, tmp_path, tree):
     return make_plan(BY_NAME[name], [tree], tmp_path / "out", ExitStack())
 
 
-def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path):
+def test_an_interrupted_run_is_resumed(tmp_path):
     tree = trees.road_anomaly(tmp_path / "tree")
     plan = plan_of("road_anomaly", tmp_path, tree)
 
@@ -212,7 +212,7 @@ def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path):
     assert files(tmp_path / "out") == files(tree)
 
 
-def test_a_disk_that_refuses_is_said_in_one_message(tmp_path):
+def test_an_unwritable_disk_is_reported_in_one_message(tmp_path):
     plan = plan_of("road_anomaly", tmp_path, trees.road_anomaly(tmp_path / "tree"))
 
     def full(path):
@@ -224,7 +224,7 @@ def test_a_disk_that_refuses_is_said_in_one_message(tmp_path):
     assert len(files(tmp_path / "out")) == 1
 
 
-def test_room_on_the_disk_is_asked_for_first(tmp_path, capsys, monkeypatch):
+def test_free_space_is_checked_first(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(9, 9, 9))
     tree = trees.road_anomaly(tmp_path / "tree")
     assert prepare("road_anomaly", tree, out=tmp_path / "a" / "out") == 1

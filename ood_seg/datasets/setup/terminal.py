@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -26,26 +25,12 @@ def print_lines(*lines: str) -> None:
         Console().print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-@contextmanager
-def progress() -> Iterator[Progress]:
-    """Progress bars on standard error, so that tables can be piped; they vanish at the end."""
+def progress() -> Progress:
+    """Progress bars on standard error, so that tables can be piped; removed at the end."""
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        Progress,
-        TaskProgressColumn,
-        TextColumn,
-        TimeRemainingColumn,
-    )
+    from rich.progress import Progress
 
-    columns = (
-        TextColumn("{task.description:<18}"),
-        BarColumn(),
-        TaskProgressColumn(show_speed=True),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
-        yield shown
+    return Progress(console=Console(stderr=True), transient=True)
 
 
 def tracker(shown: Progress, description: str) -> Track:
