@@ -2,8 +2,8 @@
 
 `torch.load` unpickles, and unpickling may run code. Everything here loads with
 `weights_only=True` and a short list of extra types that mmengine's own training checkpoints
-hold. Two habits of mmengine are switched off: falling back to full unpickling when the safe
-load fails, and going on silently when the keys of a checkpoint are those of another model.
+hold. Two fallbacks of mmengine are switched off: full unpickling when the safe load fails, and
+silence when the keys of a checkpoint are those of another model.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ def safe_globals() -> list[Any]:
 
     NumPy's scalars and arrays, mmengine's `HistoryBuffer` (where mmengine is installed) and a
     `getattr` that reads nothing but that class's own statistics methods. The real `getattr`,
-    which mmengine allows, would hand any attribute of any allowed object to a stranger's file.
+    which mmengine allows, would give an untrusted file any attribute of any allowed object.
     """
     core = getattr(np, "_core", None) or np.core
     reconstruct, scalar = core.multiarray._reconstruct, core.multiarray.scalar
     allowed: list[Any] = [np.ndarray, np.dtype, slice]
     allowed += [type(np.dtype(name)) for name in _DTYPES]
     for function in (reconstruct, scalar):
-        # NumPy 2 moved the module; files of both ages must load under both.
+        # NumPy 2 moved the module; files written by either version must load under both.
         for module in ("numpy.core.multiarray", "numpy._core.multiarray"):
             allowed.append((function, f"{module}.{function.__name__}"))
     try:
@@ -77,7 +77,7 @@ def secure_loading() -> None:
 
 @contextlib.contextmanager
 def _allowing(types: list[Any]) -> Iterator[None]:
-    # torch's own context manager, on leaving, also forgets what was allowed before.
+    # torch's own context manager, on exit, also removes what was allowed before.
     before = torch.serialization.get_safe_globals()
     try:
         with torch.serialization.safe_globals(types):
@@ -107,8 +107,8 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
     except (RuntimeError, EOFError, KeyError, ValueError, OSError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ValueError(
-            f"{path} is not a readable checkpoint ({reason}); it may be cut short: "
-            "fetch or save it again"
+            f"{path} is not a readable checkpoint ({reason}); it may be truncated: "
+            "download or save it again"
         ) from error
     if not isinstance(checkpoint, Mapping):
         raise ValueError(
@@ -231,8 +231,9 @@ def check_matches(
             shaped keys.
     """
     own = model.state_dict()
-    if hasattr(model, "with_extra_channels"):
-        state_dict = model.with_extra_channels(state_dict)
+    widen = getattr(model, "with_extra_channels", None)
+    if widen is not None:
+        state_dict = widen(state_dict)
     # Counters that old versions of torch did not save; nothing depends on them.
     patterns = [re.compile(p) for p in (*allowed, r".*\.num_batches_tracked$")]
 

@@ -1,4 +1,4 @@
-"""What the two families of OpenMMLab distributions need to work under a current torch.
+"""Adapts both families of OpenMMLab distributions to a current torch.
 
 The maintained ones (`onedl-*`) look for mmseg's shipped configs under the old distribution name.
 `mmengine` + `mmcv` or `mmcv-lite` + `mmsegmentation` lack operators and `pkg_resources`; for
@@ -12,11 +12,10 @@ import importlib.metadata
 import importlib.util
 import sys
 from types import ModuleType
-from typing import ClassVar
 
 
 def apply() -> list[str]:
-    """Do what this installation needs; return what was done. May be called repeatedly."""
+    """Adapt this installation and return a line per change. May be called repeatedly."""
     if not _is_original_family():
         return find_shipped_configs()
     done = []
@@ -61,9 +60,9 @@ def find_shipped_configs() -> list[str]:
 
 
 class _OperatorStub(ModuleType):
-    """Stands for `mmcv.ops`: every name is a class that raises when it is made or called."""
+    """Stub of `mmcv.ops`: every name is a class that raises when it is instantiated."""
 
-    __path__: ClassVar[list[str]] = []
+    __path__: list[str] = []  # noqa: RUF012 (so declared by the base class)
 
     def __getattr__(self, name: str) -> type:
         if name.startswith("__"):
@@ -94,7 +93,7 @@ def replace_is_installed() -> None:
     original = mmengine.utils.is_installed
     for name, module in list(sys.modules.items()):
         if name.partition(".")[0] == "mmengine" and vars(module).get("is_installed") is original:
-            module.is_installed = is_installed
+            vars(module)["is_installed"] = is_installed
 
 
 def is_installed(package: str) -> bool:

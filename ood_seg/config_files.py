@@ -28,7 +28,7 @@ def config_root() -> Path:
         if folder.is_dir():
             return folder
     raise FileNotFoundError(
-        f"no shipped configs beside {_PACKAGE}; install the package again from its wheel or clone"
+        f"no shipped configs beside {_PACKAGE}; reinstall the package from its wheel or clone"
     )
 
 
@@ -44,14 +44,14 @@ def shipped_configs() -> dict[str, Path]:
 
 
 def resolve_config(name: str | Path) -> Path:
-    """Return the config file that `name` means.
+    """Return the path of a config file.
 
     Args:
         name: path of a file; or a shipped config by its file name or its path below
             `configs/`, with or without `.py`.
 
     Raises:
-        FileNotFoundError: nothing has that name; close matches are listed.
+        FileNotFoundError: there is no such config; close matches are listed.
         ValueError: several shipped configs have that name, or it is a folder.
     """
     path = Path(name).expanduser()
@@ -86,7 +86,7 @@ def load_config(
 ) -> Config:
     """Return a config with everything of this package registered.
 
-    From here on checkpoints are loaded as data only, see `startup.prepare`.
+    From now on, checkpoints are loaded as data only, see `startup.prepare`.
 
     Args:
         config: path of a file, name of a shipped config (see `resolve_config`), or a config,
@@ -103,8 +103,10 @@ def load_config(
     prepare()
     from mmengine.config import Config
 
-    given = isinstance(config, Config)
-    cfg = copy.deepcopy(config) if given else Config.fromfile(resolve_config(config))
+    if isinstance(config, (str, Path)):
+        cfg = Config.fromfile(resolve_config(config))
+    else:
+        cfg = copy.deepcopy(config)
     # By name, as `custom_imports` does it: a config in memory, and one whose own `custom_imports`
     # replaced those of its base, has not imported it.
     importlib.import_module("ood_seg.register")
@@ -181,8 +183,7 @@ def copy_config(name: str, destination: str | Path) -> Path:
 def _with_moved_bases(text: str, source: Path, target: Path) -> str:
     """Rewrite the relative paths in the `_base_` of a config's text for another folder."""
     for node in ast.parse(text).body:
-        names = [t.id for t in getattr(node, "targets", []) if isinstance(t, ast.Name)]
-        if "_base_" not in names:
+        if not isinstance(node, ast.Assign) or "_base_" not in map(ast.unparse, node.targets):
             continue
         values = ast.literal_eval(node.value)
         many = isinstance(values, (list, tuple))

@@ -124,8 +124,8 @@ def import_errors(modules: list[str]) -> dict[str, str]:
         )
         output, ending = done.stdout, f"the interpreter ended with code {done.returncode}"
     except subprocess.TimeoutExpired as error:
-        output = error.stdout or b""
-        output = output.decode() if isinstance(output, bytes) else output
+        partial = error.stdout or b""
+        output = partial.decode() if isinstance(partial, bytes) else partial
         ending = f"not finished after {_IMPORT_TIMEOUT} s"
     results = dict(json.loads(line) for line in output.splitlines() if line.startswith("["))
     unfinished = [name for name in modules if name not in results]
@@ -172,7 +172,7 @@ def _families(installed: Mapping[str, str]) -> list[Finding]:
 
 
 def _without_torch(installed: Mapping[str, str]) -> Finding:
-    """A machine that only runs exported models is complete as it is."""
+    """The finding for a machine without torch, which may be meant for exported models only."""
     text = "torch and mmsegmentation are not installed"
     if "onnxruntime" not in installed:
         return Finding(text, f"{_INSTALL} (for exported models alone: 'ood-seg[deploy]')")

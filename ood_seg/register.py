@@ -1,7 +1,7 @@
 """Registers everything of `ood_seg` with mmsegmentation; the only module that configs import.
 
-`custom_imports = dict(imports=['ood_seg.register'])` stands in `configs/_base_/default_runtime.py`.
-Names are then those listed here, in mmseg's registries.
+`custom_imports = dict(imports=['ood_seg.register'])` is set in `configs/_base_/default_runtime.py`.
+All names listed here are then in mmseg's registries.
 """
 
 from mmseg.registry import MODELS
@@ -45,7 +45,7 @@ from ood_seg.models import (  # noqa: F401
     residual_pattern_head,
 )
 
-# The core knows nothing of registries, so its modules are entered here.
+# The core does not use registries, so its modules are registered here.
 for _module in (
     scores.MaxSoftmax,
     scores.MaxLogit,

@@ -1,4 +1,4 @@
-"""What happens before the first import of OpenMMLab: safety, compatibility, silence."""
+"""Set-up before the first import of OpenMMLab: safe loading, compatibility, quiet output."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TextIO
 
 # Printed with a bare `print` while onedl-mmsegmentation is imported.
 _NOISE = ("Could not import OneDL",)
-# Pages of text that belong into the log file, and hints to mmengine's own developers.
+# Listings that belong in the log file, and hints to mmengine's own developers.
 _ONLY_IN_LOG_FILE = (
     "\n" + "-" * 60 + "\nSystem environment:",
     "Config:\n",
@@ -22,24 +22,24 @@ _ONLY_IN_LOG_FILE = (
     '"FileClient" will be deprecated in future',
     '"HardDiskBackend" is the alias of "LocalBackend"',
 )
-# Ends of such lines; this one comes once for each frozen weight.
+# Ends of such lines; this one is logged for each frozen weight.
 _ENDS_ONLY_IN_LOG_FILE = (" is skipped since its requires_grad=False",)
 _WARNINGS = (
-    # Says that an operator is absent which none of our models uses.
+    # An operator that none of our models uses is absent.
     r"Fail to import ``MultiScaleDeformableAttention``",
-    # Says what the default of mmseg's cross entropy is.
+    # States the default of mmseg's cross entropy.
     r"Default ``avg_non_ignore`` is False",
-    # Concerns the spelling in mmseg's own shipped configs.
+    # Concerns mmseg's own shipped configs.
     r"DeprecationWarning: pretrained is a deprecated",
-    # Concerns the inside of mmsegmentation 1.2.
+    # Concerns the internals of mmsegmentation 1.2.
     r"``build_loss`` would be deprecated soon",
-    # Comes once for each process of a distributed run.
+    # Printed by each process of a distributed run.
     r"Setting (OMP|MKL)_NUM_THREADS environment variable for each process",
     # Concerns an argument that mmengine itself gives.
     r"`broadcast_buffers` is deprecated",
-    # Says that `--show` was not given.
+    # `--show` was not given.
     r"The draw is False, it means that the hook for visualization will not take effect",
-    # Advises sizes that no picture has; the published networks use them as they come.
+    # Advises image sizes that no dataset has.
     r"When align_corners=True, the output would more aligned",
 )
 
@@ -62,13 +62,13 @@ def prepare() -> None:
 
 
 def silence_known_warnings() -> None:
-    """Filter the known harmless warnings by their text; every other one still shows."""
+    """Filter the known harmless warnings by their text; all others are shown."""
     for text in _WARNINGS:
         warnings.filterwarnings("ignore", message=text)
 
 
 def quiet_terminal(logger: logging.Logger) -> None:
-    """Keep the known pages of text from a logger's terminal output; its files get them."""
+    """Keep the known listings off a logger's terminal output; its files get them."""
     for handler in logger.handlers:
         if not isinstance(handler, logging.FileHandler):
             handler.addFilter(_is_for_terminal)
@@ -81,7 +81,7 @@ def _is_for_terminal(record: logging.LogRecord) -> bool:
 
 @contextlib.contextmanager
 def without_lines(*noise: str) -> Iterator[None]:
-    """Drop lines of standard output that equal one of `noise`; pass on everything else."""
+    """Drop lines of standard output that equal one of `noise`."""
     stream = _LineFilter(sys.stdout, noise)
     with contextlib.redirect_stdout(stream):
         try:
@@ -91,7 +91,7 @@ def without_lines(*noise: str) -> Iterator[None]:
 
 
 class _LineFilter:
-    """A text stream that holds back the current line until it is known to be wanted."""
+    """A text stream that passes on complete lines, except those that equal one of `noise`."""
 
     def __init__(self, target: TextIO, noise: tuple[str, ...]) -> None:
         self._target = target

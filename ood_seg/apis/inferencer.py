@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
-from torch import nn
 
 from ood_seg.apis.pipelines import split_test_pipeline
 from ood_seg.calibration import Calibration
 from ood_seg.io.provenance import checkpoint_sha256
 from ood_seg.models.loading import load_model
+from ood_seg.models.ood_encoder_decoder import OODEncoderDecoder
 from ood_seg.perception.core.regions import Region
 from ood_seg.perception.core.types import Palette, Prediction
 from ood_seg.perception.run.segmentor import Segmentor, predict_by_size
@@ -140,7 +140,7 @@ class AnomalyInferencer(Segmentor):
 
 
 def _checked_calibration(
-    calibration: str | Path | Calibration | None, model: nn.Module
+    calibration: str | Path | Calibration | None, model: OODEncoderDecoder
 ) -> Calibration | None:
     """The calibration, loaded, of this model's score."""
     if calibration is None:

@@ -9,7 +9,7 @@ from mmcv.transforms import LoadAnnotations, LoadImageFromFile
 from mmengine.config import Config
 from mmseg.registry import TRANSFORMS
 
-from ood_seg.datasets import LoadCheckedImage
+from ood_seg.datasets.transforms.loading import LoadCheckedImage
 
 
 def split_test_pipeline(cfg: Config) -> tuple[LoadCheckedImage, list[Callable]]:

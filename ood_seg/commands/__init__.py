@@ -13,6 +13,7 @@ import pkgutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 
 from ood_seg import __version__
 from ood_seg.commands._errors import report
@@ -47,7 +48,7 @@ def _overview() -> argparse.ArgumentParser:
     return parser
 
 
-def _parse(name: str, arguments: list[str]) -> tuple[argparse.Namespace, object]:
+def _parse(name: str, arguments: list[str]) -> tuple[argparse.Namespace, ModuleType]:
     module = importlib.import_module(f"ood_seg.commands.{name.replace('-', '_')}")
     parser = argparse.ArgumentParser(prog=f"{PROGRAM} {name}", description=module.__doc__)
     module.add_arguments(parser)
@@ -56,7 +57,7 @@ def _parse(name: str, arguments: list[str]) -> tuple[argparse.Namespace, object]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a subcommand; return its exit code (2: the input is wrong, said in one message)."""
+    """Run a subcommand; return its exit code (2: wrong input, reported in one message)."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     options = [argument for argument in arguments[:1] if argument == "--debug"]
     name = next((argument for argument in arguments[len(options) :]), "")

@@ -1,4 +1,4 @@
-"""Turns errors that the user can mend into one readable message."""
+"""Turns errors that the user can correct into one readable message."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def report(error: BaseException, *, program: str, debug: bool = False) -> int:
 
 
 def expected_message(error: BaseException, command: str = "") -> str | None:
-    """Return the message of an error that the user can mend, None for any other."""
+    """Return the message of an error that the user can correct, None for any other."""
     if isinstance(error, KeyboardInterrupt):
         return "interrupted"
     if isinstance(error, ImportError) and error.name:
@@ -76,7 +76,7 @@ def _is_ours(filename: str) -> bool:
 
 
 def _message_from_worker(text: str) -> str | None:
-    """Cut the message out of the traceback text that torch makes of a worker's error."""
+    """Extract the message from the traceback text of a worker's error."""
     head, mark, body = text.partition("Original Traceback (most recent call last):")
     if not mark or not head.startswith("Caught "):
         return None

@@ -1,4 +1,4 @@
-"""Measure which classes a pre-trained model sees in pasted outliers; writes JSON and a chart."""
+"""Measure which classes a pre-trained model predicts on pasted outliers; write JSON and chart."""
 
 from __future__ import annotations
 

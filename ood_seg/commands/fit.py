@@ -6,12 +6,9 @@ import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ood_seg.commands import _arguments
-
-if TYPE_CHECKING:
-    from ood_seg.engine.fitting import Fit
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,6 +40,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="options of a method, such as knn.bank_size=20000; they override the config's "
         "fit_options",
     )
+    _add_data(parser)
+    _arguments.add_run(parser)
+
+
+def _add_data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data",
         nargs="+",
@@ -62,7 +64,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="scenes with pasted objects, of which the objects alone count, from which methods of "
         "several layers learn how to weight them (default: %(default)s; else none)",
     )
-    _arguments.add_run(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -70,6 +71,7 @@ def run(args: argparse.Namespace) -> int:
     options = parse_options(args.option)
     cfg = _arguments.load_config(args)
     from ood_seg.engine.fitting import fit
+    from ood_seg.reports.tables import print_lines
 
     names = ("methods", "layers", "data", "num_images", "pasted")
     found = fit(
@@ -77,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
     )
     if _arguments.is_main_process():
         found.file.save(args.out)
-        _print(args.out, found)
+        print_lines(f"written to {args.out}", *found.summary())
     return 1 if found.failures else 0
 
 
@@ -98,19 +100,3 @@ def parse_options(texts: Sequence[str]) -> dict[str, dict[str, Any]]:
         except json.JSONDecodeError:
             found.setdefault(method, {})[name] = value
     return found
-
-
-def _print(path: Path, found: Fit) -> None:
-    from ood_seg.reports.tables import print_lines
-
-    classes = found.file.classes
-    pasted = f", {found.num_outliers:,} pasted" if found.num_outliers else ""
-    absent, rare = found.absent_classes(classes), found.rare_classes(classes)
-    print_lines(
-        f"{path}: {', '.join(found.statistics)}",
-        ", ".join(f"{count} images of {name}" for name, count in found.images.items()),
-        f"{sum(found.pixels):,} labelled pixels{pasted}",
-        f"note: no pixel of {', '.join(absent)}" if absent else "",
-        f"note: less than 0.1% of the pixels each: {', '.join(rare)}" if rare else "",
-        *(f"not fitted: {name}: {reason}" for name, reason in found.failures.items()),
-    )

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from mmengine.config import Config
-from mmengine.dataset import pseudo_collate
+from mmengine.dataset import BaseDataset, pseudo_collate
 from mmengine.dist import get_rank, get_world_size, is_main_process
 from mmengine.model import BaseModel
 from mmseg.registry import DATASETS
@@ -35,7 +35,7 @@ class Part:
     """Some images of a dataset."""
 
     name: str
-    dataset: Dataset
+    dataset: BaseDataset
     positions: Sequence[int]
     batch_size: int
     num_workers: int

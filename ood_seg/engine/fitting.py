@@ -6,7 +6,6 @@ dataset -> FitData.batches -> (images, labels) -> fit_statistics -> Statistics b
 from __future__ import annotations
 
 import inspect
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,16 +49,29 @@ class Fit:
     num_outliers: int = 0
     num_ignored: int = 0
     images: dict[str, int] = field(default_factory=dict)
-    file: StatisticsFile | None = None
+    file: StatisticsFile = field(default_factory=lambda: StatisticsFile({}))
 
     def absent_classes(self, names: Iterable[str]) -> list[str]:
         """Return the classes without a pixel."""
         return [name for name, count in zip(names, self.pixels, strict=True) if not count]
 
-    def rare_classes(self, names: Iterable[str]) -> list[str]:
-        """Return the classes with less than 0.1 % of the pixels, those without any left out."""
-        shares = zip(names, self.pixels, strict=True)
-        return [name for name, count in shares if 0 < count < _RARE * sum(self.pixels)]
+    def summary(self) -> list[str]:
+        """Return lines on methods, data, absent and rare classes, and failures."""
+        classes = self.file.classes
+        absent = self.absent_classes(classes)
+        few = _RARE * sum(self.pixels)
+        rare = [name for name, n in zip(classes, self.pixels, strict=True) if 0 < n < few]
+        pasted = f", {self.num_outliers:,} pasted" if self.num_outliers else ""
+        lines = [
+            f"fitted: {', '.join(self.statistics)}",
+            ", ".join(f"{count} images of {name}" for name, count in self.images.items()),
+            f"{sum(self.pixels):,} labelled pixels{pasted}",
+        ]
+        if absent:
+            lines.append(f"note: no pixel of {', '.join(absent)}")
+        if rare:
+            lines.append(f"note: less than {_RARE:.1%} of the pixels each: {', '.join(rare)}")
+        return [*lines, *(f"not fitted: {name}: {why}" for name, why in self.failures.items())]
 
 
 def fit(
@@ -225,9 +237,10 @@ def make_fitters(
     unused = [name for name in options if name not in chosen]
     if unused:
         raise ValueError(f"--option: {unused[0]} is not among the methods to fit")
-    fitters, used = {}, set()
+    fitters: dict[str, Fitter] = {}
+    used: set[str] = set()
     for name in chosen:
-        known = _options_of(detectors.FITTED[name])
+        known = list(inspect.signature(detectors.FITTED[name].fitter).parameters)
         shared = {key: value for key, value in common.items() if key in known}
         own = {**defaults.get(name, {}), **shared, **options.get(name, {})}
         unknown = [key for key in own if key not in known]
@@ -240,15 +253,6 @@ def make_fitters(
     if "layers" in common and "layers" not in used:
         raise ValueError(f"--layers: none of {', '.join(chosen)} reads layers")
     return fitters
-
-
-def _options_of(method: type) -> list[str]:
-    """Option names of a method's fitter; one that takes any passes them on to its class."""
-    parameters = inspect.signature(method.fitter).parameters
-    if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
-        receiver = getattr(sys.modules[method.__module__], f"{method.__name__}Fitter")
-        parameters = inspect.signature(receiver).parameters
-    return list(parameters)
 
 
 def learns_from_outliers(fitters: Mapping[str, Fitter]) -> bool:

@@ -1,4 +1,4 @@
-"""Test loop over several named data sets."""
+"""Test loop over several named datasets."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class MultiSetTestLoop(BaseLoop):
     test_cfg = dict(type='MultiSetTestLoop')
     ```
 
-    Sets are built one after another, each right before it runs, so that only one holds its score
-    maps in memory and a set that fails does so with its name.
+    Each set is built right before it runs, so that only one holds its score maps in memory, and
+    an error follows the log line with the name of its set.
 
     Args:
         runner: the runner.
@@ -52,12 +52,12 @@ class MultiSetTestLoop(BaseLoop):
 
     @property
     def dataloader(self) -> DataLoader:
-        """Data loader of the set that runs now (mmengine's hooks ask for it)."""
+        """Data loader of the current set, for mmengine's hooks."""
         return self._current_loop().dataloader
 
     @property
     def evaluator(self):
-        """Evaluator of the set that runs now."""
+        """Evaluator of the current set."""
         return self._current_loop().evaluator
 
     def _current_loop(self) -> TestLoop:
@@ -86,7 +86,7 @@ class MultiSetTestLoop(BaseLoop):
         return metrics
 
     def _forget_logged_metrics(self) -> None:
-        """Drop the last set's metrics, which mmengine's logger would print for this one too."""
+        """Drop the metrics of the last set, which mmengine's logger would print again."""
         scalars = self._runner.message_hub.log_scalars
         for key in [key for key in scalars if key.startswith("test/")]:
             del scalars[key]

@@ -1,4 +1,4 @@
-"""Looking at pasted scenes with the pre-trained model: the outlier prior and the energies."""
+"""Predictions of a pre-trained model on pasted scenes, and the outlier prior measured on them."""
 
 from __future__ import annotations
 
@@ -6,23 +6,24 @@ from collections.abc import Callable
 
 import torch
 from mmengine.config import Config
-from mmengine.dataset import pseudo_collate
+from mmengine.dataset import BaseDataset, pseudo_collate
 from mmengine.dist import all_reduce, get_rank, get_world_size
 from mmseg.models.utils import resize
 from rich.progress import track
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from ood_seg.datasets.outlier_mix import OutlierMix
 from ood_seg.datasets.seeded_samples import SeededSamples, preserved_random_state
 from ood_seg.datasets.setup.config_datasets import training_data
 from ood_seg.labels import OUTLIER
+from ood_seg.models.ood_encoder_decoder import OODEncoderDecoder
 from ood_seg.outlier_priors import OutlierPrior
 
 
 @torch.no_grad()
 def visit_pasted_scenes(
-    model: nn.Module,
+    model: OODEncoderDecoder,
     dataset: Dataset,
     visit: Callable[[Tensor, Tensor], None],
     *,
@@ -32,19 +33,19 @@ def visit_pasted_scenes(
     num_workers: int = 0,
     title: str = "Pasted scenes",
 ) -> None:
-    """Show the model training scenes, in evaluation mode, this rank's share of `num_images`.
+    """Run the model in evaluation mode on this rank's share of `num_images` training scenes.
 
-    Leaves the model's mode and every global random state as they were. The scenes are positions
-    of a seeded stream: the same ones whatever the number of workers and ranks.
+    The model's mode and every global random state are restored. The scenes are positions of a
+    seeded stream, the same for any number of workers and ranks.
 
     Args:
         model: an `OODEncoderDecoder` with its pre-trained weights.
-        dataset: training data set whose pipeline pastes outliers; of an `OutlierMix` the pasted
+        dataset: training dataset whose pipeline pastes outliers; of an `OutlierMix` the pasted
             scenes.
         visit: called with logits `(N, C, H, W)` at the labels' size and labels `(N, H, W)`.
         num_images: number of scenes over all ranks.
         seed: fixes scenes and augmentations.
-        batch_size: scenes a forward pass; their crops must have one size.
+        batch_size: scenes per forward pass; their crops must have one size.
         num_workers: loader processes.
         title: of the progress bar.
     """
@@ -68,7 +69,7 @@ def visit_pasted_scenes(
 
 
 def count_outlier_predictions(
-    model: nn.Module,
+    model: OODEncoderDecoder,
     dataset: Dataset,
     *,
     num_images: int,
@@ -76,12 +77,12 @@ def count_outlier_predictions(
     batch_size: int = 1,
     num_workers: int = 0,
 ) -> Tensor:
-    """Histogram of the model's arg-max over the outlier pixels of pasted scenes, over all ranks.
+    """Return the histogram of predicted classes over the outlier pixels of pasted scenes.
 
-    Source: Choi et al., CVPR 2023, algorithm 1. Arguments as `visit_pasted_scenes`.
+    Source: Choi et al., CVPR 2023, algorithm 1. Arguments: see `visit_pasted_scenes`.
 
     Returns:
-        `(C,)` int64 counts, equal on every rank.
+        `(C,)` int64 counts summed over all ranks, equal on every rank.
 
     Raises:
         ValueError: if no pixel of any scene is an outlier.
@@ -114,14 +115,20 @@ def count_outlier_predictions(
     return counts.cpu()
 
 
+def dataset_classes(loader: DataLoader) -> tuple[str, ...]:
+    """Return the class names of a loader's dataset."""
+    dataset: BaseDataset = loader.dataset
+    return tuple(dataset.metainfo["classes"])
+
+
 def measure_outlier_prior(
-    model: nn.Module, loader: DataLoader, cfg: Config, *, num_images: int, seed: int = 0
+    model: OODEncoderDecoder, loader: DataLoader, cfg: Config, *, num_images: int, seed: int = 0
 ) -> OutlierPrior:
-    """The prior of a model on its training data, with where it comes from.
+    """Return the prior of a model on its training data, with its provenance.
 
     Args:
         model: an `OODEncoderDecoder` with its pre-trained weights.
-        loader: of the training data; gives data set, batch size and workers.
+        loader: of the training data; its dataset, batch size and workers are used.
         cfg: the config of both.
         num_images: see `visit_pasted_scenes`.
         seed: see there.
@@ -134,12 +141,12 @@ def measure_outlier_prior(
         loader.dataset,
         num_images=num_images,
         seed=seed,
-        batch_size=loader.batch_size,
+        batch_size=loader.batch_size or 1,
         num_workers=loader.num_workers,
     )
     return OutlierPrior.from_counts(
         counts.tolist(),
-        loader.dataset.metainfo["classes"],
+        dataset_classes(loader),
         model=str(cfg.get("load_from")),
         config=str(cfg.filename),
         data=training_data(cfg),

@@ -9,10 +9,10 @@ from typing import Any
 
 from mmengine.config import Config
 from mmengine.runner import Runner
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import DataLoader
 
-from ood_seg.engine.outlier_prior import measure_outlier_prior, visit_pasted_scenes
+from ood_seg.engine.outlier_prior import dataset_classes, measure_outlier_prior, visit_pasted_scenes
 from ood_seg.engine.runner import allow_new_weights, load_config, set_up_process
 from ood_seg.io.provenance import git_commit
 from ood_seg.labels import ANOMALY, IGNORE, KNOWN, split_labels
@@ -21,6 +21,7 @@ from ood_seg.metrics.histogram import ScoreHistogram
 from ood_seg.metrics.pixel import split_scores
 from ood_seg.metrics.streaming import ScoreTable
 from ood_seg.models.loading import load_model
+from ood_seg.models.ood_encoder_decoder import OODEncoderDecoder
 from ood_seg.outlier_priors import OutlierPrior
 from ood_seg.scores import energy
 
@@ -38,7 +39,7 @@ class Pretrained:
         seed: random seed.
     """
 
-    model: nn.Module
+    model: OODEncoderDecoder
     loader: DataLoader
     cfg: Config
     seed: int
@@ -95,7 +96,7 @@ def estimate_outlier_prior(
     _require_scenes(num_images)
     found = load_pretrained(config, checkpoint)
     for name, prior in (compare or {}).items():
-        prior.check_classes(found.loader.dataset.metainfo["classes"], origin=name)
+        prior.check_classes(dataset_classes(found.loader), origin=name)
     return measure_outlier_prior(
         found.model, found.loader, found.cfg, num_images=num_images, seed=found.seed
     )
@@ -184,7 +185,7 @@ def energies_of(pretrained: Pretrained, *, num_images: int) -> ScoreHistogram:
         visit,
         num_images=num_images,
         seed=pretrained.seed,
-        batch_size=loader.batch_size,
+        batch_size=loader.batch_size or 1,
         num_workers=loader.num_workers,
         title="Energies",
     )

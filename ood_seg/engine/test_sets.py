@@ -83,7 +83,7 @@ def _loads_labels(step: dict) -> bool:
 
 def _with_label_loaders(steps: list, labels: list[dict]) -> list:
     """Replace the steps that load labels by those of a set: label values differ between sets."""
-    replaced = []
+    replaced: list = []
     for step in steps:
         if isinstance(step, (list, tuple)):
             replaced.append(_with_label_loaders(list(step), labels))
@@ -97,7 +97,7 @@ def _with_label_loaders(steps: list, labels: list[dict]) -> list:
 
 
 def save_predictions(cfg: Config, folder: Path) -> None:
-    """Let every metric that can save its input do so, each set in its own folder.
+    """Set the output folder of every metric that saves its input, one folder per set.
 
     Raises:
         ValueError: no metric of the config can.
@@ -114,12 +114,12 @@ def save_predictions(cfg: Config, folder: Path) -> None:
 
 
 def takes_argument(metric: str | type, name: str) -> bool:
-    """Whether a registered metric has the named argument, or hands it on to a base that has."""
+    """Whether a registered metric has the named argument, or passes it on to a base that has."""
     found = METRICS.get(metric) if isinstance(metric, str) else metric
     for kind in inspect.getmro(found) if found is not None else ():
         if "__init__" not in vars(kind):
             continue
-        parameters = inspect.signature(kind.__init__).parameters
+        parameters = inspect.signature(vars(kind)["__init__"]).parameters
         if name in parameters:
             return True
         if not any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):

@@ -1,4 +1,4 @@
-"""Names and colours of the classes that a model knows."""
+"""Names and colours of a model's classes."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ def class_names_and_colours(
 ) -> tuple[tuple[str, ...], Palette]:
     """Return names and RGB colours of a model's classes.
 
-    They come from the first place that names `count` classes: the checkpoint, the config's
-    training set, Cityscapes. Without one the classes are numbered. (Test sets of anomalies know
-    only "known" and "anomaly", so they are not asked.)
+    They come from the first of these that has `count` classes: the checkpoint, the config's
+    training set, Cityscapes. Otherwise the classes are numbered. Test sets are not used: those
+    of anomalies have only the classes "known" and "anomaly".
     """
     meta = checkpoint.get("meta")
     saved = meta.get("dataset_meta") if isinstance(meta, Mapping) else None
@@ -49,7 +49,10 @@ def _training_meta(cfg: Config) -> Mapping[str, Any] | None:
 
 def _colours(palette: Sequence[Sequence[int]] | None, count: int) -> Palette:
     if palette is not None and len(palette) == count:
-        return [tuple(int(value) for value in colour) for colour in palette]
+        return [(int(red), int(green), int(blue)) for red, green, blue in palette]
     # Steps by the golden ratio keep any two neighbours far apart on the colour circle.
     hues = [(index * 0.618034) % 1.0 for index in range(count)]
-    return [tuple(round(255 * v) for v in colorsys.hsv_to_rgb(hue, 0.75, 0.95)) for hue in hues]
+    colours = (colorsys.hsv_to_rgb(hue, 0.75, 0.95) for hue in hues)
+    return [
+        (round(255 * red), round(255 * green), round(255 * blue)) for red, green, blue in colours
+    ]

@@ -67,7 +67,7 @@ class DeepWV3PlusHead(BaseDecodeHead):
             init_cfg=init_cfg or {"type": "Kaiming", "layer": "Conv2d", "mode": "fan_in"},
             **kwargs,
         )
-        self.norm_cfg = self.norm_cfg or {"type": "BN"}
+        self.norm_cfg: dict = self.norm_cfg or {"type": "BN"}
         low, high = self.in_channels
         self.aspp = ImagePoolingASPP(high, channels, dilations, self.norm_cfg)
         self.bot_fine = nn.Conv2d(low, low_channels, 1, bias=False)

@@ -7,6 +7,7 @@ images -> network_of(model) -> small logits, activations -> score -> small score
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 from mmengine.model import BaseModel
 from mmseg.models.utils import resize
@@ -19,7 +20,7 @@ NEEDS = ("logits", "outputs", "network")
 
 
 def needs_of(score: nn.Module) -> str:
-    """What a score is called with; see `ood_seg.detectors.base`.
+    """Return what a score is called with; see `ood_seg.detectors.base`.
 
     Raises:
         ValueError: its attribute `needs` has another value.
@@ -31,7 +32,7 @@ def needs_of(score: nn.Module) -> str:
 
 
 def network_of(model: BaseModel, forward: Callable[[Tensor], Tensor] | None = None) -> Network:
-    """An encoder-decoder as the detectors see it: prepared images to small logits.
+    """Return an encoder-decoder as a `Network`: prepared images to small logits.
 
     The classifier is mmseg's `conv_seg`, or the layer that the decode head names in its attribute
     `classifier_name`; a head without either has no layer `penultimate`.
@@ -65,7 +66,7 @@ def require_layers(network: Network, layers: Iterable[str]) -> None:
 
 
 def require_whole_images(model: BaseModel) -> None:
-    """Refuse sliding windows, whose logits are averaged before a score can be taken.
+    """Refuse sliding windows, whose logits are averaged before a score can be computed.
 
     Raises:
         ValueError: the model predicts in windows.
@@ -73,16 +74,16 @@ def require_whole_images(model: BaseModel) -> None:
     mode = (model.test_cfg or {}).get("mode", "whole")
     if mode != "whole":
         raise ValueError(
-            f"{type(model.energy_head.score).__name__} sees the whole network, so it cannot be "
+            f"{type(model.energy_head.score).__name__} reads the whole network, so it cannot be "
             f"averaged over sliding windows (test_cfg.mode is {mode!r}); set "
             "model.test_cfg.mode='whole', or use a score of the logits alone"
         )
 
 
 def network_scores(
-    score: nn.Module, network: Network, images: Tensor, outputs: Outputs | None = None
+    score: Any, network: Network, images: Tensor, outputs: Outputs | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Small logits `(N, C, h, w)` and scores `(N, h', w')` of prepared images.
+    """Return small logits `(N, C, h, w)` and scores `(N, h', w')` of prepared images.
 
     Args:
         score: one that needs `outputs` or `network`.
@@ -105,12 +106,12 @@ def image_maps(
     *,
     align_corners: bool,
 ) -> list[Tensor]:
-    """Maps of the images, interpolated as mmseg does it with logits.
+    """Return maps at the size of their images, interpolated as mmseg interpolates logits.
 
     Args:
         maps: `(N, C, h, w)` at the network's own resolution; scores with one channel.
         input_size: height and width of the prepared images.
-        samples: say how each was padded and flipped, and its size; None: not at all.
+        samples: with padding, flip and size of each image; None: unpadded, at the input's size.
         align_corners: of the interpolation.
 
     Returns:

@@ -26,7 +26,7 @@ class EnergyHead(BaseModule):
     ```
 
     A score or loss module with the attribute `channels = "all"` is given all C' channels instead
-    (an abstention class, a second set of logits); one without it sees the classes alone.
+    (an abstention class, a second set of logits); one without it is given the classes only.
 
     Args:
         score: config of a score: of logits (`Energy`, `MaxLogit`, ...), of activations or of the
@@ -111,9 +111,9 @@ class EnergyHead(BaseModule):
             logits: `(N, C', H, W)`.
             labels: `(N, H, W)`: known classes, `OUTLIER` or `IGNORE`.
         """
-        values = {
-            loss.loss_name: loss(self._channels_for(loss, logits), labels) for loss in self.losses
-        }
+        values: dict[str, Tensor] = {}
+        for loss in self.losses:
+            values[str(loss.loss_name)] = loss(self._channels_for(loss, logits), labels)
         with torch.no_grad():
             energies = -pixel_sums(self.class_logits(logits)).logsumexps
             pairs = ((energies[mask].sum(), mask.sum()) for mask in split_labels(labels))
@@ -124,13 +124,13 @@ class EnergyHead(BaseModule):
         return values
 
     def _channels_for(self, module: nn.Module, logits: Tensor) -> Tensor:
-        """The channels that a score or loss is meant to see."""
+        """The channels that a score or loss reads."""
         class_logits = self.class_logits(logits)
         return logits if wants_all_channels(module) else class_logits
 
 
 def wants_all_channels(module: nn.Module) -> bool:
-    """Whether a score or loss is given the channels beyond the classes as well."""
+    """Whether a score or loss reads the channels beyond the classes as well."""
     channels = getattr(module, "channels", "classes")
     if channels not in ("classes", "all"):
         raise ValueError(

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 @MODELS.register_module()
 class ERFNetHead(BaseDecodeHead):
-    """A 2x2 transposed convolution from half to full resolution, and nothing else.
+    """A 2x2 transposed convolution from half to full resolution.
 
     Romera et al., "ERFNet: Efficient Residual Factorized ConvNet for Real-Time Semantic
     Segmentation" (2018). mmsegmentation puts an `FCNHead` on its ERFNet instead, a 1x1

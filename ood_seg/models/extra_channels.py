@@ -14,10 +14,10 @@ def widen_rows(
     names: Sequence[str],
     num_classes: int,
 ) -> dict[str, Tensor]:
-    """Fill weights of the classes alone up to a model's channels with the model's own rows.
+    """Return weights of the classes alone, extended by the model's own rows for other channels.
 
     Args:
-        state_dict: weights to be loaded; stays as it is.
+        state_dict: weights to be loaded; not changed.
         own: weights of the model.
         names: keys of the classifier's weight and bias.
         num_classes: C. Only a tensor `(C, ...)` for one of `(C', ...)`, C' > C, is widened.

@@ -16,6 +16,7 @@ from mmseg.registry import MODELS
 from ood_seg.checkpoints import check_weights, is_local, load_checkpoint
 from ood_seg.config_files import load_config
 from ood_seg.models.classes import class_names_and_colours
+from ood_seg.models.ood_encoder_decoder import OODEncoderDecoder
 
 if TYPE_CHECKING:
     from ood_seg.models.ood_encoder_decoder import OODEncoderDecoder
@@ -46,7 +47,7 @@ def load_model(
             config's score reads.
 
     Returns:
-        An `OODEncoderDecoder`. Its attribute `cfg` is the config that it was built from, with
+        The model. Its attribute `cfg` is the config that it was built from, with
         `load_from` set to the checkpoint, and `dataset_meta` a dict with the names (`classes`)
         and RGB colours (`palette`) of its classes.
 

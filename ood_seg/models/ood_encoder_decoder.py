@@ -1,4 +1,4 @@
-"""Any mmsegmentation encoder-decoder, with anomaly scores and outlier losses."""
+"""Any mmsegmentation encoder-decoder with anomaly scores and outlier losses."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from ood_seg.models.teacher import Teacher
 
 @MODELS.register_module()
 class OODEncoderDecoder(EncoderDecoder):
-    """`EncoderDecoder` that also says, for every pixel, how anomalous it is.
+    """`EncoderDecoder` with an anomaly score for every pixel.
 
     ```
     training:  loss() -> extract_feat() -> decode_head.forward() -> logits
@@ -44,14 +44,14 @@ class OODEncoderDecoder(EncoderDecoder):
                                             `- teacher.loss() (optional distillation)
     inference: predict() -> inference() -> postprocess_result() -> seg_logits, pred_sem_seg
                                             `- energy_head.predict() -> pred_anomaly (1,H,W)
-               or, where nobody needs full-size logits, predict_fused() in row blocks
+               or, without full-size logits, predict_fused() in row blocks
                or, for scores of activations or gradients, predict_with_network()
     ```
 
     Parameter names are those of `EncoderDecoder`, so its checkpoints load strictly. A decode head
     may give more channels than there are classes (`decode_head.num_classes` 20 and
-    `energy_head.num_classes` 19 for PEBAL's abstention): they reach what asks for them in the
-    energy head, and nothing else. A checkpoint of the classes alone loads into such a model; see
+    `energy_head.num_classes` 19 for PEBAL's abstention): only scores and losses that ask for them
+    in the energy head get them. A checkpoint of the classes alone loads into such a model; see
     `with_extra_channels`.
 
     Args:
@@ -66,11 +66,10 @@ class OODEncoderDecoder(EncoderDecoder):
         logits_index: for decode heads whose training forward returns several maps: the index of
             the one that is used at inference.
         closed_set_loss: False leaves out the losses of decode and auxiliary heads, for methods
-            whose outlier losses hold a closed-set term of their own; an auxiliary head then stays
-            as it is.
+            whose outlier losses include a closed-set term; an auxiliary head is then not trained.
         keep_logits: True gives predictions the full-size `seg_logits`, as mmseg does. False
-            leaves them out where that is possible, see `can_predict_fused`: the same labels and
-            scores in a fraction of time and memory.
+            leaves them out where `can_predict_fused`: the same labels and scores in a fraction
+            of time and memory.
 
     Raises:
         ValueError: if the decode head cannot give an anomaly score, or a pattern matches nothing.
@@ -113,7 +112,7 @@ class OODEncoderDecoder(EncoderDecoder):
             self._teacher = (Teacher(parts, **distillation),)
 
     def _check_decode_head(self) -> None:
-        """Refuse decode heads from which no class logits can be had."""
+        """Refuse decode heads that give no class logits."""
         if self.out_channels < 2:
             raise ValueError(
                 "anomaly scores compare class logits, so the decode head needs at least 2 "
@@ -199,7 +198,7 @@ class OODEncoderDecoder(EncoderDecoder):
         return losses
 
     def _hide_outliers(self, sample: SegDataSample) -> SegDataSample:
-        """The same sample, with outlier pixels ignored; the input stays as it is."""
+        """A copy of the sample with outlier pixels ignored."""
         known = SegDataSample(metainfo=sample.metainfo)
         known.set_data(dict(sample.items()))
         labels = hide_outliers(sample.gt_sem_seg.data, ignore_index=self.decode_head.ignore_index)
@@ -207,7 +206,7 @@ class OODEncoderDecoder(EncoderDecoder):
         return known
 
     def _main_logits(self, outputs: Tensor | tuple[Tensor, ...]) -> Tensor:
-        """The map that is used at inference, among those of the training forward."""
+        """The map that is used at inference, of those that the training forward returns."""
         if isinstance(outputs, Tensor):
             return outputs
         if self.logits_index is None:
@@ -262,8 +261,8 @@ class OODEncoderDecoder(EncoderDecoder):
     def with_extra_channels(self, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Weights of a model of the classes alone, made to fit a decode head with more channels.
 
-        The first rows of the classifier come from `state_dict`, the others stay as this model has
-        them. Loading does this by itself. The classifier is mmseg's `conv_seg`, or the submodule
+        The first rows of the classifier come from `state_dict`, the others are this model's own.
+        Loading calls this. The classifier is mmseg's `conv_seg`, or the submodule
         that the decode head names in its attribute `classifier_name`.
         """
         if self.out_channels == self.num_classes:

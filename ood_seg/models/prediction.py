@@ -96,7 +96,7 @@ def predict_fused(
     class_logits = head.class_logits(logits)
     if not head.scores_all_channels:
         logits = class_logits
-    size = inputs.shape[-2:]
+    size = tuple(inputs.shape[-2:])
     if data_samples is None:
         data_samples = [SegDataSample() for _ in inputs]
     else:

@@ -9,6 +9,7 @@ from mmengine.model import BaseModule, kaiming_init
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from torch import Tensor, nn
 
+from ood_seg.models.deep_wv3_plus_head import ImagePoolingASPP
 from ood_seg.models.freezing import fix_norm_statistics
 
 
@@ -42,7 +43,7 @@ class ResidualPatternBlock(BaseModule):
 
     def __init__(
         self,
-        aspp: nn.Module,
+        aspp: ImagePoolingASPP | CopiedASPP,
         channels: int,
         out_channels: int,
         *,
@@ -71,7 +72,7 @@ class ResidualPatternBlock(BaseModule):
         self.init_weights()
 
     def init_weights(self) -> None:
-        """Kaiming initialisation of every convolution, and what `initial_output` says."""
+        """Initialise every convolution after Kaiming, the output as `initial_output` sets it."""
         for layer in self.modules():
             if isinstance(layer, nn.Conv2d):
                 kaiming_init(layer, mode="fan_in")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +18,11 @@ from torch import Tensor, nn
 
 from ood_seg.models.deep_wv3_plus_head import DeepWV3PlusHead, ImagePoolingASPP
 from ood_seg.models.residual_block import CopiedASPP, ResidualPatternBlock
+
+if TYPE_CHECKING:
+    from mmseg.models.decode_heads.decode_head import BaseDecodeHead as _WrappedHead
+else:
+    _WrappedHead = object  # the class that is wrapped follows the mixin
 
 
 @MODELS.register_module(name="ResidualPatternHead")
@@ -38,8 +44,9 @@ def residual_pattern_head(
         ValueError: if there is no such decode head, it computes its own training loss, or an
             option does not fit it.
     """
-    wrapped = MODELS.get(wraps)
-    if not isinstance(wrapped, type) or not issubclass(wrapped, BaseDecodeHead):
+    wrapped: Any = MODELS.get(wraps)
+    is_head = isinstance(wrapped, type) and issubclass(wrapped, BaseDecodeHead)
+    if not is_head:
         raise ValueError(
             f"ResidualPatternHead wraps a decode head of mmseg, got wraps={wraps!r}; give the "
             "type that the pre-trained model's config has, such as 'FCNHead'"
@@ -59,8 +66,8 @@ def _with_residual(wrapped: type[BaseDecodeHead]) -> type[BaseDecodeHead]:
     return type(name, (ResidualPatternMixin, wrapped), {"__module__": __name__})
 
 
-class ResidualPatternMixin:
-    """What a decode head gains by residual pattern learning (RPL).
+class ResidualPatternMixin(_WrappedHead):
+    """Adds the residual block of residual pattern learning (RPL) to a decode head.
 
     ```
     inputs -> wrapped head up to its tail -> features -> tail ----------> class logits (N,K,h,w)
@@ -71,7 +78,7 @@ class ResidualPatternMixin:
     The tail is what follows the decoder's last concatenation: `final` and `conv_seg` of
     `DeepWV3PlusHead`, `sep_bottleneck` and `conv_seg` of `DepthwiseSeparableASPPHead`, `conv_seg`
     of any other head. The wrapped head is frozen, runs in evaluation mode and without a graph, so
-    its logits are those of the pre-trained model whatever the block learns. Freeze the backbone
+    its logits stay those of the pre-trained model. Freeze the backbone
     with `freeze=dict(trained=["decode_head.residual_block.*"])`.
 
     Source: Liu et al., "Residual Pattern Learning for Pixel-wise Out-of-Distribution Detection in
@@ -108,7 +115,7 @@ class ResidualPatternMixin:
         self.residual_block = _build_block(self, **block)
         if contrast is not None and self.residual_block.projection is None:
             raise ValueError("contrast compares projected features: set block.projection_channels")
-        self.contrast = None if contrast is None else MODELS.build(contrast)
+        self.contrast: Any = None if contrast is None else MODELS.build(contrast)
         self._projected: Tensor | None = None
         # Of the output, which sliding windows are collected in; num_classes stays.
         self.out_channels = 2 * self.num_classes
@@ -132,8 +139,9 @@ class ResidualPatternMixin:
         corrected = features + self._resize(block.output(hidden), size)
         for name in self._tail:
             corrected = getattr(self, name)(corrected)
-        compare = self.training and self.contrast is not None
-        self._projected = self._resize(block.projection(hidden), size) if compare else None
+        self._projected = None
+        if self.training and self.contrast is not None and block.projection is not None:
+            self._projected = self._resize(block.projection(hidden), size)
         return torch.cat([class_logits, corrected], dim=1)
 
     @torch.no_grad()
@@ -154,14 +162,14 @@ class ResidualPatternMixin:
         return logits, found[0]
 
     def _resize(self, maps: Tensor, size: torch.Size) -> Tensor:
-        """Upsample after the 1x1 convolutions: they commute, and there are fewer pixels before."""
+        """Upsample after the 1x1 convolutions: both orders are equal, and this one is faster."""
         return resize(maps, size=size, mode="bilinear", align_corners=self.align_corners)
 
     def feature_losses(self, data_samples: list[SegDataSample]) -> dict[str, Tensor]:
         """The contrastive loss of the features of the last training forward, if there is one.
 
         Args:
-            data_samples: with `gt_sem_seg`; whole pictures of outliers also have `gt_context`,
+            data_samples: with `gt_sem_seg`; whole images of outliers also have `gt_context`,
                 see `PackOutlierImage`.
         """
         if self._projected is None:
@@ -179,7 +187,7 @@ class ResidualPatternMixin:
         return {self.contrast.loss_name: self.contrast(features, *small)}
 
     def loss_by_feat(self, seg_logits: Tensor, batch_data_samples: list) -> dict[str, Tensor]:
-        """Refuse the closed-set loss: there is nothing that it could teach a frozen head."""
+        """Refuse the closed-set loss, which cannot train a frozen head."""
         raise ValueError(
             "the decode head wrapped by ResidualPatternHead is frozen, and its output holds two "
             "sets of logits; set model.closed_set_loss=False"

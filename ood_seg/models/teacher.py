@@ -1,4 +1,4 @@
-"""The pre-trained segmentor, kept beside the one that is fine-tuned."""
+"""The pre-trained segmentor as the teacher of the one that is fine-tuned."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from ood_seg.losses import distillation_loss
 class Teacher:
     """Frozen copy of a segmentor with its pre-trained weights.
 
-    It is no `nn.Module` and must not become one: as a submodule its weights would enter the
-    student's checkpoints, optimiser and parameter names. The weights are read again from their
-    file when training resumes, so that the teacher never turns into a half-trained student.
+    It is not an `nn.Module` on purpose: as a submodule its weights would enter the student's
+    checkpoints, optimiser and parameter names. The weights are read again from their
+    file when training resumes, so that a half-trained student never becomes the teacher.
 
     Args:
         parts: configs of backbone, neck and decode head.

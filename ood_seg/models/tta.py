@@ -15,16 +15,16 @@ from ood_seg.models.prediction import add_prediction
 class OODTTAModel(BaseTTAModel):
     """Merges flipped and rescaled predictions of an `OODEncoderDecoder`.
 
-    mmseg's own `SegTTAModel` averages softmax probabilities, after which no energy can be had.
+    mmseg's own `SegTTAModel` averages softmax probabilities, from which no energy can be computed.
     Here the logits, already flipped back and at the original size, are averaged; arg-max and
     anomaly score are taken from the mean, and smoothing, if any, comes last.
 
     Args:
-        module: the segmentor or its config; it is made to keep its logits.
+        module: the segmentor or its config; its `keep_logits` is set.
         **kwargs: as for `BaseTTAModel`.
 
     Raises:
-        ValueError: the score reads more than logits, of which there is no mean.
+        ValueError: the score reads more than logits, which cannot be averaged.
     """
 
     def __init__(self, module: dict | nn.Module, **kwargs) -> None:

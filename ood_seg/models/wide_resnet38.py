@@ -82,7 +82,7 @@ class WideResNet38(BaseModule):
         self.pool3 = nn.MaxPool2d(3, stride=2, padding=1)
         width = stem_channels
         for index, (widths, count) in enumerate(zip(channels, num_blocks, strict=True)):
-            blocks = OrderedDict()
+            blocks: OrderedDict[str, nn.Module] = OrderedDict()
             for number in range(1, count + 1):
                 blocks[f"block{number}"] = _Block(
                     width,
@@ -132,7 +132,7 @@ class _Block(nn.Module):
         super().__init__()
         self.bn1 = _norm_relu(norm_cfg, in_channels)
         kernels = (3, 3) if len(channels) == 2 else (1, 3, 1)
-        layers = OrderedDict()
+        layers: OrderedDict[str, nn.Module] = OrderedDict()
         width = in_channels
         for index, (kernel, out) in enumerate(zip(kernels, channels, strict=True), start=1):
             if index > 1:

@@ -125,9 +125,9 @@ def test_smallest_object_is_that_of_the_calibration_unless_given(weights, calibr
 def test_operating_points_that_do_not_exist(weights, calibration):
     with pytest.raises(ValueError, match=r"operating point 'tpr 5%'.*'fpr 10%', 'best f1'"):
         AnomalyInferencer(config(), weights, "cpu", calibration, "tpr 5%")
-    with pytest.raises(ValueError, match="operating point 'best f1' needs a calibration"):
+    with pytest.raises(ValueError, match=r"'best f1'.*calibration"):
         AnomalyInferencer(config(), weights, "cpu", operating_point="best f1")
-    with pytest.raises(ValueError, match="expected a finite score, got nan"):
+    with pytest.raises(ValueError, match="got nan"):
         AnomalyInferencer(config(), weights, "cpu", operating_point="nan")
 
 
@@ -160,11 +160,11 @@ def test_smoothing_of_the_config_is_replaced(weights, calibration):
         expected = gaussian_smooth(torch.from_numpy(raw)[None], 5, sigma)[0]
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
     np.testing.assert_array_equal(scores(False, energy_head=smooth), raw)
-    with pytest.warns(UserWarning, match="the smoothing is not that of the config"):
+    with pytest.warns(UserWarning, match=r"smoothing.*calibration"):
         AnomalyInferencer(config(), weights, "cpu", calibration, smoothing={"kernel_size": 3})
-    with pytest.raises(ValueError, match="smoothing: expected False or keyword arguments"):
+    with pytest.raises(ValueError, match=r"smoothing.*got True"):
         scores(True)
-    with pytest.raises(ValueError, match="kernel_size must be odd"):
+    with pytest.raises(ValueError, match="kernel_size"):
         scores({"kernel_size": 4})
 
 
@@ -174,7 +174,7 @@ def test_weights_that_are_not_finite_are_refused(tmp_path):
         broken = copy.deepcopy(state)
         broken["decode_head.conv_seg.bias"][2] = value
         torch.save({"state_dict": broken}, tmp_path / "broken.pth")
-        with pytest.raises(ValueError, match=r"broken\.pth: decode_head\.conv_seg\.bias holds NaN"):
+        with pytest.raises(ValueError, match=r"broken\.pth.*decode_head\.conv_seg\.bias.*NaN"):
             AnomalyInferencer(config(), tmp_path / "broken.pth", "cpu")
 
 
@@ -183,7 +183,7 @@ def test_scores_that_overflow_name_the_image(weights):
     with torch.no_grad():
         inferencer.model.decode_head.conv_seg.bias[0] = float("inf")
     (prediction,) = inferencer.predict([picture(24, 32)])
-    with pytest.raises(ValueError, match="drive_3: 768 anomaly scores are NaN or infinite"):
+    with pytest.raises(ValueError, match=r"drive_3.*768.*NaN"):
         inferencer.result(Frame(picture(24, 32), "drive_3"), prediction)
 
 

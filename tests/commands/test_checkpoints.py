@@ -45,30 +45,30 @@ def test_weights_come_back_from_both_layouts_and_from_data_parallel(tmp_path):
 def test_pickled_code_is_refused_and_not_run(tmp_path):
     path, target = tmp_path / "harm.pth", tmp_path / "written"
     torch.save({"state_dict": model().state_dict(), "extra": Harm(target)}, path)
-    with pytest.raises(ValueError, match=r"harm\.pth was refused: .*pickled code.*state_dict"):
+    with pytest.raises(ValueError, match=r"harm\.pth.*pickled code.*state_dict"):
         load_weights(path)
     assert not target.exists()
 
 
 def test_whole_models_are_refused_with_the_remedy(tmp_path):
     torch.save(model(), tmp_path / "model.pth")
-    with pytest.raises(ValueError, match=r"save only `model\.state_dict\(\)`"):
+    with pytest.raises(ValueError, match=r"model\.state_dict\(\)"):
         load_weights(tmp_path / "model.pth")
 
 
 def test_missing_damaged_and_foreign_files_are_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"none\.pth does not exist"):
+    with pytest.raises(FileNotFoundError, match=r"none\.pth"):
         load_weights(tmp_path / "none.pth")
     torch.save(model().state_dict(), tmp_path / "whole.pth")
     content = (tmp_path / "whole.pth").read_bytes()
     (tmp_path / "cut.pth").write_bytes(content[: len(content) // 2])
-    with pytest.raises(ValueError, match=r"cut\.pth is not a readable checkpoint"):
+    with pytest.raises(ValueError, match=r"cut\.pth.*readable"):
         load_weights(tmp_path / "cut.pth")
     (tmp_path / "text.pth").write_text("learning rate 0.1\n")
-    with pytest.raises(ValueError, match=r"text\.pth is not a checkpoint of torch"):
+    with pytest.raises(ValueError, match=r"text\.pth.*torch"):
         load_weights(tmp_path / "text.pth")
     (tmp_path / "empty.pth").write_bytes(b"")
-    with pytest.raises(ValueError, match=r"empty\.pth is not a"):
+    with pytest.raises(ValueError, match=r"empty\.pth"):
         load_weights(tmp_path / "empty.pth")
     torch.save([1, 2], tmp_path / "list.pth")
     with pytest.raises(ValueError, match=r"list\.pth holds a list"):

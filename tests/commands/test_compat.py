@@ -36,7 +36,7 @@ def test_operator_stub_imports_and_refuses_use(monkeypatch):
     monkeypatch.setitem(sys.modules, "mmcv.ops", sys.modules["mmcv.ops"])
     from mmcv.ops import point_sample
 
-    with pytest.raises(ImportError, match="point_sample is an operator of mmcv"):
+    with pytest.raises(ImportError, match=r"point_sample.*mmcv"):
         point_sample(1, 2)
     # As a base class too, which mmseg does.
     kind = type("Attention", (sys.modules["mmcv.ops"].PSAMask,), {})

@@ -40,12 +40,12 @@ def test_a_file_comes_before_a_shipped_config(shipped, tmp_path, monkeypatch):
 
 
 def test_unknown_name_suggests_the_nearest(shipped):
-    with pytest.raises(FileNotFoundError, match=r"did you mean energy/energy_net\?"):
+    with pytest.raises(FileNotFoundError, match=r"energy/energy_net"):
         config_files.resolve_config("enrgy_net.py")
 
 
 def test_ambiguous_name_lists_all(shipped):
-    with pytest.raises(ValueError, match=r"ambiguous: balanced/twin, energy/twin"):
+    with pytest.raises(ValueError, match=r"balanced/twin, energy/twin"):
         config_files.resolve_config("twin")
     assert config_files.resolve_config("balanced/twin") == shipped / "balanced/twin.py"
 

@@ -99,7 +99,9 @@ def test_existing_files_are_kept_unless_forced(tmp_path, capsys):
     torch.save(full_size("cgnet"), tmp_path / "in.pth")
     (tmp_path / "out.pth").write_text("mine")
     assert convert(tmp_path / "in.pth", tmp_path / "out.pth") == 2
-    assert "out.pth exists; give another name, or --overwrite" in capsys.readouterr().err
+    message = capsys.readouterr().err
+    assert "out.pth exists" in message
+    assert "--overwrite" in message
     assert (tmp_path / "out.pth").read_text() == "mine"
     assert convert(tmp_path / "in.pth", tmp_path / "out.pth", "--overwrite") == 0
     assert load_checkpoint(tmp_path / "out.pth")["meta"]["origin_layout"] == "cgnet"
@@ -113,9 +115,9 @@ def test_source_and_folders_are_never_overwritten(tmp_path, capsys):
     torch.save(full_size("cgnet"), source)
     before = file_sha256(source)
     assert convert(source, source, "--force") == 2
-    assert "is the checkpoint to be converted" in capsys.readouterr().err
+    assert str(source) in capsys.readouterr().err
     assert convert(source, tmp_path, "--force") == 2
-    assert "is a folder" in capsys.readouterr().err
+    assert f"{tmp_path} is a folder" in capsys.readouterr().err
     assert file_sha256(source) == before
 
 
@@ -148,7 +150,7 @@ def test_missing_and_extra_keys_are_refused(name, tmp_path, capsys):
     torch.save(checkpoint, tmp_path / "in.pth")
     assert convert(tmp_path / "in.pth", tmp_path / "out.pth") == 2
     message = capsys.readouterr().err
-    assert "have no place there: module.surprise" in message
+    assert "module.surprise" in message
     assert not (tmp_path / "out.pth").exists()
 
 
@@ -173,7 +175,8 @@ def test_other_channel_counts_need_a_config_of_their_own(tmp_path, capsys):
     torch.save({"state_dict": published.weightless(shapes)}, tmp_path / "in.pth")
     assert convert(tmp_path / "in.pth", tmp_path / "out.pth") == 2
     message = capsys.readouterr().err
-    assert "with 12 output channels; there are configs for 19 and 20" in message
+    assert "12 output channels" in message
+    assert "19 and 20" in message
     assert "--config" in message
 
     mine = tmp_path / "mine.py"
@@ -198,11 +201,13 @@ def test_pickled_code_and_other_files_are_refused(tmp_path, capsys):
     source, target, written = (tmp_path / n for n in ("in.pth", "out.pth", "written"))
     torch.save({**full_size("cgnet"), "command": Harm(written)}, source)
     assert convert(source, target) == 2
-    assert "in.pth was refused: it holds pickled code" in capsys.readouterr().err
+    message = capsys.readouterr().err
+    assert "in.pth" in message
+    assert "pickled code" in message
     assert not written.exists()
     source.write_text("no checkpoint")
     assert convert(source, target) == 2
-    assert "is not a checkpoint of torch" in capsys.readouterr().err
+    assert "not a checkpoint" in capsys.readouterr().err
     assert convert(tmp_path / "none.pth", target) == 2
-    assert "none.pth does not exist" in capsys.readouterr().err
+    assert "none.pth" in capsys.readouterr().err
     assert not target.exists()

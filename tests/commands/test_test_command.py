@@ -79,7 +79,7 @@ def test_augmentation_keeps_the_label_loaders_and_changes_the_scores(job, tmp_pa
 def test_checkpoint_may_come_from_the_config(job, tmp_path, capsys):
     options = ["--work-dir", str(tmp_path), "--sets", "ordinary"]
     assert main(["test", str(job.config), *options]) == 2
-    assert "no checkpoint" in capsys.readouterr().err
+    assert "`load_from`" in capsys.readouterr().err
     load_from = ["--cfg-options", f"load_from={job.weights}"]
     assert main(["test", str(job.config), *options, *load_from]) == 0
 
@@ -92,14 +92,18 @@ def test_show_dir_writes_a_picture_of_each_image(job, tmp_path):
 
 def test_unknown_set_is_refused_with_the_list(job, tmp_path, capsys):
     assert run_test(job, tmp_path, "--sets", "ordinary", "strang") == 2
-    assert "no test set strang; there are: strange, ordinary" in capsys.readouterr().err
+    message = capsys.readouterr().err
+    assert "strang;" in message
+    assert "strange, ordinary" in message
 
 
 def test_checkpoint_of_another_model_is_refused(job, tmp_path, capsys):
     other = write_weights(write_job(tmp_path, channels=6), tmp_path / "other.pth")
     arguments = ["test", str(job.config), str(other), "--work-dir", str(tmp_path / "run")]
     assert main(arguments) == 2
-    assert "other.pth belongs to another model" in capsys.readouterr().err
+    message = capsys.readouterr().err
+    assert "other.pth" in message
+    assert "of another shape (backbone." in message
     assert not (tmp_path / "run" / "metrics.json").exists()
 
 
@@ -142,7 +146,7 @@ def test_out_needs_a_metric_that_can_save():
 
 def test_augmentation_needs_its_config_entries():
     cfg = Config({"tta_model": {"type": "OODTTAModel"}})
-    with pytest.raises(ValueError, match="needs tta_pipeline in the config"):
+    with pytest.raises(ValueError, match="tta_pipeline"):
         test_sets.use_tta(cfg)
 
 

@@ -65,7 +65,9 @@ def test_a_moved_work_dir_still_resumes(tmp_path):
 @pytest.mark.skipif(torch.cuda.is_available(), reason="speaks of machines without a GPU")
 def test_amp_without_a_gpu_says_so(job, tmp_path, capsys):
     assert main(["train", str(job.config), "--amp", "--work-dir", str(tmp_path)]) == 2
-    assert "--amp needs a GPU" in capsys.readouterr().err
+    message = capsys.readouterr().err
+    assert "--amp" in message
+    assert "cpu" in message
 
 
 def test_amp_switches_the_wrapper_once():
@@ -134,7 +136,9 @@ def test_config_without_training_data_is_refused(job, tmp_path, capsys):
     path = tmp_path / "posthoc.py"
     path.write_text(f"_base_ = {str(job.config)!r}\ntrain_dataloader = None\n")
     assert main(["train", str(path), "--work-dir", str(tmp_path / "run")]) == 2
-    assert "has no train_dataloader, so there is nothing to train on" in capsys.readouterr().err
+    message = capsys.readouterr().err
+    assert str(path) in message
+    assert "train_dataloader" in message
 
 
 def test_option_without_a_value_is_named(job, tmp_path, capsys):
@@ -196,7 +200,7 @@ def test_checkpoint_of_another_model_stops_the_training(job, tmp_path, capsys):
     other = write_weights(write_job(tmp_path, channels=6), tmp_path / "other.pth")
     assert train(job, tmp_path / "run", "--cfg-options", f"load_from={other}") == 2
     message = capsys.readouterr().err
-    assert "other.pth belongs to another model" in message
+    assert "other.pth" in message
     assert "of another shape" in message
 
 

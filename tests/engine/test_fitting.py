@@ -146,7 +146,7 @@ def test_colour_labels_are_refused():
     (sample,) = batch["data_samples"]
     sample.gt_sem_seg = PixelData(data=sample.gt_sem_seg.data[0, ..., None].repeat(1, 1, 3))
     pictures = [{"inputs": batch["inputs"][0], "data_samples": sample}]
-    with pytest.raises(ValueError, match=r"must have shape \(1, H, W\).*LoadCheckedLabels"):
+    with pytest.raises(ValueError, match=r"gt_sem_seg.*\(1, H, W\).*LoadCheckedLabels"):
         list(known_batches(tiny.build(), pictures, [0]))
 
 
@@ -162,16 +162,16 @@ def test_a_method_with_too_little_data_is_named_and_loses_nothing_to_others(scen
 
 def test_bad_data_is_refused(scenes):
     model = tiny.build(num_classes=5)
-    with pytest.raises(ValueError, match=r"labels must be 0\.\.4, 254 .* other classes than"):
+    with pytest.raises(ValueError, match=r"labels.*0\.\.4, 254 "):
         fit_statistics(
             network_of(model),
             known_batches(model, scenes_of(scenes), range(2)),
             {"a": MeanFitter((PENULTIMATE,), 1)},
             num_classes=5,
         )
-    with pytest.raises(ValueError, match="no pixel of a known class"):
+    with pytest.raises(ValueError, match="known class"):
         fit_statistics(network_of(model), iter(()), {}, num_classes=5)
-    with pytest.raises(ValueError, match="must be 1 to 7, got 8"):
+    with pytest.raises(ValueError, match="1 to 7, got 8"):
         chosen_positions(7, 8, 0)
 
 

@@ -126,34 +126,34 @@ def test_statistics_come_from_a_file_and_stay_out_of_the_checkpoint(tmp_path):
 def test_statistics_of_other_weights_are_refused_before_the_first_prediction(tmp_path):
     statistics_of(tiny.build(seed=1)).save(tmp_path / "other.stats")
     model = build({"type": "NearestMean", "statistics": str(tmp_path / "other.stats")})
-    with pytest.raises(ValueError, match=r"other\.stats were made with other weights"):
+    with pytest.raises(ValueError, match=r"other\.stats.*ood-seg fit"):
         predict(model)
     model.load_state_dict(tiny.build(seed=1).state_dict())  # as when a checkpoint is loaded
     predict(model)
     model.load_state_dict(tiny.build(seed=2).state_dict())
-    with pytest.raises(ValueError, match="run `ood-seg fit` with this checkpoint"):
+    with pytest.raises(ValueError, match=r"other\.stats.*ood-seg fit"):
         predict(model)
 
 
 def test_missing_statistics_name_the_command_that_makes_them(tmp_path):
-    with pytest.raises(FileNotFoundError, match="`ood-seg fit` makes them"):
+    with pytest.raises(FileNotFoundError, match=r"none\.stats.*ood-seg fit"):
         build({"type": "NearestMean", "statistics": str(tmp_path / "none.stats")})
 
 
 def test_missing_layer_lists_those_that_exist():
     model = build({"type": "ActivationNorm", "layer": "backbone.encoder.7"})
-    with pytest.raises(ValueError, match=r"no layer 'backbone.encoder.7'; it has backbone.encoder"):
+    with pytest.raises(ValueError, match=r"'backbone\.encoder\.7'.*backbone\.encoder\.\d"):
         predict(model)
 
 
 def test_windows_and_augmentation_are_refused():
     model = build({"type": "ActivationNorm"})
     model.test_cfg = type(model.test_cfg)(mode="slide", crop_size=(16, 16), stride=(8, 8))
-    with pytest.raises(ValueError, match="cannot be averaged over sliding windows"):
+    with pytest.raises(ValueError, match=r"ActivationNorm.*'slide'.*test_cfg\.mode='whole'"):
         predict(model)
-    with pytest.raises(ValueError, match="test-time augmentation averages logits"):
+    with pytest.raises(ValueError, match=r"augmentation.*ActivationNorm"):
         MODELS.build({"type": "OODTTAModel", "module": build({"type": "ActivationNorm"})})
-    with pytest.raises(ValueError, match="cannot be computed from logits alone"):
+    with pytest.raises(ValueError, match=r"ActivationNorm.*OODEncoderDecoder.predict"):
         model.energy_head.predict(torch.zeros(1, tiny.NUM_CLASSES, 4, 4))
 
 

@@ -66,7 +66,7 @@ def test_evaluation_mode_passes_through():
 
 def test_a_pattern_that_matches_nothing_is_an_error():
     for function in (freeze_parameters, train_only):
-        with pytest.raises(ValueError, match=r"'encoder\.\*' matches no parameter.*backbone"):
+        with pytest.raises(ValueError, match=r"'encoder\.\*'.*backbone"):
             function(tiny.build(), ["backbone.*", "encoder.*"])
     with pytest.raises(TypeError, match="list of strings"):
         freeze_parameters(tiny.build(), "backbone.*")

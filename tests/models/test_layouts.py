@@ -266,7 +266,7 @@ def test_foreign_weights_are_refused_with_their_first_keys():
 def test_converted_weights_are_refused_a_second_time():
     _, checkpoint = CHECKPOINTS["nvidia"]
     converted = {"state_dict": convert_checkpoint(checkpoint).state_dict}
-    with pytest.raises(ValueError, match=r"mmsegmentation's keys already \(backbone\.mod1"):
+    with pytest.raises(ValueError, match=r"mmsegmentation.*backbone\.mod1"):
         convert_checkpoint(converted)
 
 
@@ -275,8 +275,8 @@ def test_checkpoints_without_weights_classifier_or_order_are_refused():
         convert_checkpoint({"epoch": 3})
     weights, _ = CHECKPOINTS["nvidia"]
     headless = {key: value for key, value in weights.items() if key != "final.6.weight"}
-    with pytest.raises(ValueError, match="has no classifier"):
+    with pytest.raises(ValueError, match="classifier"):
         convert_checkpoint(headless)
     twice = weights | {"module.mod1.conv1.weight": weights["mod1.conv1.weight"]}
-    with pytest.raises(ValueError, match="names some weights twice"):
+    with pytest.raises(ValueError, match="twice"):
         convert_checkpoint(twice)

@@ -160,9 +160,9 @@ def test_distillation_compares_with_the_pretrained_weights(tmp_path):
 def test_heads_that_cannot_be_scored_are_refused():
     with pytest.raises(ValueError, match="at least 2 channels"):
         tiny.build(decode_head=tiny.head_config(2, out_channels=1, threshold=0.5))
-    with pytest.raises(ValueError, match="starts with 'loss'"):
+    with pytest.raises(ValueError, match=r"loss_name.*'loss'"):
         tiny.build(energy_head=HEAD | {"losses": [tiny.ENERGY_LOSS | {"loss_name": "energy"}]})
-    with pytest.raises(ValueError, match=r"an attribute loss_name .* got Energy None"):
+    with pytest.raises(ValueError, match=r"loss_name.*Energy None"):
         tiny.build(energy_head=HEAD | {"losses": [{"type": "Energy"}]})
     model = tiny.build(energy_head={"type": "EnergyHead", "num_classes": 19})
     with pytest.raises(ValueError, match="5 channels"):

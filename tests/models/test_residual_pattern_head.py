@@ -328,7 +328,7 @@ def test_wrapping_something_else_raises(kind):
 
 
 def test_heads_with_their_own_training_loss_are_refused():
-    with pytest.raises(ValueError, match="PointHead computes its own training loss"):
+    with pytest.raises(ValueError, match="PointHead"):
         MODELS.build({"type": "ResidualPatternHead", "wraps": "PointHead"})
 
 
@@ -342,13 +342,13 @@ class OwnClassifier(BaseDecodeHead):
 def test_heads_without_a_classifier_are_refused():
     MODELS.register_module(module=OwnClassifier, force=True)
     head = MODELS.build({"type": "ResidualPatternHead", "wraps": "OwnClassifier", **SMALL})
-    with pytest.raises(ValueError, match="without its conv_seg"):
+    with pytest.raises(ValueError, match="conv_seg"):
         head(features())
 
 
 @pytest.mark.parametrize("option", [{"dilations": (2, 4)}, {"norm_cfg": {"type": "BN"}}])
 def test_options_of_a_new_pyramid_are_refused_where_one_is_copied(option):
-    with pytest.raises(ValueError, match=r"leave out block\.dilations"):
+    with pytest.raises(ValueError, match=r"block\.dilations"):
         wrapped("DeepWV3PlusHead", option)
 
 
@@ -360,7 +360,7 @@ def test_a_block_of_other_width_copies_what_fits():
 
 @pytest.mark.parametrize("option", [{"initial_output": "ones"}, {"norm_statistics": "batch"}])
 def test_unknown_options_raise(option):
-    with pytest.raises(ValueError, match="block expects"):
+    with pytest.raises(ValueError, match=r"initial_output.*norm_statistics"):
         wrapped("FCNHead", option)
 
 
@@ -451,5 +451,5 @@ def test_no_projection_is_computed_at_inference():
 
 def test_a_contrast_without_projection_raises():
     head = {**HEADS["FCNHead"], "contrast": {"type": "ContextRobustContrastiveLoss"}}
-    with pytest.raises(ValueError, match=r"set block\.projection_channels"):
+    with pytest.raises(ValueError, match=r"block\.projection_channels"):
         MODELS.build({"type": "ResidualPatternHead", "wraps": "FCNHead", **head})

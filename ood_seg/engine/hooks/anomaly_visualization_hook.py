@@ -11,8 +11,9 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 from mmseg.structures import SegDataSample
-from torch import nn
 
+from ood_seg.engine.hooks.checkpoint_guard import unwrap
+from ood_seg.io.images import read_image
 from ood_seg.models.classes import class_names_and_colours
 from ood_seg.visualization import prediction_figure, save_figure
 
@@ -21,14 +22,14 @@ from ood_seg.visualization import prediction_figure, save_figure
 class AnomalyVisualizationHook(Hook):
     """Writes image, predicted labels and anomaly heat map as one PNG for each image.
 
-    Files stand in `OUT_DIR/SET/NAME.png`; SET is the name of the set in `MultiSetTestLoop`, `val`
-    or `test` otherwise. Each rank draws its own images.
+    Files are written to `OUT_DIR/SET/NAME.png`; SET is the name of the set in `MultiSetTestLoop`,
+    otherwise `val` or `test`. Each rank draws its own images.
 
     Args:
         draw: whether to draw at all; `ood-seg test --show-dir` switches it on.
         num_images: images to draw of each set; None for all.
-        out_dir: folder of the pictures; by default `WORK_DIR/vis`.
-        show: also open a window with each picture (needs a display).
+        out_dir: folder of the figures; by default `WORK_DIR/vis`.
+        show: also open a window with each figure (needs a display).
         wait_time: seconds a window stays; 0 waits for a key.
     """
 
@@ -79,9 +80,13 @@ class AnomalyVisualizationHook(Hook):
         self._draw_batch(runner, name, data_batch, outputs)
 
     def _draw_batch(
-        self, runner: Runner, name: str, batch: dict, samples: Sequence[SegDataSample]
+        self,
+        runner: Runner,
+        name: str,
+        batch: dict | None,
+        samples: Sequence[SegDataSample] | None,
     ) -> None:
-        if not self.draw:
+        if not self.draw or batch is None or samples is None:
             return
         folder = Path(self.out_dir or Path(runner.work_dir) / "vis") / name
         for image, sample in zip(batch["inputs"], samples, strict=True):
@@ -93,22 +98,15 @@ class AnomalyVisualizationHook(Hook):
             image = image[0] if isinstance(image, (list, tuple)) else image  # augmented copies
             save_figure(self._figure(runner, image.numpy(), sample), path)
             if self.show:
-                cv2.imshow("anomaly", cv2.imread(str(path)))
+                cv2.imshow("anomaly", read_image(path))
                 cv2.waitKey(round(1000 * self.wait_time))
 
     def _figure(self, runner: Runner, image: np.ndarray, sample: SegDataSample):
-        """Figure of one sample; the image, as the network saw it, at the size of the score map."""
+        """Figure of one sample; the network's input image at the size of the score map."""
         scores = sample.pred_anomaly.data[0].float().cpu().numpy()
         labels = sample.pred_sem_seg.data[0].cpu().numpy()
-        pixels = np.ascontiguousarray(image.transpose(1, 2, 0)[..., ::-1].astype(np.uint8))
-        pixels = cv2.resize(pixels, scores.shape[::-1])
-        count = _unwrapped(runner.model).num_classes
+        rgb = np.ascontiguousarray(image.transpose(1, 2, 0)[..., ::-1].astype(np.uint8))
+        pixels = cv2.resize(rgb, scores.shape[::-1])
+        count = unwrap(runner.model).num_classes
         classes, palette = class_names_and_colours(runner.cfg, {}, count=count)
         return prediction_figure(pixels, labels, scores, classes=classes, palette=palette)
-
-
-def _unwrapped(model: nn.Module) -> nn.Module:
-    """The segmentor inside wrappers for several processes or test-time augmentation."""
-    while hasattr(model, "module"):
-        model = model.module
-    return model

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from mmengine.hooks import Hook
-from mmengine.model import BaseTTAModel, is_model_wrapper
+from mmengine.model import BaseModel, BaseTTAModel, is_model_wrapper
 from mmengine.runner import Runner
-from torch import nn
 
 from ood_seg.checkpoints import check_weights
 
@@ -34,7 +33,7 @@ class CheckpointGuard(Hook):
         check_weights(unwrap(runner.model), checkpoint, origin=self.origin, allowed=self.allowed)
 
 
-def unwrap(model: nn.Module) -> nn.Module:
+def unwrap(model: BaseModel) -> BaseModel:
     """Return the model inside data-parallel and test-time-augmentation wrappers."""
     while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
         model = model.module

@@ -1,4 +1,4 @@
-"""Hook that carries the random state through a checkpoint."""
+"""Hook that saves and restores the random state with a checkpoint."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _CHECKPOINT_KEY = "random_state"
 
 @HOOKS.register_module()
 class RandomStateHook(Hook):
-    """Lets a resumed run draw the random numbers that the uninterrupted one would have drawn.
+    """Makes a resumed run draw the random numbers of an uninterrupted one.
 
     The states of Python, NumPy and torch (CPU and the current CUDA device) are stored in each
-    checkpoint as tensors and put back right before the first resumed iteration. The data come
-    from `SeededSamples`, which neither needs nor moves these states. In a distributed run every
-    rank has a state of its own, of which only rank 0 writes checkpoints: there the hook does
-    nothing, and networks with active dropout resume with other masks. So do those of epoch-based
-    loops whose loader workers are started anew every epoch (`persistent_workers=False`).
+    checkpoint as tensors and restored right before the first resumed iteration. The data come
+    from `SeededSamples`, which neither reads nor changes these states. In a distributed run every
+    rank has its own state, and only rank 0 writes checkpoints: there the hook does nothing, and
+    networks with active dropout resume with other masks. So do those in epoch-based
+    loops whose loader workers are restarted every epoch (`persistent_workers=False`).
     """
 
     priority = "LOWEST"
@@ -36,10 +36,16 @@ class RandomStateHook(Hook):
         if get_world_size() > 1:
             return
         python_version, python_state, python_gauss = random.getstate()
-        _, keys, position, has_gauss, gauss = np.random.get_state()
+        state = np.random.get_state(legacy=False)
+        keys, position = state["state"]["key"], state["state"]["pos"]
         checkpoint[_CHECKPOINT_KEY] = {
             "python": (python_version, torch.tensor(python_state), python_gauss),
-            "numpy": (torch.from_numpy(keys.astype(np.int64)), position, has_gauss, gauss),
+            "numpy": (
+                torch.from_numpy(keys.astype(np.int64)),
+                position,
+                state["has_gauss"],
+                state["gauss"],
+            ),
             "torch": torch.get_rng_state(),
             "cuda": torch.cuda.get_rng_state() if torch.cuda.is_available() else None,
         }
@@ -49,7 +55,7 @@ class RandomStateHook(Hook):
         self._pending = checkpoint.get(_CHECKPOINT_KEY)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch=None) -> None:
-        """Put the states back once, if the run was resumed."""
+        """Restore the states once, if the run was resumed."""
         states, self._pending = self._pending, None
         if states is None or runner.iter == 0 or get_world_size() > 1:
             return

@@ -41,7 +41,7 @@ def convert_checkpoint(
 
 def _unknown(keys: list[str], origin: str) -> str:
     if any(key.startswith(("backbone.", "module.backbone.")) for key in keys):
-        return f"{origin} has mmsegmentation's keys already ({keys[0]}); use it as it is"
+        return f"{origin} has mmsegmentation's keys already ({keys[0]}); use it without conversion"
     known = "; ".join(layout.title for layout in LAYOUTS)
     shown = ", ".join(keys[:5])
     return (

@@ -19,7 +19,7 @@ class Layout:
 
     Attributes:
         name: short, for the converted file.
-        title: network and publishers, for people.
+        title: network and publishers, for messages.
         mark: regular expression; a checkpoint with a key that begins so has this layout.
         renames: pairs of a regular expression, which has to match a whole key (without its
             prefix), and the new key as `re.Match.expand` or a function makes it. The first
@@ -92,7 +92,7 @@ class Conversion:
                 f"{origin} is {self.layout.title} with {self.num_channels} output channels; there "
                 f"are configs for {' and '.join(map(str, configs))}. For others write one "
                 f"(`ood-seg configs --copy {next(iter(configs.values()))} mine.py`, "
-                "decode_head.num_classes) and give it by --config"
+                "decode_head.num_classes) and name it by --config"
             )
         return configs[self.num_channels]
 
@@ -127,7 +127,7 @@ def convert_with(
     dropped: tuple[str, ...] = (),
     origin: str = "the checkpoint",
 ) -> Conversion:
-    """Rename the weights of a checkpoint as its layout says.
+    """Return the weights of a checkpoint under the names of its layout.
 
     Args:
         layout: the layout that the weights have.
@@ -153,9 +153,10 @@ def convert_with(
     if layout.classifier not in state_dict:
         raise ValueError(f"{origin} looks like {layout.title}, but has no classifier")
     num_channels = state_dict[layout.classifier].shape[layout.channel_dim]
-    added = ()
+    added: tuple[str, ...] = ()
     if layout.zero_bias:
-        added = (layout.classifier.replace(".weight", ".bias"),)
-        state_dict[added[0]] = state_dict[layout.classifier].new_zeros(num_channels)
+        bias = layout.classifier.replace(".weight", ".bias")
+        state_dict[bias] = state_dict[layout.classifier].new_zeros(num_channels)
+        added = (bias,)
     left_out = (*dropped, *(key for key, name in names.items() if name == ""))
     return Conversion(layout, state_dict, left_out, added, num_channels)
