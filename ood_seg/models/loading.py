@@ -16,7 +16,6 @@ from mmseg.registry import MODELS
 from ood_seg.checkpoints import check_weights, is_local, load_checkpoint
 from ood_seg.config_files import load_config
 from ood_seg.models.classes import class_names_and_colours
-from ood_seg.models.ood_encoder_decoder import OODEncoderDecoder
 
 if TYPE_CHECKING:
     from ood_seg.models.ood_encoder_decoder import OODEncoderDecoder

@@ -6,9 +6,13 @@ import torch
 pytest.importorskip("mmseg")
 import tiny
 from mmengine.config import Config
+from mmengine.registry import init_default_scope
 
+import ood_seg.register  # noqa: F401
 from ood_seg.apis import load_model
 from ood_seg.checkpoints import check_finite
+
+init_default_scope("mmseg")
 
 
 def config(**changes):
