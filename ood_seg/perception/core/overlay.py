@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from ood_seg import visualization
 from ood_seg.perception.core.types import Instance, Palette
-from ood_seg.visualization import score_range
 
 # BGR.
 _EDGE_COLOUR = (255, 220, 0)  # not in the heat map
@@ -17,46 +17,18 @@ _TEXT_COLOUR = (0, 0, 0)
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
-def blend(image: np.ndarray, layer: np.ndarray, alpha: float) -> np.ndarray:
-    """Return `(1 - alpha) image + alpha layer`, rounded to nearest; both `(H, W, 3)` uint8.
-
-    Raises:
-        ValueError: alpha outside 0..1.
-    """
-    if not 0.0 <= alpha <= 1.0:
-        raise ValueError(f"alpha: expected 0..1, got {alpha}")
-    return cv2.addWeighted(image, 1.0 - alpha, layer, alpha, 0.0)
-
-
 def blend_labels(
     image: np.ndarray, labels: np.ndarray, palette: Palette, alpha: float = 0.5
 ) -> np.ndarray:
-    """`visualization.label_overlay` for BGR images and uint8 labels, fast enough for video."""
-    count = len(palette.colours)
-    table = np.zeros((256, 3), np.uint8)
-    table[:count] = np.asarray(palette.colours, np.uint8).reshape(-1, 3)[:, ::-1]
-    blended = blend(image, table[labels], alpha)
-    plain = labels >= count
-    if plain.any():
-        blended[plain] = image[plain]
-    return blended
+    """`visualization.label_overlay` for BGR images."""
+    colours = [colour[::-1] for colour in palette.colours]
+    return visualization.label_overlay(image, labels, colours, alpha)
 
 
 def heat_map(values: np.ndarray, limits: tuple[float, float] | None = None) -> np.ndarray:
-    """Colour a map from dark to bright, `(H, W)` finite -> `(H, W, 3)` uint8 BGR.
-
-    Args:
-        values: scores or probabilities.
-        limits: values shown darkest and brightest; by default `visualization.score_range`.
-
-    Raises:
-        ValueError: limits that are not finite and rising.
-    """
-    low, high = score_range(values) if limits is None else limits
-    if not (np.isfinite(low) and np.isfinite(high) and low < high):
-        raise ValueError(f"limits: expected finite low < high, got {low} and {high}")
-    unit = np.clip((values - np.float32(low)) / np.float32(high - low), 0.0, 1.0)
-    return cv2.applyColorMap(np.rint(unit * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)
+    """`visualization.heat_map` in BGR; by default, `score_range` of the values is shown."""
+    low, high = limits or (None, None)
+    return cv2.cvtColor(visualization.heat_map(values, low, high), cv2.COLOR_RGB2BGR)
 
 
 def mask_edges(mask: np.ndarray) -> np.ndarray:

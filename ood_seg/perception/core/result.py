@@ -13,8 +13,9 @@ import cv2
 import numpy as np
 
 from ood_seg.io.files import write_bytes, write_image, write_text
-from ood_seg.perception.core.overlay import blend, blend_labels, draw_boxes, draw_edges, heat_map
+from ood_seg.perception.core.overlay import blend_labels, draw_boxes, draw_edges, heat_map
 from ood_seg.perception.core.types import Instance, Palette
+from ood_seg.visualization import blend
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
