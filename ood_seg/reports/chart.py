@@ -59,18 +59,17 @@ class LegendEntry(NamedTuple):
 
 @dataclass(frozen=True)
 class Chart:
-    """A chart with its title, a description in words, its legend, and a sentence below."""
+    """A chart with its title, its legend, and a note below, which also describes it in words."""
 
     title: str
     figure: Figure
-    description: str
     legend: Sequence[LegendEntry] = ()
     note: str = ""
 
     def to_svg(self) -> str:
         """The chart as an `<svg>` element; see `svg_element`."""
         variables = {colour: name for name, colour in COLOURS.items()}
-        return svg_element(self.figure, self.description, variables)
+        return svg_element(self.figure, f"{self.title}. {self.note}".strip(), variables)
 
 
 class Plot:
@@ -133,9 +132,9 @@ class Plot:
         )
         set_title(marker, text)
 
-    def chart(self, title: str, description: str, note: str = "") -> Chart:
+    def chart(self, title: str, note: str = "") -> Chart:
         """The finished chart."""
-        return Chart(title, self.figure, description, tuple(self.legend), note)
+        return Chart(title, self.figure, tuple(self.legend), note)
 
 
 def percent_axis(axis: Axis, highest: float = 1.0) -> float:

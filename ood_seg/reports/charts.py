@@ -58,8 +58,7 @@ def precision_recall(evaluations: Evaluations) -> Chart | None:
     share = share_of_anomalies(next(iter(evaluations.values())))
     plot.legend.append(LegendEntry("diamond", LineStyle("muted"), "best F1"))
     plot.line([0, 1], [share, share], CHANCE, f"chance, {percent(share)} %", width=1.5)
-    note = _joined(texts)
-    return plot.chart("Precision and recall", f"Precision over recall. {note}", note)
+    return plot.chart("Precision and recall", _joined(texts))
 
 
 def best_f1_point(evaluation: Mapping[str, Any]) -> tuple[float, float, str]:
@@ -98,8 +97,7 @@ def roc(evaluations: Evaluations, *, log: bool = False) -> Chart | None:
     diagonal = np.geomspace(lowest, 1, 161) if log else [0, 1]
     plot.legend.append(LegendEntry("circle", LineStyle("muted"), "FPR95"))
     plot.line(diagonal, diagonal, CHANCE, "chance", width=1.5)
-    note = _joined(texts)
-    return plot.chart("ROC", f"True-positive over false-positive rate. {note}", note)
+    return plot.chart("ROC", _joined(texts))
 
 
 def fpr95_point(evaluation: Mapping[str, Any]) -> tuple[float, float, str] | None:
@@ -151,9 +149,10 @@ def histogram(evaluation: Mapping[str, Any]) -> Chart | None:
         text = f"threshold of the best F1, {number(float(threshold))}"
         plot.line([threshold] * 2, axes.get_ylim(), LineStyle("ink", (6, 3)), text, width=1.5)
         set_title(axes.lines[-1], text)
-    text = f"Histogram of the anomaly scores of known and of anomalous pixels, from {edges[0]:.4g}"
-    note = "The first and the last bin also hold all scores beyond them."
-    return plot.chart("Pixels by score", f"{text} to {edges[-1]:.4g}.", note)
+    note = (
+        f"From {edges[0]:.4g} to {edges[-1]:.4g}; the outer bins also hold all scores beyond them."
+    )
+    return plot.chart("Pixels by score", note)
 
 
 def reliability(evaluation: Mapping[str, Any]) -> Chart | None:
@@ -180,7 +179,7 @@ def reliability(evaluation: Mapping[str, Any]) -> Chart | None:
         f"{percent(heaviest[2])} % of the pixels lie in the bin at {percent(heaviest[0])} %; the "
         f"largest gap is at {percent(worst[0])} %, where {percent(worst[1])} % are anomalous."
     )
-    return plot.chart("Reliability", f"Reliability diagram with {len(points)} bins. {note}", note)
+    return plot.chart("Reliability", note)
 
 
 def component_f1(evaluations: Evaluations) -> Chart | None:
@@ -198,8 +197,8 @@ def component_f1(evaluations: Evaluations) -> Chart | None:
     plot.axes.autoscale(axis="x", tight=True)
     percent_axis(plot.axes.yaxis, max(map(max, curves.values())))
     ends = (f"{label} {percent(f1[0])} to {percent(f1[-1])} %" for label, f1 in curves.items())
-    text = f"F1 of components over the sIoU threshold: {', '.join(ends)}."
-    return plot.chart("F1 of components", text)
+    note = f"From the lowest to the highest threshold: {'; '.join(ends)}."
+    return plot.chart("F1 of components", note)
 
 
 def intervals(evaluations: Evaluations) -> Chart | None:
@@ -234,5 +233,4 @@ def intervals(evaluations: Evaluations) -> Chart | None:
         for index, label in enumerate(evaluations):
             style = LineStyle(method_style(index).colour)
             plot.legend.append(LegendEntry("circle", style, label))
-    levels = interval_levels(evaluations)
-    return plot.chart(f"{levels} intervals", f"Metrics with {levels} intervals, as in the table.")
+    return plot.chart(f"{interval_levels(evaluations)} intervals")

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _TITLE = "title:"
+_LINK = "{http://www.w3.org/1999/xlink}href"
 
 
 def set_title(artist: Artist, text: str) -> None:
@@ -37,52 +38,40 @@ def svg_element(figure: Figure, description: str, variables: Mapping[str, str]) 
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": "ood_seg"}):
         figure.savefig(buffer, format="svg", metadata={"Date": None})
     root = ElementTree.fromstring(buffer.getvalue())
-    for element in root.iter():
-        element.tag = element.tag.rpartition("}")[2]
-    markers = {element.get("id"): element for element in root.iterfind(".//defs/path")}
+    markers = {
+        f"#{path.get('id')}": path.attrib["d"] for path in root.iterfind(".//{*}defs/{*}path")
+    }
     for element in list(root.iter()):
-        for name in ("metadata", "defs"):
-            for child in element.findall(name):
-                element.remove(child)
-        _simplify(element, markers, variables)
-    for key in ("width", "height", "version"):
-        del root.attrib[key]
-    root.attrib.update({"class": "chart", "role": "img", "aria-label": description})
+        for child in [*element.findall("{*}metadata"), *element.findall("{*}defs")]:
+            element.remove(child)
+        element.tag = element.tag.rpartition("}")[2]
+        element.text, element.tail = (element.text or "").strip(), None
+        given = element.attrib
+        title = given.pop("id", "")
+        if title.startswith(_TITLE):
+            child = ElementTree.Element("title")
+            child.text = title.removeprefix(_TITLE).encode().decode("unicode_escape")
+            element.insert(0, child)
+        if _LINK in given:  # a marker at a point
+            place = f"translate({given.pop('x')} {given.pop('y')})"
+            element.tag = "path"
+            given.update(d=markers[given.pop(_LINK)], transform=place)
+        _shorten(given, variables)
+    root.attrib = {"class": "chart", "viewBox": root.attrib["viewBox"]}
+    root.attrib.update({"role": "img", "aria-label": description})
     return ElementTree.tostring(root, encoding="unicode")
 
 
-def _simplify(
-    element: ElementTree.Element,
-    markers: Mapping[str | None, ElementTree.Element],
-    variables: Mapping[str, str],
-) -> None:
-    """Inline a marker, turn the id of `set_title` into a title, drop what a page does not need."""
-    element.text, element.tail = (element.text or "").strip(), None
-    given = element.attrib
+def _shorten(given: dict[str, str], variables: Mapping[str, str]) -> None:
+    """Round numbers to one decimal; drop clip paths, empty rotations and fonts."""
     given.pop("clip-path", None)
-    title = given.pop("id", "")
-    if title.startswith(_TITLE):
-        child = ElementTree.Element("title")
-        child.text = title.removeprefix(_TITLE).encode().decode("unicode_escape")
-        element.insert(0, child)
-    if element.tag == "use":
-        marker = markers[given.pop("{http://www.w3.org/1999/xlink}href").removeprefix("#")]
-        element.tag = "path"
-        given["d"] = marker.attrib["d"]
-        given["transform"] = f"translate({given.pop('x')} {given.pop('y')})"
     if given.get("transform", "").startswith("rotate(-0 "):
         del given["transform"]
     for name in {"d", "x", "y", "transform"} & given.keys():
-        given[name] = re.sub(r"-?\d+\.\d+", _short, " ".join(given[name].split()))
-    style = re.sub(r"font-family: [^;]*;? ?", "", given.get("style", ""))
-    if style:
-        given["style"] = re.sub(
-            r"#[0-9a-f]{6}",
-            lambda found: f"var(--{variables[found[0]]})" if found[0] in variables else found[0],
-            style,
-        )
-
-
-def _short(found: re.Match[str]) -> str:
-    """A number with one decimal at most."""
-    return f"{round(float(found[0]), 1) + 0.0:g}"
+        text = " ".join(given[name].split())
+        given[name] = re.sub(r"-?\d+\.\d+", lambda x: f"{round(float(x[0]), 1) + 0.0:g}", text)
+    if "style" in given:
+        style = re.sub(r"font-family: [^;]*;? ?", "", given["style"])
+        for colour, variable in variables.items():
+            style = style.replace(colour, f"var(--{variable})")
+        given["style"] = style

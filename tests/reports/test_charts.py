@@ -50,7 +50,7 @@ def paths(chart, colour: str, kind: str = "stroke") -> list[ET.Element]:
 def test_corners_of_the_data_area():
     one = plot()
     one.line([0, 1, 0.5], [0, 1, 0.25], LineStyle("c3", (4, 2)), "text")
-    (path,) = paths(one.chart("title", "description"), "c3")
+    (path,) = paths(one.chart("title"), "c3")
     middle = (LEFT + RIGHT) / 2, BOTTOM + (TOP - BOTTOM) / 4
     assert points_of(path) == [(LEFT, BOTTOM), (RIGHT, TOP), middle]
     assert "stroke-dasharray: 4,2" in path.get("style")
@@ -61,41 +61,41 @@ def test_points_closer_than_a_pixel_are_drawn_once():
     one = plot()
     many = np.arange(1000) / 1e6
     one.line(many, many, LineStyle("c3"))
-    (path,) = paths(one.chart("", ""), "c3")
+    (path,) = paths(one.chart(""), "c3")
     assert len(points_of(path)) < 5
 
 
 def test_no_points_no_line():
     one = plot()
     one.line([], [], LineStyle("c3"))
-    assert paths(one.chart("", ""), "c3") == []
+    assert paths(one.chart(""), "c3") == []
 
 
 @pytest.mark.parametrize("diamond", [False, True])
 def test_marker_is_centred_on_its_point_and_names_it(diamond):
     one = plot()
     one.marker(0.5, 0.25, "c2", "a < b & c", diamond=diamond)
-    (path,) = paths(one.chart("", ""), "c2", "fill")
+    (path,) = paths(one.chart(""), "c2", "fill")
     assert path.get("transform") == "translate(252 222)"
     points = np.array(points_of(path))
     assert np.abs(points.min(0) + points.max(0)).max() < 0.2
     assert "stroke: var(--paper)" in path.get("style")
-    assert [title.text for title in drawn(one.chart("", "")).iter("title")] == ["a < b & c"]
+    assert [title.text for title in drawn(one.chart("")).iter("title")] == ["a < b & c"]
 
 
 def test_texts_may_hold_odd_bytes_of_file_names():
     one = plot()
     one.marker(0.5, 0.25, "c2", "\x01\udcff \\ ü")
-    (title,) = re.findall("<title>(.*)</title>", one.chart("", "").to_svg())
+    (title,) = re.findall("<title>(.*)</title>", one.chart("").to_svg())
     assert title == "\x01\udcff \\ ü"
 
 
 def test_chart_is_one_element_that_needs_nothing_else():
     one = plot()
     one.marker(0.5, 0.25, "c2", "text")
-    chart = one.chart("title", '5 < 6 & "quoted"')
+    chart = one.chart("5 < 6", '& "quoted"')
     root = drawn(chart)
-    assert (root.get("role"), root.get("aria-label")) == ("img", '5 < 6 & "quoted"')
+    assert (root.get("role"), root.get("aria-label")) == ("img", '5 < 6. & "quoted"')
     assert root.get("viewBox") == "0 0 460 340"
     tags = {element.tag for element in root.iter()}
     assert tags == {"svg", "g", "path", "text", "title"}
@@ -249,4 +249,4 @@ def test_f1_of_components():
     assert list(axes.lines[0].get_xdata()) == [0.25, 0.5, 0.75]
     assert list(axes.lines[0].get_ydata()) == [0.9784, 0.7555, 0.3422]
     assert (axes.get_xlim(), axes.get_ylim()) == ((0.25, 0.75), (0, 1))
-    assert "energy 97.84 to 34.22 %" in chart.description
+    assert "energy 97.84 to 34.22 %" in chart.note
