@@ -1,6 +1,6 @@
-"""What an exported model says about itself: `metadata_props` of the ONNX file; standard library.
+"""Facts about an exported model: the `metadata_props` of the ONNX file.
 
-Every value is JSON, so that a program in another language reads it with what it has.
+Every value is JSON, so that programs in other languages can read it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ SIZE_KINDS = ("own", "fixed", "keep_ratio")
 
 @dataclass(frozen=True)
 class ModelCard:
-    """Facts of an exported model.
+    """Facts about an exported model.
 
     Attributes:
         classes: name of each known class.
@@ -29,23 +29,23 @@ class ModelCard:
         thresholds: raw score at each operating point, by name; the first is the default.
         layout: `nhwc` or `nchw`, of the input.
         colour: `bgr` or `rgb`, of the input.
-        input_type: `uint8`, or `float32` of whole numbers 0..255.
-        size: kind (`own`, `fixed`, `keep_ratio`), height and width of what the network sees.
-        mean: per channel in the network's order `network_colour`; applied in the graph.
-        std: likewise.
+        input_type: `uint8`, or `float32` with integers 0..255.
+        size: kind (`own`, `fixed`, `keep_ratio`), height and width of the network input.
+        mean, std: per channel in the order `network_colour`; applied in the graph.
         network_colour: `bgr` or `rgb`.
         divisor: height and width are padded to a multiple of it in the graph.
-        padded_size: height and width that are padded to at least, or None.
+        padded_size: minimum height and width after padding, or None.
         outputs: names of the graph's outputs.
-        channels: of `logits`; more than classes where the score needs others.
+        channels: of `logits`; more than classes if the score needs others.
         precision: `fp32`, `fp16` or `int8`.
         version: of `ood_seg` that exported.
         temperature: of the score; None where it has none.
         smoothing: kernel size and sigma of the Gaussian, or None.
-        calibration: method, parameters, data set and assumed prior of the calibration; None:
-            `anomaly` is the raw score. With one, it is a probability and `score` the raw score.
+        calibration: method, parameters, dataset and assumed prior of the calibration. With one,
+            the output `anomaly` is a probability and `score` the score; with None, `anomaly` is
+            the score.
         min_area: smallest false alarm that counted in the calibration, in pixels.
-        config, config_sha256, checkpoint, checkpoint_sha256, commit: where it comes from.
+        config, config_sha256, checkpoint, checkpoint_sha256, commit: origin of the model.
     """
 
     classes: tuple[str, ...]
@@ -76,12 +76,12 @@ class ModelCard:
     commit: str | None = None
 
     def to_properties(self) -> dict[str, str]:
-        """The `metadata_props` of the ONNX file."""
+        """Return the `metadata_props` of the ONNX file."""
         values = {"schema": f"{SCHEMA_NAME}/{SCHEMA_VERSION}", **asdict(self)}
         return {name: json.dumps(value, allow_nan=False) for name, value in values.items()}
 
     def probability(self, scores: Any) -> Any:
-        """Calibrated probabilities of raw scores, any array; None without a calibration."""
+        """Return calibrated probabilities of scores, of any shape; None without a calibration."""
         import numpy as np
 
         if self.calibration is None:
@@ -92,7 +92,7 @@ class ModelCard:
             with np.errstate(over="ignore"):
                 probabilities = 1 / (1 + np.exp(-logits))
         else:
-            # In float32, as the graph has them: some of its lines are steep.
+            # In float32, as in the graph, because some segments are steep.
             knots, values = (np.float32(curve[name]) for name in ("scores", "probabilities"))
             probabilities = np.interp(scores, knots, values)
         return probabilities.astype(np.float32)
@@ -106,7 +106,7 @@ class ModelCard:
             origin: the file, for messages.
 
         Raises:
-            ValueError: they are of another program, of a newer schema, or damaged.
+            ValueError: they are missing, of another program, of a newer schema, or damaged.
         """
         _check_schema(_value(properties, "schema", origin, missing=None), origin)
         values = {}
@@ -140,7 +140,7 @@ class ModelCard:
         wrong = [name for name, is_wrong in problems.items() if is_wrong]
         if wrong:
             raise ValueError(
-                f"{origin}: its metadata are damaged: {wrong[0]!r} cannot be "
+                f"{origin}: its metadata are damaged: invalid {wrong[0]!r}: "
                 f"{getattr(self, wrong[0])!r}; export the model again"
             )
 
@@ -149,13 +149,12 @@ def _check_schema(schema: Any, origin: str) -> None:
     name, _, version = str(schema).partition("/")
     if schema is None or name != SCHEMA_NAME or not version.isdigit():
         raise ValueError(
-            f"{origin} was not made by `ood-seg export-onnx`: its metadata name "
-            f"{'no schema' if schema is None else f'the schema {schema!r}'}, expected "
-            f"'{SCHEMA_NAME}/{SCHEMA_VERSION}'"
+            f"{origin} was not made by `ood-seg export-onnx`: expected the schema "
+            f"'{SCHEMA_NAME}/{SCHEMA_VERSION}' in its metadata, got {schema!r}"
         )
     if int(version) > SCHEMA_VERSION:
         raise ValueError(
-            f"{origin} has the schema {schema!r} of a newer ood_seg, this one reads up to "
+            f"{origin} has the schema {schema!r} of a newer ood_seg, but this version reads up to "
             f"'{SCHEMA_NAME}/{SCHEMA_VERSION}'; update ood_seg or export the model again"
         )
 
@@ -164,13 +163,13 @@ def _value(properties: Mapping[str, str], name: str, origin: str, **default: Any
     if name not in properties:
         if "missing" in default:
             return default["missing"]
-        raise ValueError(f"{origin}: its metadata lack {name!r}; export the model again")
+        raise ValueError(f"{origin}: no {name!r} in its metadata; export the model again")
     try:
         return json.loads(properties[name])
     except ValueError as error:
-        if "missing" in default:  # another program's value need not be JSON
+        if "missing" in default:  # values of other programs need not be JSON
             return properties[name]
-        raise ValueError(f"{origin}: its metadata are damaged: {name!r} is no JSON") from error
+        raise ValueError(f"{origin}: its metadata are damaged: {name!r} is not JSON") from error
 
 
 def _frozen(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""An exported model as a `Segmentor`; NumPy, OpenCV and ONNX Runtime (or OpenVINO) only."""
+"""An exported model as a `Segmentor`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ood_seg.perception.run.segmentor import Segmentor, predict_by_size
 
 
 class OnnxAnomalySegmentor(Segmentor):
-    """A model that `ood-seg export-onnx` wrote; everything about it stands in the file.
+    """A model of `ood-seg export-onnx`; the file contains all facts about it.
 
     ```
     images (H,W,3) BGR -> batches of one size -> graph: resize, network, score, calibration
@@ -25,11 +25,12 @@ class OnnxAnomalySegmentor(Segmentor):
     Args:
         path: the `.onnx` file.
         runtime: `onnxruntime` or `openvino`.
-        device: `cpu`, `cuda`, `cuda:1`, `tensorrt`; for OpenVINO its own names. None: CUDA where
+        device: `cpu`, `cuda`, `cuda:1`, `tensorrt`; for OpenVINO, its own names. None: CUDA if
             ONNX Runtime has it, else the CPU.
-        operating_point, region: as for `Segmentor`; points are those of the file.
-        min_area: as for `Segmentor`; None: that of the calibration, or 50.
-        threads: of the CPU; None: the runtime decides.
+        operating_point: see `Segmentor`; the names are those of the file.
+        min_area: see `Segmentor`; None: that of the calibration, or 50.
+        region: see `Segmentor`.
+        threads: number of CPU threads; None: chosen by the runtime.
 
     Attributes:
         card: the `ModelCard`.
@@ -37,7 +38,7 @@ class OnnxAnomalySegmentor(Segmentor):
     Raises:
         FileNotFoundError: no such file.
         ValueError: the file is damaged, of another program, or of a newer schema; or an argument
-            is wrong.
+            is invalid.
     """
 
     def __init__(
@@ -64,10 +65,10 @@ class OnnxAnomalySegmentor(Segmentor):
         )
 
     def predict(self, images: Sequence[np.ndarray]) -> list[Prediction]:
-        """Predict images `(H, W, 3)` uint8 BGR; those of one size run as one batch.
+        """Predict images `(H, W, 3)` uint8 BGR; those of equal size run as one batch.
 
         Raises:
-            ValueError: an array is no such image.
+            ValueError: an array is not such an image.
         """
         return predict_by_size(images, self._predict_batch)
 

@@ -1,4 +1,4 @@
-"""ONNX Runtime and OpenVINO behind one function: feed an array, get arrays by name."""
+"""ONNX Runtime and OpenVINO behind one interface: an array in, arrays by name out."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Runtime(Protocol):
     properties: dict[str, str]
 
     def __call__(self, image: np.ndarray) -> dict[str, np.ndarray]:
-        """Outputs by name."""
+        """Return the outputs by name."""
 
 
 def open_runtime(
@@ -30,14 +30,14 @@ def open_runtime(
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: an unknown runtime or device, or a file that it cannot read.
+        ValueError: an unknown runtime or device, or a file that cannot be read.
     """
     if runtime not in RUNTIMES:
         raise ValueError(f"runtime: expected {' or '.join(RUNTIMES)}, got {runtime!r}")
     if threads is not None and threads < 1:
         raise ValueError(f"threads must be at least 1, got {threads}")
     if not path.is_file():
-        raise FileNotFoundError(f"model {path} does not exist; `ood-seg export-onnx` makes one")
+        raise FileNotFoundError(f"model {path} does not exist; `ood-seg export-onnx` writes one")
     kind = OnnxRuntime if runtime == "onnxruntime" else OpenVino
     return kind(path, device, threads)
 
@@ -72,7 +72,7 @@ class OpenVino:
         import onnxruntime
         import openvino
 
-        # OpenVINO drops the metadata of the file.
+        # OpenVINO discards the metadata of the file.
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
@@ -80,7 +80,7 @@ class OpenVino:
         self.properties = dict(session.get_modelmeta().custom_metadata_map)
         self.outputs = [output.name for output in session.get_outputs()]
         del session
-        # Its default on some CPUs is half precision, which would change the scores.
+        # On some CPUs the default is half precision, which would change the scores.
         settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32"}
         if threads is not None:
             settings["INFERENCE_NUM_THREADS"] = threads
@@ -99,10 +99,10 @@ def _session(path: Path, options: Any, providers: list[Any]) -> Any:
 
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=providers)
-    except Exception as error:  # its errors share no base class of their own
+    except Exception as error:  # its errors have no common base class
         raise ValueError(
-            f"{path} is no ONNX model that ONNX Runtime can load ({_reason(error)}); it may be cut "
-            "short or damaged: copy or export it again"
+            f"{path} is not an ONNX model that ONNX Runtime can load ({_reason(error)}); if it is "
+            "truncated or damaged, copy or export it again"
         ) from error
 
 
@@ -112,17 +112,17 @@ def _reason(error: Exception) -> str:
 
 
 def _check_device(device: str, wanted: list[Any], used: list[str]) -> None:
-    """Raise a ValueError where ONNX Runtime has quietly fallen back to the CPU."""
+    """Raise a ValueError if ONNX Runtime has silently fallen back to the CPU."""
     name = wanted[0] if isinstance(wanted[0], str) else wanted[0][0]
     if name not in used:
         raise ValueError(
-            f"device {device!r} cannot be used here: ONNX Runtime could not load {name}, and would "
-            "run on the CPU; are the CUDA and cuDNN that it needs installed?"
+            f"device {device!r} cannot be used: ONNX Runtime could not load {name} and would run "
+            "on the CPU; check that the CUDA and cuDNN versions it needs are installed"
         )
 
 
 def _providers(device: str | None, available: list[str]) -> list[Any]:
-    """Execution providers for `cpu`, `cuda`, `cuda:1`, `tensorrt`; None: a GPU if it can be."""
+    """Execution providers for `cpu`, `cuda`, `cuda:1`, `tensorrt`; None: a GPU if available."""
     names = {"cpu": "CPU", "cuda": "CUDA", "tensorrt": "Tensorrt"}
     kind, _, index = (device or "").partition(":")
     if device is None:
@@ -132,8 +132,8 @@ def _providers(device: str | None, available: list[str]) -> list[Any]:
     wanted = f"{names[kind]}ExecutionProvider"
     if wanted not in available:
         raise ValueError(
-            f"device {device!r} cannot be used here: this ONNX Runtime has "
-            f"{', '.join(available)}; onnxruntime-gpu brings CUDA and TensorRT"
+            f"device {device!r} cannot be used: this ONNX Runtime has {', '.join(available)}; "
+            "onnxruntime-gpu contains CUDA and TensorRT"
         )
     if kind == "cpu":
         return [wanted]

@@ -1,1 +1,1 @@
-"""ROS 2 without ROS: images and results as messages, newest-frame scheduling, bags."""
+"""ROS 2 messages, scheduling and bags, without a ROS installation."""

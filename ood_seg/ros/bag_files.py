@@ -1,4 +1,4 @@
-"""Rosbag2 recordings read and written by `rosbags`, which only this module imports."""
+"""Reading and writing of rosbag2 recordings with `rosbags`, which only this module imports."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ood_seg.ros.fields import Message, build, rosbags_runtime
 from ood_seg.ros.messages import LABEL_INFO
 
 STORAGES = ("sqlite3", "mcap")
-# Format of the recording: that of ROS 2 Jazzy.
+# Version of the format: that of ROS 2 Jazzy.
 _VERSION: Literal[8] = 8
 _EMPTY_DEFINITION = "\n"
 
@@ -38,8 +38,8 @@ def reading(source: Path) -> Iterator[Any]:
             yield reader
     except ReaderError as error:
         raise ValueError(
-            f"bag {source} cannot be read: {error} If its recording was cut off, `ros2 bag "
-            "reindex` or `mcap recover` may mend it"
+            f"bag {source} cannot be read: {error} If the recording was interrupted, `ros2 bag "
+            "reindex` or `mcap recover` may repair it"
         ) from error
 
 
@@ -64,10 +64,10 @@ def writing(path: Path, plugin: str) -> Iterator[Bag]:
 
 
 def choose_storage(source: Path, storage: str | None) -> str:
-    """Return the storage of a new bag; None: that of the source.
+    """Return the storage of a new bag; None: as in the source.
 
     Raises:
-        ValueError: an unknown one.
+        ValueError: an unknown storage.
     """
     if storage is None:
         files = [source] if source.is_file() else list(source.glob("*"))
@@ -78,7 +78,7 @@ def choose_storage(source: Path, storage: str | None) -> str:
 
 
 class Bag:
-    """A bag that is written: messages copied, and messages of ours."""
+    """A new bag, with copied and own messages."""
 
     def __init__(self, writer: Any) -> None:
         self.store = type_store()
@@ -89,7 +89,7 @@ class Bag:
         self._digests: dict[str, str] = {}
 
     def copy_connection(self, connection: Any) -> None:
-        """Prepare for the messages of a connection of the source."""
+        """Add a connection of the source, for its messages."""
         key = (connection.topic, connection.msgtype)
         if key in self._connections:
             return  # two publishers of one topic
@@ -108,7 +108,7 @@ class Bag:
         self._writer.write(self._connections[key], time, data)
 
     def send(self, topic: str, message: Message, time: int) -> None:
-        """Write a message of ours."""
+        """Write an own message."""
         connection = self._connections.get((topic, message.type))
         if connection is None:
             connection = self._add(topic, message.type)
@@ -120,8 +120,8 @@ class Bag:
         digest = self.store.hash_rihs01(kind)
         if self._digests.get(kind, digest) != digest:
             raise ValueError(
-                f"the bag holds {kind} of another version than is written ({topic}); write the "
-                "results alone (--no-copy)"
+                f"the bag contains {kind} in another version than that of {topic}; write only the "
+                "results (--no-copy)"
             )
         qos = _qos(latched=kind == LABEL_INFO)
         connection = self._writer.add_connection(
@@ -132,7 +132,7 @@ class Bag:
 
 
 def type_store() -> Any:
-    """Return the type store of all that is written and of the images that are read."""
+    """Return the type store of the own messages and of the images."""
     from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
     store = get_typestore(Stores.ROS2_HUMBLE)
@@ -146,8 +146,8 @@ def type_store() -> Any:
 def _definition(connection: Any, store: Any) -> tuple[str, str]:
     """Return definition and hash of a type in the source.
 
-    Recordings of Humble and before lack them: types of ROS 2 itself are then taken from `store`,
-    others are copied with an empty definition, which players do not need.
+    Recordings of Humble and earlier lack them: types of ROS 2 are then taken from `store`, others
+    get an empty definition, which players do not need.
     """
     from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_typestore
 
@@ -164,10 +164,10 @@ def _definition(connection: Any, store: Any) -> tuple[str, str]:
 
 
 def read_message(store: Any, connection: Any, data: bytes) -> Any:
-    """Return a message of a connection, whose type `store` must know.
+    """Return a message of a connection; its type must be in `store`.
 
     Raises:
-        ValueError: the data are cut short or garbled.
+        ValueError: the data are truncated or damaged.
     """
     from rosbags.serde import SerdeError
 

@@ -1,12 +1,12 @@
 """Bag in, bag out: the camera images of a ROS 2 recording, analysed without ROS.
 
 ```
-source bag --all messages---------------------------------> copied as they are --> target bag
+source bag --all messages---------------------------------> copied unchanged ----> target bag
            \\-camera topic -> Frame -> Segmentor -> result -> messages of the node --/
 ```
 
 Reads and writes rosbag2 folders with sqlite3 or MCAP storage. The target appears when it is
-complete; what a broken run wrote stays beside it in `TARGET.part`, a bag that can be read.
+complete; an interrupted run leaves a readable bag in `TARGET.part`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from ood_seg.perception.run.stream import analyse
 from ood_seg.ros.bag_files import Bag, choose_storage, read_message, reading, type_store, writing
 from ood_seg.ros.fields import Header
 from ood_seg.ros.health import Health, diagnostics
-from ood_seg.ros.images import COMPRESSED_IMAGE, IMAGE, read_image
+from ood_seg.ros.images import COMPRESSED_IMAGE, IMAGE, image_of
 from ood_seg.ros.messages import TOPICS, describe, label_info, result_messages
 
 _CAMERA_TYPES = (IMAGE, COMPRESSED_IMAGE)
@@ -36,13 +36,13 @@ _ROS_NAME = re.compile(r"(/[A-Za-z_][A-Za-z0-9_]*)+")
 
 @dataclass(frozen=True)
 class Summary:
-    """What `annotate` did.
+    """Counts of a run of `annotate`.
 
     Attributes:
-        topic: the images.
-        frames: how many there are.
-        failures: those that could not be analysed, with the reason.
-        written: messages of each topic that were added.
+        topic: of the images.
+        frames: number of images.
+        failures: images that could not be analysed, with the reason.
+        written: number of added messages by topic.
     """
 
     topic: str
@@ -67,62 +67,64 @@ def annotate(
 ) -> Summary:
     """Analyse the images of a bag and write a bag with the results.
 
-    Results get the log time of their image, and its header. The names of the classes are written
-    once, latched, beside the first image; the state of the analysis, in `/diagnostics`, beside
-    every image. An image that cannot be used is an error there and has no results.
+    Results have the log time and the header of their image. The names of the classes are written
+    once, latched, at the time of the first image; the state of the analysis is written to
+    `/diagnostics` at the time of every image. An image that cannot be used is an error there and
+    has no results.
 
     Args:
         source: rosbag2 folder, or one of its .mcap or .db3 files.
         target: folder of the new bag.
         segmentor: the model.
-        topic: of the images, raw or compressed; None where the bag has just one.
-        outputs: topics that are written, see `ood_seg.ros.messages`.
-        namespace: what their names begin with, another one for each camera; the status in
-            `/diagnostics` is called after it.
+        topic: of the images, raw or compressed; None if the bag has only one.
+        outputs: topics to write, see `ood_seg.ros.messages`.
+        namespace: prefix of the result topics, and name of the status in `/diagnostics`; one per
+            camera.
         model: its name in the diagnostics.
-        storage: `sqlite3` or `mcap`; None: as the source.
-        copy: whether everything in the source is copied too, unopened.
+        storage: `sqlite3` or `mcap`; None: as in the source.
+        copy: whether all messages of the source are copied, without decoding.
         progress: called with the number of images done and their total.
         **options: of `ood_seg.perception.run.stream.analyse`, such as `batch_size` or `tracker`.
 
     Raises:
         FileNotFoundError: no such source.
-        ValueError: the source is no readable ROS 2 bag; the topic is missing, is no image topic,
-            or must be chosen; the target or `TARGET.part` exists; an unknown output or storage;
-            a namespace that is no ROS name; an output topic that the source has already.
+        ValueError: the source is not a readable ROS 2 bag; the topic is missing, not an image
+            topic, or must be chosen; the target or `TARGET.part` exists or cannot be written; an
+            unknown output or storage; a namespace that is not a ROS name; an output topic that the
+            source already has.
     """
     source, target = Path(source), Path(target)
     part = _part(target)
     plugin = choose_storage(source, storage)
     _check_outputs(outputs)
     namespace = _checked_namespace(namespace)
-    with reading(source) as reader:
+    with contextlib.ExitStack() as stack:
+        reader = stack.enter_context(reading(source))
         camera = _camera(reader.connections, topic)
         topic = camera[0].topic
         copied = reader.connections if copy else []
         _check_names(copied, [f"{namespace}/{name}" for name in (*outputs, "label_info")])
-        with (
-            writing(part / target.name, plugin) as bag,
-            contextlib.closing(analyse(segmentor, _frames(source, topic), **options)) as results,
-        ):
-            for connection in copied:
-                bag.copy_connection(connection)
-            annotator = _Annotator(bag, segmentor, outputs, namespace, model)
-            total = sum(connection.msgcount for connection in camera)
-            for connection, time, data in reader.messages([] if copy else camera):
-                if copy:
-                    bag.write(connection, time, data)
-                if connection.topic == topic and connection.msgtype in _CAMERA_TYPES:
-                    annotator.add(next(results), _header(bag, connection, time, data), time)
-                    if progress is not None:
-                        progress(annotator.done, total)
+        bag = stack.enter_context(writing(part / target.name, plugin))
+        frames = _frames(source, topic)
+        results = stack.enter_context(analyse(segmentor, frames, **options))
+        for connection in copied:
+            bag.copy_connection(connection)
+        annotator = _Annotator(bag, segmentor, outputs, namespace, model)
+        total = sum(connection.msgcount for connection in camera)
+        for connection, time, data in reader.messages([] if copy else camera):
+            if copy:
+                bag.write(connection, time, data)
+            if connection.topic == topic and connection.msgtype in _CAMERA_TYPES:
+                annotator.add(next(results), _header(bag, connection, time, data), time)
+                if progress is not None:
+                    progress(annotator.done, total)
     (part / target.name).rename(target)
     part.rmdir()
     return Summary(topic, annotator.done, tuple(annotator.failures), bag.written)
 
 
 class _Annotator:
-    """Writes the messages of one outcome after the other."""
+    """Writes the messages of the outcomes."""
 
     def __init__(
         self, bag: Bag, segmentor: Segmentor, outputs: Sequence[str], namespace: str, model: str
@@ -137,11 +139,11 @@ class _Annotator:
 
     @property
     def done(self) -> int:
-        """Images so far."""
+        """Number of images so far."""
         return self.health.frames + self.health.failures
 
     def add(self, outcome: AnomalyResult | Failure, header: Header, time: int) -> None:
-        """Write what came of the image with this header and log time in nanoseconds."""
+        """Write the outcome of the image with this header and log time in nanoseconds."""
         if not self.done:
             info = label_info(self._segmentor, header)
             self._bag.send(f"{self._namespace}/label_info", info, time)
@@ -152,7 +154,7 @@ class _Annotator:
         else:
             for name, message in result_messages(outcome, header, self._outputs).items():
                 self._bag.send(f"{self._namespace}/{name}", message, time)
-            # Not `total`, which has the time that an image read ahead waited.
+            # `total` includes the time for which an image that was read ahead has waited.
             stages = {**outcome.latency, "total": 0.0}
             self.health.handled(sum(stages.values()))
         level, summary, values = self.health.report(time * 1e-9)
@@ -163,7 +165,7 @@ class _Annotator:
 
 
 def _frames(source: Path, topic: str) -> Iterator[Frame | Failure]:
-    """Yield the images of a topic, read anew beside the copying."""
+    """Yield the images of a topic, from a second reader beside that of the copying."""
     store, stem = type_store(), topic.strip("/").replace("/", "_")
     with reading(source) as reader:
         camera = _camera(reader.connections, topic)
@@ -171,13 +173,13 @@ def _frames(source: Path, topic: str) -> Iterator[Frame | Failure]:
             name = f"{stem}_{index:06d}"
             try:
                 message = read_message(store, connection, data)
-                yield Frame(read_image(message), name, index, Header.of(message).stamp)
+                yield Frame(image_of(message), name, index, Header.of(message).stamp)
             except ValueError as error:
                 yield Failure(name, str(error), index)
 
 
 def _header(bag: Bag, connection: Any, time: int, data: bytes) -> Header:
-    """Return the header of a message; its log time where the message is damaged."""
+    """Return the header of a message; its log time if the message is damaged."""
     try:
         return Header.of(read_message(bag.store, connection, data))
     except ValueError:
@@ -187,10 +189,10 @@ def _header(bag: Bag, connection: Any, time: int, data: bytes) -> Header:
 def _part(target: Path) -> Path:
     part = target.with_name(f"{target.name}.part")
     if target.exists():
-        raise ValueError(f"{target} exists and is not overwritten; give another target")
+        raise ValueError(f"{target} exists; give another target")
     if part.exists():
         raise ValueError(
-            f"{part} is what an unfinished run left, or one is going on; delete it to start again"
+            f"{part} exists: a run is in progress or was interrupted; remove it to start again"
         )
     return part
 
@@ -212,8 +214,8 @@ def _check_names(connections: Sequence[Any], names: Sequence[str]) -> None:
     taken = sorted({connection.topic for connection in connections} & set(names))
     if taken:
         raise ValueError(
-            f"the bag has a topic {taken[0]} already; choose another namespace (--namespace), or "
-            "write the results alone (--no-copy)"
+            f"the bag already has a topic {taken[0]}; choose another namespace (--namespace), or "
+            "write only the results (--no-copy)"
         )
 
 
@@ -224,11 +226,11 @@ def _camera(connections: Sequence[Any], topic: str | None) -> list[Any]:
     topics = {one.topic for one in cameras}
     if topic is None:
         if len(topics) != 1:
-            raise ValueError(f"topic: expected its name, as the bag's image topics are: {listed}")
+            raise ValueError(f"topic: expected one of the bag's image topics: {listed}")
         (topic,) = topics
     wanted = [one for one in cameras if one.topic.strip("/") == topic.strip("/")]
     if not wanted:
-        raise ValueError(f"no image topic {topic} in the bag; its image topics are: {listed}")
+        raise ValueError(f"topic: expected one of the bag's image topics: {listed}; got {topic}")
     if not sum(one.msgcount for one in wanted):
-        raise ValueError(f"topic {topic} has no messages in this bag")
+        raise ValueError(f"topic {topic} has no messages in the bag")
     return wanted

@@ -1,9 +1,9 @@
-"""Definitions of the `vision_msgs` that are sent, for runtimes that do not ship them.
+"""Definitions of the `vision_msgs` in use, for runtimes that do not contain them.
 
-They are those of vision_msgs 4.1 (4.1.1 is in ROS 2 Jazzy): since 4.0 the centre of a
-`BoundingBox2D` is a `vision_msgs/Pose2D` with a `Point2D` inside, no longer a
-`geometry_msgs/Pose2D`. The tests compare their type hashes (REP 2016) with those in the code that
-rosidl generates from that package.
+They are those of vision_msgs 4.1 (ROS 2 Jazzy has 4.1.1): since 4.0 the centre of a
+`BoundingBox2D` is a `vision_msgs/Pose2D` with a `Point2D`, no longer a `geometry_msgs/Pose2D`. The
+tests compare their type hashes (REP 2016) with those in the code that rosidl generates from that
+package.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
-"""Messages as plain trees of fields, built into the classes of any ROS runtime.
+"""Messages as trees of fields, which `build` converts to the classes of any ROS runtime.
 
-rclpy, rosbags and DDS libraries each have their own message classes, which differ in how they
-hold byte sequences. What is sent is therefore written once as `Message` trees, and `build` turns
-them into the classes of the runtime at hand.
+rclpy, rosbags and DDS libraries have their own message classes, which differ in the type of byte
+sequences. Messages are therefore composed once, as `Message` trees.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ class Message(NamedTuple):
 
 
 class Byte(int):
-    """A value of the ROS type `byte`, which rclpy holds as `bytes` and others as an integer."""
+    """A value of the ROS type `byte`, which is `bytes` in rclpy and an integer elsewhere."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +38,8 @@ class Header:
     """Stamp and coordinate frame of a message.
 
     Attributes:
-        seconds: whole seconds of the stamp.
-        nanoseconds: the rest of it, 0..999999999.
+        seconds: integer seconds of the stamp.
+        nanoseconds: its fraction, 0..999999999.
         frame_id: coordinate frame.
     """
 
@@ -65,19 +64,19 @@ class Header:
         return self.seconds + self.nanoseconds * 1e-9
 
     def message(self) -> Message:
-        """Return it as `std_msgs/msg/Header`."""
+        """Return the header as `std_msgs/msg/Header`."""
         stamp = Message(TIME, {"sec": self.seconds, "nanosec": self.nanoseconds})
         return Message(HEADER, {"stamp": stamp, "frame_id": self.frame_id})
 
 
 @dataclass(frozen=True)
 class Runtime:
-    """How the message classes of a library are found and what they hold.
+    """The message classes of a library and the types of their fields.
 
     Attributes:
-        find: class of a type name; called with all fields as keywords.
-        octets: what it holds for `uint8[]`, from a flat uint8 array.
-        byte: what it holds for `byte`.
+        find: returns the class of a type name; its arguments are all fields, as keywords.
+        octets: converts a flat uint8 array to the type of `uint8[]`.
+        byte: converts an integer to the type of `byte`.
     """
 
     find: Callable[[str], Callable[..., Any]]
@@ -86,7 +85,7 @@ class Runtime:
 
 
 def build(runtime: Runtime, message: Message) -> Any:
-    """Return the message as an object of the runtime's classes."""
+    """Return the message as an object of the classes of a runtime."""
     values = {name: _value(runtime, value) for name, value in message.fields.items()}
     return runtime.find(message.type)(**values)
 
@@ -110,7 +109,7 @@ def rclpy_runtime() -> Runtime:
         package, _, kind = name.partition("/msg/")
         return getattr(importlib.import_module(f"{package}.msg"), kind)
 
-    # Their setters take `array.array` as it is and check anything else value by value.
+    # Its setters accept `array.array` as it is and check any other type value by value.
     return Runtime(
         find,
         octets=lambda values: array.array("B", values.tobytes()),

@@ -1,4 +1,4 @@
-"""How a stream is doing, as `diagnostic_msgs`."""
+"""State of a stream, as `diagnostic_msgs`."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class Health:
     Attributes:
         max_age: seconds without an image after which the camera counts as stopped.
         frames: images analysed.
-        dropped: images that a newer one replaced before their turn.
+        dropped: images that were replaced by a newer one before their turn.
         failures: images that could not be analysed.
-        last_error: what the last of these said; empty without one.
+        last_error: message of the last failure; empty without one.
     """
 
     max_age: float = 1.0
@@ -41,35 +41,35 @@ class Health:
     _failing: bool = False
     _arrival: float | None = None
     _latencies: list[float] = field(default_factory=list)
-    _told: tuple[int, int] = (0, 0)
+    _reported: tuple[int, int] = (0, 0)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def arrived(self, now: float, *, dropped: bool = False) -> None:
-        """Note an image, and whether it replaced one that waited."""
+        """Count an image, and whether it replaced a waiting one."""
         with self._lock:
             self._arrival = now
             self.dropped += dropped
 
     def handled(self, latency: float) -> None:
-        """Note an image that was analysed, and the seconds from its arrival to its result."""
+        """Count an analysed image, with the seconds from its arrival to its result."""
         with self._lock:
             self.frames += 1
             self._failing = False
             self._latencies.append(latency)
 
     def failed(self, message: str) -> None:
-        """Note an image that could not be analysed."""
+        """Count an image that could not be analysed."""
         with self._lock:
             self.failures += 1
             self._failing = True
             self.last_error = message
 
     def report(self, now: float) -> tuple[Level, str, dict[str, str]]:
-        """Return level, summary and values since the last report, and begin the next period.
+        """Return level, summary and values since the last report, and start the next period.
 
-        The first that applies:
+        The first level that applies:
 
-        - STALE: no image came yet, or none for longer than `max_age`;
+        - STALE: no image yet, or none for longer than `max_age`;
         - ERROR: the newest image failed;
         - WARN: an image failed or was dropped since the last report;
         - OK.
@@ -78,8 +78,8 @@ class Health:
             now: seconds on the clock of `arrived`.
         """
         with self._lock:
-            dropped, failures = self.dropped - self._told[0], self.failures - self._told[1]
-            level, summary = self._judge(now, dropped, failures)
+            dropped, failures = self.dropped - self._reported[0], self.failures - self._reported[1]
+            level, summary = self._level(now, dropped, failures)
             values = {
                 "frames": str(self.frames),
                 "dropped": str(self.dropped),
@@ -87,13 +87,13 @@ class Health:
                 "last_error": self.last_error,
                 **self._latency_values(),
             }
-            self._told = (self.dropped, self.failures)
+            self._reported = (self.dropped, self.failures)
             self._latencies.clear()
         return level, summary, values
 
-    def _judge(self, now: float, dropped: int, failures: int) -> tuple[Level, str]:
+    def _level(self, now: float, dropped: int, failures: int) -> tuple[Level, str]:
         if self._arrival is None:
-            return Level.STALE, "no image has come yet"
+            return Level.STALE, "no image has arrived yet"
         age = now - self._arrival
         if age > self.max_age:
             return Level.STALE, f"no image for {age:.1f} s; has the camera stopped?"
@@ -127,12 +127,12 @@ def diagnostics(
     """Return a report as `diagnostic_msgs/msg/DiagnosticArray` with one status.
 
     Args:
-        level: how things are.
-        summary: the same in words.
+        level: of the status.
+        summary: the level in words.
         values: details, key and value.
         header: time of the report.
-        name: of what is reported on.
-        hardware_id: of what it runs on; here the model.
+        name: of the status.
+        hardware_id: of the status; here the model.
     """
     pairs = [
         Message("diagnostic_msgs/msg/KeyValue", {"key": key, "value": value})

@@ -1,7 +1,7 @@
-"""Image messages as arrays and arrays as image messages.
+"""Conversion between image messages and arrays.
 
-Works on the messages of rclpy (`array.array`) and of rosbags (NumPy) alike, and on anything else
-with the same fields.
+Works with the messages of rclpy (`array.array`), of rosbags (NumPy) and of any other library with
+the same fields.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ood_seg.ros.fields import Header, Message
 IMAGE = "sensor_msgs/msg/Image"
 COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
 
-# Where blue, green and red are among the channels of each encoding.
+# Positions of blue, green and red among the channels of each encoding.
 _RGB, _BGR = slice(2, None, -1), slice(0, 3)
 _COLOURS = {"rgb8": _RGB, "bgr8": _BGR, "rgba8": _RGB, "bgra8": _BGR}
 _LAYOUTS: dict[str, tuple[type, int]] = {
@@ -30,21 +30,24 @@ _LAYOUTS: dict[str, tuple[type, int]] = {
     "32FC1": (np.float32, 1),
 }
 _REMEDIES = (
-    (("mono", "8UC1", "16UC1"), "a grey camera cannot be used with a network trained on colour"),
-    (("bayer",), "put a debayering node such as image_proc's before this one"),
-    (("yuv", "uyvy", "yuyv", "nv12", "nv21", "nv24"), "set the camera driver's output to rgb8"),
+    (("mono", "8UC1", "16UC1"), "networks trained on colour cannot use a grey camera"),
+    (("bayer",), "run a debayering node, such as that of image_proc, before this one"),
+    (
+        ("yuv", "uyvy", "yuyv", "nv12", "nv21", "nv24"),
+        "set the camera driver to rgb8",
+    ),
     (("rgb16", "bgr16", "rgba16", "bgra16"), "convert to 8 bits per channel first"),
-    (("8UC", "8SC"), "it does not say the order of the channels; publish rgb8 or bgr8"),
-    (("32F", "64F", "16S", "32S"), "this is no colour picture; is it a depth topic?"),
+    (("8UC", "8SC"), "the order of its channels is unknown; publish rgb8 or bgr8"),
+    (("32F", "64F", "16S", "32S"), "not a colour image; is it a depth topic?"),
 )
 _COMPRESSED_FORMATS = re.compile("jpe?g|png")
 _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
 
 
-def read_image(message: Any) -> np.ndarray:
-    """Return the colour picture of an `Image` or `CompressedImage` as `(H, W, 3)` uint8 BGR.
+def image_of(message: Any) -> np.ndarray:
+    """Return the image in an `Image` or `CompressedImage` message as `(H, W, 3)` uint8 BGR.
 
-    rgb8, bgr8, rgba8 and bgra8 are read, alpha is dropped.
+    rgb8, bgr8, rgba8 and bgra8 are read; alpha is dropped.
 
     Raises:
         ValueError: another encoding (with the remedy), or data that do not fit the message.
@@ -61,7 +64,7 @@ def _read_raw(message: Any) -> np.ndarray:
             f"image encoding: expected one of {', '.join(_COLOURS)}, got {encoding!r}"
             + _remedy(encoding)
         )
-    pixels = read_array(message)
+    pixels = array_of(message)
     return np.ascontiguousarray(pixels[..., _COLOURS[encoding]])
 
 
@@ -72,19 +75,18 @@ def _remedy(encoding: str) -> str:
     return ""
 
 
-def read_array(message: Any) -> np.ndarray:
-    """Return the values of an `Image` as they are, without the padding at the end of its rows.
+def array_of(message: Any) -> np.ndarray:
+    """Return the values of an `Image` message as stored, without the padding of its rows.
 
     Args:
-        message: `sensor_msgs/Image` in rgb8, bgr8, rgba8, bgra8, mono8 or 32FC1. Its byte order
-            matters to 32FC1 only.
+        message: `sensor_msgs/Image` in rgb8, bgr8, rgba8, bgra8, mono8 or 32FC1.
 
     Returns:
         `(H, W, channels)`, or `(H, W)` with one channel; uint8, or float32 in native order.
 
     Raises:
-        ValueError: another encoding, no pixels, or a `step` or an amount of data that does not
-            fit the size.
+        ValueError: another encoding, no pixels, or `step` or the length of the data does not fit
+            the size.
     """
     if message.encoding not in _LAYOUTS:
         raise ValueError(
@@ -95,7 +97,7 @@ def read_array(message: Any) -> np.ndarray:
     data = _octets(message.data)
     row = width * channels * np.dtype(kind).itemsize
     if height == 0 or width == 0:
-        raise ValueError(f"image: expected pixels, got {width}x{height}")
+        raise ValueError(f"image: expected at least one pixel, got {width}x{height}")
     if step < row:
         raise ValueError(
             f"image step: expected at least {row} bytes for {width} pixels of "
@@ -104,7 +106,7 @@ def read_array(message: Any) -> np.ndarray:
     if len(data) != step * height:
         raise ValueError(
             f"image data: expected {step * height} bytes ({height} rows of {step}), got "
-            f"{len(data)}; the message was cut short or its size is wrong"
+            f"{len(data)}; the message is truncated or its size is wrong"
         )
     order: Literal[">", "<"] = ">" if message.is_bigendian else "<"
     rows = np.ascontiguousarray(data.reshape(height, step)[:, :row])
@@ -115,7 +117,7 @@ def read_array(message: Any) -> np.ndarray:
 def _octets(data: Any) -> np.ndarray:
     if isinstance(data, np.ndarray):
         return data.view(np.uint8)
-    # A buffer (bytes, array.array) is not copied; a list, as some DDS libraries give, is.
+    # Buffers (bytes, array.array) are not copied; lists, which some DDS libraries use, are.
     try:
         return np.frombuffer(data, np.uint8)
     except TypeError:
@@ -126,39 +128,39 @@ def _read_compressed(message: Any) -> np.ndarray:
     _check_format(message.format)
     data = _octets(message.data).tobytes()
     if not data.startswith(_SIGNATURES):
-        raise ValueError("compressed image: its data are neither jpeg nor png")
+        raise ValueError("compressed image: its data are neither JPEG nor PNG")
     # The EXIF orientation is not applied: results must lie on the pixels that CameraInfo describes.
     pixels = decode_image(data, "of a compressed message", apply_orientation=False)
-    # image_transport names the channel order that its encoder was given after `compressed`;
-    # `rgb` there means that red and blue are swapped in the file.
+    # After `compressed`, image_transport states the order of channels that was passed to its
+    # encoder; `rgb` means that red and blue are swapped in the file.
     order = _RGB if "compressed rgb" in message.format else _BGR
     return np.ascontiguousarray(pixels[..., order])
 
 
 def _check_format(text: str) -> None:
-    """Refuse depth images and videos; otherwise the data show what they are.
+    """Refuse depth images and videos; for anything else the data are decisive.
 
     Publishers write `jpeg`, `image/jpeg`, `mjpeg`, `rgb8; jpeg compressed bgr8`, or nothing.
     """
     lower = text.lower()
     if "compresseddepth" in lower or (text and not _COMPRESSED_FORMATS.search(lower)):
         raise ValueError(
-            f"compressed image format: expected jpeg or png, got {text!r}; set the publisher's "
-            "image_transport plug-in to `compressed` with jpeg or png"
+            f"compressed image format: expected jpeg or png, got {text!r}; set the image_transport "
+            "plugin of the publisher to `compressed` with jpeg or png"
         )
 
 
 def image_message(pixels: np.ndarray, encoding: str, header: Header) -> Message:
-    """Return a picture as `sensor_msgs/msg/Image`.
+    """Return an array as `sensor_msgs/msg/Image`.
 
     Args:
-        pixels: `(H, W, 3)` uint8 for rgb8 and bgr8, in that order of channels; `(H, W)` uint8
+        pixels: `(H, W, 3)` uint8 for rgb8 and bgr8, with the channels in this order; `(H, W)` uint8
             for mono8; `(H, W)` float32 for 32FC1.
         encoding: one of these.
-        header: stamp and frame.
+        header: stamp and coordinate frame.
 
     Raises:
-        ValueError: shape or type of `pixels` is not that of `encoding`.
+        ValueError: shape or type of `pixels` does not fit `encoding`.
     """
     kind, channels = _LAYOUTS[encoding]
     shape = pixels.shape[2:] or (1,)

@@ -1,17 +1,17 @@
-"""Results as ROS messages; every one carries the stamp and the frame of its image.
+"""Results as ROS messages; each has the stamp and the coordinate frame of its image.
 
 | topic            | type                         | content                                       |
 |------------------|------------------------------|-----------------------------------------------|
 | `~/labels`       | sensor_msgs/Image mono8      | number of the most likely known class         |
-| `~/anomaly`      | sensor_msgs/Image 32FC1      | probability of an anomaly; the raw score where |
-|                  |                              | the model has no calibration                  |
+| `~/anomaly`      | sensor_msgs/Image 32FC1      | probability of an anomaly; without a          |
+|                  |                              | calibration, the score                        |
 | `~/anomaly_mask` | sensor_msgs/Image mono8      | 255 where an anomaly is flagged, else 0       |
-| `~/overlay`      | sensor_msgs/Image rgb8       | picture for people                            |
+| `~/overlay`      | sensor_msgs/Image rgb8       | heat map, mask edges and boxes, for display   |
 | `~/objects`      | vision_msgs/Detection2DArray | boxes of the class `unknown`                  |
 | `~/label_info`   | vision_msgs/LabelInfo        | names of the classes, latched                 |
 
-Without an operating point nothing is decided: mask and objects are then not sent at all, since
-empty ones would say that the road is free.
+Without an operating point, mask and objects are not sent at all, since empty ones would mean that
+the road is free.
 """
 
 from __future__ import annotations
@@ -51,14 +51,14 @@ def result_messages(
 
     Args:
         result: of the image.
-        header: of the image's message.
-        topics: names of the wanted topics; see `TOPICS`.
+        header: of the message of the image.
+        topics: keys of `TOPICS`.
 
     Returns:
-        The wanted ones, without `anomaly_mask` and `objects` where the result has no mask.
+        The messages of these topics, without `anomaly_mask` and `objects` if there is no mask.
     """
-    undecided = {"anomaly_mask", "objects"} if result.mask is None else set()
-    return {topic: _MAKERS[topic](result, header) for topic in topics if topic not in undecided}
+    missing = {"anomaly_mask", "objects"} if result.mask is None else set()
+    return {topic: _MAKERS[topic](result, header) for topic in topics if topic not in missing}
 
 
 def _labels(result: AnomalyResult, header: Header) -> Message:
@@ -94,10 +94,10 @@ _MAKERS: dict[str, Callable[[AnomalyResult, Header], Message]] = {
 def detections(instances: Sequence[Instance], header: Header) -> Message:
     """Return unknown objects as `vision_msgs/msg/Detection2DArray`.
 
-    The score is the mean calibrated probability of the object's pixels. Without a calibration it
-    is 1: that the object was flagged is all that is known, and no consumer's threshold on scores
-    shall drop it. `id` is the number of its track, empty without tracking. As in `vision_msgs`,
-    a box of left 10 and width 4 has its centre at 12.
+    The score is the mean calibrated probability of the pixels of the object. Without a calibration
+    it is 1: only that the object was flagged is known, and no threshold on the score should remove
+    it. `id` is the number of the track, empty without tracking. As in `vision_msgs`, a box of left
+    10 and width 4 has its centre at 12.
     """
     found = [_detection(instance, header) for instance in instances]
     return Message(DETECTIONS, {"header": header.message(), "detections": found})
@@ -128,7 +128,7 @@ def _vision(kind: str, **fields: object) -> Message:
 
 
 def _no_pose() -> Message:
-    """Return the identity: a picture alone gives no pose."""
+    """Return the identity: the pose is unknown."""
     position = Message("geometry_msgs/msg/Point", {"x": 0.0, "y": 0.0, "z": 0.0})
     rotation = Message("geometry_msgs/msg/Quaternion", {"x": 0.0, "y": 0.0, "z": 0.0, "w": 1.0})
     pose = Message("geometry_msgs/msg/Pose", {"position": position, "orientation": rotation})
@@ -138,11 +138,11 @@ def _no_pose() -> Message:
 
 
 def label_info(segmentor: Segmentor, header: Header) -> Message:
-    """Return what the values of `~/labels` mean as `vision_msgs/msg/LabelInfo`, sent once.
+    """Return the meaning of the values of `~/labels` as `vision_msgs/msg/LabelInfo`, sent once.
 
-    Its highest class is 255, UNLABELED, as the message's definition demands; no pixel has it. Its
-    threshold, which must lie in 0..1, is the calibrated probability at the operating point; 0
-    where the model cannot say. The threshold itself is on the raw score, see `describe`.
+    The highest class is 255, UNLABELED, as the definition of the message demands; no pixel has it.
+    The threshold, which must lie in 0..1, is the calibrated probability at the operating point, or
+    0 if unknown. The threshold on the score is in `describe`.
 
     Raises:
         ValueError: more than 255 classes, which mono8 cannot hold.
@@ -164,7 +164,7 @@ def _calibrated_threshold(segmentor: Segmentor) -> float:
 
 
 def describe(segmentor: Segmentor) -> dict[str, str]:
-    """Return what `/diagnostics` tells of the model: version, score and operating point."""
+    """Return the facts about the model in `/diagnostics`: version, score and operating point."""
     return {
         "version": __version__,
         "score": segmentor.score_name,

@@ -112,17 +112,17 @@ def with_properties(exported, path, **changes):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"schema": None}, "was not made by `ood-seg export-onnx`: its metadata name no schema"),
-        ({"schema": '"other/1"'}, "name the schema 'other/1'"),
-        ({"schema": "ultralytics"}, "was not made by"),
-        ({"schema": '"ood_seg.onnx/2"'}, "of a newer ood_seg, this one reads up to"),
-        ({"classes": None}, "lack 'classes'"),
-        ({"classes": "[road"}, "'classes' is no JSON"),
-        ({"classes": "[]"}, "'classes' cannot be"),
-        ({"palette": "[[1, 2, 3]]"}, "'palette' cannot be"),
-        ({"thresholds": '{"fpr 5%": "low"}'}, "'thresholds' cannot be"),
-        ({"layout": '"hwc"'}, "'layout' cannot be 'hwc'"),
-        ({"outputs": '["labels", "anomaly"]'}, "'outputs' cannot be"),
+        ({"schema": None}, "changed.onnx .*schema .*got None"),
+        ({"schema": '"other/1"'}, "changed.onnx .*'other/1'"),
+        ({"schema": "ultralytics"}, "changed.onnx .*'ultralytics'"),
+        ({"schema": '"ood_seg.onnx/2"'}, "'ood_seg.onnx/2' .*'ood_seg.onnx/1'"),
+        ({"classes": None}, "no 'classes'"),
+        ({"classes": "[road"}, "'classes' is not JSON"),
+        ({"classes": "[]"}, "invalid 'classes'"),
+        ({"palette": "[[1, 2, 3]]"}, "invalid 'palette'"),
+        ({"thresholds": '{"fpr 5%": "low"}'}, "invalid 'thresholds'"),
+        ({"layout": '"hwc"'}, "invalid 'layout': 'hwc'"),
+        ({"outputs": '["labels", "anomaly"]'}, "invalid 'outputs'"),
     ],
 )
 def test_other_metadata_are_refused(exported, tmp_path, changes, message):
@@ -139,7 +139,7 @@ def test_files_that_are_no_models_are_refused(exported, tmp_path):
     empty = tmp_path / "empty.onnx"
     empty.write_bytes(b"")
     for path in (cut, text, empty):
-        with pytest.raises(ValueError, match=f"{path.name} (is no ONNX model|was not made by)"):
+        with pytest.raises(ValueError, match=f"{path.name} (is not an ONNX model|was not made by)"):
             OnnxAnomalySegmentor(path)
     with pytest.raises(FileNotFoundError, match="ood-seg export-onnx"):
         OnnxAnomalySegmentor(tmp_path / "absent.onnx")
@@ -186,7 +186,7 @@ def test_a_gpu_that_is_not_there_is_named(exported):
 
     if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
         pytest.skip("this ONNX Runtime has CUDA")
-    with pytest.raises(ValueError, match="device 'cuda:0' cannot be used here"):
+    with pytest.raises(ValueError, match="device 'cuda:0'"):
         OnnxAnomalySegmentor(exported["model"], device="cuda:0")
 
 
@@ -200,7 +200,7 @@ def test_a_gpu_whose_libraries_are_missing_is_not_replaced_by_the_cpu(exported, 
         str(exported["model"]), providers=["CPUExecutionProvider"]
     )
     monkeypatch.setattr(onnxruntime, "InferenceSession", lambda *_, **__: session)
-    with pytest.raises(ValueError, match="could not load CUDAExecutionProvider, and would run on"):
+    with pytest.raises(ValueError, match=r"device 'cuda' .*CUDAExecutionProvider"):
         OnnxAnomalySegmentor(exported["model"], device="cuda")
     assert OnnxAnomalySegmentor(exported["model"]).card.score  # without a wish the CPU will do
 

@@ -41,7 +41,7 @@ def test_killed_run(tmp_path, storage):
         assert process.stdout.readline() == "half\n"
         process.send_signal(signal.SIGKILL)
     assert not target.exists()
-    with pytest.raises(ValueError, match=r"out\.part is what an unfinished run left"):
+    with pytest.raises(ValueError, match=r"out\.part exists"):
         annotate(source, target, ColourSegmentor())
     (tmp_path / "out.part").rename(tmp_path / "elsewhere")
     assert annotate(source, target, ColourSegmentor()).frames == 4

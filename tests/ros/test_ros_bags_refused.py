@@ -30,12 +30,10 @@ def test_several_cameras_are_listed(tmp_path):
     messages.append(("/note", "std_msgs/msg/String", T0, text("a")))
     source = write_bag(tmp_path / "in", messages)
     target = tmp_path / "out"
-    with pytest.raises(ValueError, match=r"are: /left/image, /right/image$"):
+    with pytest.raises(ValueError, match=r"topic: .*/left/image, /right/image$"):
         annotate(source, target, ColourSegmentor())
     for topic in ("/note", "/middle/image"):
-        with pytest.raises(
-            ValueError, match=f"no image topic {topic}.*are: /left/image, /right/image"
-        ):
+        with pytest.raises(ValueError, match=f"topic: .*/left/image, /right/image; got {topic}"):
             annotate(source, target, ColourSegmentor(), topic=topic)
     assert list(tmp_path.iterdir()) == [source]
     assert annotate(source, target, ColourSegmentor(), topic="right/image").topic == "/right/image"
@@ -43,17 +41,17 @@ def test_several_cameras_are_listed(tmp_path):
 
 def test_no_camera_at_all(tmp_path):
     source = write_bag(tmp_path / "in", [("/note", "std_msgs/msg/String", T0, text("a"))])
-    with pytest.raises(ValueError, match="image topics are: none"):
+    with pytest.raises(ValueError, match=r"topic: .*none"):
         annotate(source, tmp_path / "out", ColourSegmentor())
 
 
 def test_nothing_is_overwritten(tmp_path):
     source = camera_bag(tmp_path / "in", PICTURES[:1])
     (tmp_path / "there").mkdir()
-    with pytest.raises(ValueError, match="there exists and is not overwritten"):
+    with pytest.raises(ValueError, match="there exists"):
         annotate(source, tmp_path / "there", ColourSegmentor())
     (tmp_path / "half.part").mkdir()
-    with pytest.raises(ValueError, match=r"half\.part is what an unfinished run left"):
+    with pytest.raises(ValueError, match=r"half\.part exists"):
         annotate(source, tmp_path / "half", ColourSegmentor())
 
 

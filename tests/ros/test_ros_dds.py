@@ -26,7 +26,7 @@ from cyclonedds.sub import DataReader
 from ood_seg.perception.core.types import Instance
 from ood_seg.ros.fields import Header, Runtime, build, rclpy_runtime, rosbags_runtime
 from ood_seg.ros.health import Level, diagnostics
-from ood_seg.ros.images import image_message, read_array
+from ood_seg.ros.images import array_of, image_message
 from ood_seg.ros.messages import detections, label_info
 
 HERE = Path(__file__).parent
@@ -150,7 +150,7 @@ def _check(heard):
         data = fields["data"]
         data = bytes.fromhex(data) if isinstance(data, str) else bytes(data)
         message = SimpleNamespace(**{**fields, "data": data})
-        np.testing.assert_allclose(read_array(message), values, atol=1e-6)
+        np.testing.assert_allclose(array_of(message), values, atol=1e-6)
         assert fields["header"]["frame_id"] == "front"
         assert fields["header"]["stamp"]["sec"] > 1_700_000_000
         assert fields["header"]["stamp"]["nanosec"] == 77

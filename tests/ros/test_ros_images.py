@@ -12,7 +12,7 @@ import pytest
 from ros_doubles import compressed, header, raw, street
 
 from ood_seg.ros.fields import Header, Runtime, build
-from ood_seg.ros.images import image_message, read_array, read_image
+from ood_seg.ros.images import array_of, image_message, image_of
 
 PICTURE = street()
 ALPHA = np.full((*PICTURE.shape[:2], 1), 200, np.uint8)
@@ -30,14 +30,14 @@ RUNTIME = Runtime(lambda name: SimpleNamespace)
     ],
 )
 def test_colour_pictures_are_read_as_bgr(encoding, pixels, padding):
-    read = read_image(raw(np.ascontiguousarray(pixels), encoding, padding=padding))
+    read = image_of(raw(np.ascontiguousarray(pixels), encoding, padding=padding))
     np.testing.assert_array_equal(read, PICTURE)
     assert read.flags.c_contiguous
 
 
 def test_two_pixels_by_hand():
     message = raw(np.zeros((1, 2, 3), np.uint8), "rgb8", data=bytes([1, 2, 3, 4, 5, 6]))
-    np.testing.assert_array_equal(read_image(message), [[[3, 2, 1], [6, 5, 4]]])
+    np.testing.assert_array_equal(image_of(message), [[[3, 2, 1], [6, 5, 4]]])
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_two_pixels_by_hand():
 def test_data_may_be_held_in_any_way(holder):
     message = raw(PICTURE, "bgr8")
     message.data = holder(message.data)
-    np.testing.assert_array_equal(read_image(message), PICTURE)
+    np.testing.assert_array_equal(image_of(message), PICTURE)
 
 
 @pytest.mark.parametrize(
@@ -65,23 +65,23 @@ def test_data_may_be_held_in_any_way(holder):
         ("mono16", "trained on colour"),
         ("8UC1", "trained on colour"),
         ("bayer_rggb8", "debayering"),
-        ("yuv422", "driver's output to rgb8"),
-        ("yuv422_yuy2", "driver's output to rgb8"),
-        ("uyvy", "driver's output to rgb8"),
-        ("nv12", "driver's output to rgb8"),
+        ("yuv422", "camera driver to rgb8"),
+        ("yuv422_yuy2", "camera driver to rgb8"),
+        ("uyvy", "camera driver to rgb8"),
+        ("nv12", "camera driver to rgb8"),
         ("rgb16", "8 bits"),
-        ("8UC3", "order of the channels"),
+        ("8UC3", "order of its channels"),
         ("32FC1", "depth"),
     ],
 )
 def test_other_encodings_are_refused_with_a_remedy(encoding, remedy):
     with pytest.raises(ValueError, match=f"rgb8, bgr8, rgba8, bgra8, got '{encoding}'.*{remedy}"):
-        read_image(raw(PICTURE, encoding))
+        image_of(raw(PICTURE, encoding))
 
 
 def test_unheard_of_encoding():
     with pytest.raises(ValueError, match=r"got 'hsv8'$"):
-        read_image(raw(PICTURE, "hsv8"))
+        image_of(raw(PICTURE, "hsv8"))
 
 
 @pytest.mark.parametrize(
@@ -97,18 +97,18 @@ def test_unheard_of_encoding():
 )
 def test_data_that_do_not_fit_are_refused(changes, message):
     with pytest.raises(ValueError, match=message):
-        read_image(raw(PICTURE, "bgr8", **changes))
+        image_of(raw(PICTURE, "bgr8", **changes))
 
 
 def test_byte_order_of_floats():
     values = np.array([[1.5, -2.25, 3e-5]], np.float32)
     for order, flag in (("<f4", 0), (">f4", 1)):
         message = raw(values.astype(order), "32FC1", padding=3, is_bigendian=flag)
-        read = read_array(message)
+        read = array_of(message)
         np.testing.assert_array_equal(read, values)
         assert read.dtype == np.float32
     swapped = raw(values.astype(">f4"), "32FC1", is_bigendian=0)
-    assert not np.array_equal(read_array(swapped), values)
+    assert not np.array_equal(array_of(swapped), values)
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_byte_order_of_floats():
 )
 def test_images_are_written_as_they_are_read(encoding, pixels):
     message = build(RUNTIME, image_message(pixels, encoding, Header.of(raw(PICTURE, "bgr8"))))
-    np.testing.assert_array_equal(read_array(message), pixels)
+    np.testing.assert_array_equal(array_of(message), pixels)
     assert message.step == pixels.shape[1] * pixels.itemsize * (3 if encoding == "rgb8" else 1)
     assert (message.header.stamp.sec, message.header.stamp.nanosec) == (1700000000, 123456789)
     assert message.header.frame_id == "camera"
@@ -144,7 +144,7 @@ def test_images_of_another_kind_are_not_written(pixels, encoding):
 
 def test_png_is_read_exactly_and_jpeg_nearly():
     smooth = cv2.resize(PICTURE, (80, 48), interpolation=cv2.INTER_CUBIC)
-    np.testing.assert_array_equal(read_image(compressed(smooth)), smooth)
+    np.testing.assert_array_equal(image_of(compressed(smooth)), smooth)
     for text in (
         "",
         "jpeg",
@@ -157,13 +157,13 @@ def test_png_is_read_exactly_and_jpeg_nearly():
     ):
         message = compressed(smooth, "jpg")
         message.format = text
-        read = read_image(message)
+        read = image_of(message)
         assert np.abs(read.astype(int) - smooth).mean() < 5
         assert np.abs(read[..., ::-1].astype(int) - smooth).mean() > 20
 
 
 def test_format_that_says_rgb_was_encoded_is_swapped():
-    read = read_image(compressed(PICTURE[..., ::-1], "png", "rgb8; png compressed rgb8"))
+    read = image_of(compressed(PICTURE[..., ::-1], "png", "rgb8; png compressed rgb8"))
     np.testing.assert_array_equal(read, PICTURE)
 
 
@@ -175,7 +175,7 @@ def test_exif_does_not_turn_a_compressed_image():
     turned = plain[:2] + b"\xff\xe1" + (len(segment) + 2).to_bytes(2, "big") + segment + plain[2:]
     seen = cv2.imdecode(np.frombuffer(turned, np.uint8), cv2.IMREAD_COLOR)
     assert seen.shape == (20, 12, 3)  # a viewer would turn it
-    read = read_image(SimpleNamespace(header=header(), format="jpeg", data=turned))
+    read = image_of(SimpleNamespace(header=header(), format="jpeg", data=turned))
     assert read.shape == (12, 20, 3)
 
 
@@ -185,16 +185,16 @@ def test_truncated_pictures_are_refused(kind, kept):
     message = compressed(PICTURE, kind, "jpeg" if kind == "jpg" else "png")
     message.data = message.data[: int(len(message.data) * kept)]
     with pytest.raises(ValueError, match="truncated"):
-        read_image(message)
+        image_of(message)
 
 
 @pytest.mark.parametrize("kind", ["png", "jpg"])
 @pytest.mark.parametrize("tail", [b"\0" * 100, b"trailer"])
 def test_bytes_after_the_end_do_no_harm(kind, tail):
     message = compressed(PICTURE, kind)
-    expected = read_image(message)
+    expected = image_of(message)
     message.data += tail
-    np.testing.assert_array_equal(read_image(message), expected)
+    np.testing.assert_array_equal(image_of(message), expected)
 
 
 @pytest.mark.parametrize(
@@ -204,19 +204,19 @@ def test_bytes_after_the_end_do_no_harm(kind, tail):
         (compressed(PICTURE.astype(np.uint16) * 257), "expected 8 bit"),
         (compressed(PICTURE, "png", "16UC1; compressedDepth png"), "expected jpeg or png, got"),
         (compressed(PICTURE, "png", "h264"), "expected jpeg or png, got 'h264'"),
-        (compressed(PICTURE, "bmp", "jpeg"), "neither jpeg nor png"),
-        (SimpleNamespace(format="jpeg", data=b""), "neither jpeg nor png"),
-        (SimpleNamespace(format="", data=b""), "neither jpeg nor png"),
+        (compressed(PICTURE, "bmp", "jpeg"), "neither JPEG nor PNG"),
+        (SimpleNamespace(format="jpeg", data=b""), "neither JPEG nor PNG"),
+        (SimpleNamespace(format="", data=b""), "neither JPEG nor PNG"),
     ],
 )
 def test_other_compressed_pictures_are_refused(message, error):
     with pytest.raises(ValueError, match=error):
-        read_image(message)
+        image_of(message)
 
 
 def test_alpha_of_a_compressed_picture_is_dropped():
     picture = np.concatenate([PICTURE, ALPHA], 2)
-    np.testing.assert_array_equal(read_image(compressed(picture)), PICTURE)
+    np.testing.assert_array_equal(image_of(compressed(picture)), PICTURE)
 
 
 def test_decompression_bombs_are_refused_unopened():
@@ -224,4 +224,4 @@ def test_decompression_bombs_are_refused_unopened():
     data[16:24] = (60000).to_bytes(4, "big") * 2
     data[29:33] = zlib.crc32(data[12:29]).to_bytes(4, "big")
     with pytest.raises(ValueError, match="60000x60000 pixels are more than"):
-        read_image(SimpleNamespace(format="png", data=bytes(data)))
+        image_of(SimpleNamespace(format="png", data=bytes(data)))

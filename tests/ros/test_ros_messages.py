@@ -10,7 +10,7 @@ from ros_doubles import PALETTE, ColourSegmentor, street
 
 from ood_seg.perception.core.types import Frame, Instance, Palette
 from ood_seg.ros.fields import Header, Runtime, build
-from ood_seg.ros.images import read_array
+from ood_seg.ros.images import array_of
 from ood_seg.ros.messages import (
     TOPICS,
     describe,
@@ -53,19 +53,19 @@ def test_images_hold_the_result():
         "anomaly_mask": "mono8",
         "overlay": "rgb8",
     }
-    np.testing.assert_array_equal(read_array(messages["labels"]), picture[..., 0] % 3)
+    np.testing.assert_array_equal(array_of(messages["labels"]), picture[..., 0] % 3)
     expected = np.clip(picture[..., 2] / 255, 0, 1)
-    np.testing.assert_allclose(read_array(messages["anomaly"]), expected, atol=1e-6)
+    np.testing.assert_allclose(array_of(messages["anomaly"]), expected, atol=1e-6)
     flagged = np.where(picture[..., 2] >= 200, 255, 0)
     assert 0 < (flagged > 0).sum() == 20
-    np.testing.assert_array_equal(read_array(messages["anomaly_mask"]), flagged)
-    np.testing.assert_array_equal(read_array(messages["overlay"]), result.overlay()[..., ::-1])
+    np.testing.assert_array_equal(array_of(messages["anomaly_mask"]), flagged)
+    np.testing.assert_array_equal(array_of(messages["overlay"]), result.overlay()[..., ::-1])
 
 
 def test_without_calibration_the_raw_score_is_sent():
     messages = _built(ColourSegmentor(calibrated=False))[1]
     scores = street()[..., 2].astype(np.float32) - 100
-    np.testing.assert_array_equal(read_array(messages["anomaly"]), scores)
+    np.testing.assert_array_equal(array_of(messages["anomaly"]), scores)
 
 
 def test_without_an_operating_point_nothing_is_decided():

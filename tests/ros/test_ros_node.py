@@ -17,7 +17,7 @@ import array  # noqa: E402
 
 import fake_ros  # noqa: E402
 
-from ood_seg.ros.images import read_array  # noqa: E402
+from ood_seg.ros.images import array_of  # noqa: E402
 
 OUTPUTS = ("labels", "anomaly", "anomaly_mask", "overlay", "objects")
 
@@ -90,7 +90,7 @@ def test_one_image_gives_every_output_with_its_header(start):
         (message,) = _sent(started, name)
         assert message.header.stamp.sec == 1_700_000_000
         assert message.header.frame_id == "front"
-    mask = read_array(_sent(started, "anomaly_mask")[0])
+    mask = array_of(_sent(started, "anomaly_mask")[0])
     np.testing.assert_array_equal(mask, np.where(street()[..., 2] >= 200, 255, 0))
     assert len(_sent(started, "objects")[0].detections) == 1
     (info,) = _sent(started, "label_info")
@@ -105,7 +105,7 @@ def test_compressed_images(start):
     data = array.array("B", cv2.imencode(".png", street())[1].tobytes())
     kind = fake_ros.message_class("sensor_msgs/msg/CompressedImage")
     _show(started, kind(header=raw.header, format="bgr8; png compressed bgr8", data=data))
-    labels = read_array(_sent(started, "labels")[0])
+    labels = array_of(_sent(started, "labels")[0])
     np.testing.assert_array_equal(labels, street()[..., 0] % 3)
 
 
@@ -175,7 +175,7 @@ def test_decision_can_be_changed_while_running(start):
     changes = dict(operating_point=-70.0, min_area=3, region="polygon:10,0;19,0;19,11;10,11")
     assert started.ros.set_parameters(**changes).successful
     _show(started, fake_ros.image_message(picture))
-    first, second = (read_array(message) for message in _sent(started, "anomaly_mask"))
+    first, second = (array_of(message) for message in _sent(started, "anomaly_mask"))
     np.testing.assert_array_equal(first, np.where(picture[..., 2] >= 200, 255, 0))
     expected = np.where(picture[..., 2] >= 30, 255, 0)
     expected[:, :10] = 0
@@ -197,7 +197,7 @@ def test_decision_can_be_changed_while_running(start):
         ({"min_area": -1}, "min_area"),
         ({"region": "canal"}, "region: .*'canal'"),
         ({"region": "mask:/nowhere.png"}, "nowhere"),
-        ({"max_age": 0.0}, "max_age: expected seconds above 0, got 0.0"),
+        ({"max_age": 0.0}, "max_age: .*got 0.0"),
         ({"model": "other.onnx"}, "read-only"),
         ({"min_area": 7, "region": "canal"}, "region: .*'canal'"),
     ],

@@ -15,7 +15,7 @@ from bag_doubles import CAMERA, PERIOD, T0, camera_bag, read_bag, read_results
 
 import ood_seg.register  # noqa: F401
 from ood_seg.ros.bags import annotate
-from ood_seg.ros.images import read_array
+from ood_seg.ros.images import array_of
 
 FRAMES = 3
 CONFIG = Path(__file__).parents[2] / "configs/posthoc/energy_fcn-erfnet_cityscapes.py"
@@ -59,7 +59,7 @@ def test_clip_with_erfnet(tmp_path, segmentor, pictures, storage, encoding):
     for index, picture in enumerate(pictures):
         (prediction,) = segmentor.predict([picture])
         labels, anomaly, mask = (
-            read_array(results[f"/ood_seg/{name}"][index].message)
+            array_of(results[f"/ood_seg/{name}"][index].message)
             for name in ("labels", "anomaly", "anomaly_mask")
         )
         np.testing.assert_array_equal(labels, prediction.labels)

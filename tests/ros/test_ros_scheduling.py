@@ -10,54 +10,7 @@ import pytest
 
 from ood_seg.ros.fields import Header, Runtime, build
 from ood_seg.ros.health import Health, Level, diagnostics
-from ood_seg.ros.scheduling import Mailbox, Worker
-
-
-def test_newest_item_wins():
-    mailbox = Mailbox()
-    assert [mailbox.put(item) for item in (1, 2, 3)] == [False, True, True]
-    assert mailbox.take() == 3
-    assert mailbox.put(4) is False
-    assert mailbox.take() == 4
-
-
-def test_close_wakes_the_one_who_waits_and_ends_it():
-    mailbox = Mailbox()
-    taken = []
-    waiting = threading.Thread(target=lambda: taken.append(mailbox.take()))
-    waiting.start()
-    time.sleep(0.05)
-    mailbox.close()
-    waiting.join(5)
-    assert taken == [None]
-    assert mailbox.put(1) is True
-    assert mailbox.take() is None
-
-
-def test_every_item_is_either_taken_or_dropped():
-    mailbox, taken, dropped = Mailbox(), [], []
-
-    def take():
-        while (item := mailbox.take()) is not None:
-            taken.append(item)
-
-    def put(first):
-        dropped.extend(mailbox.put(item) for item in range(first, first + 500))
-
-    takers = [threading.Thread(target=take) for _ in range(2)]
-    putters = [threading.Thread(target=put, args=(1000 * k,)) for k in range(1, 4)]
-    for thread in takers + putters:
-        thread.start()
-    for thread in putters:
-        thread.join(10)
-    deadline = time.monotonic() + 30
-    while len(taken) + sum(dropped) < 1500 and time.monotonic() < deadline:
-        time.sleep(0.01)
-    mailbox.close()
-    for thread in takers:
-        thread.join(10)
-    assert len(taken) + sum(dropped) == 1500
-    assert len(set(taken)) == len(taken)
+from ood_seg.ros.scheduling import Worker
 
 
 def _until(condition):
@@ -85,6 +38,26 @@ def test_worker_drops_what_it_cannot_keep_up_with():
     assert handled == ["a", "d"]
     assert worker.health.dropped == 2
     assert worker.stop(30)
+
+
+def test_every_item_is_handled_or_counted_as_dropped():
+    handled = []
+    worker = Worker(handled.append, Health())
+
+    def submit(first):
+        for item in range(first, first + 500):
+            worker.submit(item)
+
+    threads = [threading.Thread(target=submit, args=(1000 * k,)) for k in range(1, 4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    _until(lambda: worker.health.frames + worker.health.dropped == 1500)
+    assert len(set(handled)) == len(handled) == worker.health.frames
+    assert worker.stop(30)
+    worker.submit(1)  # after the end it is dropped
+    assert worker.health.frames + worker.health.dropped == 1501
 
 
 def test_worker_goes_on_after_an_error():
@@ -123,7 +96,7 @@ def test_latency_is_counted_from_the_arrival():
 
 def test_stale_before_the_first_image_and_when_the_camera_stops():
     health = Health(max_age=0.5)
-    assert health.report(0.0)[:2] == (Level.STALE, "no image has come yet")
+    assert health.report(0.0)[:2] == (Level.STALE, "no image has arrived yet")
     health.arrived(1.0)
     health.handled(0.1)
     assert health.report(1.5)[0] == Level.OK

@@ -1,11 +1,11 @@
-"""The node: ROS on the outside, `ood_seg.ros` on the inside.
+"""The node that connects `ood_seg.ros` to ROS 2.
 
 ```
-image -> callback -> Worker (newest frame wins) -> read_image -> Segmentor -> ~/labels, ...
+image -> callback -> Worker (newest frame wins) -> image_of -> Segmentor -> ~/labels, ...
 timer, each second -> Health -> /diagnostics
 ```
 
-rclpy and the message packages are imported when the node is made.
+rclpy and the message packages are imported when the node is created.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ood_seg.perception.core.types import Frame
 from ood_seg.perception.run.segmentor import Segmentor
 from ood_seg.ros.fields import Header, build, rclpy_runtime
 from ood_seg.ros.health import DIAGNOSTICS, Health, diagnostics
-from ood_seg.ros.images import COMPRESSED_IMAGE, IMAGE, read_image
+from ood_seg.ros.images import COMPRESSED_IMAGE, IMAGE, image_of
 from ood_seg.ros.messages import LABEL_INFO, TOPICS, describe, label_info, result_messages
 from ood_seg.ros.scheduling import Worker
 
@@ -34,10 +34,13 @@ FIXED_PARAMETERS: dict[str, tuple[Any, str]] = {
     "image_transport": ("raw", "raw or compressed"),
 }
 PARAMETERS: dict[str, tuple[Any, str]] = {
-    "operating_point": ("", "name in the model, or a score; empty: the model's first"),
-    "min_area": (0, "pixels of the smallest object; 0: as the model says"),
-    "region": ("", "classes, polygon or mask in which pixels count; empty: the whole image"),
-    "max_age": (1.0, "seconds without an image after which the camera counts as stopped"),
+    "operating_point": ("", "name in the model, or a score; empty: the first of the model"),
+    "min_area": (0, "pixels of the smallest object; 0: as in the model"),
+    "region": (
+        "",
+        "classes, polygon or mask; empty: pixels may be flagged in the whole image",
+    ),
+    "max_age": (1.0, "seconds without an image until the camera counts as stopped"),
     **{f"publish_{topic}": (True, f"whether ~/{topic} is published") for topic in TOPICS},
 }
 _REPORT_PERIOD_S = 1.0
@@ -45,7 +48,7 @@ _STOP_TIMEOUT_S = 5.0
 
 
 class AnomalyNode:
-    """Subscribes to a camera and publishes what a model says of it.
+    """Subscribes to a camera and publishes the results of a model.
 
     Args:
         node: an `rclpy` node.
@@ -53,7 +56,7 @@ class AnomalyNode:
 
     Raises:
         FileNotFoundError: no such model.
-        ValueError: a parameter that cannot be used; the message names it.
+        ValueError: an invalid parameter; the message names it.
     """
 
     def __init__(self, node: Any, segmentor: Segmentor | None = None) -> None:
@@ -84,7 +87,7 @@ class AnomalyNode:
         self._subscribe(topic, kind)
 
     def stop(self) -> bool:
-        """Finish the image in hand; return whether that was done in time."""
+        """Finish the current image; return whether that was done in time."""
         return self._worker.stop(_STOP_TIMEOUT_S)
 
     def _create_publishers(self) -> dict[str, Any]:
@@ -107,16 +110,16 @@ class AnomalyNode:
         )
 
     def _handle(self, message: Any) -> None:
-        """Analyse one image message; runs in the worker's thread."""
+        """Analyse one image message, in the thread of the worker."""
         header = Header.of(message)
-        frame = Frame(read_image(message), header.frame_id)
+        frame = Frame(image_of(message), header.frame_id)
         (prediction,) = self._segmentor.predict([frame.image])
         result = self._segmentor.result(frame, prediction)
         for name, one in result_messages(result, header, self._wanted()).items():
             self._send(name, one)
 
     def _wanted(self) -> list[str]:
-        """Return the topics that are switched on and that somebody listens to."""
+        """Return the topics that are enabled and have subscribers."""
         return [
             topic
             for topic in TOPICS
@@ -139,7 +142,7 @@ class AnomalyNode:
         return Header.at(self._node.get_clock().now().nanoseconds)
 
     def _on_set(self, parameters: list[Any]) -> Any:
-        """Take over changed parameters, all or none."""
+        """Apply changed parameters, all or none."""
         from rcl_interfaces.msg import SetParametersResult
 
         changed = {one.name: one.value for one in parameters if one.name in PARAMETERS}
@@ -151,12 +154,11 @@ class AnomalyNode:
         return SetParametersResult(successful=True)
 
     def _apply(self, values: dict[str, Any]) -> None:
-        """Check the values, then use them from the next image on."""
+        """Check the values, then use them for the next images."""
         if not values["max_age"] > 0:
-            raise ValueError(f"max_age: expected seconds above 0, got {values['max_age']}")
+            raise ValueError(f"max_age: expected seconds > 0, got {values['max_age']}")
         if values["min_area"] < 0:
-            raise ValueError(f"min_area: expected pixels from 0 on, got {values['min_area']}")
-        rule = self._default_rule
+            raise ValueError(f"min_area: expected pixels >= 0, got {values['min_area']}")
         changes: dict[str, Any] = {}
         if values["operating_point"] != "":
             name, threshold = choose_threshold(
@@ -167,7 +169,7 @@ class AnomalyNode:
             changes["min_area"] = values["min_area"]
         if values["region"]:
             changes["region"] = parse_region(values["region"], self._segmentor.palette.classes)
-        self._segmentor.decision_rule = replace(rule, **changes)
+        self._segmentor.decision_rule = replace(self._default_rule, **changes)
         self.health.max_age = values["max_age"]
         self._values = values
 
@@ -177,7 +179,7 @@ def _declare(node: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     from rcl_interfaces.msg import ParameterDescriptor
 
     def declare(name: str, default: Any, description: str, *, fixed: bool) -> Any:
-        # A launch file turns the score "1.5" into a number; names are text.
+        # A launch file converts the score "1.5" to a number; names are text.
         either = name == "operating_point"
         descriptor = ParameterDescriptor(
             description=description, read_only=fixed, dynamic_typing=either
