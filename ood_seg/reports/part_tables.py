@@ -17,6 +17,8 @@ from ood_seg.metrics.formatting import (
 from ood_seg.reports.evaluations import Evaluations
 from ood_seg.reports.tables import Table
 
+_GUARANTEE = "guarantee for new images"
+
 
 def _parts(evaluations: Evaluations, name: str) -> list[tuple[str, Mapping[str, Any]]]:
     """The named part of each evaluation that has it, by label."""
@@ -107,8 +109,8 @@ def calibration_tables(evaluations: Evaluations) -> list[Table]:
     note += _division(parts)
     tables = [Table("Calibration error in percent", header, rows, ("calibration",), note)]
     for label, part in parts:
-        suffix = f", {label}" if len(evaluations) > 1 else ""
-        tables.append(_operating_points(part["operating_points"], suffix))
+        caption = "Operating points" + (f", {label}" if len(evaluations) > 1 else "")
+        tables.append(operating_points_table(part["operating_points"], caption))
     return [table for table in tables if table.rows]
 
 
@@ -125,30 +127,27 @@ def _division(parts: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
     return f" Fitted on {number(selected)} images, reported on {number(reported)}."
 
 
-def _operating_points(points: Sequence[Mapping[str, Any]], suffix: str) -> Table:
-    rows = []
-    for point in points:
-        alarms = point.get("false_alarms_per_image")
-        rows.append(
-            (
-                point["name"],
-                number(float(point["threshold"])) if is_number(point["threshold"]) else UNDEFINED,
-                percent(point["tpr"]),
-                percent(point["fpr"]),
-                ABSENT if alarms is None else f"{alarms:.2f}",
-                point.get("guarantee") or ABSENT,
-            )
-        )
+def operating_points_table(points: Sequence[Mapping[str, Any]], caption: str) -> Table:
+    """Thresholds with their rates, and with their guarantees if there are any.
+
+    Args:
+        points: fields of `OperatingPoint` each.
+        caption: of the table.
+    """
     header = ["operating point", "threshold", "TPR (%)", "FPR (%)", "false alarms / image"]
-    if any(point.get("guarantee") for point in points):
-        header.append("guarantee for new images")
-    return Table(
-        f"Operating points{suffix}",
-        tuple(header),
-        [row[: len(header)] for row in rows],
-        text_columns=("guarantee for new images",),
-        note="Flagged: pixels whose score is at least the threshold.",
-    )
+    rows: list[tuple[str, ...]] = []
+    for point in points:
+        threshold, alarms = point["threshold"], point.get("false_alarms_per_image")
+        threshold = number(float(threshold)) if is_number(threshold) else UNDEFINED
+        rates = percent(point["tpr"]), percent(point["fpr"])
+        alarms = ABSENT if alarms is None else f"{alarms:.2f}"
+        rows.append((point["name"], threshold, *rates, alarms))
+    guarantees = [point.get("guarantee") for point in points]
+    if any(guarantees):
+        header.append(_GUARANTEE)
+        rows = [(*row, text or ABSENT) for row, text in zip(rows, guarantees, strict=True)]
+    note = "Flagged: pixels whose score is at least the threshold."
+    return Table(caption, header, rows, (_GUARANTEE,), note)
 
 
 def closed_set_table(evaluations: Evaluations) -> Table | None:

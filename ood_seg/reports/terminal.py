@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ood_seg.metrics.formatting import (
     metric_title,
-    number,
     percent,
     percent_bounds,
     percent_range,
 )
 from ood_seg.reports.evaluations import level
 from ood_seg.reports.facts import facts
-from ood_seg.reports.part_tables import comparison_tables
+from ood_seg.reports.part_tables import comparison_tables, operating_points_table
 from ood_seg.reports.tables import Table, print_lines, print_table
 
 if TYPE_CHECKING:
@@ -63,27 +63,18 @@ def print_calibration(
         written: the file that holds it.
     """
     points = calibration.operating_points.values()
-    rows = [
-        (
-            point.name,
-            number(point.threshold),
-            percent(point.tpr),
-            percent(point.fpr),
-            number(point.false_alarms_per_image),
-        )
-        for point in points
-    ]
-    header = ("operating point", "threshold", "TPR %", "FPR %", "false alarms / image")
-    print_table(Table(f"{calibration.score} on {calibration.data_set}", header, rows))
+    # Guarantees are too long for a column of a terminal.
+    rows = [{**asdict(point), "guarantee": None} for point in points]
+    caption = f"{calibration.score} on {calibration.data_set}"
     images = "held-out halves" if calibration.ece_held_out else "the same images"
-    print_lines(
+    print_table(
+        operating_points_table(rows, caption),
         f"{calibration.num_images} images; expected calibration error "
         f"{calibration.ece_before:.4f} before, {calibration.ece_after:.4f} after (on {images})",
         *(f"{point.name}: {point.guarantee}" for point in points if point.guarantee),
         *(f"note: {note}" for note in notes),
+        f"written: {written}" if written else "",
     )
-    if written:
-        print_lines(f"written: {written}")
 
 
 def _rows(content: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
