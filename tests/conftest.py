@@ -20,6 +20,15 @@ with contextlib.suppress(ImportError):
 
     yapf_api.FormatCode = lambda text, *args, **kwargs: (text, True)
 
+# A slow or busy machine must not fail a property test.
+with contextlib.suppress(ImportError):
+    from hypothesis import HealthCheck, settings
+
+    settings.register_profile(
+        "any speed", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    )
+    settings.load_profile("any speed")
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(Path(__file__).parent))  # `import tiny` from every folder of tests
 

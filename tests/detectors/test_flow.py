@@ -78,7 +78,7 @@ def test_learns_a_gaussian():
     generator = torch.Generator().manual_seed(0)
     mix = torch.tensor([[1.0, 0.0], [0.8, 0.6]])
     values = torch.randn(4000, 2, generator=generator) @ mix.T
-    flow = train_flow(AffineFlow(2), values, steps=300, noise=0)
+    flow = train_flow(AffineFlow(2), values, steps=300, batch_size=256, noise=0)
     truth = MultivariateNormal(torch.zeros(2), mix @ mix.T).log_prob(values)
     found = flow.log_density(values)
     assert found.mean().item() == pytest.approx(truth.mean().item(), abs=0.03)
@@ -87,7 +87,7 @@ def test_learns_a_gaussian():
 
 def test_learns_a_distribution_that_is_not_gaussian():
     values, held_out = banana(), banana(seed=1)
-    flow = train_flow(AffineFlow(2), values, steps=400)
+    flow = train_flow(AffineFlow(2), values, steps=400, batch_size=256)
     gaussian = MultivariateNormal(held_out.mean(0), held_out.T.cov()).log_prob(held_out).mean()
     assert flow.log_density(held_out).mean().item() > gaussian.item() + 0.4
 

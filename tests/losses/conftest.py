@@ -38,6 +38,7 @@ def published_pebal_batch():
     labels = torch.randint(0, 19, (2, 8, 10), generator=generator)
     labels[1, 2:6, 3:8] = 254
     labels[:, 0, :] = 255
-    assert logits.double().sum().item() == pytest.approx(-86.43932846747339)
+    # The last bits of torch's normal numbers depend on the instruction set of the processor.
+    assert logits.double().sum().item() == pytest.approx(-86.43932846747339, abs=1e-3)
     assert labels.sum().item() == 11196
     return logits, labels
