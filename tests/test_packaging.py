@@ -40,7 +40,7 @@ def wheel(tmp_path_factory) -> Path:
     return built
 
 
-def test_wheel_holds_all_configs_and_modules(wheel):
+def test_wheel_holds_all_configs_modules_and_templates(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     configs = {path.relative_to(ROOT / "configs") for path in (ROOT / "configs").rglob("*.py")}
     assert configs
@@ -48,8 +48,9 @@ def test_wheel_holds_all_configs_and_modules(wheel):
         name.removeprefix("ood_seg/_configs/") for name in names
     }
     assert not missing
-    modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "ood_seg").rglob("*.py")}
-    assert modules <= names
+    ends = {".py", ".html", ".j2", ".css", ".js"}
+    files = {path for path in (ROOT / "ood_seg").rglob("*") if path.suffix in ends}
+    assert {path.relative_to(ROOT).as_posix() for path in files} <= names
     assert not any(name.startswith(("tests", "configs", "tools")) for name in names)
 
 
