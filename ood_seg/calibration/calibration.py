@@ -1,4 +1,4 @@
-"""`Calibration`: what turns a score into a probability and into a decision.
+"""`Calibration`: maps a score to a probability and to a decision.
 
 histograms of held-back images -> calibrate -> Calibration -> save / load (JSON)
                                                    |- probability(scores)
@@ -19,7 +19,6 @@ from torch import Tensor
 
 from ood_seg.calibration import files
 from ood_seg.calibration.curves import (
-    METHODS,
     IsotonicCurve,
     LogisticCurve,
     PixelCounts,
@@ -48,18 +47,18 @@ class Calibration:
     Attributes:
         method: `platt`, `temperature` or `isotonic`.
         curve: its fit, with the assumed prior worked in.
-        score: name of the score that it is for.
+        score: name of the score that it applies to.
         data_set: name of the calibration images.
-        num_images: how many these were.
-        pixels: and of how many pixels.
-        assumed_prior: share of anomalous pixels that the probabilities suppose; that of the
+        num_images: number of calibration images.
+        pixels: numbers of their pixels.
+        assumed_prior: share of anomalous pixels that the probabilities assume; that of the
             calibration images unless another was given.
         score_range: lowest and highest score of the calibration images.
-        ece_before: expected calibration error of the bare score: as it is where all scores lie
-            in [0, 1], else scaled linearly from their range to it.
+        ece_before: expected calibration error of the score itself, scaled linearly from its range
+            to [0, 1] unless all scores lie there already.
         ece_after: the error after calibration, without a changed prior.
         ece_held_out: whether `ece_after` is from images not used in the fit (two halves, each
-            judged by the fit on the other).
+            tested with the fit on the other).
         diagram: the reliability diagram of `ece_after`.
         operating_points: by name.
         min_area: smallest false alarm that counts, in pixels; None where none were counted.
@@ -89,14 +88,14 @@ class Calibration:
     def probability(self, scores: Any) -> Any:
         """Anomaly probabilities in [0, 1], never falling with the score.
 
-        Beyond the fitted range a logistic curve goes on towards 0 and 1, an isotonic one keeps its
+        Beyond the fitted range a logistic curve approaches 0 and 1, an isotonic one keeps its
         outermost values.
 
         Args:
-            scores: any shape; a tensor (any device) gives a tensor, all else an array.
+            scores: any shape; a tensor (any device) gives a tensor, anything else an array.
 
         Returns:
-            The same shape; float64 stays float64, all else becomes float32. NaN stays NaN.
+            The same shape; float64 stays float64, any other type becomes float32. NaN stays NaN.
         """
         if isinstance(scores, Tensor):
             return self.curve(scores if scores.dtype == torch.float64 else scores.float())
@@ -119,7 +118,7 @@ class Calibration:
         return self.operating_points[name]
 
     def save(self, path: str | Path) -> None:
-        """Write the JSON file; it appears complete or not at all."""
+        """Write the JSON file atomically."""
         files.write(self, Path(path))
 
     @classmethod
@@ -173,22 +172,16 @@ def calibrate(
 
     Raises:
         ValueError: no histograms; a class without pixels; equal or inverted scores; an unknown
-            method or point; a prior outside 0..1; or too few images for a point that was asked for.
+            method or point; a prior outside 0..1; or too few images for a requested point.
     """
-    if not len(histograms):
-        raise ValueError("calibration needs a histogram for each image, got none")
-    if method not in METHODS:
-        raise ValueError(f"method: expected one of {', '.join(METHODS)}, got {method!r}")
-    counts = score_counts(histograms)
+    merged = ScoreHistogram.merged(histograms)
+    counts = score_counts([merged])
     curve = fit_curve(counts, method)
-    pixels = PixelCounts(
-        *(int(part.sum()) for part in counts[1:]), sum(part.num_ignored for part in histograms)
-    )
+    pixels = PixelCounts(merged.num_known, merged.num_anomalous, merged.num_ignored)
     prior = pixels.anomalous / (pixels.known + pixels.anomalous)
     if assumed_prior is not None:
         curve = with_prior(curve, prior, assumed_prior)
     diagram, held_out = _held_out_reliability(histograms, method, np.random.default_rng(seed))
-    merged = ScoreHistogram.merged(histograms)
     names = _feasible_points(histograms) if points is None else points
     return Calibration(
         method=method,
@@ -199,7 +192,7 @@ def calibrate(
         pixels=pixels,
         assumed_prior=prior if assumed_prior is None else assumed_prior,
         score_range=(float(merged.lowest[0]), float(merged.highest[-1])),
-        ece_before=expected_calibration_error(reliability(_as_they_are(counts), *counts[1:])),
+        ece_before=expected_calibration_error(reliability(_as_probabilities(counts), *counts[1:])),
         ece_after=expected_calibration_error(diagram),
         ece_held_out=held_out,
         diagram=diagram,
@@ -241,8 +234,8 @@ def with_false_alarms(
     return replace(calibration, operating_points=points, min_area=min_area)
 
 
-def _as_they_are(counts: ScoreCounts) -> np.ndarray:
-    """The scores as if they were probabilities: scaled linearly unless they lie in [0, 1]."""
+def _as_probabilities(counts: ScoreCounts) -> np.ndarray:
+    """The scores as probabilities: scaled linearly unless they lie in [0, 1]."""
     low, high = counts.scores[0], counts.scores[-1]
     if low >= 0 and high <= 1:
         return counts.scores
@@ -252,7 +245,10 @@ def _as_they_are(counts: ScoreCounts) -> np.ndarray:
 def _held_out_reliability(
     histograms: Sequence[ScoreHistogram], method: str, rng: np.random.Generator
 ) -> tuple[Reliability, bool]:
-    """Each half of the images judged by the fit on the other; on all where that cannot be."""
+    """Reliability on each half of the images of the fit on the other, and whether there is one.
+
+    Where a half cannot be fitted, it is the reliability on all images of the fit on all.
+    """
     shuffled = [histograms[index] for index in rng.permutation(len(histograms))]
     # Those with anomalies first, so that both halves get their share.
     shuffled.sort(key=lambda part: part.num_anomalous == 0)
@@ -260,16 +256,19 @@ def _held_out_reliability(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # on separated scores; the fit on all warns as well
         try:
-            judged = [_judged(*halves, method), _judged(*halves[::-1], method)]
-            return reliability(*map(np.concatenate, zip(*judged, strict=True))), True
+            tested = [
+                _tested(halves[0], halves[1], method),
+                _tested(halves[1], halves[0], method),
+            ]
         except ValueError:  # a half that no curve fits: a class is absent, scores are equal
-            return reliability(*_judged(histograms, histograms, method)), False
+            return reliability(*_tested(histograms, histograms, method)), False
+    return reliability(*map(np.concatenate, zip(*tested, strict=True))), True
 
 
-def _judged(
+def _tested(
     fitted: Sequence[ScoreHistogram], tested: Sequence[ScoreHistogram], method: str
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Probabilities of the one part by the fit on the other, with the counts at each."""
+    """Probabilities of `tested` by the fit on `fitted`, with the counts at each."""
     curve, counts = fit_curve(score_counts(fitted), method), score_counts(tested)
     return curve(torch.from_numpy(counts.scores)).numpy(), counts.known, counts.anomalous
 
@@ -279,9 +278,9 @@ def _feasible_points(histograms: Sequence[ScoreHistogram]) -> list[str]:
     images = sum(part.num_known > 0 for part in histograms)
     feasible = [name for name in DEFAULT_POINTS if smallest_conformal_set(name) <= images]
     for name in sorted(set(DEFAULT_POINTS) - set(feasible)):
+        needed = smallest_conformal_set(name)
         warnings.warn(
-            f"no operating point {name!r}: {images} images can give no such guarantee, it takes "
-            f"{smallest_conformal_set(name)}",
+            f"no operating point {name!r}: its guarantee takes {needed} images, got {images}",
             stacklevel=3,
         )
     return feasible

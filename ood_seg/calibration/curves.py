@@ -1,6 +1,6 @@
 """Fits of the probability that a pixel is anomalous, given its score.
 
-Both fits take scores with counts, so that a data set of any size costs as much as its histogram:
+Both fits take scores with counts, so that a dataset of any size costs as much as its histogram:
 
     histograms -> score_counts -> fit_logistic (Platt, temperature) or fit_isotonic -> curve
 """
@@ -48,7 +48,7 @@ class ScoreCounts(NamedTuple):
 
 @dataclass(frozen=True)
 class LogisticCurve:
-    """`p(s) = sigmoid(slope * s + offset)`; goes on to 0 and 1 outside the fitted range."""
+    """`p(s) = sigmoid(slope * s + offset)`; approaches 0 and 1 outside the fitted range."""
 
     slope: float
     offset: float
@@ -101,7 +101,9 @@ def score_counts(histograms: Sequence[ScoreHistogram]) -> ScoreCounts:
 
 
 def fit_curve(counts: ScoreCounts, method: str) -> LogisticCurve | IsotonicCurve:
-    """The fit of a method in `METHODS`; raises as the fits do."""
+    """The fit of a method in `METHODS`; raises as the fits do, or for another method."""
+    if method not in METHODS:
+        raise ValueError(f"method: expected one of {', '.join(METHODS)}, got {method!r}")
     if method == "isotonic":
         return fit_isotonic(counts)
     return fit_logistic(counts, offset=method == "platt")
@@ -167,7 +169,7 @@ def fit_isotonic(counts: ScoreCounts) -> IsotonicCurve:
         if not known + anomalous:
             continue
         block = (anomalous, known + anomalous, score, score)
-        # Whole numbers compare without rounding: a / n >= b / m.
+        # Integers compare without rounding: a / n >= b / m.
         while blocks and blocks[-1][0] * block[1] >= block[0] * blocks[-1][1]:
             last = blocks.pop()
             block = (last[0] + block[0], last[1] + block[1], last[2], block[3])
@@ -236,7 +238,7 @@ def _check_counts(counts: ScoreCounts) -> None:
         raise ValueError("scores must be finite, got NaN or infinite ones")
     if occupied.min() == occupied.max():
         raise ValueError(
-            f"all scores are equal ({occupied[0]:g}): they say nothing about anomalies; look for "
+            f"all scores are equal ({occupied[0]:g}): they do not separate anomalies; look for "
             "a constant output or a range lost while saving"
         )
 

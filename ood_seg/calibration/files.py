@@ -1,4 +1,4 @@
-"""The JSON file of a calibration: written whole, read with a check of every field."""
+"""The JSON file of a calibration: written atomically, read with a check of every field."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SCHEMA = "ood_seg.calibration/1"
 
 
 def write(calibration: Calibration, path: Path) -> None:
-    """Write the file, which appears complete or not at all.
+    """Write the file atomically.
 
     Raises:
         ValueError: a number is NaN or infinite.
@@ -33,7 +33,7 @@ def write(calibration: Calibration, path: Path) -> None:
 
 
 def to_content(calibration: Calibration) -> dict[str, Any]:
-    """What the file holds."""
+    """Content of the file."""
     diagram = calibration.diagram._asdict()
     return {
         "schema": SCHEMA,
@@ -71,7 +71,7 @@ def read(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ValueError(f"{path} is no JSON file: {error}") from error
+        raise ValueError(f"{path} is not a JSON file: {error}") from error
     schema = content.get("schema") if isinstance(content, dict) else None
     if schema != SCHEMA:
         raise ValueError(f"{path}: expected the schema {SCHEMA!r}, got {schema!r}")
@@ -79,7 +79,7 @@ def read(path: Path) -> dict[str, Any]:
 
 
 class _Fields:
-    """Reads checked values from an object of the file; errors say where they are."""
+    """Reads checked values from an object of the file; errors name their place."""
 
     def __init__(self, content: Any, where: str) -> None:
         self.where = where
@@ -107,7 +107,7 @@ class _Fields:
         value = self.value(name)
         if (type(value) is int and value >= least) or (optional and value is None):
             return value
-        raise self.wrong(name, f"a whole number from {least}")
+        raise self.wrong(name, f"an integer from {least}")
 
     def number(
         self, name: str, low: float = -math.inf, high: float = math.inf, *, optional: bool = False

@@ -1,6 +1,6 @@
 """Thresholds for a target rate, and what they cost. A pixel is flagged if `score >= threshold`.
 
-Names say what is asked for, and are the same in files and on the command line:
+The names of the points, in files and on the command line:
 
     fpr 5%             lowest threshold with at most 5 % of all known pixels flagged
     tpr 95%            highest threshold with at least 95 % of all anomalous pixels flagged
@@ -10,8 +10,8 @@ Names say what is asked for, and are the same in files and on the command line:
     conformal tpr 95%  highest threshold whose expected share of found anomalous pixels in a new
                        image (that has some) is at least 95 %
 
-The first three hold on the calibration images; the conformal ones carry over to new images. Their
-unit is the image, because pixels of one image are not exchangeable with those of another.
+The first three hold on the calibration images, the conformal ones for new images. Their unit is
+the image, because pixels of one image are not exchangeable with those of another.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class OperatingPoint:
 
 
 def operating_point(name: str, histograms: Sequence[ScoreHistogram]) -> OperatingPoint:
-    """The threshold that `name` asks for.
+    """The operating point of that name.
 
     Args:
         name: as above.
@@ -67,7 +67,7 @@ def operating_point(name: str, histograms: Sequence[ScoreHistogram]) -> Operatin
 
     Raises:
         ValueError: unknown name, a percentage outside 0..100, a class without pixels, or too few
-            images for a conformal guarantee (the message says how many it takes).
+            images for a conformal guarantee (the message names the number needed).
     """
     match = _parsed(name)
     merged = ScoreHistogram.merged(histograms)

@@ -15,7 +15,9 @@ from mmseg.registry import METRICS
 from ood_seg.evaluation.score_maps import ScoreMapWriter
 from ood_seg.evaluation.streamed_images import ImageScores, StreamedImages, sum_over_processes
 from ood_seg.labels import ANOMALY, IGNORE, KNOWN, OUTLIER
+from ood_seg.metrics.checks import above
 from ood_seg.metrics.component import ComponentMetrics
+from ood_seg.metrics.formatting import metric_title, percent_bounds
 from ood_seg.metrics.overlaps import match_components
 from ood_seg.metrics.pixel import MODES, PixelMetrics, SplitScores, split_scores
 from ood_seg.metrics.protocols import get_protocol
@@ -41,11 +43,11 @@ class AnomalyMetric(BaseMetric):
 
     Args:
         label_space: 'evaluation' for ground truth with 0 known, 1 anomaly, 255 ignored;
-            'training' for 0..C-1 known, 254 anomaly, 255 ignored. C comes from the data set's
+            'training' for 0..C-1 known, 254 anomaly, 255 ignored. C comes from the dataset's
             `classes`; where it has none, every value up to 253 counts as known.
         mode: 'exact', 'streaming' (see `ood_seg.metrics.PixelMetrics`), or 'auto': exact as long
             as the scores of all processes together take at most `memory` bytes. Which one was
-            used is logged, and then stands in `mode_used`.
+            used is logged, and is the value of `mode_used` from then on.
         memory: see `mode`.
         protocol: see `ood_seg.metrics.protocols`; all but 'pooled' need all scores, are exact.
         components: `dict(threshold=t, track='anomaly')` for component metrics of the pixels that
@@ -84,7 +86,9 @@ class AnomalyMetric(BaseMetric):
         if label_space not in LABEL_SPACES:
             raise ValueError(f"label_space must be one of {LABEL_SPACES}, got {label_space!r}")
         if image_root is not None and output_dir is None:
-            raise ValueError("image_root names written score maps; give output_dir as well")
+            raise ValueError(
+                "image_root: names the written score maps, so that output_dir is needed as well"
+            )
         if mode not in MODES:
             raise ValueError(f"mode must be one of {MODES}, got {mode!r}")
         if mode == "streaming" and protocol != "pooled":
@@ -102,7 +106,7 @@ class AnomalyMetric(BaseMetric):
         self.writer = None if output_dir is None else ScoreMapWriter(output_dir, image_root)
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        """Keep the scores of a batch by class; write the maps if asked to.
+        """Keep the scores of a batch by class; write the maps where there is an `output_dir`.
 
         Raises:
             ValueError: a score map is not finite, its size differs from the ground truth's, a
@@ -131,7 +135,7 @@ class AnomalyMetric(BaseMetric):
         """Metrics over all images of all processes, named with the prefix.
 
         Args:
-            size: images of the data set, without those that fill up the processes.
+            size: images of the dataset, without those that fill up the processes.
         """
         self.mode_used = "exact"
         if self.mode != "exact":
@@ -142,14 +146,13 @@ class AnomalyMetric(BaseMetric):
         self._collected_bytes = 0
         if self.mode_used == "exact":
             return super().evaluate(size)
-        self._stream()
-        streamed, self._streamed = self._streamed, None
+        streamed, self._streamed = self._stream(), None
         streamed.join(size)
         metrics = self._described(streamed.images, streamed.pixels, streamed.components)
         return {f"{self.prefix}/{k}" if self.prefix else k: v for k, v in metrics.items()}
 
     def compute_metrics(self, results: list[ImageScores]) -> dict[str, float]:
-        """Metrics in percent over all images; logs one line with what they rest on.
+        """Metrics in percent over all images; logs one line on how they were computed.
 
         Raises:
             ValueError: there is no image, or two ranks wrote different images to one file.
@@ -157,7 +160,7 @@ class AnomalyMetric(BaseMetric):
         pixels, components = PixelMetrics(), self._start_components()
         for result in results:
             pixels.add(result.scores)
-            if components is not None:
+            if components is not None and result.components is not None:
                 components.add(result.components)
         if self.protocol.name == "pooled" or not results:
             return self._described([result.image for result in results], pixels, components)
@@ -167,9 +170,8 @@ class AnomalyMetric(BaseMetric):
     def _keep(self, image: str, scores: torch.Tensor, labels: torch.Tensor) -> None:
         """Keep what the metrics need of one image."""
         split, components = split_scores(scores, labels), None
-        if self.components is not None:
-            reference = self._start_components()
-            mask = scores.cpu().numpy().astype(np.float64) > reference.threshold
+        if (reference := self._start_components()) is not None:
+            mask = above(scores.cpu().numpy(), reference.threshold)
             components = match_components(mask, labels.cpu().numpy(), reference.sizes)
         self.results.append(ImageScores(image, split, components))
         self._collected_bytes += split.known.nbytes + split.anomalous.nbytes
@@ -177,12 +179,13 @@ class AnomalyMetric(BaseMetric):
         if self.mode == "streaming" or too_much:
             self._stream()
 
-    def _stream(self) -> None:
-        """Pour the results into sums."""
+    def _stream(self) -> StreamedImages:
+        """Replace the results by sums, and return these."""
         if self._streamed is None:
             self._streamed = StreamedImages(self._start_components())
         self._streamed.add(self.results)
         self.results.clear()
+        return self._streamed
 
     def _start_components(self) -> ComponentMetrics | None:
         try:
@@ -200,10 +203,10 @@ class AnomalyMetric(BaseMetric):
         components: ComponentMetrics | None,
         values: Mapping[str, float] | None = None,
     ) -> dict[str, float]:
-        """Metrics in percent; checks the written maps, and logs what the numbers rest on."""
+        """Metrics in percent; checks the written maps, and logs how the numbers were computed."""
         if not images:
             raise ValueError(
-                f"AnomalyMetric got no image{self._of_data_set()}; check that the data set of this "
+                f"AnomalyMetric got no image{self._of_data_set()}; check that the dataset of this "
                 "evaluator is not empty"
             )
         if self.writer is not None:
@@ -238,7 +241,7 @@ class AnomalyMetric(BaseMetric):
         return f"image number {seen} of this process"
 
     def _of_data_set(self) -> str:
-        """The data set's name for messages, empty if it has none."""
+        """The dataset's name for messages, empty if it has none."""
         return "" if self.dataset_name is None else f" of {self.dataset_name}"
 
     def evaluation_labels(self, labels: torch.Tensor) -> torch.Tensor:
@@ -247,9 +250,9 @@ class AnomalyMetric(BaseMetric):
             return labels
         classes = (self.dataset_meta or {}).get("classes") or range(OUTLIER)
         known = (labels >= 0) & (labels < len(classes))
-        strange = ~(known | (labels == OUTLIER) | (labels == IGNORE))
-        if strange.any():
-            values, counts = labels[strange].unique(return_counts=True)
+        meaningless = ~(known | (labels == OUTLIER) | (labels == IGNORE))
+        if meaningless.any():
+            values, counts = labels[meaningless].unique(return_counts=True)
             found = dict(zip(values.tolist(), counts.tolist(), strict=True))
             raise ValueError(
                 f"labels must be 0..{len(classes) - 1} (known), {OUTLIER} (anomaly) or {IGNORE} "
@@ -266,7 +269,7 @@ def _read_map(sample: dict, key: str, image: str) -> torch.Tensor:
     if key not in sample:
         raise KeyError(
             f"{image}: the data sample has no {key!r}, only {sorted(sample)}; AnomalyMetric needs "
-            "a model with an energy head and a data set with ground truth"
+            "a model with an energy head and a dataset with ground truth"
         )
     data = sample[key]["data"]
     data = data[0] if data.ndim == 3 and len(data) == 1 else data
@@ -276,13 +279,11 @@ def _read_map(sample: dict, key: str, image: str) -> torch.Tensor:
 
 
 def _limits(bounds: Mapping[str, tuple[float, float]], num_left_out: float) -> str:
-    """Sentences on what the values cannot say: where exact ones lie, which images have none."""
-    from ood_seg.metrics.formatting import metric_title, percent_bounds
-
+    """Sentences on the limits of the values: bounds of exact ones, images without any."""
     text = ""
     if bounds:
         ranges = (f"{metric_title(name)} {percent_bounds(pair)}" for name, pair in bounds.items())
-        text += f" The exact values surely lie within {', '.join(ranges)}."
+        text += f" Bounds of the exact values: {', '.join(ranges)}."
     if num_left_out:
         text += f" Left out: {num_left_out:.0f} images that hold one class only."
     return text

@@ -108,11 +108,8 @@ def evaluate_folders(
     names = [pair.name for pair in matches.pairs]
     classes, notes = _class_files(folders, names, predicted_labels, known_labels)
     readings = 1 + bool(settings.calibration or settings.track or classes) + bool(compare)
-    count = itertools.count(1)
-    common: dict[str, Any] = {
-        "workers": workers,
-        "on_image": lambda: on_image(next(count), readings * len(names)),
-    }
+    count = _counter(on_image, readings * len(names))
+    reading: dict[str, Any] = {"workers": workers, "on_image": count}
     evaluation = evaluate_maps(
         matches.pairs,
         reader,
@@ -120,7 +117,7 @@ def evaluate_folders(
         folder=partial,
         class_files=classes,
         images=match_images(images, names, strip=folders.strip) if images else None,
-        **common,
+        **reading,
     )
     if compare:
         others = replace(folders, scores=compare)
@@ -131,7 +128,7 @@ def evaluate_folders(
             settings,
             name=compare_method or compare.resolve().name,
             folder=partial and partial.with_name(f"{partial.name}-compare"),
-            **common,
+            **reading,
         )
     evaluation.content["notes"] += [*matches.notes, *notes]
     return evaluation
@@ -168,11 +165,11 @@ def calibrate_folders(
     if checkpoint is not None and not checkpoint.is_file():
         raise FileNotFoundError(f"checkpoint {checkpoint} does not exist")
     reader, matches = folders.reader(), folders.matches()
-    count = itertools.count(1)
+    count = _counter(on_image, 2 * len(matches.pairs))
 
     def read(pair: MapPair) -> tuple[np.ndarray, np.ndarray]:
         maps = reader.read(pair.scores, pair.truth)
-        on_image(next(count), 2 * len(matches.pairs))
+        count()
         return maps
 
     def counted(pair: MapPair) -> ScoreHistogram:
@@ -188,6 +185,12 @@ def calibrate_folders(
         warnings.warn(note, stacklevel=2)
     maps = for_each(read, matches.pairs, workers=workers)
     return with_false_alarms(calibration, maps, min_area=min_area)
+
+
+def _counter(on_image: OnImage, total: int) -> Callable[[], object]:
+    """Function that calls `on_image` with how often it has been called itself, and `total`."""
+    count = itertools.count(1)
+    return lambda: on_image(next(count), total)
 
 
 def _class_files(

@@ -1,4 +1,4 @@
-"""Work on the images of a data set in threads, with bounded memory and every bad file named."""
+"""Tasks on the images of a dataset in threads: bounded memory, every bad file named."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def for_each(
     """Yield `task(item)` in the order of the items; at most `2 * workers` are under way.
 
     A bad file does not stop the others: ValueErrors are collected and raised together at the end.
-    Any other error is raised at once; what was finished before is kept by whoever stored it.
+    Any other error is raised immediately.
 
     Raises:
         ValueError: one or more tasks raised one; all messages.

@@ -55,8 +55,7 @@ class KnownIoUMetric(IoUMetric):
         """
         if not results and not self.format_only:
             raise ValueError(
-                "KnownIoUMetric got no image; check that the data set of this evaluator is not "
-                "empty"
+                "KnownIoUMetric got no image; check that the dataset of this evaluator is not empty"
             )
         if self.per_class_table or self.format_only:
             return super().compute_metrics(results)

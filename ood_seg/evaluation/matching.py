@@ -1,4 +1,4 @@
-"""Pairs saved maps with their ground truth by name, and names everything without a partner."""
+"""Pairs of saved maps and their ground truth, by name; everything without a partner is named."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from ood_seg.datasets.listing import (
 )
 from ood_seg.evaluation.saved_maps import SCORE_SUFFIXES
 
-# Ends of published file names that say what a file holds, not of which image.
+# Ends of published file names that describe the content of a file, not its image.
 _ENDINGS = re.compile(
     r"(_labels?_semantic|_labels?|_labels?_?masks?|_gt(Fine|Coarse)(_label(Train)?Ids)?"
     r"|_label(Train)?Ids|_leftImg8bit|_scores?|_anomaly(_scores?)?|_rgb|_prediction)$"
 )
-# Pictures of labels for the eye lie beside the labels.
+# Coloured copies of labels are in the same folders as the labels.
 _COLOURED = re.compile(r"(_color|_colou?red|_color_labels)$")
 
 
@@ -57,10 +57,10 @@ def match_maps(
     Args:
         scores: folder of score maps, or one file.
         truth: folder of ground truth (`.png`), or one file.
-        strip: regular expressions whose matches are taken off the names as well.
-        truth_suffix: end of the ground truth files, where their folder holds other pictures too,
+        strip: regular expressions whose matches are removed from the names as well.
+        truth_suffix: end of the ground truth files, where their folder holds other images too,
             such as `_labelTrainIds.png`.
-        allow_missing: leave out what has no partner, and say so, instead of an error.
+        allow_missing: leave out what has no partner, with a note, instead of an error.
 
     Raises:
         FileNotFoundError: a folder or file does not exist.
@@ -75,19 +75,10 @@ def match_maps(
     if any(len(files) > 1 for names in found for files in names.values()):
         found = [_with_folders(scores, found[0]), _with_folders(truth, found[1])]
     score_of, truth_of = found
-    problems = [
-        f"more than one {what} named {name}: {shorten(files)}"
-        for what, names in (("score map", score_of), ("ground truth file", truth_of))
-        for name, files in names.items()
-        if len(files) > 1
-    ]
+    problems = [*_repeated("score map", score_of), *_repeated("ground truth file", truth_of)]
     alone = [
-        (f"{len(missing)} {what} without {partner} in {folder}: ", missing)
-        for what, own, partner, other, folder in (
-            ("score maps", score_of, "ground truth", truth_of, truth),
-            ("ground truth files", truth_of, "a score map", score_of, scores),
-        )
-        if (missing := {name: own[name][0] for name in own if name not in other})
+        *_without_partner("score maps", score_of, f"ground truth in {truth}", truth_of),
+        *_without_partner("ground truth files", truth_of, f"a score map in {scores}", score_of),
     ]
     listed = [text + shorten(missing.values()) for text, missing in alone]
     pairs = [
@@ -96,12 +87,33 @@ def match_maps(
         if name in truth_of
     ]
     require_no_problems(
-        Listing(pairs, problems + ([] if allow_missing else listed)),
+        Listing(
+            [(pair.scores, pair.truth) for pair in pairs],
+            problems + ([] if allow_missing else listed),
+        ),
         name=f"{scores} and {truth}",
-        remedy="Files pair by name; --strip PATTERN takes more off the names, --truth-suffix says "
-        "which pictures are ground truth, --allow-missing leaves out what has no partner.",
+        remedy="Files are paired by name: --strip PATTERN removes more from the names, "
+        "--truth-suffix selects the ground truth files, --allow-missing leaves out what has no "
+        "partner.",
     )
     return Matches(pairs, [f"left out: {text}{shorten(missing)}" for text, missing in alone])
+
+
+def _repeated(what: str, named: dict[str, list[Path]]) -> list[str]:
+    """A sentence for each name that several files have."""
+    return [
+        f"more than one {what} named {name}: {shorten(files)}"
+        for name, files in named.items()
+        if len(files) > 1
+    ]
+
+
+def _without_partner(
+    what: str, own: dict[str, list[Path]], partner: str, others: dict[str, list[Path]]
+) -> list[tuple[str, dict[str, Path]]]:
+    """Start of a sentence, and the files without a partner by name; empty where there is none."""
+    missing = {name: files[0] for name, files in own.items() if name not in others}
+    return [(f"{len(missing)} {what} without {partner}: ", missing)] if missing else []
 
 
 def match_others(
@@ -127,13 +139,13 @@ def _one_each(folder: Path, found: dict[str, list[Path]], names: Sequence[str]) 
 
 
 def match_images(folder: Path, names: Sequence[str], *, strip=()) -> dict[str, Path]:
-    """The pictures of the images `names`, as `match_others`; labels in `NAME.labels` are none."""
+    """The image files of `names`, as `match_others`; label files in `NAME.labels` are left out."""
     found = named_files(folder, DATASET_IMAGE_SUFFIXES, strip)
-    pictures = {
+    images = {
         name: [path for path in files if path.parent.suffix != ".labels"]
         for name, files in found.items()
     }
-    return _one_each(folder, {name: files for name, files in pictures.items() if files}, names)
+    return _one_each(folder, {name: files for name, files in images.items() if files}, names)
 
 
 def image_name(stem: str, strip: Sequence[str] = ()) -> str:

@@ -1,4 +1,4 @@
-"""Partial results on disk, one file per image, so that an interrupted evaluation goes on."""
+"""Partial results on disk, one file per image, from which an interrupted evaluation resumes."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import zipfile
 import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -21,13 +22,12 @@ _UNREADABLE = (ValueError, EOFError, OSError, KeyError, zipfile.BadZipFile, zlib
 class PartialResults:
     """Arrays of each image in `FOLDER/NAME.npz`, valid for the same files and options only.
 
-    A file appears under its name only when it is complete. An entry whose input files changed
-    (path, size or time of change), that was made with other options, or that cannot be read, is
-    not found.
+    Files are written atomically. An entry is not found if its input files changed (path, size or
+    time of change), if it was made with other options, or if it cannot be read.
 
     Args:
-        folder: made when the first entry is written; None keeps nothing.
-        options: whatever the arrays depend on beside the files, of types that JSON knows.
+        folder: created when the first entry is written; None keeps nothing.
+        options: what the arrays depend on beside the files, as JSON values.
     """
 
     def __init__(self, folder: Path | None, options: Mapping) -> None:
@@ -35,11 +35,12 @@ class PartialResults:
         self.options = json.dumps({"version": _VERSION, **options}, sort_keys=True, default=str)
 
     def load(self, name: str, files: Iterable[Path]) -> dict[str, np.ndarray] | None:
-        """The arrays stored for an image, None where there are none that are valid."""
-        if self.folder is None or not self._path(name).is_file():
+        """The valid arrays stored for an image, None where there are none."""
+        path = self._path(name)
+        if path is None or not path.is_file():
             return None
         try:
-            with np.load(self._path(name), allow_pickle=False) as stored:
+            with np.load(path, allow_pickle=False) as stored:
                 if str(stored[_IDENTITY]) != self._identity(files):
                     return None
                 return {key: stored[key] for key in stored.files if key != _IDENTITY}
@@ -48,13 +49,15 @@ class PartialResults:
 
     def save(self, name: str, files: Iterable[Path], arrays: Mapping[str, np.ndarray]) -> None:
         """Store the arrays of an image; an entry of an earlier run is replaced."""
-        if self.folder is None:
+        path = self._path(name)
+        if path is None:
             return
-        with atomic_path(self._path(name)) as unfinished, unfinished.open("wb") as file:
-            np.savez(file, **{_IDENTITY: np.array(self._identity(files))}, **arrays)
+        stored: dict[str, Any] = {_IDENTITY: np.array(self._identity(files)), **arrays}
+        with atomic_path(path) as unfinished, unfinished.open("wb") as file:
+            np.savez(file, **stored)
 
-    def _path(self, name: str) -> Path:
-        return self.folder / f"{name}.npz"
+    def _path(self, name: str) -> Path | None:
+        return None if self.folder is None else self.folder / f"{name}.npz"
 
     def _identity(self, files: Iterable[Path]) -> str:
         """Options and state of the files, as text that differs when any of them does."""

@@ -16,6 +16,7 @@ from ood_seg.evaluation.matching import MapPair
 from ood_seg.evaluation.partial_results import PartialResults
 from ood_seg.evaluation.saved_maps import MapReader
 from ood_seg.labels import ANOMALY, IGNORE, OUTLIER
+from ood_seg.metrics.checks import above
 from ood_seg.metrics.component import TRACKS
 from ood_seg.metrics.open_set import OpenSetMetrics
 from ood_seg.metrics.overlaps import ImageComponents, match_components
@@ -51,7 +52,7 @@ class RegionPlan:
 
 @dataclass(frozen=True)
 class ImageRegions:
-    """What was counted in an image; parts that were not asked for are None or empty."""
+    """Counts of an image; parts that `RegionPlan` leaves out are None or empty."""
 
     components: ImageComponents | None
     false_alarms: np.ndarray
@@ -115,7 +116,7 @@ def _measure(
         )
     }
     if plan.track:
-        mask = np.greater(scores, plan.component_threshold, signature="dd->?")
+        mask = above(scores, plan.component_threshold)
         arrays.update(match_components(mask, labels, TRACKS[plan.track])._asdict())
     if plan.rejection_threshold is not None and classes:
         predicted, known = (read_train_ids(path) for path in classes)
@@ -142,7 +143,7 @@ def read_train_ids(path: Path) -> np.ndarray:
     """Training labels `(H, W)` uint8: 0..18, 254, 255.
 
     Raises:
-        ValueError: no label picture, or other values; names the file.
+        ValueError: no label image, or other values; names the file.
     """
     table = label_table({**TRAIN_IDS, OUTLIER: OUTLIER, IGNORE: IGNORE})
     return apply_label_table(decode_label_image(path.read_bytes(), path), *table, source=path)

@@ -34,13 +34,13 @@ SCHEMA = "ood_seg.evaluation/1"
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What `evaluate_maps` gives.
+    """Result of `evaluate_maps`.
 
     Attributes:
         content: of `evaluation.json`.
         histograms: of each image, by name.
         calibration: fitted on the images to select on; None where there is none.
-        reused: images that an earlier run had finished.
+        reused: images whose stored histograms were used.
     """
 
     content: dict[str, Any]
@@ -66,14 +66,14 @@ def evaluate_maps(
         pairs: score map and ground truth of each image.
         reader: of these files.
         settings: what to compute.
-        folder: for partial results, from which a later run goes on; None keeps none.
+        folder: of partial results, from which a later run resumes; None keeps none.
         class_files: predicted and true training labels by image, for the closed set.
-        images: the pictures by image, for overlays in the report.
+        images: image files by name, for overlays in the report.
         workers: threads that read and count.
         on_image: called after each image of each of the two readings.
 
     Raises:
-        ValueError: there is no image, or as `MapReader.read`, for all bad files at once.
+        ValueError: there is no image, or as `MapReader.read`, for all bad files together.
     """
     reading: dict[str, Any] = {"workers": workers, "on_image": on_image}
     with warnings_as_notes() as notes:
@@ -106,7 +106,7 @@ def evaluate_maps(
 
 
 def _without_repeats(hints: list[str], notes: list[str]) -> list[str]:
-    """Both; a protocol warns of what some hints say as well, in other words."""
+    """Hints and notes, without notes of a protocol that repeat a hint in other words."""
     begun = tuple(hint.split(":")[0].split(",")[0] for hint in hints)
     return list(dict.fromkeys([*hints, *(note for note in notes if not note.startswith(begun))]))
 

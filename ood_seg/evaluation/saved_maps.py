@@ -1,11 +1,11 @@
 """Reads score maps of any origin and their ground truth; NumPy and pillow only.
 
     .npy  .npz                 any real type; never unpickled
-    .tif  .tiff                one channel, float or whole numbers
+    .tif  .tiff                one channel, float or integers
     .png                       one channel, 8 or 16 bit
     .exr                       one channel, where OpenCV was built with it
 
-Whole numbers are ranked as they are, unless a scale is given: value = offset + scale * stored.
+Integers are ranked as they are, unless a scale is given: value = offset + scale * stored.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class MapFormat:
 
     Attributes:
         key: array of an `.npz` file; None: its only one.
-        scale: factor for whole numbers, above 0; None leaves them as they are.
+        scale: factor for integers, above 0; None leaves them as they are.
         offset: added to the scaled numbers.
         negate: lower stored numbers mean more anomalous, as for a confidence.
     """
@@ -65,8 +65,8 @@ class MapFormat:
             )
 
 
-def read_scale_file(path: Path) -> dict[str, float]:
-    """Read `scale` and `offset` from a side-car such as `{"scale": 0.001, "offset": -20}`.
+def read_scale_file(path: Path) -> dict[str, Any]:
+    """Read `scale` and `offset` from a sidecar such as `{"scale": 0.001, "offset": -20}`.
 
     Raises:
         ValueError: not such a file; names it.
@@ -154,7 +154,7 @@ def read_scores(path: Path, format: MapFormat = MapFormat()) -> np.ndarray:
 
 
 def _stored_array(path: Path, format: MapFormat) -> np.ndarray:
-    """What the file holds, by its suffix."""
+    """The array in a file, which is read by its suffix."""
     suffix = path.suffix.lower()
     if suffix in (".npy", ".npz"):
         return _numpy_array(path, format.key)
@@ -164,13 +164,13 @@ def _stored_array(path: Path, format: MapFormat) -> np.ndarray:
         raise ValueError(
             f"{path}: score maps end in {', '.join(SCORE_SUFFIXES)}, got {path.suffix!r}"
         )
-    with image_errors(path, "score map"), Image.open(path) as picture:
-        if picture.mode == "P" or len(picture.getbands()) > 1:
+    with image_errors(path, "score map"), Image.open(path) as image:
+        if image.mode == "P" or len(image.getbands()) > 1:
             raise ValueError(
-                f"{path}: expected one channel of scores, got pillow mode {picture.mode!r}; this "
-                "is a picture for the eye, save the scores themselves (.npy, float TIFF)"
+                f"{path}: expected one channel of scores, got pillow mode {image.mode!r}; this "
+                "is an image to look at, save the scores themselves (.npy, float TIFF)"
             )
-        return np.array(picture)
+        return np.array(image)
 
 
 def _numpy_array(path: Path, key: str | None) -> np.ndarray:
@@ -202,7 +202,7 @@ class _KeyMissing(ValueError):
 
 
 def _chosen_key(path: Path, keys: list[str], key: str | None) -> str:
-    """The key asked for, or the only one."""
+    """The given key, or the only one."""
     if key is None and len(keys) == 1:
         return keys[0]
     if key not in keys:

@@ -12,12 +12,12 @@ from ood_seg.io.files import atomic_path
 class ScoreMapWriter:
     """Writes each score map as `FOLDER/NAME.npy`, float32, shape `(H, W)`.
 
-    A file appears under its name only when it is complete. Two images never share a file.
+    Files are written atomically. Two images never share a file.
 
     Args:
-        folder: where to write; made when the first map is written.
+        folder: where to write; created when the first map is written.
         image_root: folder of the images. Where given, maps are named by the image's path below
-            it (subfolders are kept); else by the stem of the image's file name.
+            it (subfolders are kept), otherwise by the stem of the image's file name.
     """
 
     def __init__(self, folder: str | Path, image_root: str | Path | None = None) -> None:
@@ -38,7 +38,7 @@ class ScoreMapWriter:
         if not image.absolute().is_relative_to(root):
             raise ValueError(
                 f"image {image_path} does not lie below image_root {self.image_root}; give the "
-                "folder that holds all images of the data set"
+                "folder that holds all images of the dataset"
             )
         below = image.absolute().relative_to(root)
         return self.folder / below.parent / f"{below.stem}.npy"

@@ -24,7 +24,7 @@ class Parts(NamedTuple):
 def split_images(histograms: Mapping[str, ScoreHistogram], fraction: float, seed: int) -> Parts:
     """Divide images at random into two parts without a common image.
 
-    Images with anomalies are divided apart from those without, so that both parts get their
+    Images with anomalies and those without are divided separately, so that both parts get their
     share. A fraction of 0 means no division: both parts are all images.
     """
     if fraction == 0:

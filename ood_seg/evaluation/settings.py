@@ -1,4 +1,4 @@
-"""What an evaluation of saved maps is asked to compute."""
+"""Settings of an evaluation of saved maps."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class Settings:
         level: of the intervals.
         seed: of resamples and of the division of the images.
         calibration: method of `calibrate`; None: none.
-        select_fraction: share of the images that calibration and thresholds are chosen on; they
-            are reported on the others. 0: chosen and reported on all.
+        select_fraction: share of the images that calibration and thresholds are selected on; they
+            are reported on the others. 0: selected and reported on all.
         track: of the component metrics; None: none.
         threshold_on: images whose best F1 gives the component threshold: 'all', as published, or
             'select'; the components are then those of the other images.
@@ -68,7 +68,7 @@ class Settings:
             )
         if self.mode == "streaming" and self.protocol != "pooled":
             raise ValueError(
-                f"the protocol {self.protocol!r} needs all scores; mode 'streaming' goes with the "
+                f"the protocol {self.protocol!r} needs all scores; mode 'streaming' is for the "
                 "protocol 'pooled'"
             )
         if self.track is not None and self.track not in TRACKS:

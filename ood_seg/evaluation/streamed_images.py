@@ -26,13 +26,13 @@ class ImageScores:
 
 
 class StreamedImages:
-    """Sums of all images of this process but the last, which may turn out to be padding.
+    """Sums of all images of this process but the last, which may be padding.
 
     mmengine's samplers repeat images until every process has as many; at most one a process, and
-    the last. Which it is shows when the size of the data set is known.
+    the last. Which it is shows when the size of the dataset is known.
 
     Args:
-        components: sums up the components, if these are wanted.
+        components: sums up the components; None leaves them out.
     """
 
     def __init__(self, components: ComponentMetrics | None = None) -> None:
@@ -44,7 +44,7 @@ class StreamedImages:
     def add(self, images: Iterable[ImageScores]) -> None:
         """Take in images in the order in which the sampler gave them."""
         for image in images:
-            self._pour()
+            self._count_last()
             self._last = image
 
     @property
@@ -56,12 +56,12 @@ class StreamedImages:
         """Give every process the sums of all; collective, and the end of `add`.
 
         Args:
-            size: images of the data set without padding.
+            size: images of the dataset without padding.
         """
         rank, processes = dist.get_dist_info()
         if self._last is not None and len(self.images) * processes + rank >= size:
             self._last = None
-        self._pour()
+        self._count_last()
         if processes == 1:
             return
         self.pixels.all_reduce(device=dist.get_comm_device())
@@ -72,18 +72,18 @@ class StreamedImages:
             for _, components in gathered[1:]:
                 self.components.merge(components)
 
-    def _pour(self) -> None:
+    def _count_last(self) -> None:
         """Count the image that was held back."""
         if self._last is not None:
             self.pixels.add(self._last.scores)
-            if self.components is not None:
+            if self.components is not None and self._last.components is not None:
                 self.components.add(self._last.components)
             self.images.append(self._last.image)
             self._last = None
 
 
 def sum_over_processes(number: int) -> int:
-    """The sum of a whole number over all processes; collective."""
+    """The sum of an integer over all processes; collective."""
     total = torch.tensor(number, device=dist.get_comm_device())
     dist.all_reduce(total)
     return int(total)

@@ -24,7 +24,7 @@ from ood_seg.metrics.rank_metrics import bounds_from_counts, metrics_from_counts
 from ood_seg.metrics.ranking import RankCounts
 
 _DISPLAY_BINS = 200
-# Of each class this share lies in the two outermost display bins at least.
+# At least this share of each class is in the first and in the last display bin together.
 _TAIL = 0.001
 _INVERTED = 0.3
 _FEW_LEVELS = 256
@@ -108,7 +108,7 @@ def calibration_section(
     histograms: Sequence[ScoreHistogram],
     regions: Sequence[ImageRegions],
 ) -> dict[str, Any]:
-    """How a calibration does on other images than it was fitted on.
+    """Results of a calibration on images that it was not fitted on.
 
     Args:
         calibration: fitted on the images to select on.
@@ -149,7 +149,8 @@ def component_section(
     """Component metrics over images."""
     metrics = ComponentMetrics(threshold=threshold, track=track)
     for part in regions:
-        metrics.add(part.components)
+        if part.components is not None:
+            metrics.add(part.components)
     return {**metrics.compute(), "threshold": threshold}
 
 
@@ -218,8 +219,7 @@ def hints(merged: ScoreHistogram, auroc: float) -> list[str]:
     if auroc < _INVERTED:
         found.append(
             f"AUROC is {auroc:.3f}, far below 0.5: known pixels score higher than anomalous ones. "
-            "Higher must mean more anomalous; --negate turns confidences round. Nothing was "
-            "changed."
+            "Higher must mean more anomalous; --negate inverts confidences. Nothing was changed."
         )
     levels = merged.lowest.size
     if levels <= _FEW_LEVELS < merged.num_known:

@@ -1,7 +1,7 @@
 """Bootstrap intervals of the pixel metrics, and the paired comparison of two methods.
 
-Pixels of one image depend on each other; images are the units that were drawn. So a resample
-draws images with replacement, which is a whole-number weight for each image's histogram:
+Pixels of one image depend on each other; images are the units of the sample. So a resample
+draws images with replacement, which is an integer weight for each image's histogram:
 
     histograms, weights (R, n) -> resampled_metrics -> {metric: (R,)} -> interval, p-value
 
@@ -95,13 +95,14 @@ def bootstrap_metrics(
         samples: resamples.
         level: coverage, between 0 and 1.
         method: `percentile`, or `bca` (bias-corrected and accelerated, chapter 14.3), which needs
-            both classes to be left when any one image is taken away; else a warning says that
-            `percentile` was used.
+            pixels of both classes in the remaining images whichever image is left out; otherwise
+            `percentile` is used, with a warning.
         seed: of the generator that draws.
 
     Returns:
         Values and intervals. With one image, or where a class is absent from all, there is no
-        spread to be seen: the bounds (and, without a class, the values) are NaN, with a warning.
+        spread between images: the bounds (and, without a class, the values) are NaN, with a
+        warning.
 
     Raises:
         ValueError: no histograms, or an argument out of its range.
@@ -142,7 +143,8 @@ def compare_methods(
 
     Args:
         first, second: histograms by image name; the same names, the same ground truth.
-        samples, level, seed: as in `bootstrap_metrics`; resamples without a class likewise.
+        samples, level, seed: as in `bootstrap_metrics`; resamples without a class are drawn
+            again as well.
 
     Returns:
         `second - first` for each metric; undefined parts are NaN as in `bootstrap_metrics`.
@@ -167,9 +169,9 @@ def compare_methods(
     for name, value in values.items():
         change = other_values[name] - value
         changes = other_resampled[name] - resampled[name]
-        bounds = np.quantile(changes, _quantiles(change, changes, None, level)).tolist()
+        low, high = np.quantile(changes, _quantiles(change, changes, None, level)).tolist()
         differences[name] = Difference(
-            value, other_values[name], change, *bounds, _p_value(changes)
+            value, other_values[name], change, low, high, _p_value(changes)
         )
     return Comparison(differences, level, samples, redrawn, len(names))
 
@@ -228,7 +230,7 @@ def _check_arguments(histograms: Sequence[ScoreHistogram], samples: int, level: 
 
 
 def _can_resample(histograms: Sequence[ScoreHistogram]) -> bool:
-    """Whether intervals are defined; a warning says why not."""
+    """Whether intervals are defined; warns of the reason where they are not."""
     num_known = sum(part.num_known for part in histograms)
     num_anomalous = sum(part.num_anomalous for part in histograms)
     if len(histograms) > 1 and num_known and num_anomalous:

@@ -26,7 +26,7 @@ def checked_arrays(scores: Any, labels: Any, ignore_index: int) -> tuple[np.ndar
             "resize the score map to the size of the ground truth"
         )
     if labels.dtype.kind not in "biuf":
-        raise TypeError(f"labels must be whole numbers, got {labels.dtype}")
+        raise TypeError(f"labels must be integers, got {labels.dtype}")
     labels = labels.reshape(-1)
     _check_labels(labels, ignore_index)
     return _checked_scores(scores), labels
@@ -52,6 +52,19 @@ def as_numpy(values: Any) -> np.ndarray:
         values = values.detach().cpu()
         return (values.float() if values.dtype == torch.bfloat16 else values).numpy()
     return np.asarray(values)
+
+
+def above(scores: np.ndarray, threshold: float | None) -> np.ndarray:
+    """Boolean mask of the scores above a threshold, compared in double precision.
+
+    In single precision a threshold between two float32 numbers would be rounded to one of them.
+
+    Raises:
+        ValueError: the threshold is None.
+    """
+    if threshold is None:
+        raise ValueError("threshold: scores need a number, got None")
+    return np.greater(scores, threshold, signature="dd->?")
 
 
 def _checked_scores(scores: np.ndarray) -> np.ndarray:
@@ -89,5 +102,5 @@ def _check_labels(labels: np.ndarray, ignore_index: int) -> None:
     )
     raise ValueError(
         f"labels must be {KNOWN} (known), {ANOMALY} (anomaly) or {ignore_index} (ignored), "
-        f"got also {unknown}; map the label values of the data set to these first"
+        f"got also {unknown}; map the label values of the dataset to these first"
     )

@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 
 from ood_seg.labels import IGNORE
-from ood_seg.metrics.checks import checked_arrays
+from ood_seg.metrics.checks import above, checked_arrays
 from ood_seg.metrics.overlaps import ImageComponents, MinimumSizes, match_components
 
 TRACKS = {"anomaly": MinimumSizes(500, 100), "obstacle": MinimumSizes(50, 10)}
@@ -83,8 +83,8 @@ def component_metrics(
 class ComponentMetrics:
     """Sums up component metrics image by image, in constant memory.
 
-    The published threshold is that of the best pixel F1 over the whole data set: compute it first
-    over all images, then give it here. A pixel is predicted anomalous where `score > threshold`,
+    The published threshold is that of the best pixel F1 over the whole dataset, so compute it
+    over all images first. A pixel is predicted anomalous where `score > threshold`,
     as in the benchmark; `numpy.nextafter(threshold, -inf)` includes pixels at the threshold.
     The result depends neither on the order of the updates nor on how they are divided among
     merged objects (up to rounding of the two means).
@@ -144,14 +144,12 @@ class ComponentMetrics:
         is_mask = str(getattr(scores, "dtype", "")).endswith("bool")
         if self.threshold is None and not is_mask:
             raise ValueError(
-                "scores need a threshold: give that of the best pixel F1 over the data set, or "
+                "scores need a threshold: give that of the best pixel F1 over the dataset, or "
                 "pass a boolean mask"
             )
         shape = np.shape(labels)
         scores, labels = checked_arrays(scores, labels, self.ignore_index)
-        # In double precision, or a threshold between two float32 would be rounded to one.
-        threshold = 0.0 if is_mask else self.threshold
-        mask = np.greater(scores, threshold, signature="dd->?").reshape(shape)
+        mask = above(scores, 0.0 if is_mask else self.threshold).reshape(shape)
         self.add(
             match_components(
                 mask, labels.reshape(shape), self.sizes, ignore_index=self.ignore_index
@@ -207,7 +205,7 @@ class ComponentMetrics:
         if not num_truths:
             warnings.warn(
                 f"no true component of at least {self.sizes.truth} pixels in the ground truth: "
-                "the mean sIoU is NaN. Check the label mapping of the data set and the track.",
+                "the mean sIoU is NaN. Check the label mapping of the dataset and the track.",
                 stacklevel=2,
             )
         found = self._found.sum(axis=0)

@@ -1,7 +1,7 @@
 """`ScoreHistogram`: counts of known and anomalous pixels by score, in bounded memory.
 
-Intervals, comparisons, calibration, operating points and streamed metrics all rest on it. Up to
-`EXACT_BINS` distinct scores have a bin each. Beyond that there are two ways to join bins:
+Intervals, comparisons, calibration, operating points and streamed metrics are computed from it.
+Up to `EXACT_BINS` distinct scores have a bin each. Beyond that there are two ways to join bins:
 
 - by rank (`from_scores`, `merged`): which scores share a bin depends on their order alone, so a
   strictly rising change of all scores (a shift, a scale, a sigmoid) changes no result. Known
@@ -72,7 +72,7 @@ class ScoreHistogram:
         if bits is not None:
             warnings.warn(
                 f"bits={bits} has no effect: the bins of a ScoreHistogram adapt to the scores; "
-                "the argument goes in the next version",
+                "the argument will be removed in the next version",
                 DeprecationWarning,
                 stacklevel=2,
             )
@@ -84,7 +84,7 @@ class ScoreHistogram:
     def from_classes(
         cls, known: np.ndarray, anomalous: np.ndarray, num_ignored: int = 0
     ) -> ScoreHistogram:
-        """Count finite scores, float32 or float64, that are already apart by class."""
+        """Count finite scores, float32 or float64, that are already separated by class."""
         whole = joined([_counted(known, KNOWN), _counted(anomalous, ANOMALY)])
         return replace(_limited(whole), num_ignored=num_ignored)
 
@@ -151,11 +151,11 @@ class ScoreHistogram:
         missing = [name for name in _ARRAYS if name not in arrays]
         if missing:
             raise ValueError(f"a histogram needs the arrays {_ARRAYS}; missing: {missing}")
-        parts = [np.asarray(arrays[name]) for name in _ARRAYS[:-1]]
-        if any(part.ndim != 1 or part.shape != parts[0].shape for part in parts):
-            shapes = [part.shape for part in parts]
+        lowest, highest, known, anomalous, num_ignored = (np.asarray(arrays[n]) for n in _ARRAYS)
+        shapes = [part.shape for part in (lowest, highest, known, anomalous)]
+        if lowest.ndim != 1 or len(set(shapes)) > 1:
             raise ValueError(f"{_ARRAYS[:-1]} must have one shape (B,), got {shapes}")
-        return cls(*parts, int(arrays["num_ignored"]))
+        return cls(lowest, highest, known, anomalous, int(num_ignored))
 
 
 def joined(

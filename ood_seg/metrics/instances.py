@@ -1,4 +1,4 @@
-"""Instance-level average precision, class-agnostic, for data sets that tell instances apart.
+"""Instance-level average precision, class-agnostic, for datasets with instance labels.
 
 As COCO's (Lin et al., "Microsoft COCO", ECCV 2014) for one class without limits of size or number,
 which OoDIS (Nekrasov et al., "OoDIS: Anomaly Instance Segmentation Benchmark", 2024) takes over:
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ood_seg.labels import ANOMALY, IGNORE, KNOWN
-from ood_seg.metrics.checks import as_numpy, checked_arrays
+from ood_seg.metrics.checks import above, as_numpy, checked_arrays
 from ood_seg.metrics.overlaps import label_components, overlaps
 
 IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
@@ -66,25 +66,24 @@ class InstanceAP:
 
         Args:
             scores: anomaly scores `(H, W)`, higher means more anomalous.
-            instances: whole numbers `(H, W)`: 0 known, `ignore_index`, any other value above 0
+            instances: integers `(H, W)`: 0 known, `ignore_index`, any other value above 0
                 the instance of that number.
 
         Raises:
             ValueError: not one image, shapes differ, a score is not finite, or an instance has a
                 negative number.
-            TypeError: scores are not real or instances not whole numbers.
+            TypeError: scores are not real or instances not integers.
         """
         instances = _checked_instances(instances, self.ignore_index)
         ignored, truth = instances == self.ignore_index, instances > 0
         labels = np.where(ignored, self.ignore_index, np.where(truth, ANOMALY, KNOWN))
         flat_scores, _ = checked_arrays(scores, labels, self.ignore_index)
         scores = flat_scores.reshape(instances.shape)
-        # In double precision, or a threshold between two float32 would be rounded to one.
-        mask = np.greater(scores, self.threshold, signature="dd->?") & ~ignored
+        mask = above(scores, self.threshold) & ~ignored
         predicted, area = label_components(mask)
         ranks = _component_scores(predicted, scores, area, self.rank_by)
         numbers, truth_area = np.unique(instances[truth & ~ignored], return_counts=True)
-        # Any whole numbers become 1, 2, ... so that tables of pairs stay small.
+        # Arbitrary integers become 1, 2, ... so that tables of pairs stay small.
         compact = np.where(labels == ANOMALY, np.searchsorted(numbers, instances) + 1, 0)
         matched = instance_matches(compact, truth_area, predicted, area, ranks)
         large = area >= self.min_area
@@ -189,12 +188,12 @@ def _component_scores(
 
 
 def _checked_instances(instances: Any, ignore_index: int) -> np.ndarray:
-    """One map `(H, W)` of whole numbers, none below 0 but `ignore_index`."""
+    """One map `(H, W)` of integers, none below 0 but `ignore_index`."""
     instances = as_numpy(instances)
     if instances.ndim != 2:
         raise ValueError(f"instances must be one map of shape (H, W), got {instances.shape}")
     if instances.dtype.kind not in "iu":
-        raise TypeError(f"instances must be whole numbers, got {instances.dtype}")
+        raise TypeError(f"instances must be integers, got {instances.dtype}")
     wrong = (instances < 0) & (instances != ignore_index)
     if wrong.any():
         raise ValueError(

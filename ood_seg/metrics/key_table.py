@@ -13,7 +13,7 @@ import numpy as np
 
 from ood_seg.metrics.keys import score_keys
 
-# Pixels counted at once: the work arrays then stay in a core's own cache.
+# Pixels counted at a time, so that the work arrays stay in the cache of a core.
 _PIECE = 2**18
 
 _SMALL = 2**22  # bytes that a table may always take
@@ -41,7 +41,7 @@ class KeyTable:
         self._size = min(span, _room(num_known))
         self._is_cut = self._size < span
         self._below = 0
-        # The last counter takes what lies outside.
+        # The last counter is for scores outside of the table.
         self._counts = np.zeros(self._size + 1, np.uint32)
 
     @staticmethod

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from ood_seg.labels import IGNORE, OUTLIER
-from ood_seg.metrics.checks import as_numpy, checked_arrays
+from ood_seg.metrics.checks import above, as_numpy, checked_arrays
 
 
 class OpenSetMetrics:
@@ -63,14 +63,14 @@ class OpenSetMetrics:
         """Add the pixels of one or more images.
 
         Args:
-            classes: predicted known classes, whole numbers 0..K-1, any shape.
+            classes: predicted known classes, integers 0..K-1, any shape.
             scores: anomaly scores of the same shape, higher means more anomalous.
             labels: same shape: 0..K-1 known, `outlier_index`, `ignore_index`.
 
         Raises:
             ValueError: shapes differ, a score is not finite, a label or a predicted class has no
                 meaning.
-            TypeError: scores are not real, or classes or labels not whole numbers.
+            TypeError: scores are not real, or classes or labels not integers.
         """
         classes, labels = _whole_numbers(classes, "classes"), _whole_numbers(labels, "labels")
         if classes.shape != labels.shape:
@@ -87,8 +87,7 @@ class OpenSetMetrics:
                 f"classes must lie in 0..{self.num_classes - 1}, got {classes.min()}.."
                 f"{classes.max()}; take the arg-max over the known classes only"
             )
-        # In double precision, or a threshold between two float32 would be rounded to one.
-        rejected = np.greater(scores[valid], self.threshold, signature="dd->?")
+        rejected = above(scores[valid], self.threshold)
         cells = (truth[valid] * self.num_classes + classes) * 2 + rejected
         self.counts += np.bincount(cells, minlength=self.counts.size).reshape(self.counts.shape)
 
@@ -183,7 +182,7 @@ def rejection_threshold(anomalous: Any, tpr: float = 0.95) -> float:
 def _whole_numbers(values: Any, name: str) -> np.ndarray:
     values = as_numpy(values)
     if values.dtype.kind not in "iu":
-        raise TypeError(f"{name} must be whole numbers, got {values.dtype}")
+        raise TypeError(f"{name} must be integers, got {values.dtype}")
     return values
 
 

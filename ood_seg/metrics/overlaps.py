@@ -1,7 +1,8 @@
 """Connected components of a predicted and a true mask, and how they overlap.
 
-One table of the pixels that each pair of components shares gives every measure; no mask per
-component is ever made, so that a noisy map with 100 000 components costs no more than a clean one.
+Every measure is computed from one table of the pixels that each pair of components shares. There
+is no mask for each component, so that a noisy map with 100 000 components costs no more than a
+clean one.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ class MinimumSizes(NamedTuple):
     """Areas in pixels from which components count.
 
     Attributes:
-        predicted: smaller predicted components are taken off the mask.
+        predicted: smaller predicted components are removed from the mask.
         truth: the pixels of smaller true components are ignored.
     """
 
@@ -47,7 +48,7 @@ def match_components(
 
     In the order of the benchmark: ignored pixels leave the mask, which may cut a component in
     two; components are labelled; small predicted ones go; small true ones are ignored with the
-    predicted pixels on them, and a predicted component without any other pixel goes as well.
+    predicted pixels on them, and a predicted component without any other pixel is removed.
 
     Args:
         mask: boolean `(H, W)`, True where an anomaly is predicted.

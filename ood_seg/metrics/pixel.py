@@ -25,7 +25,7 @@ MODES = ("exact", "streaming", "auto")
 
 
 class SplitScores(NamedTuple):
-    """The valid scores of one or more images, apart by class.
+    """The valid scores of one or more images, separated by class.
 
     Attributes:
         known: scores of known pixels, shape `(K,)`, float32 or float64.
@@ -52,14 +52,14 @@ def pixel_metrics(
     the step-wise sum `sum_k (R_k - R_{k-1}) P_k` over the distinct scores. FPR95 is the
     false-positive rate at the first, i.e. highest, threshold whose true-positive rate is at least
     95 %. Pixels with equal scores pass a threshold together. Every strictly rising change of the
-    scores leaves all three as they are; they need not lie in [0, 1].
+    scores leaves all three unchanged; scores need not lie in [0, 1].
 
     Memory: beside the input the anomalous scores, a few pieces of 2**18 pixels and, where it
     helps, a table of at most 2 bytes a known pixel.
 
     Args:
         scores: anomaly scores of any shape, higher means more anomalous; tensor or array.
-            float16 and bfloat16 are raised to float32, whole numbers to float64.
+            float16 and bfloat16 are raised to float32, integers to float64.
         labels: same shape: 0 known, 1 anomaly, `ignore_index` for pixels to leave out.
         ignore_index: label of the pixels to leave out.
         tprs: true-positive rates at which the false-positive rate is taken; 0.995 gives
@@ -68,7 +68,7 @@ def pixel_metrics(
             highest score that gives it (pixels with this score or more are called anomalous).
 
     Returns:
-        `{"auroc", "ap", "fpr95"}` as fractions of 1, and what else was asked for; all NaN, with a
+        `{"auroc", "ap", "fpr95"}` as fractions of 1, and the optional metrics; all NaN, with a
         warning, where one of the two classes has no pixel. An AUROC below 0.3 gives a warning as
         well: the sign of the scores may be wrong; it is never changed here.
 
@@ -84,7 +84,7 @@ def pixel_metrics(
     scores, labels = checked_arrays(scores, labels, ignore_index)
     pieces = list(slices(scores.size))
     anomalous = np.concatenate([scores[s][labels[s] == ANOMALY] for s in pieces] or [scores])
-    num_known = sum(np.count_nonzero(labels[s] == KNOWN) for s in pieces)
+    num_known = sum(int(np.count_nonzero(labels[s] == KNOWN)) for s in pieces)
     known = (scores[s][labels[s] == KNOWN] for s in pieces)
     return metrics_with_hints(rank_anomalous(known, anomalous, num_known), tprs, best_f1)
 
@@ -96,12 +96,12 @@ def metrics_from_scores(
     tprs: Sequence[float] = (0.95,),
     best_f1: bool = False,
 ) -> dict[str, float]:
-    """The same metrics from scores that are already apart by class.
+    """The same metrics from scores that are already separated by class.
 
     Args:
         known: scores of known pixels, an array of any shape or a sequence of such (for example
             one per image, which are then never joined into one).
-        anomalous: scores of anomalous pixels, likewise.
+        anomalous: scores of anomalous pixels, in the same form.
         tprs: as in `pixel_metrics`.
         best_f1: as in `pixel_metrics`.
 
@@ -117,7 +117,7 @@ def metrics_from_scores(
 
 
 def split_scores(scores: Any, labels: Any, *, ignore_index: int = IGNORE) -> SplitScores:
-    """Copy the scores of known and of anomalous pixels apart; arguments as in `pixel_metrics`."""
+    """Copies of the scores of known and of anomalous pixels; arguments as in `pixel_metrics`."""
     scores, labels = checked_arrays(scores, labels, ignore_index)
     known, anomalous = scores[labels == KNOWN], scores[labels == ANOMALY]
     return SplitScores(known, anomalous, scores.size - known.size - anomalous.size)
@@ -127,15 +127,15 @@ class PixelMetrics:
     """Collects scores image by image; `compute` gives the metrics over all pixels so far.
 
     The result depends neither on the order of the updates nor on how the pixels are divided among
-    updates and merged objects. Objects can be pickled, and merged where they arrive.
+    updates and merged objects. Objects can be pickled, sent to another process and merged there.
 
     Args:
         mode: 'exact' keeps the valid scores, 4 bytes per pixel for float32. 'streaming' keeps
             counts over fine bins (`ood_seg.metrics.streaming`): less than 64 MiB in all, whatever
             the number of images and the range of the scores; `compute` then gives values close to
-            the exact ones (AP within 0.01 points), `bounds` ranges that surely contain them.
+            the exact ones (AP within 0.01 points), `bounds` ranges that contain them.
             Float64 scores are rounded to float32 there. 'auto' is exact until the scores take
-            more than `memory`, then they are poured into the counts.
+            more than `memory` and streams from then on.
         memory: bytes that 'auto' may collect.
 
     Raises:
@@ -155,7 +155,7 @@ class PixelMetrics:
 
     @property
     def mode_used(self) -> str:
-        """'exact' or 'streaming': which the numbers come from; 'auto' may change over."""
+        """'exact' or 'streaming': how the numbers are computed at present."""
         return "exact" if self._table is None else "streaming"
 
     def update(self, scores: Any, labels: Any, *, ignore_index: int = IGNORE) -> None:
@@ -178,7 +178,7 @@ class PixelMetrics:
         self._known.append(split.known)
         self._anomalous.append(split.anomalous)
         if self.mode == "auto" and self._collected_bytes() > self.memory:
-            self._start_streaming()
+            self._streaming_table()
 
     def merge(self, other: PixelMetrics) -> None:
         """Add all pixels of `other`, which stays as it is.
@@ -195,16 +195,15 @@ class PixelMetrics:
                     "a PixelMetrics of mode 'exact' cannot take in one that streams, whose scores "
                     "are gone; merge into one of mode 'streaming' or 'auto'"
                 )
-            self._start_streaming()
-            self._table.merge(other._table)
+            self._streaming_table().merge(other._table)
         for known, anomalous in list(zip(other._known, other._anomalous, strict=True)):
             self.add(SplitScores(known, anomalous, 0))
         self._num_ignored += other._num_ignored
 
-    def all_reduce(self, group: object = None, device: str | torch.device = "cpu") -> None:
+    def all_reduce(self, group: Any = None, device: str | torch.device = "cpu") -> None:
         """Give every process of `torch.distributed` the pixels of all; see `ScoreTable`.
 
-        The mode 'auto' streams from here on, whatever it held.
+        The mode 'auto' streams from here on, also where it was exact.
 
         Raises:
             ValueError: the mode is 'exact'.
@@ -214,8 +213,7 @@ class PixelMetrics:
                 "all_reduce needs counts of a fixed size; use mode 'streaming', or gather the "
                 "objects of all processes and merge them"
             )
-        self._start_streaming()
-        self._table.all_reduce(group)
+        self._streaming_table().all_reduce(group)
         ignored = torch.tensor(self._num_ignored, device=device)
         torch.distributed.all_reduce(ignored, group=group)
         self._num_ignored = int(ignored)
@@ -229,7 +227,7 @@ class PixelMetrics:
     def bounds(
         self, *, tprs: Sequence[float] = (0.95,), best_f1: bool = False
     ) -> dict[str, tuple[float, float]]:
-        """For each metric a range that surely contains its exact value.
+        """For each metric a range that contains its exact value.
 
         With float64 scores in streaming mode that is the value of the scores rounded to float32.
         """
@@ -263,12 +261,13 @@ class PixelMetrics:
     def _collected_bytes(self) -> int:
         return sum(part.nbytes for part in (*self._known, *self._anomalous))
 
-    def _start_streaming(self) -> None:
-        """Pour the collected scores into the table; nothing is lost but their exact values."""
+    def _streaming_table(self) -> ScoreTable:
+        """Replace the collected scores by counts, and return these."""
         if self._table is None:
             self._table = ScoreTable()
             while self._known:
                 self._table.add(self._known.pop(), self._anomalous.pop())
+        return self._table
 
 
 def _rank_parts(known: Sequence[np.ndarray], anomalous: Sequence[np.ndarray]) -> RankCounts:

@@ -35,7 +35,7 @@ _NAN = {"auroc": float("nan"), "ap": float("nan"), "fpr95": float("nan")}
 
 @dataclass(frozen=True)
 class Protocol:
-    """A way to turn the maps of a data set into numbers.
+    """A way to compute metrics from the maps of a dataset.
 
     Attributes:
         name: as `get_protocol` knows it.
@@ -48,7 +48,7 @@ class Protocol:
     compute: Callable[[Images], dict[str, float]]
 
     def evaluate(self, images: Images) -> dict[str, float]:
-        """The metrics of a data set.
+        """The metrics of a dataset.
 
         Args:
             images: pairs of scores and labels of one shape, tensors or arrays; read once.
@@ -148,9 +148,9 @@ def _smiyc(images: Images) -> dict[str, float]:
         edges.append(limits[:-1])
         known.append(np.histogram(parts[0], limits)[0])
         anomalous.append(np.histogram(parts[1], limits)[0])
-    edges = np.concatenate(edges)
-    order = np.argsort(edges)[::-1]
-    last = np.flatnonzero(np.diff(edges[order], append=-np.inf))
+    lower = np.concatenate(edges)
+    order = np.argsort(lower)[::-1]
+    last = np.flatnonzero(np.diff(lower[order], append=-np.inf))
     tp = np.cumsum(np.concatenate(anomalous)[order])[last]
     fp = np.cumsum(np.concatenate(known)[order])[last]
     return _metrics_of_steps(fp, tp)

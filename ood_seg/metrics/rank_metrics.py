@@ -9,8 +9,8 @@ FP' without it:
     FPR95 = FP/K of the first group whose TP reaches 95 % of A
     F1    = 2 TP/(TP + FP + A)
 
-In an unresolved group (a bin of many scores) the order is unknown. The value takes its middle,
-the bounds the worst and the best order that there can be; see `_ap_bounds`.
+In an unresolved group (a bin of several scores) the order is unknown. The value assumes the middle
+of the group, the bounds the worst and the best order possible; see `_ap_bounds`.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def metrics_from_counts(
 def metrics_with_hints(
     counts: RankCounts, tprs: Sequence[float], best_f1: bool
 ) -> dict[str, float]:
-    """`metrics_from_counts` with warnings where the numbers call for one."""
+    """`metrics_from_counts` with a warning where a class is absent or the scores seem inverted."""
     metrics = metrics_from_counts(counts, tprs=tprs, best_f1=best_f1)
     num_anomalous = int(counts.anomalous.sum())
     if not counts.num_known or not num_anomalous:
@@ -101,7 +101,7 @@ def metrics_with_hints(
 def bounds_from_counts(
     counts: RankCounts, *, tprs: Sequence[float] = (0.95,), best_f1: bool = False
 ) -> dict[str, tuple[float, float]]:
-    """For each metric a range that surely contains its exact value.
+    """For each metric a range that contains its exact value.
 
     Arguments and errors as `metrics_from_counts`; there is none for 'best_f1_threshold'. Where
     all groups are resolved, low and high differ by no more than rounding.
@@ -112,7 +112,7 @@ def bounds_from_counts(
         return dict.fromkeys(names, (float("nan"), float("nan")))
     sums = _cumulative(counts)
     weights = counts.anomalous / num_anomalous
-    slack = _where_unresolved(counts, counts.known_equal / 2, 0.0)
+    slack = _where_unresolved(counts, counts.known_equal / 2, np.zeros(counts.known_equal.size))
     middle = counts.known_below + counts.known_equal / 2
     bounds = [
         tuple(float(weights @ (middle + side)) / counts.num_known for side in (-slack, slack)),
@@ -178,7 +178,7 @@ def _ap_bounds(counts: RankCounts, sums: _Cumulative) -> tuple[np.ndarray, np.nd
 def _first_group(counts: RankCounts, sums: _Cumulative, tpr: float) -> tuple[int, int]:
     """The first (highest) group that reaches `tpr`, and the true positives that it takes.
 
-    Whole numbers decide about "at least": 19 of 20 suffice for 0.95, whatever 0.95 rounds to.
+    "At least" is decided in integers: 19 of 20 suffice for 0.95, whatever 0.95 rounds to.
     """
     needed = -(-int(sums.tp[0]) * Fraction(str(tpr)) // 1)
     return int(np.flatnonzero(sums.tp >= needed)[-1]), int(needed)
@@ -199,6 +199,6 @@ def _warn_absent_class(num_known: int, num_anomalous: int) -> None:
     warnings.warn(
         f"no {' and no '.join(absent)} in the ground truth ({num_known} known, {num_anomalous} "
         "anomalous): AUROC, AP and FPR95 are NaN. Check the values in the label files and the "
-        "label mapping of the data set.",
+        "label mapping of the dataset.",
         stacklevel=4,
     )

@@ -1,4 +1,4 @@
-"""Where the anomalous scores stand among the known ones: all that the pixel metrics depend on.
+"""Ranks of the anomalous scores among the known ones: all that the pixel metrics depend on.
 
 All of them change only at the anomalous scores. So the known pixels, nearly all of a road scene,
 are never sorted as a whole nor copied as a whole: they pass by in pieces. Where the anomalous
@@ -26,7 +26,7 @@ _MOST_THREADS = 8
 
 
 class RankCounts(NamedTuple):
-    """Where the anomalous scores stand among the known ones.
+    """Ranks of the anomalous scores among the known ones.
 
     A group is a distinct anomalous score, or a bin of scores that holds anomalous pixels. The
     order of the pixels within a bin is unknown: the metrics then are estimates, and have bounds.
@@ -80,7 +80,7 @@ def _rank_by_sorting(
         np.add(below, piece_below, out=below)
         equal[tied] += piece_equal
 
-    # NumPy lets go of the interpreter lock while it sorts and searches, so threads do help.
+    # NumPy releases the interpreter lock while it sorts and searches, so that threads help.
     with ThreadPoolExecutor(workers) as pool:
         for piece in _regroup(known, max(PIECE, 4 * distinct.size)):
             pending.append(pool.submit(_rank_in_piece, piece, distinct))

@@ -1,6 +1,6 @@
 """Resamples of images, and the pixel metrics of all of them at once.
 
-A resample draws images with replacement, so it is a whole-number weight for each image's
+A resample draws images with replacement, so it is a integer weight for each image's
 histogram, and the counts of R resamples are one matrix product for each block of bins.
 """
 
@@ -49,7 +49,7 @@ def resampled_metrics(
 
     Args:
         histograms: one per image, n of them.
-        weights: whole numbers `(R, n)`, how often image i counts in resample r.
+        weights: integers `(R, n)`, how often image i counts in resample r.
 
     Returns:
         `{metric: float64 (R,)}`; NaN where a resample lacks a class.
@@ -110,10 +110,11 @@ def _blocks(
     for start in range(0, groups, width):
         part = slice(*np.searchsorted(group, [start, start + width]))
         cells = image[part] * width + group[part] - start
-        yield tuple(
+        dense_known, dense_anomalous = (
             np.bincount(cells, weights=counts[part], minlength=n * width).reshape(n, width)
             for counts in (known, anomalous)
         )
+        yield dense_known, dense_anomalous
 
 
 def _common_bins(

@@ -14,6 +14,7 @@ highest score, so one that holds a single score counts it exactly, however wide 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -25,7 +26,7 @@ from ood_seg.metrics.ranking import RankCounts, slices
 # Of 24 bytes each: 3 MiB.
 MOST_BINS = 2**17
 
-# Pixels sorted at once: within a core's own cache.
+# Pixels sorted at a time.
 PIECE = 2**20
 
 
@@ -56,12 +57,7 @@ class ScoreTable:
     @property
     def histogram(self) -> ScoreHistogram:
         """All pixels so far."""
-        if self._waiting:
-            self._total = joined([self._total, *self._waiting], self._bins)
-            self._waiting = []
-            while self.bits > 1 and self._total.lowest.size > MOST_BINS:
-                self.bits -= 1
-                self._total = joined([self._total], self._bins)
+        self._join_waiting()
         return self._total
 
     def state(self) -> dict[str, np.ndarray]:
@@ -81,11 +77,11 @@ class ScoreTable:
         table._total = ScoreHistogram.from_arrays(state)
         return table
 
-    def all_reduce(self, group: object = None) -> None:
+    def all_reduce(self, group: Any = None) -> None:
         """Give every process of `group` (None: all) the counts of all; collective."""
         from torch import distributed
 
-        states = [None] * distributed.get_world_size(group)
+        states: list[Any] = [None] * distributed.get_world_size(group)
         distributed.all_gather_object(states, self.state(), group=group)
         whole = ScoreTable()
         for state in states:
@@ -122,8 +118,18 @@ class ScoreTable:
         edges = key_scores(keys[starts]), key_scores(keys[ends - 1])
         return ScoreHistogram.of_class(label, ends - starts, *edges)
 
+    def _join_waiting(self) -> None:
+        """Add the parts that wait to the total, with fewer bits where that takes too many bins."""
+        if not self._waiting:
+            return
+        self._total = joined([self._total, *self._waiting], self._bins)
+        self._waiting = []
+        while self.bits > 1 and self._total.lowest.size > MOST_BINS:
+            self.bits -= 1
+            self._total = joined([self._total], self._bins)
+
     def _wait(self, part: ScoreHistogram) -> None:
-        """Join parts a few at a time: each time the whole table is moved."""
+        """Keep a part until there are more of them, since joining copies the whole total."""
         self._waiting.append(part)
         if sum(part.lowest.size for part in self._waiting) > MOST_BINS:
-            _ = self.histogram
+            self._join_waiting()

@@ -124,14 +124,14 @@ def test_default_points_and_their_names(histograms):
     assert list(calibration.operating_points) == names
     assert calibration.point() is calibration.point("fpr 1%")
     assert calibration.point("tpr 95%").tpr >= 0.95
-    with pytest.raises(ValueError, match=r"no operating point 'fpr 2%' .* it has 'fpr 1%', 'fpr"):
+    with pytest.raises(ValueError, match=r"'fpr 2%' .* 'fpr 1%', 'fpr 5%'"):
         calibration.point("fpr 2%")
     with pytest.raises(ValueError, match="holds no operating point"):
         fitted(histograms, points=[]).point()
 
 
 def test_too_few_images_for_a_guarantee(histograms):
-    with pytest.warns(UserWarning, match="no operating point 'conformal fpr 5%': 18 images"):
+    with pytest.warns(UserWarning, match="'conformal fpr 5%': .* 19 images, got 18"):
         calibration = fitted(histograms[:18])
     assert "conformal fpr 5%" not in calibration.operating_points
     with pytest.raises(ValueError, match="at least 19"):
@@ -162,7 +162,7 @@ def test_false_alarms_are_the_mean_over_images():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"histograms": []}, "a histogram for each image, got none"),
+        ({"histograms": []}, "at least one histogram, got none"),
         ({"method": "beta"}, "expected one of platt, temperature, isotonic, got 'beta'"),
         ({"assumed_prior": 1.0}, "must lie between 0 and 1, got 1.0"),
         ({"points": ["fpr"]}, "operating point 'fpr': expected"),
@@ -217,11 +217,11 @@ class TestFile:
             Calibration.load(tmp_path / "c.json", score="Entropy")
 
     def test_what_is_no_calibration_file(self, tmp_path):
-        with pytest.raises(FileNotFoundError, match="`ood-seg calibrate` makes one"):
+        with pytest.raises(FileNotFoundError, match=r"none\.json.*`ood-seg calibrate`"):
             Calibration.load(tmp_path / "none.json")
         path = tmp_path / "c.json"
         for text, message in (
-            ("{", "is no JSON file"),
+            ("{", "not a JSON file"),
             ("[]", "expected the schema"),
             ('{"schema": "ood_seg.calibration/2"}', "got 'ood_seg.calibration/2'"),
             ('{"schema": "ood_seg.calibration/1"}', "the field 'method' is missing"),
@@ -236,10 +236,10 @@ class TestFile:
             (["score"], 3, "'score' must be a text, got 3"),
             (["model"], 3, "'model' must be a text or null, got 3"),
             (["method"], "beta", "'method' must be one of platt"),
-            (["num_images"], 0, "'num_images' must be a whole number from 1, got 0"),
-            (["num_images"], True, "'num_images' must be a whole number"),
+            (["num_images"], 0, "'num_images' must be an integer from 1, got 0"),
+            (["num_images"], True, "'num_images' must be an integer"),
             (["pixels"], None, "pixels: expected an object, got None"),
-            (["pixels", "known"], -1, "pixels: 'known' must be a whole number from 0"),
+            (["pixels", "known"], -1, "pixels: 'known' must be an integer from 0"),
             (["parameters", "slope"], -1.0, "parameters: 'slope' must be above 0"),
             (["parameters", "offset"], "x", "'offset' must be a finite number, got 'x'"),
             (["parameters", "offset"], float("nan"), "'offset' must be a finite number, got nan"),
@@ -248,7 +248,7 @@ class TestFile:
             (["ece_after"], None, "'ece_after' must be a finite number from 0 to 1, got None"),
             (["ece_held_out"], 1, "'ece_held_out' must be true or false"),
             (["reliability", "weight"], [], "'reliability' must be three lists of one length"),
-            (["min_area"], "a", "'min_area' must be a whole number"),
+            (["min_area"], "a", "'min_area' must be an integer"),
             (["operating_points"], {}, "'operating_points' must be a list"),
             (["operating_points", 1, "tpr"], 1.5, r"operating_points\[1\]: 'tpr' must be .* to 1"),
             (["operating_points", 1, "name"], "fpr 1%", "'name' must be given once"),

@@ -131,7 +131,7 @@ class TestBadFiles:
 
     def test_colour_picture(self, tmp_path):
         Image.new("RGB", (4, 4)).save(tmp_path / "a.png")
-        self.refused(tmp_path / "a.png", "picture for the eye")
+        self.refused(tmp_path / "a.png", "one channel of scores, got pillow mode 'RGB'")
 
     def test_exr_says_what_to_do(self, tmp_path):
         (tmp_path / "a.exr").write_bytes(b"v/1\x01 not really")

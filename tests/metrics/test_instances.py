@@ -219,7 +219,7 @@ class TestBadInput:
         ("scores", "instances", "error", "message"),
         [
             (row(1.0), np.zeros((1, 1, 1), int), ValueError, r"\(H, W\), got \(1, 1, 1\)"),
-            (row(1.0), row(1.0), TypeError, "whole numbers, got float64"),
+            (row(1.0), row(1.0), TypeError, "integers, got float64"),
             (row(1.0), row(-1), ValueError, r"above 0, got -1; is it the ignored label"),
             (row(1.0, 2), row(1), ValueError, r"one shape, got \(1, 2\) and \(1, 1\)"),
             (row(math.inf), row(1), ValueError, "1 infinite"),

@@ -169,8 +169,8 @@ class TestBadInput:
                 ValueError,
                 r"labels must be 0..1 .* got also \[19\]",
             ),
-            ([0.0], [0.0], [0], TypeError, "classes must be whole numbers, got float64"),
-            ([0], [0.0], [0.0], TypeError, "labels must be whole numbers, got float64"),
+            ([0.0], [0.0], [0], TypeError, "classes must be integers, got float64"),
+            ([0], [0.0], [0.0], TypeError, "labels must be integers, got float64"),
         ],
     )
     def test_maps(self, classes, scores, labels, error, message):

@@ -207,8 +207,6 @@ class TestMoreMetrics:
             lambda: pixel_metrics(-4 * scores - 6 * (labels == 1), labels),
             lambda: metrics_from_scores([5.0, 4.0], [1.0, 2.0]),
         ):
-            with pytest.warns(
-                UserWarning, match=r"far below 0.5.*negate them. Nothing was"
-            ) as seen:
+            with pytest.warns(UserWarning, match=r"far below 0.5.*negate") as seen:
                 assert call()["auroc"] < 0.1
             assert seen[0].filename == __file__

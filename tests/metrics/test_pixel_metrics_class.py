@@ -156,7 +156,7 @@ class TestBadInput:
             pixel_metrics(scores, [0, 1])
 
     def test_type_of_labels(self):
-        with pytest.raises(TypeError, match="labels must be whole"):
+        with pytest.raises(TypeError, match="labels must be integers"):
             pixel_metrics([1.0, 2.0], ["0", "1"])
 
     @pytest.mark.parametrize("piece", [64, 2**18])
