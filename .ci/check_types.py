@@ -9,9 +9,10 @@ import sys
 from pathlib import Path
 
 CLEAN = re.compile(
-    r"ood_seg/(apis|checkpoints|compat|config_files|deploy|detectors|engine|environment|export"
-    r"|full_resolution|io|labels|losses|models|outlier_priors|pasting|perception|precision"
-    r"|register|ros|row_interpolation|scores|serving|smoothing|startup)\b"
+    r"ood_seg/(apis|calibration|checkpoints|compat|config_files|deploy|detectors|engine|environment"
+    r"|evaluation|export|full_resolution|io|labels|losses|margins|metrics|models|outlier_priors"
+    r"|pasting|perception|precision|register|ros|row_interpolation|scores|serving|smoothing"
+    r"|startup)\b"
 )
 RECORD = Path(__file__).with_name("mypy_errors.txt")
 
