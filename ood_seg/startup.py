@@ -16,7 +16,7 @@ _ONLY_IN_LOG_FILE = (
     "\n" + "-" * 60 + "\nSystem environment:",
     "Config:\n",
     "Hooks will be executed in the following order:",
-    "Using env variable `OOD_SEG_DATA`",
+    "Using env variable `OOD_SEG_",
     "Distributed training is not used, all SyncBatchNorm",
     "The prefix is not set in metric class IoUMetric",
     '"FileClient" will be deprecated in future',
