@@ -113,14 +113,14 @@ def meta_ood_loss(logits, labels, outlier_weight) -> float:
     return float(np.mean(values))
 
 
-def blurred(picture: np.ndarray, taps: int = 7, sigma: float = 1.0) -> np.ndarray:
+def blurred(image: np.ndarray, taps: int = 7, sigma: float = 1.0) -> np.ndarray:
     """Gaussian blur of one image, borders mirrored without repeating the edge."""
     reach = taps // 2
     weights = np.array([np.exp(-(k**2) / (2 * sigma**2)) for k in range(-reach, reach + 1)])
     weights /= weights.sum()
-    padded = np.pad(picture, reach, mode="reflect")
-    out = np.zeros_like(picture)
-    for y, x in np.ndindex(picture.shape):
+    padded = np.pad(image, reach, mode="reflect")
+    out = np.zeros_like(image)
+    for y, x in np.ndindex(image.shape):
         out[y, x] = weights @ padded[y : y + taps, x : x + taps] @ weights
     return out
 

@@ -74,6 +74,6 @@ def _columns_distance(
     parts = []
     for part in columns.split(_CHUNK, dim=1):
         white = whitening @ (part - centre[:, None])
-        apart = lengths[:, None] - 2 * targets @ white
-        parts.append(white.square().sum(dim=0) + apart.amin(dim=0))
+        relative = lengths[:, None] - 2 * targets @ white
+        parts.append(white.square().sum(dim=0) + relative.amin(dim=0))
     return 0.5 * torch.cat(parts).clamp(min=0)

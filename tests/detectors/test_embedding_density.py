@@ -144,16 +144,16 @@ def test_saved_and_loaded_and_absent_from_checkpoints(dense, tmp_path):
 def test_same_seed_gives_the_same_statistics_and_progress():
     network = toy_networks.dense()
     data = toy_networks.images_and_labels(6, size=(32, 48))
-    told = []
+    calls = []
     one, same = (
         toy_networks.fitted(
-            EmbeddingDensity.fitter(steps=3, on_step=lambda *step: told.append(step)),
+            EmbeddingDensity.fitter(steps=3, on_step=lambda *step: calls.append(step)),
             network,
             *data,
         )
         for _ in range(2)
     )
-    assert told == [("penultimate", step, 3) for step in (1, 2, 3)] * 2
+    assert calls == [("penultimate", step, 3) for step in (1, 2, 3)] * 2
     for name, value in one.methods["flow"].tensors.items():
         assert torch.equal(value, same.methods["flow"].tensors[name])
 

@@ -102,11 +102,11 @@ def test_seeds_and_the_global_random_state():
 
 
 def test_trains_inside_no_grad_and_reports_its_steps():
-    told = []
+    calls = []
     flow = AffineFlow(2)
     with torch.inference_mode():
-        train_flow(flow, banana(50), steps=3, on_step=lambda *step: told.append(step))
-    assert told == [(1, 3), (2, 3), (3, 3)]
+        train_flow(flow, banana(50), steps=3, on_step=lambda *step: calls.append(step))
+    assert calls == [(1, 3), (2, 3), (3, 3)]
     assert not torch.equal(flow.to_vector(), AffineFlow(2).to_vector())
 
 

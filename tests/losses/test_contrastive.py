@@ -112,14 +112,14 @@ def test_draws_come_from_the_generator_given_or_the_global_one(features):
     assert loss() == loss(torch.Generator().manual_seed(3))
 
 
-@pytest.mark.parametrize("missing", ["outlier", "known", "picture outlier", "around", "all"])
+@pytest.mark.parametrize("missing", ["outlier", "known", "object", "around", "all"])
 def test_a_missing_kind_gives_zero_with_a_graph(features, missing):
     labels, context = LABELS.clone(), CONTEXT.clone()
     if missing in ("outlier", "all"):
         labels[labels == 254] = 255
     if missing in ("known", "all"):
         labels[labels < 254] = 255
-    if missing in ("picture outlier", "all"):
+    if missing in ("object", "all"):
         context[context == 254] = 255
     if missing in ("around", "all"):
         context[context < 254] = 255

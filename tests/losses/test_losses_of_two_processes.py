@@ -58,7 +58,7 @@ def batches() -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
         "a rank without outliers": (logits, no_outlier_on_one),
         "a rank without known pixels": (logits, no_known_on_one),
         "a rank of ignored pixels": (logits, nothing_on_one),
-        "ignored pixels alone": (logits, nothing_on_both),
+        "only ignored pixels": (logits, nothing_on_both),
         "no outlier on any rank": (logits, mixed.masked_fill(mixed == 254, 1)),
         "confident on one rank": (confident, mixed),
     }

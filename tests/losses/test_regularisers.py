@@ -20,11 +20,11 @@ from tests import references
 def test_smoothness_equals_a_loop(scene):
     energies = scores.energy(scene[0])
     expected = 0.0
-    for picture in energies.numpy():
-        for y, x in np.ndindex(picture.shape):
-            below = picture[min(y + 1, picture.shape[0] - 1), x]
-            right = picture[y, min(x + 1, picture.shape[1] - 1)]
-            expected += 0.5 * ((below - picture[y, x]) ** 2 + (right - picture[y, x]) ** 2)
+    for image in energies.numpy():
+        for y, x in np.ndindex(image.shape):
+            below = image[min(y + 1, image.shape[0] - 1), x]
+            right = image[y, min(x + 1, image.shape[1] - 1)]
+            expected += 0.5 * ((below - image[y, x]) ** 2 + (right - image[y, x]) ** 2)
     assert smoothness(energies).item() == pytest.approx(expected)
     by_size = smoothness(energies, normalise=True)
     assert by_size.item() == pytest.approx(expected / energies.numel())
