@@ -83,7 +83,7 @@ def test_config_builds_and_gives_a_score(config, statistics):
     is_heavy = any(word in Path(config.filename).name for word in HEAVY)
     settings = copy.deepcopy(config.model)
     if "statistics" in settings.energy_head.score:
-        with pytest.raises(FileNotFoundError, match="`ood-seg fit` makes them"):
+        with pytest.raises(FileNotFoundError, match="`ood-seg fit`"):
             MODELS.build(copy.deepcopy(settings))
         network_name = re.search(r"fcn-(\w+)_", config.filename)[1]
         settings.energy_head.score.statistics = str(statistics(network_name))
