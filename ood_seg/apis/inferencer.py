@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -16,11 +16,13 @@ from ood_seg.apis.pipelines import split_test_pipeline
 from ood_seg.calibration import Calibration
 from ood_seg.io.provenance import checkpoint_sha256
 from ood_seg.models.loading import load_model
-from ood_seg.models.ood_encoder_decoder import OODEncoderDecoder
 from ood_seg.perception.core.regions import Region
 from ood_seg.perception.core.types import Palette, Prediction
 from ood_seg.perception.run.segmentor import Segmentor, predict_by_size
 from ood_seg.smoothing import GaussianSmoothing
+
+if TYPE_CHECKING:
+    from ood_seg.models.ood_encoder_decoder import OODEncoderDecoder
 
 
 class AnomalyInferencer(Segmentor):

@@ -18,11 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out", required=True, type=Path, metavar="FILE", help="file of the statistics to write"
     )
     parser.add_argument(
-        "--methods",
-        nargs="+",
-        default=["all"],
-        metavar="NAME",
-        help="what to fit (default: all; an unknown name lists them)",
+        "--methods", nargs="+", default=["all"], metavar="NAME", help="default: all of them"
     )
     parser.add_argument(
         "--layers",

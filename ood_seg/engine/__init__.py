@@ -1,5 +1,10 @@
 """Training, testing and fitting from Python, and the mmengine hooks and loops that they use."""
 
+from ood_seg import compat
+
+# The original OpenMMLab distributions need it before anything imports mmseg.
+compat.apply()
+
 from ood_seg.engine.fitting import fit
 from ood_seg.engine.hooks import AnomalyVisualizationHook, OutlierPriorHook, RandomStateHook
 from ood_seg.engine.loops import MultiSetTestLoop

@@ -23,7 +23,7 @@ init_default_scope("mmseg")
 PIPELINE = [{"type": "LoadCheckedImage"}, {"type": "PackSegInputs"}]
 
 
-def picture(height, width, seed=0):
+def random_image(height, width, seed=0):
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
@@ -48,7 +48,7 @@ def calibration():
 
 
 def test_scores_are_the_energy_of_the_network(weights):
-    image = picture(24, 32)
+    image = random_image(24, 32)
     (found,) = AnomalyInferencer(config(), weights, "cpu").predict([image])
     rgb = torch.from_numpy(image[..., ::-1].copy()).permute(2, 0, 1)[None].float()
     model = tiny.build()
@@ -61,7 +61,12 @@ def test_scores_are_the_energy_of_the_network(weights):
 
 
 def test_images_of_one_size_run_together_and_come_back_in_order(weights):
-    images = [picture(24, 32, 0), picture(17, 39, 1), picture(24, 32, 2), picture(17, 39, 3)]
+    images = [
+        random_image(24, 32, 0),
+        random_image(17, 39, 1),
+        random_image(24, 32, 2),
+        random_image(17, 39, 3),
+    ]
     inferencer = AnomalyInferencer(config(), weights, "cpu")
     sizes = []
     inferencer.model.backbone.register_forward_hook(lambda *a: sizes.append(len(a[1][0])))
@@ -78,7 +83,7 @@ def test_images_of_one_size_run_together_and_come_back_in_order(weights):
 def test_pipelines_that_load_floats_are_given_floats(weights):
     pipeline = [{"type": "LoadCheckedImage", "to_float32": True}, PIPELINE[1]]
     (expected,), (found,) = (
-        AnomalyInferencer(config(p), weights, "cpu").predict([picture(24, 32)])
+        AnomalyInferencer(config(p), weights, "cpu").predict([random_image(24, 32)])
         for p in (PIPELINE, pipeline)
     )
     np.testing.assert_array_equal(found.anomaly, expected.anomaly)
@@ -86,7 +91,7 @@ def test_pipelines_that_load_floats_are_given_floats(weights):
 
 def test_one_image_and_a_list(weights):
     inferencer = AnomalyInferencer(config(), weights, "cpu", operating_point=-4.0, min_area=1)
-    image = picture(24, 32)
+    image = random_image(24, 32)
     (prediction,) = inferencer.predict([image])
     result = inferencer(image)
     np.testing.assert_array_equal(result.anomaly, prediction.anomaly)
@@ -94,14 +99,14 @@ def test_one_image_and_a_list(weights):
     assert (result.threshold, result.operating_point) == (-4.0, None)
     assert result.score_name == "Energy"
     assert sum(one.area for one in result.instances) == result.mask.sum()
-    results = list(inferencer([image, picture(17, 39)]))
+    results = list(inferencer([image, random_image(17, 39)]))
     assert [one.mask.shape for one in results] == [(24, 32), (17, 39)]
 
 
 def test_calibration_gives_probabilities_and_thresholds(weights, calibration):
     inferencer = AnomalyInferencer(config(), weights, "cpu", calibration, "best f1")
     point = calibration.point("best f1")
-    result = inferencer(picture(24, 32))
+    result = inferencer(random_image(24, 32))
     assert (result.operating_point, result.threshold) == ("best f1", point.threshold)
     np.testing.assert_array_equal(result.probability, calibration.probability(result.anomaly))
     np.testing.assert_array_equal(result.mask, result.anomaly >= np.float32(point.threshold))
@@ -136,7 +141,7 @@ def test_region_names_the_classes_of_the_model(weights):
     cfg = config()
     cfg.train_dataloader = {"dataset": {"metainfo": classes, "type": "BaseSegDataset"}}
     inferencer = AnomalyInferencer(cfg, weights, "cpu", operating_point=-100, region="b,d")
-    result = inferencer(picture(24, 32))
+    result = inferencer(random_image(24, 32))
     np.testing.assert_array_equal(result.mask == 1, result.region)
     assert inferencer.palette.classes == tuple("abcde")
     with pytest.raises(ValueError, match=r"region: .*a, b, c, d, e.*'road'"):
@@ -145,7 +150,7 @@ def test_region_names_the_classes_of_the_model(weights):
 
 def test_smoothing_of_the_config_is_replaced(weights, calibration):
     smooth = {"type": "EnergyHead", "smoothing": {"kernel_size": 5, "sigma": 1.0}}
-    image = picture(24, 32)
+    image = random_image(24, 32)
 
     def scores(smoothing, **changes):
         inferencer = AnomalyInferencer(config(**changes), weights, "cpu", smoothing=smoothing)
@@ -182,15 +187,15 @@ def test_scores_that_overflow_name_the_image(weights):
     inferencer = AnomalyInferencer(config(), weights, "cpu")
     with torch.no_grad():
         inferencer.model.decode_head.conv_seg.bias[0] = float("inf")
-    (prediction,) = inferencer.predict([picture(24, 32)])
+    (prediction,) = inferencer.predict([random_image(24, 32)])
     with pytest.raises(ValueError, match=r"drive_3.*768.*NaN"):
-        inferencer.result(Frame(picture(24, 32), "drive_3"), prediction)
+        inferencer.result(Frame(random_image(24, 32), "drive_3"), prediction)
 
 
 def test_scores_of_input_gradients_run(weights):
     head = {"type": "EnergyHead", "score": {"type": "ODIN"}}
     inferencer = AnomalyInferencer(config(energy_head=head), weights, "cpu")
-    (found,) = inferencer.predict([picture(24, 32)])
+    (found,) = inferencer.predict([random_image(24, 32)])
     assert np.isfinite(found.anomaly).all()
 
 

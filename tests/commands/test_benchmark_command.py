@@ -34,9 +34,9 @@ def maps(job, tmp_path_factory):
     """What `ood-seg test --out` writes for the energy, and its report."""
     folder = tmp_path_factory.mktemp("maps")
     arguments = [str(job.config), str(job.weights), "--work-dir", str(folder / "work")]
-    assert main(["test", *arguments, "--sets", "strange", "--out", str(folder / "maps")]) == 0
+    assert main(["test", *arguments, "--sets", "anomalies", "--out", str(folder / "maps")]) == 0
     report = json.loads((folder / "work" / "metrics.json").read_text())
-    return folder / "maps", report["sets"]["strange"]["metrics"]
+    return folder / "maps", report["sets"]["anomalies"]["metrics"]
 
 
 @pytest.fixture(scope="module")
@@ -50,8 +50,8 @@ def result(job, maps, tmp_path_factory):
 
 def test_numbers_are_those_of_test(result, maps):
     content = content_of(result)
-    assert list(content["sets"]) == ["strange"]  # the other set has no masks
-    scores = content["sets"]["strange"]["scores"]
+    assert list(content["sets"]) == ["anomalies"]  # the other set has no masks
+    scores = content["sets"]["anomalies"]["scores"]
     assert list(content["scores"]) == [*SCORES, "hot", "foreign"]
     assert scores.keys() == set(content["scores"])
     for metric in ("auroc", "ap", "fpr95"):
@@ -74,7 +74,7 @@ def test_json_holds_the_provenance_of_the_numbers(result, job):
     assert content["scores"]["hot"] == {"type": "Energy", "temperature": 2.0}
     assert content["model"]["checkpoint"] == str(job.weights)
     assert len(content["model"]["checkpoint_sha256"]) == 64
-    one = content["sets"]["strange"]
+    one = content["sets"]["anomalies"]
     assert one["images"] == 3
     assert sum(one["pixels"].values()) == 3 * 37 * 53
     assert one["shared"]["images"] == 3
@@ -83,7 +83,7 @@ def test_json_holds_the_provenance_of_the_numbers(result, job):
 
 
 def test_the_table_comes_in_all_formats(result):
-    energy = content_of(result)["sets"]["strange"]["scores"]["energy"]["metrics"]["ap"]["value"]
+    energy = content_of(result)["sets"]["anomalies"]["scores"]["energy"]["metrics"]["ap"]["value"]
     for name in ("benchmark.md", "benchmark.tex"):
         text = (result / name).read_text()
         assert f"{100 * energy:.2f}" in text
@@ -103,39 +103,41 @@ def test_a_second_run_reuses_the_first(result, job, maps, tmp_path, capsys):
     extra = ["--scores", "energy", "entropy", "--maps", f"foreign={maps[0]}"]
     assert run_benchmark(job, out, *extra) == 0
     content = content_of(out)
-    assert content["sets"]["strange"]["shared"]["images"] == 0
-    first = content_of(result)["sets"]["strange"]["scores"]
-    for name, found in content["sets"]["strange"]["scores"].items():
+    assert content["sets"]["anomalies"]["shared"]["images"] == 0
+    first = content_of(result)["sets"]["anomalies"]["scores"]
+    for name, found in content["sets"]["anomalies"]["scores"].items():
         assert found["metrics"] == first[name]["metrics"]
     assert "energy" in capsys.readouterr().out
     # Another option makes another score of it.
     assert run_benchmark(job, out, "--scores", "energy", "--smoothing", "5", "1") == 0
     smoothed = content_of(out)
-    assert smoothed["sets"]["strange"]["shared"]["images"] == 3
-    assert smoothed["sets"]["strange"]["scores"]["energy"]["metrics"] != first["energy"]["metrics"]
+    assert smoothed["sets"]["anomalies"]["shared"]["images"] == 3
+    assert (
+        smoothed["sets"]["anomalies"]["scores"]["energy"]["metrics"] != first["energy"]["metrics"]
+    )
     assert smoothed["smoothing"] == [5.0, 1.0]
 
 
 def test_maps_alone_need_no_model(job, maps, tmp_path):
     turned = tmp_path / "turned"
     turned.mkdir()
-    for path in (maps[0] / "strange").iterdir():
+    for path in (maps[0] / "anomalies").iterdir():
         np.save(turned / f"{path.stem}_scores.npy", -np.load(path))
     extra = ["--maps", f"plain={maps[0]}", f"turned={turned}", "--negate", "turned"]
     assert run_benchmark(job, tmp_path, *extra, weights=False) == 0
     content = content_of(tmp_path)
     assert content["model"] is None
-    scores = content["sets"]["strange"]["scores"]
+    scores = content["sets"]["anomalies"]["scores"]
     assert scores["turned"]["metrics"] == scores["plain"]["metrics"]
 
 
 def test_scores_that_fail_are_named_and_the_others_are_there(job, maps, tmp_path, capsys):
     small = tmp_path / "small"
-    shutil.copytree(maps[0] / "strange", small)
+    shutil.copytree(maps[0] / "anomalies", small)
     np.save(small / "1.npy", np.zeros((4, 4), np.float32))
     few = tmp_path / "few"
     few.mkdir()
-    shutil.copy(maps[0] / "strange" / "0.npy", few)
+    shutil.copy(maps[0] / "anomalies" / "0.npy", few)
     extra = ["--scores", "energy", "mahalanobis", "mc-dropout"]
     extra += ["--maps", f"small={small}", f"few={few}"]
     assert run_benchmark(job, tmp_path, *extra) == 1
@@ -148,14 +150,14 @@ def test_scores_that_fail_are_named_and_the_others_are_there(job, maps, tmp_path
     assert "1.npy" in failures["small"] or "1.png" in failures["small"]
     assert "4x4" in failures["small"]
     assert "no score map for 2 of 3 images" in failures["few"]
-    assert "energy" in content["sets"]["strange"]["scores"]
+    assert "energy" in content["sets"]["anomalies"]["scores"]
     output = capsys.readouterr().out
-    assert "not scored: few: strange:" in output
+    assert "not scored: few: anomalies:" in output
     assert "Not scored:" in (tmp_path / "benchmark.md").read_text()
 
 
 def test_of_all_scores_those_that_the_model_does_not_have_are_left_out(job, tmp_path, capsys):
-    assert run_benchmark(job, tmp_path, "--sets", "strange", "--num-images", "1") == 0
+    assert run_benchmark(job, tmp_path, "--sets", "anomalies", "--num-images", "1") == 0
     output = capsys.readouterr().out
     (line,) = [line for line in output.splitlines() if "needs --statistics" in line]
     assert line.startswith("not scored: ")
@@ -175,10 +177,10 @@ def test_fitted_scores_take_the_statistics(job, tmp_path):
         "--out",
         str(stats),
     ]
-    assert main(["fit", *arguments, "--data", "ordinary", "--methods", "sml", "mahalanobis"]) == 0
+    assert main(["fit", *arguments, "--data", "street", "--methods", "sml", "mahalanobis"]) == 0
     extra = ["--scores", "sml", "mahalanobis", "--statistics", stats]
     assert run_benchmark(job, tmp_path, *extra) == 0
-    scores = content_of(tmp_path)["sets"]["strange"]["scores"]
+    scores = content_of(tmp_path)["sets"]["anomalies"]["scores"]
     config = Config.fromfile(job.config)
     config.model["energy_head"] = {
         "type": "EnergyHead",
@@ -186,16 +188,16 @@ def test_fitted_scores_take_the_statistics(job, tmp_path):
     }
     config.dump(tmp_path / "sml.py")
     arguments = [str(tmp_path / "sml.py"), str(job.weights), "--work-dir", str(tmp_path / "test")]
-    assert main(["test", *arguments, "--sets", "strange"]) == 0
+    assert main(["test", *arguments, "--sets", "anomalies"]) == 0
     report = json.loads((tmp_path / "test" / "metrics.json").read_text())
-    expected = report["sets"]["strange"]["metrics"]["anomaly/auroc"] / 100
+    expected = report["sets"]["anomalies"]["metrics"]["anomaly/auroc"] / 100
     assert scores["sml"]["metrics"]["auroc"]["value"] == pytest.approx(expected, abs=1e-4)
 
 
 def test_what_a_score_depends_on_may_change_under_its_name(job, tmp_path):
     """Statistics fitted again, another member, another preprocessing: nothing stale comes back."""
     stats, member = tmp_path / "tiny.stats", tmp_path / "member.pth"
-    common = ["--work-dir", str(tmp_path), "--data", "ordinary", "--methods", "sml"]
+    common = ["--work-dir", str(tmp_path), "--data", "street", "--methods", "sml"]
     assert main(["fit", str(job.config), str(job.weights), *common, "--out", str(stats)]) == 0
     weights = torch.load(job.weights, weights_only=True)
     torch.save(weights, member)
@@ -204,7 +206,7 @@ def test_what_a_score_depends_on_may_change_under_its_name(job, tmp_path):
 
     def metrics(*more):
         assert run_benchmark(job, tmp_path, *extra, *more) == 0
-        scores = content_of(tmp_path)["sets"]["strange"]["scores"]
+        scores = content_of(tmp_path)["sets"]["anomalies"]["scores"]
         return {name: one["metrics"]["auroc"]["value"] for name, one in scores.items()}
 
     first = metrics()
@@ -219,7 +221,7 @@ def test_what_a_score_depends_on_may_change_under_its_name(job, tmp_path):
     assert second["sml"] != first["sml"]
     assert second["ensemble"] != first["ensemble"]
     assert second["energy"] == first["energy"]
-    assert content_of(tmp_path)["sets"]["strange"]["shared"]["images"] == 3
+    assert content_of(tmp_path)["sets"]["anomalies"]["shared"]["images"] == 3
     other = metrics("--cfg-options", "model.data_preprocessor.std=100.0,200.0,300.0")
     assert other["energy"] != first["energy"]
 
@@ -233,7 +235,7 @@ def test_what_a_score_depends_on_may_change_under_its_name(job, tmp_path):
         (["--scores", "energy", "--score", 'energy={"type": "Energy"}'], "'energy' is taken"),
         (["--maps", "folder"], "expected NAME=DIR, got 'folder'"),
         (["--maps", "a=b", "--negate", "c"], "(a), got 'c'"),
-        (["--sets", "ordinary"], "no test set ordinary"),
+        (["--sets", "street"], "no test set street"),
         (["--num-images", "0"], "num_images must be positive, got 0"),
         (["--scores", "mahalanobis"], "no score can be computed: mahalanobis: needs --statistics"),
     ],

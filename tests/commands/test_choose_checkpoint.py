@@ -26,31 +26,37 @@ def choose(job, work_dir, candidates, select, report, *extra):
 
 
 def test_better_one_is_reported_on_the_other_half(job, tmp_path, candidates, capsys):
-    halves = ["strange:first-half"], ["strange:second-half", "ordinary:second-half"]
+    halves = ["anomalies:first-half"], ["anomalies:second-half", "street:second-half"]
     assert choose(job, tmp_path, candidates, *halves) == 0
     content = json.loads((tmp_path / "selection.json").read_text())
     values = {one["checkpoint"]: one["value"] for one in content["candidates"]}
     assert content["chosen"] == max(values, key=values.get)
     assert len(set(values.values())) == 2
     # The reported numbers are those of a plain test of the chosen one on that half.
-    last = '--cfg-options test_dataloader.strange.dataset.indices="[1,2]"'.replace('"', "").split()
+    last = '--cfg-options test_dataloader.anomalies.dataset.indices="[1,2]"'.replace(
+        '"', ""
+    ).split()
     test_dir = tmp_path / "test"
     arguments = [str(job.config), content["chosen"], "--work-dir", str(test_dir), *last]
-    assert main(["test", *arguments, "--sets", "strange"]) == 0
-    alone = json.loads((test_dir / "metrics.json").read_text())["sets"]["strange"]["metrics"]
-    assert content["report"]["strange second-half"]["anomaly/ap"] == alone["anomaly/ap"]
+    assert main(["test", *arguments, "--sets", "anomalies"]) == 0
+    alone = json.loads((test_dir / "metrics.json").read_text())["sets"]["anomalies"]["metrics"]
+    assert content["report"]["anomalies second-half"]["anomaly/ap"] == alone["anomaly/ap"]
     assert "chosen" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
     ("select", "report", "named"),
     [
-        (["strange"], ["strange:second-half"], ["strange", "strange second-half", "2 images"]),
-        (["strange"], ["ordinary"], ["strange", "ordinary", "3 images"]),
-        (["none"], ["ordinary"], ["'none'", "strange, ordinary"]),
-        (["strange:third"], ["ordinary"], ["'third'", "first-half, second-half"]),
-        (["strange", "strange"], ["ordinary"], ["once", "strange, strange"]),
-        (["ordinary:first-half"], ["strange:second-half"], ["'anomaly/ap'", "mIoU"]),
+        (
+            ["anomalies"],
+            ["anomalies:second-half"],
+            ["anomalies second-half", "2 images"],
+        ),
+        (["anomalies"], ["street"], ["anomalies", "street", "3 images"]),
+        (["none"], ["street"], ["'none'", "anomalies, street"]),
+        (["anomalies:third"], ["street"], ["'third'", "first-half, second-half"]),
+        (["anomalies", "anomalies"], ["street"], ["once", "anomalies, anomalies"]),
+        (["street:first-half"], ["anomalies:second-half"], ["'anomaly/ap'", "mIoU"]),
     ],
 )
 def test_refused_arguments_are_named(job, tmp_path, candidates, capsys, select, report, named):
@@ -64,7 +70,7 @@ def test_refused_arguments_are_named(job, tmp_path, candidates, capsys, select, 
 def test_one_checkpoint_under_two_names_is_refused(job, tmp_path, candidates, capsys):
     folder, _, name = candidates[0].rpartition("/")
     twice = [candidates[0], f"{folder}/../{tmp_path.name}/{name}"]
-    assert choose(job, tmp_path, twice, ["strange:first-half"], ["ordinary:second-half"]) == 2
+    assert choose(job, tmp_path, twice, ["anomalies:first-half"], ["street:second-half"]) == 2
     message = capsys.readouterr().err
     for path in twice:
         assert path in message

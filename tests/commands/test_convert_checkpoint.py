@@ -84,9 +84,9 @@ def test_converted_erfnet_runs_in_the_inferencer(tmp_path):
     torch.save({f"module.{k}": v for k, v in weights.items()}, tmp_path / "in.pth")
     assert convert(tmp_path / "in.pth", tmp_path / "out.pth") == 0
     inferencer = AnomalyInferencer(CONFIGS["erfnet"], tmp_path / "out.pth", device="cpu")
-    picture = np.random.default_rng(0).integers(0, 256, (512, 1024, 3), dtype=np.uint8)
-    (result,) = inferencer.predict([picture])
-    rgb = torch.from_numpy(picture[None, :, :, ::-1].copy()).permute(0, 3, 1, 2) / 255
+    image = np.random.default_rng(0).integers(0, 256, (512, 1024, 3), dtype=np.uint8)
+    (result,) = inferencer.predict([image])
+    rgb = torch.from_numpy(image[None, :, :, ::-1].copy()).permute(0, 3, 1, 2) / 255
     with torch.no_grad():
         logits = small.erfnet(weights, rgb)[:, :19]
     expected = -logits.logsumexp(dim=1)[0]

@@ -29,7 +29,7 @@ def simple_methods(monkeypatch):
 
 def run_fit(job, work_dir, *extra, out="tiny.stats"):
     arguments = [str(job.config), str(job.weights), "--work-dir", str(work_dir)]
-    arguments += ["--out", str(work_dir / out), "--data", "ordinary", *map(str, extra)]
+    arguments += ["--out", str(work_dir / out), "--data", "street", *map(str, extra)]
     return main(["fit", *arguments])
 
 
@@ -40,7 +40,7 @@ def test_one_file_for_all_methods(job, tmp_path, capsys):
     assert found.classes == ("road", "sky", "car")
     assert len(found.fingerprint) == 64
     facts = found.facts
-    assert facts["data"] == {"ordinary": 3}
+    assert facts["data"] == {"street": 3}
     assert facts["images"] == 3
     assert facts["seed"] == 3
     assert facts["model"] == str(job.weights)
@@ -50,7 +50,7 @@ def test_one_file_for_all_methods(job, tmp_path, capsys):
     assert means.shape == (3, 4)
     output = capsys.readouterr().out
     assert "sml, mahalanobis, nearest-mean" in output
-    assert "3 images of ordinary" in output
+    assert "3 images of street" in output
 
 
 def test_the_flow_shows_its_training(job, tmp_path, capsys, monkeypatch):
@@ -75,8 +75,8 @@ def test_the_fitted_score_works_where_the_model_does(job, tmp_path, capsys):
     config = tmp_path / "mahalanobis.py"
     config.write_text(job.config.read_text() + text)
     arguments = [str(config), str(job.weights), "--work-dir", str(tmp_path)]
-    assert main(["test", *arguments, "--sets", "strange", "--out", str(tmp_path / "maps")]) == 0
-    saved = np.load(tmp_path / "maps" / "strange" / "0.npy")
+    assert main(["test", *arguments, "--sets", "anomalies", "--out", str(tmp_path / "maps")]) == 0
+    saved = np.load(tmp_path / "maps" / "anomalies" / "0.npy")
     inferencer = AnomalyInferencer(config, job.weights, device="cpu")
     result = inferencer(job.folder / "images" / "0.png")
     np.testing.assert_allclose(result.anomaly, saved, rtol=1e-4, atol=1e-4)
@@ -91,7 +91,7 @@ def test_statistics_of_other_weights_are_refused(job, tmp_path, capsys):
     config = tmp_path / "sml.py"
     text = f"\nmodel['energy_head'] = dict(type='EnergyHead', score={score})\n"
     config.write_text(job.config.read_text() + text)
-    arguments = [str(config), str(other), "--work-dir", str(tmp_path), "--sets", "strange"]
+    arguments = [str(config), str(other), "--work-dir", str(tmp_path), "--sets", "anomalies"]
     assert main(["test", *arguments]) == 2
     error = capsys.readouterr().err
     assert "tiny.stats" in error
@@ -111,7 +111,7 @@ def test_absent_classes_are_reported(tmp_path, job, capsys):
         labels[labels == 2] = 255
         cv2.imwrite(str(path), labels)
     arguments = [str(config), str(job.weights), "--work-dir", str(tmp_path), "--methods", "sml"]
-    arguments += ["--out", str(tmp_path / "a.stats"), "--data", "ordinary"]
+    arguments += ["--out", str(tmp_path / "a.stats"), "--data", "street"]
     assert main(["fit", *arguments]) == 0
     assert "no pixel of car" in capsys.readouterr().out
     assert StatisticsFile.load(tmp_path / "a.stats").facts["pixels"][2] == 0
@@ -128,7 +128,7 @@ def test_rare_classes_are_reported(tmp_path, job, capsys):
     labels[0, 0] = 2
     cv2.imwrite(str(path), labels)
     arguments = [str(config), str(job.weights), "--work-dir", str(tmp_path), "--methods", "sml"]
-    arguments += ["--out", str(tmp_path / "a.stats"), "--data", "ordinary"]
+    arguments += ["--out", str(tmp_path / "a.stats"), "--data", "street"]
     assert main(["fit", *arguments]) == 0
     output = capsys.readouterr().out
     assert "0.1% of the pixels each: car\n" in output
@@ -155,10 +155,10 @@ def test_a_method_with_too_little_data_is_named(job, tmp_path, capsys):
         (["--option", "sml.size"], ["--option", "METHOD.NAME=VALUE", "'sml.size'"]),
         (["--option", "sml.size=3"], ["--option", "sml", "'size'"]),
         (["--methods", "sml", "--option", "mahalanobis.seed=1"], ["--option", "mahalanobis"]),
-        (["--num-images", "9"], ["--num-images", "ordinary", "1 to 3", "9"]),
-        (["--data", "nothing"], ["--data", "'nothing'", "train, strange, ordinary"]),
-        (["--data", "fit"], ["--data fit", "fit_dataloader", "train, strange, ordinary"]),
-        (["--data", "strange"], []),
+        (["--num-images", "9"], ["--num-images", "street", "1 to 3", "9"]),
+        (["--data", "nothing"], ["--data", "'nothing'", "train, anomalies, street"]),
+        (["--data", "fit"], ["--data fit", "fit_dataloader", "train, anomalies, street"]),
+        (["--data", "anomalies"], []),
     ],
 )
 def test_refused_arguments_are_named(job, tmp_path, capsys, extra, named):
@@ -175,7 +175,7 @@ def test_options_of_the_config_stand_behind_those_of_the_command(job, tmp_path, 
     config = tmp_path / "greedy.py"
     text = '\nfit_options = {"nearest-mean": dict(minimum=1000000)}\n'
     config.write_text(job.config.read_text() + text)
-    arguments = [str(config), str(job.weights), "--work-dir", str(tmp_path), "--data", "ordinary"]
+    arguments = [str(config), str(job.weights), "--work-dir", str(tmp_path), "--data", "street"]
     arguments += ["--out", str(tmp_path / "a.stats"), "--methods", "nearest-mean"]
     assert main(["fit", *arguments]) == 2
     assert "1000000" in capsys.readouterr().err

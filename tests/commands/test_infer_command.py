@@ -44,9 +44,9 @@ def test_path_and_array_agree_and_equal_the_test_command(inferencer, job, tmp_pa
     path = job.folder / "images" / "1.png"
     from_path, from_array = inferencer(path), inferencer(cv2.imread(str(path)))
     np.testing.assert_array_equal(from_path.anomaly, from_array.anomaly)
-    arguments = ["--work-dir", tmp_path, "--sets", "strange", "--out", tmp_path / "scores"]
+    arguments = ["--work-dir", tmp_path, "--sets", "anomalies", "--out", tmp_path / "scores"]
     assert main(["test", *map(str, (job.config, job.weights, *arguments))]) == 0
-    tested = np.load(tmp_path / "scores" / "strange" / "1.npy")
+    tested = np.load(tmp_path / "scores" / "anomalies" / "1.npy")
     np.testing.assert_allclose(from_path.anomaly, tested, rtol=1e-5, atol=1e-5)
 
 

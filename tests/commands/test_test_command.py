@@ -27,23 +27,23 @@ def run_test(job, work_dir, *extra) -> int:
 def test_report_of_all_sets(job, tmp_path, capsys):
     assert run_test(job, tmp_path) == 0
     report = json.loads((tmp_path / "metrics.json").read_text())
-    strange, ordinary = report["sets"]["strange"], report["sets"]["ordinary"]
-    assert strange["images"] == ordinary["images"] == 3
-    assert strange["dataset"] == "AnomalyFolderDataset"
-    assert 0 < strange["metrics"]["anomaly/auroc"] < 100
-    assert "0.95" in strange["protocol"] or "95 %" in strange["protocol"]
-    assert strange["mode"] == "exact"
-    assert ordinary["mode"] is None
-    assert 0 < ordinary["metrics"]["mIoU"] < 100
-    assert ordinary["protocol"] is None
+    anomalies, street = report["sets"]["anomalies"], report["sets"]["street"]
+    assert anomalies["images"] == street["images"] == 3
+    assert anomalies["dataset"] == "AnomalyFolderDataset"
+    assert 0 < anomalies["metrics"]["anomaly/auroc"] < 100
+    assert "0.95" in anomalies["protocol"] or "95 %" in anomalies["protocol"]
+    assert anomalies["mode"] == "exact"
+    assert street["mode"] is None
+    assert 0 < street["metrics"]["mIoU"] < 100
+    assert street["protocol"] is None
     assert report["checkpoint_sha256"] == file_sha256(job.weights)
     assert report["seed"] == 3
     assert report["config"] == str(job.config)
     assert report["versions"]["torch"]
     output = capsys.readouterr().out
-    for text in ("strange", "ordinary", "AUROC", "FPR95", "mIoU", "protocol pooled", "exact"):
+    for text in ("anomalies", "street", "AUROC", "FPR95", "mIoU", "protocol pooled", "exact"):
         assert text in output
-    assert f"{strange['metrics']['anomaly/ap']:.2f}" in output
+    assert f"{anomalies['metrics']['anomaly/ap']:.2f}" in output
 
 
 def test_the_numbers_are_those_of_the_saved_scores(job, tmp_path):
@@ -51,17 +51,17 @@ def test_the_numbers_are_those_of_the_saved_scores(job, tmp_path):
     import cv2
 
     out = tmp_path / "scores"
-    assert run_test(job, tmp_path, "--sets", "strange", "--out", out) == 0
+    assert run_test(job, tmp_path, "--sets", "anomalies", "--out", out) == 0
     report = json.loads((tmp_path / "metrics.json").read_text())
-    assert list(report["sets"]) == ["strange"]
+    assert list(report["sets"]) == ["anomalies"]
     scores, masks = [], []
     for index in range(3):
-        scores.append(np.load(out / "strange" / f"{index}.npy"))
+        scores.append(np.load(out / "anomalies" / f"{index}.npy"))
         masks.append(cv2.imread(str(job.folder / "masks" / f"{index}.png"), 0))
         assert scores[-1].shape == (HEIGHT, WIDTH)
     flat = np.concatenate([one.ravel() for one in masks]), np.concatenate(scores).ravel()
     expected = 100 * metrics.roc_auc_score(*flat)
-    assert report["sets"]["strange"]["metrics"]["anomaly/auroc"] == pytest.approx(expected)
+    assert report["sets"]["anomalies"]["metrics"]["anomaly/auroc"] == pytest.approx(expected)
 
 
 def test_augmentation_keeps_the_label_loaders_and_changes_the_scores(job, tmp_path):
@@ -71,30 +71,30 @@ def test_augmentation_keeps_the_label_loaders_and_changes_the_scores(job, tmp_pa
         json.loads((tmp_path / name / "metrics.json").read_text()) for name in ("plain", "tta")
     )
     assert tta["test_time_augmentation"] is True
-    for name, metric in (("strange", "anomaly/auroc"), ("ordinary", "mIoU")):
+    for name, metric in (("anomalies", "anomaly/auroc"), ("street", "mIoU")):
         values = [report["sets"][name]["metrics"][metric] for report in (plain, tta)]
         assert values[0] != values[1]
 
 
 def test_checkpoint_may_come_from_the_config(job, tmp_path, capsys):
-    options = ["--work-dir", str(tmp_path), "--sets", "ordinary"]
+    options = ["--work-dir", str(tmp_path), "--sets", "street"]
     assert main(["test", str(job.config), *options]) == 2
     assert "`load_from`" in capsys.readouterr().err
     load_from = ["--cfg-options", f"load_from={job.weights}"]
     assert main(["test", str(job.config), *options, *load_from]) == 0
 
 
-def test_show_dir_writes_a_picture_of_each_image(job, tmp_path):
-    extra = ["--sets", "ordinary", "--show-dir", tmp_path / "pictures"]
+def test_show_dir_writes_a_figure_of_each_image(job, tmp_path):
+    extra = ["--sets", "street", "--show-dir", tmp_path / "figures"]
     assert run_test(job, tmp_path, *extra) == 0
     assert len(list((tmp_path).rglob("*.png"))) == 3
 
 
 def test_unknown_set_is_refused_with_the_list(job, tmp_path, capsys):
-    assert run_test(job, tmp_path, "--sets", "ordinary", "strang") == 2
+    assert run_test(job, tmp_path, "--sets", "street", "anomalie") == 2
     message = capsys.readouterr().err
-    assert "strang;" in message
-    assert "strange, ordinary" in message
+    assert "anomalie;" in message
+    assert "anomalies, street" in message
 
 
 def test_checkpoint_of_another_model_is_refused(job, tmp_path, capsys):
@@ -154,6 +154,6 @@ def test_rows_and_columns():
     results = {"a/anomaly/ap": 1.0, "a/mIoU": 2.0, "b/x/ap": 3.0, "b/mIoU": 4.0}
     rows = rows_by_set(results, ["a", "b"])
     assert rows == {"a": {"anomaly/ap": 1.0, "mIoU": 2.0}, "b": {"x/ap": 3.0, "mIoU": 4.0}}
-    # `ap` stands for two metrics here, so that the short title would not tell them apart.
+    # `ap` stands for two metrics here, so that the short title would be ambiguous.
     assert metric_titles(rows) == {"anomaly/ap": "anomaly/ap", "mIoU": "mIoU", "x/ap": "x/ap"}
     assert metric_titles({"a": {"anomaly/ap": 1.0}}) == {"anomaly/ap": "AP"}

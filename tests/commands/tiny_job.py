@@ -11,7 +11,7 @@ import torch
 # Odd, and not the size that the network sees.
 HEIGHT, WIDTH = 37, 53
 
-_CONFIG = '''"""Tiny network on tiny pictures."""
+_CONFIG = '''"""Tiny network on tiny images."""
 custom_imports = dict(imports=["ood_seg.register"], allow_failed_imports=False)
 default_scope = "mmseg"
 norm_cfg = dict(type="BN")
@@ -67,11 +67,11 @@ train_dataloader = dict(
     dataset=dict(known, pipeline=train_pipeline),
 )
 test_dataloader = dict(
-    strange=dict(loader, dataset=anomaly), ordinary=dict(loader, dataset=known)
+    anomalies=dict(loader, dataset=anomaly), street=dict(loader, dataset=known)
 )
 test_evaluator = dict(
-    strange=[dict(type="AnomalyMetric")],
-    ordinary=[dict(type="KnownIoUMetric", iou_metrics=["mIoU"])],
+    anomalies=[dict(type="AnomalyMetric")],
+    street=[dict(type="KnownIoUMetric", iou_metrics=["mIoU"])],
 )
 test_cfg = dict(type="MultiSetTestLoop")
 tta_model = dict(type="OODTTAModel")
@@ -108,15 +108,15 @@ resume = False
 
 
 def write_job(folder: Path, *, channels: int = 4) -> Path:
-    """Write pictures, labels, masks and a config; return the config's path."""
+    """Write images, labels, masks and a config; return the config's path."""
     rng = np.random.default_rng(0)
     values = {"images": 256, "labels": 3, "masks": 2}
     for name, high in values.items():
         (folder / name).mkdir(exist_ok=True)
         shape = (HEIGHT, WIDTH, 3) if name == "images" else (HEIGHT, WIDTH)
         for index in range(3):
-            picture = rng.integers(0, high, shape).astype(np.uint8)
-            cv2.imwrite(str(folder / name / f"{index}.png"), picture)
+            pixels = rng.integers(0, high, shape).astype(np.uint8)
+            cv2.imwrite(str(folder / name / f"{index}.png"), pixels)
     text = _CONFIG.replace("WIDTH_OF_NETWORK", str(channels))
     path = folder / f"tiny{channels}.py"
     path.write_text(text.replace("DATA_ROOT", folder.as_posix()), encoding="utf-8")

@@ -9,7 +9,7 @@ import pytest
 
 @pytest.fixture(scope="session")
 def scenes(tmp_path_factory) -> Path:
-    """Root of drawn data in the real layouts, a few pictures each."""
+    """Root of drawn data in the real layouts, a few images each."""
     from ood_seg.demo.data import DemoDataSize, write_demo_data
 
     root = tmp_path_factory.mktemp("scenes") / "data"

@@ -38,12 +38,12 @@ def run_test(scenes, tmp_path, **options):
 
 
 def test_first_images_of_each_set_are_drawn(scenes, tmp_path):
-    run_test(scenes, tmp_path, draw=True, num_images=2, out_dir=str(tmp_path / "pictures"))
-    names = sorted(p.relative_to(tmp_path / "pictures") for p in tmp_path.rglob("*.png"))
+    run_test(scenes, tmp_path, draw=True, num_images=2, out_dir=str(tmp_path / "figures"))
+    names = sorted(p.relative_to(tmp_path / "figures") for p in tmp_path.rglob("*.png"))
     assert [str(name.parent) for name in names] == ["first", "first", "second", "second"]
     assert names[0].name == names[2].name
-    picture = cv2.imread(str(tmp_path / "pictures" / names[0]))
-    assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 100
+    figure = cv2.imread(str(tmp_path / "figures" / names[0]))
+    assert len(np.unique(figure.reshape(-1, 3), axis=0)) > 100
 
 
 def test_nothing_is_drawn_by_default(scenes, tmp_path):

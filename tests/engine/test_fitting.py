@@ -96,7 +96,7 @@ def test_fits_do_not_depend_on_batches_or_earlier_draws(scenes):
 
 
 def test_labels_are_taken_at_the_pixels_of_the_image_and_padding_is_ignored():
-    class Pictures(torch.utils.data.Dataset):
+    class Images(torch.utils.data.Dataset):
         def __len__(self):
             return 1
 
@@ -110,7 +110,7 @@ def test_labels_are_taken_at_the_pixels_of_the_image_and_padding_is_ignored():
             return {"inputs": batch["inputs"][0], "data_samples": sample}
 
     model = tiny.build()
-    ((images, labels),) = known_batches(model, Pictures(), [0])
+    ((images, labels),) = known_batches(model, Images(), [0])
     expected = tiny.batch(1, size=(30, 44), outliers=False)["data_samples"][0].gt_sem_seg.data
     assert images.shape[-2:] == labels.shape[-2:] == (32, 48)
     assert torch.equal(labels[:, :30, :44], expected)
@@ -119,9 +119,9 @@ def test_labels_are_taken_at_the_pixels_of_the_image_and_padding_is_ignored():
 
 
 def test_crops_of_different_sizes_go_through_one_by_one():
-    """mmseg's training pipelines leave small pictures smaller than the crop."""
+    """mmseg's training pipelines leave small images smaller than the crop."""
 
-    class Pictures(torch.utils.data.Dataset):
+    class Images(torch.utils.data.Dataset):
         def __len__(self):
             return 3
 
@@ -130,9 +130,9 @@ def test_crops_of_different_sizes_go_through_one_by_one():
             batch = tiny.batch(1, size=size, seed=index, outliers=False)
             return {"inputs": batch["inputs"][0], "data_samples": batch["data_samples"][0]}
 
-    model, pictures = tiny.build(), Pictures()
-    together = list(known_batches(model, pictures, range(3), batch_size=3))
-    alone = [pair for index in (0, 2, 1) for pair in known_batches(model, pictures, [index])]
+    model, images = tiny.build(), Images()
+    together = list(known_batches(model, images, range(3), batch_size=3))
+    alone = [pair for index in (0, 2, 1) for pair in known_batches(model, images, [index])]
     assert [len(images) for images, _ in together] == [2, 1]
     for part in (0, 1):
         torch.testing.assert_close(
@@ -141,13 +141,13 @@ def test_crops_of_different_sizes_go_through_one_by_one():
 
 
 def test_colour_labels_are_refused():
-    """mmseg's own loader lets a label picture of three channels pass."""
+    """mmseg's own loader lets a label image of three channels pass."""
     batch = tiny.batch(1, outliers=False)
     (sample,) = batch["data_samples"]
     sample.gt_sem_seg = PixelData(data=sample.gt_sem_seg.data[0, ..., None].repeat(1, 1, 3))
-    pictures = [{"inputs": batch["inputs"][0], "data_samples": sample}]
+    images = [{"inputs": batch["inputs"][0], "data_samples": sample}]
     with pytest.raises(ValueError, match=r"gt_sem_seg.*\(1, H, W\).*LoadCheckedLabels"):
-        list(known_batches(tiny.build(), pictures, [0]))
+        list(known_batches(tiny.build(), images, [0]))
 
 
 def test_a_method_with_too_little_data_is_named_and_loses_nothing_to_others(scenes):

@@ -17,19 +17,19 @@ init_default_scope("mmseg")
 
 
 def mixed_samples(root):
-    """As many whole pictures of outliers as driving scenes, shuffled."""
+    """As many whole images of outliers as driving scenes, shuffled."""
     scenes = train_set(root)
     source = scenes["pipeline"][4]["source"]
-    pictures = {
+    whole_images = {
         **scenes,
         "pipeline": [
             *scenes["pipeline"][:2],
             {"type": "PasteOutliers", "source": source, "raw_probability": 1.0},
             {"type": "CropOrPad", "size": (48, 64), "pad_value": (0, 0, 0)},
-            {"type": "PackOutlierPicture"},
+            {"type": "PackOutlierImage"},
         ],
     }
-    mix = {"type": "OutlierMix", "clean": scenes, "pasted": pictures, "num_pasted": 6}
+    mix = {"type": "OutlierMix", "clean": scenes, "pasted": whole_images, "num_pasted": 6}
     return {"type": "SeededSamples", "dataset": mix}
 
 

@@ -91,7 +91,7 @@ def test_same_seed_same_weights_other_seed_others(scenes, tmp_path):
 
 
 def bright_outliers(seed):
-    """A batch whose outliers a network of this size can tell apart: brighter than all else."""
+    """A batch whose outliers a network of this size can separate: brighter than all else."""
     data = tiny.batch(4, seed=seed)
     for image, sample in zip(data["inputs"], data["data_samples"], strict=True):
         image.clamp_(max=120)

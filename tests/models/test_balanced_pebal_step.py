@@ -46,11 +46,11 @@ def batch(*pasted: bool):
     return {key: [sample[key][0] for sample in samples] for key in samples[0]}
 
 
-def blur(picture: torch.Tensor) -> torch.Tensor:
+def blur(scores: torch.Tensor) -> torch.Tensor:
     """Seven taps, sigma 1, mirrored borders, as one dense 7x7 filter."""
-    offsets = torch.arange(-3.0, 4.0, dtype=picture.dtype)
+    offsets = torch.arange(-3.0, 4.0, dtype=scores.dtype)
     bell = torch.exp(-(offsets[:, None] ** 2 + offsets[None] ** 2) / 2)
-    padded = F.pad(picture[None, None], (3, 3, 3, 3), mode="reflect")
+    padded = F.pad(scores[None, None], (3, 3, 3, 3), mode="reflect")
     return F.conv2d(padded, (bell / bell.sum())[None, None])[0, 0]
 
 

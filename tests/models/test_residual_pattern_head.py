@@ -385,14 +385,14 @@ def contrast_model():
     )
 
 
-def scenes_and_a_picture():
-    """Two driving scenes and a whole picture with void around an object, as loaders give them."""
+def scenes_and_a_whole_image():
+    """Two driving scenes and a whole image with void around an object, as loaders give them."""
     data = tiny.batch(2)
     image = torch.randint(0, 256, (32, 48, 3), dtype=torch.uint8).numpy()
     labels = torch.zeros(32, 48, dtype=torch.uint8).numpy()
     labels[4:20, 8:30] = 254
     labels[:, 40:] = 255
-    packed = TRANSFORMS.build({"type": "PackOutlierPicture", "meta_keys": ()})(
+    packed = TRANSFORMS.build({"type": "PackOutlierImage", "meta_keys": ()})(
         {"img": image, "gt_seg_map": labels}
     )
     for name, value in packed.items():
@@ -400,12 +400,12 @@ def scenes_and_a_picture():
     return data
 
 
-def test_a_whole_picture_is_void_to_all_but_the_contrastive_loss():
-    data = scenes_and_a_picture()
-    picture = data["data_samples"][2]
-    assert (picture.gt_sem_seg.data == 255).all()
-    assert picture.gt_context.data.shape == (1, 32, 48)
-    assert picture.gt_context.data.unique().tolist() == [0, 254, 255]
+def test_a_whole_image_is_void_to_all_but_the_contrastive_loss():
+    data = scenes_and_a_whole_image()
+    whole = data["data_samples"][2]
+    assert (whole.gt_sem_seg.data == 255).all()
+    assert whole.gt_context.data.shape == (1, 32, 48)
+    assert whole.gt_context.data.unique().tolist() == [0, 254, 255]
 
 
 def test_contrastive_loss_compares_the_projections_at_the_features_size():
@@ -413,7 +413,7 @@ def test_contrastive_loss_compares_the_projections_at_the_features_size():
     found = []
     block = model.decode_head.residual_block
     block.projection.register_forward_hook(lambda *arguments: found.append(arguments[2]))
-    data = model.data_preprocessor(scenes_and_a_picture(), True)
+    data = model.data_preprocessor(scenes_and_a_whole_image(), True)
     losses = model(**data, mode="loss")
     samples = data["data_samples"]
     labels = torch.stack([s.gt_sem_seg.data[0] for s in samples])[:, ::2, ::2]
@@ -433,7 +433,7 @@ def test_contrastive_loss_compares_the_projections_at_the_features_size():
 
 def test_contrastive_loss_trains_pyramid_and_projection():
     model = contrast_model().train()
-    data = model.data_preprocessor(scenes_and_a_picture(), True)
+    data = model.data_preprocessor(scenes_and_a_whole_image(), True)
     model(**data, mode="loss")["anomaly.loss_contrast"].backward()
     block = model.decode_head.residual_block
     for part in (block.projection, block.bot_aspp, block.aspp):
