@@ -7,7 +7,14 @@ mmsegmentation.
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ood_seg.apis.inferencer import AnomalyInferencer
+    from ood_seg.apis.segmentors import load_segmentor
+    from ood_seg.checkpoints import check_matches, load_checkpoint, load_weights
+    from ood_seg.models.loading import load_model
+    from ood_seg.perception.run.infer import infer
 
 __all__ = [
     "AnomalyInferencer",

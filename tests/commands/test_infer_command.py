@@ -55,10 +55,10 @@ def test_bad_arrays_are_refused(inferencer):
         inferencer(np.zeros((4, 5), np.uint8))
 
 
-def test_inferencer_says_what_is_missing(job):
-    with pytest.raises(ValueError, match="no weights"):
+def test_inferencer_names_the_missing_part(job):
+    with pytest.raises(ValueError, match="load_from"):
         AnomalyInferencer(job.config)
-    with pytest.raises(ValueError, match="device 'tpu9'"):
+    with pytest.raises(ValueError, match="'tpu9'"):
         AnomalyInferencer(job.config, job.weights, device="tpu9")
     cfg = Config.fromfile(job.config)
     cfg.model.type = "EncoderDecoder"
