@@ -176,12 +176,13 @@ def calibrate(
     """
     merged = ScoreHistogram.merged(histograms)
     counts = score_counts([merged])
-    curve = fit_curve(counts, method)
+    curve = fitted = fit_curve(counts, method)
     pixels = PixelCounts(merged.num_known, merged.num_anomalous, merged.num_ignored)
     prior = pixels.anomalous / (pixels.known + pixels.anomalous)
     if assumed_prior is not None:
         curve = with_prior(curve, prior, assumed_prior)
-    diagram, held_out = _held_out_reliability(histograms, method, np.random.default_rng(seed))
+    held_out = _held_out_reliability(histograms, method, np.random.default_rng(seed))
+    diagram = held_out or reliability(*_probabilities(fitted, counts))
     names = _feasible_points(histograms) if points is None else points
     return Calibration(
         method=method,
@@ -194,9 +195,9 @@ def calibrate(
         score_range=(float(merged.lowest[0]), float(merged.highest[-1])),
         ece_before=expected_calibration_error(reliability(_as_probabilities(counts), *counts[1:])),
         ece_after=expected_calibration_error(diagram),
-        ece_held_out=held_out,
+        ece_held_out=held_out is not None,
         diagram=diagram,
-        operating_points={name: operating_point(name, histograms) for name in names},
+        operating_points={n: operating_point(n, histograms, merged=merged) for n in names},
         seed=seed,
         model=model,
         checkpoint_sha256=checkpoint_sha256,
@@ -244,32 +245,26 @@ def _as_probabilities(counts: ScoreCounts) -> np.ndarray:
 
 def _held_out_reliability(
     histograms: Sequence[ScoreHistogram], method: str, rng: np.random.Generator
-) -> tuple[Reliability, bool]:
-    """Reliability on each half of the images of the fit on the other, and whether there is one.
-
-    Where a half cannot be fitted, it is the reliability on all images of the fit on all.
-    """
+) -> Reliability | None:
+    """Reliability on each half of the images of the fit on the other; None if one has no fit."""
     shuffled = [histograms[index] for index in rng.permutation(len(histograms))]
     # Those with anomalies first, so that both halves get their share.
     shuffled.sort(key=lambda part: part.num_anomalous == 0)
-    halves = [shuffled[::2], shuffled[1::2]]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # on separated scores; the fit on all warns as well
         try:
-            tested = [
-                _tested(halves[0], halves[1], method),
-                _tested(halves[1], halves[0], method),
-            ]
-        except ValueError:  # a half that no curve fits: a class is absent, scores are equal
-            return reliability(*_tested(histograms, histograms, method)), False
-    return reliability(*map(np.concatenate, zip(*tested, strict=True))), True
+            first, second = score_counts(shuffled[::2]), score_counts(shuffled[1::2])
+            curves = fit_curve(second, method), fit_curve(first, method)
+        except ValueError:  # a half has no images, a class is absent, scores are equal
+            return None
+    tested = [_probabilities(*one) for one in zip(curves, (first, second), strict=True)]
+    return reliability(*map(np.concatenate, zip(*tested, strict=True)))
 
 
-def _tested(
-    fitted: Sequence[ScoreHistogram], tested: Sequence[ScoreHistogram], method: str
+def _probabilities(
+    curve: LogisticCurve | IsotonicCurve, counts: ScoreCounts
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Probabilities of `tested` by the fit on `fitted`, with the counts at each."""
-    curve, counts = fit_curve(score_counts(fitted), method), score_counts(tested)
+    """Probabilities of the scores, with the counts at each."""
     return curve(torch.from_numpy(counts.scores)).numpy(), counts.known, counts.anomalous
 
 

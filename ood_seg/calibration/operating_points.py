@@ -58,19 +58,22 @@ class OperatingPoint:
     guarantee: str | None = None
 
 
-def operating_point(name: str, histograms: Sequence[ScoreHistogram]) -> OperatingPoint:
+def operating_point(
+    name: str, histograms: Sequence[ScoreHistogram], *, merged: ScoreHistogram | None = None
+) -> OperatingPoint:
     """The operating point of that name.
 
     Args:
         name: as above.
         histograms: one per image; together they hold both classes.
+        merged: all of them, where they are merged already.
 
     Raises:
         ValueError: unknown name, a percentage outside 0..100, a class without pixels, or too few
             images for a conformal guarantee (the message names the number needed).
     """
     match = _parsed(name)
-    merged = ScoreHistogram.merged(histograms)
+    merged = ScoreHistogram.merged(histograms) if merged is None else merged
     if not merged.num_known or not merged.num_anomalous:
         raise ValueError(
             f"operating points need pixels of both classes, got {merged.num_known} known and "

@@ -110,12 +110,12 @@ def bootstrap_metrics(
     _check_arguments(histograms, samples, level)
     if method not in METHODS:
         raise ValueError(f"method: expected one of {', '.join(METHODS)}, got {method!r}")
-    values = _values(histograms)
     if not _can_resample(histograms):
+        values, _ = _values(histograms)
         undefined = {name: Interval(value, np.nan, np.nan) for name, value in values.items()}
         return BootstrapResult(undefined, level, method, 0, 0, len(histograms))
     weights, redrawn = draw_weights(histograms, samples, np.random.default_rng(seed))
-    resampled = resampled_metrics(histograms, weights)
+    values, resampled = _values(histograms, weights)
     jackknife = _jackknife(histograms) if method == "bca" else None
     intervals = {}
     for name, value in values.items():
@@ -156,15 +156,16 @@ def compare_methods(
     names = _matched_names(first, second)
     ours, theirs = [first[name] for name in names], [second[name] for name in names]
     _check_arguments(ours, samples, level)
-    values, other_values = _values(ours), _values(theirs)
     if not _can_resample(ours):
+        (values, _), (other_values, _) = _values(ours), _values(theirs)
         undefined = {
             name: Difference(value, other_values[name], other_values[name] - value, *[np.nan] * 3)
             for name, value in values.items()
         }
         return Comparison(undefined, level, 0, 0, len(names))
     weights, redrawn = draw_weights(ours, samples, np.random.default_rng(seed))
-    resampled, other_resampled = (resampled_metrics(part, weights) for part in (ours, theirs))
+    values, resampled = _values(ours, weights)
+    other_values, other_resampled = _values(theirs, weights)
     differences = {}
     for name, value in values.items():
         change = other_values[name] - value
@@ -176,10 +177,15 @@ def compare_methods(
     return Comparison(differences, level, samples, redrawn, len(names))
 
 
-def _values(histograms: Sequence[ScoreHistogram]) -> dict[str, float]:
-    """The metrics of the images as they are."""
-    metrics = resampled_metrics(histograms, np.ones((1, len(histograms))))
-    return {name: float(values[0]) for name, values in metrics.items()}
+def _values(
+    histograms: Sequence[ScoreHistogram], weights: np.ndarray | None = None
+) -> tuple[dict[str, float], dict[str, np.ndarray]]:
+    """The metrics of all images, and those of resamples `(R, n)` if given."""
+    all_images = np.ones((1, len(histograms)))
+    rows = all_images if weights is None else np.concatenate([all_images, weights])
+    metrics = resampled_metrics(histograms, rows)
+    values = {name: float(row[0]) for name, row in metrics.items()}
+    return values, {name: row[1:] for name, row in metrics.items()}
 
 
 def _jackknife(histograms: Sequence[ScoreHistogram]) -> dict[str, np.ndarray] | None:
