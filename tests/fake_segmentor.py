@@ -41,6 +41,6 @@ class FakeSegmentor(Segmentor):
         ]
 
 
-def picture(seed: int = 0, height: int = 37, width: int = 53) -> np.ndarray:
+def random_image(seed: int = 0, height: int = 37, width: int = 53) -> np.ndarray:
     """Random, but its first pixel is not the one that the fake network overflows at."""
     return np.random.default_rng(seed).integers(0, 255, (height, width, 3), dtype=np.uint8)

@@ -48,40 +48,35 @@ def load_segmentor(
         FileNotFoundError: model or checkpoint does not exist.
         ValueError: a model that cannot be used, or an argument that does not apply to it.
     """
-    decision: dict[str, Any] = {
-        "operating_point": operating_point,
-        "min_area": min_area,
-        "region": region,
-    }
+    decision: dict[str, Any] = {"operating_point": operating_point, "min_area": min_area}
+    decision["region"] = region
     if exported or (exported is None and Path(model).suffix == ".onnx"):
-        given = {"checkpoint": checkpoint, "calibration": calibration, "smoothing": smoothing}
-        for name, value in given.items():
-            if value is not None:
-                raise ValueError(
-                    f"--{name} applies to configs; an exported model contains its own, so give it "
-                    "to `ood-seg export-onnx`"
-                )
+        _refuse(checkpoint=checkpoint, calibration=calibration, smoothing=smoothing)
         from ood_seg.deploy import OnnxAnomalySegmentor
 
         runtime = "openvino" if openvino else "onnxruntime"
         return OnnxAnomalySegmentor(model, runtime=runtime, device=device, **decision)
     if openvino:
-        raise ValueError(
-            f"--openvino applies to exported models (.onnx), not to the config {model}"
-        )
+        raise ValueError(f"--openvino applies to exported models (.onnx), not to config {model}")
     from ood_seg.startup import prepare
 
     prepare()  # before the first import of mmengine
     from ood_seg.apis.inferencer import AnomalyInferencer
 
+    if device is None and local_rank is not None:
+        device = _gpu(local_rank)
     return AnomalyInferencer(
-        model,
-        checkpoint,
-        device or (None if local_rank is None else _gpu(local_rank)),
-        calibration=calibration,
-        smoothing=smoothing,
-        **decision,
+        model, checkpoint, device, calibration=calibration, smoothing=smoothing, **decision
     )
+
+
+def _refuse(**options_of_configs: Any) -> None:
+    for name, value in options_of_configs.items():
+        if value is not None:
+            raise ValueError(
+                f"--{name} applies to configs; an exported model contains its own, so give it to "
+                "`ood-seg export-onnx`"
+            )
 
 
 def _gpu(local_rank: int) -> str | None:

@@ -50,13 +50,14 @@ def check_options(args: argparse.Namespace, *, bag: bool) -> None:
 
 def annotate_bag(args: argparse.Namespace, shard: Shard, stages: dict[str, Any]) -> int:
     """Analyse the images of a bag, and write a bag with the results."""
+    from ood_seg.perception.run.infer import sigterm_as_interrupt
     from ood_seg.perception.run.progress import progress
     from ood_seg.ros.bags import NAMESPACE, annotate
     from ood_seg.ros.messages import TOPICS
 
     if shard.world > 1:
         raise ValueError(f"{shard.world} processes cannot write one bag; start one")
-    with progress(None) as advance:
+    with sigterm_as_interrupt(), progress(None) as advance:
         summary = annotate(
             args.sources[0],
             args.out,

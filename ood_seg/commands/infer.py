@@ -18,7 +18,7 @@ from ood_seg.commands._infer_arguments import (
 from ood_seg.commands._segmentor_arguments import add_segmentor_arguments, load
 from ood_seg.perception.io.frames import is_bag
 from ood_seg.perception.io.shards import shard_of
-from ood_seg.perception.run.infer import infer, sigterm_as_interrupt
+from ood_seg.perception.run.infer import infer
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -70,22 +70,21 @@ def run(args: argparse.Namespace) -> int:
     shard, bag = shard_of(os.environ), any(map(is_bag, args.sources))
     check_options(args, bag=bag)
     stages = video_stages(args)
-    with sigterm_as_interrupt():
-        if bag:
-            return annotate_bag(args, shard, stages)
-        summary = infer(
-            args.sources[0] if len(args.sources) == 1 else args.sources,
-            partial(load, args, shard),
-            out=args.out,
-            save=files_to_save(args),
-            json=args.json,
-            video_out=args.video_out,
-            limits=parse_range(args.score_range),
-            existing=args.existing,
-            batch_size=args.batch_size,
-            max_pixels=args.max_pixels,
-            shard=shard,
-            **stages,
-        )
+    if bag:
+        return annotate_bag(args, shard, stages)
+    summary = infer(
+        args.sources[0] if len(args.sources) == 1 else args.sources,
+        partial(load, args, shard),
+        out=args.out,
+        save=files_to_save(args),
+        json=args.json,
+        video_out=args.video_out,
+        limits=parse_range(args.score_range),
+        existing=args.existing,
+        batch_size=args.batch_size,
+        max_pixels=args.max_pixels,
+        shard=shard,
+        **stages,
+    )
     print(f"process {shard.rank} of {shard.world}: {summary}" if shard.world > 1 else summary)
     return 130 if summary.interrupted else int(summary.failed > 0 and shard.world == 1)

@@ -94,8 +94,7 @@ def annotate(
             source already has.
     """
     source, target = Path(source), Path(target)
-    part = _part(target)
-    plugin = choose_storage(source, storage)
+    part, plugin = _part(target), choose_storage(source, storage)
     _check_outputs(outputs)
     namespace = _checked_namespace(namespace)
     with contextlib.ExitStack() as stack:
@@ -105,8 +104,7 @@ def annotate(
         copied = reader.connections if copy else []
         _check_names(copied, [f"{namespace}/{name}" for name in (*outputs, "label_info")])
         bag = stack.enter_context(writing(part / target.name, plugin))
-        frames = _frames(source, topic)
-        results = stack.enter_context(analyse(segmentor, frames, **options))
+        results = stack.enter_context(analyse(segmentor, _frames(source, topic), **options))
         for connection in copied:
             bag.copy_connection(connection)
         annotator = _Annotator(bag, segmentor, outputs, namespace, model)

@@ -55,7 +55,7 @@ def test_bad_arrays_are_refused(inferencer):
         inferencer(np.zeros((4, 5), np.uint8))
 
 
-def test_inferencer_names_the_missing_part(job):
+def test_errors_name_what_is_missing(job):
     with pytest.raises(ValueError, match="load_from"):
         AnomalyInferencer(job.config)
     with pytest.raises(ValueError, match="'tpu9'"):
@@ -67,7 +67,7 @@ def test_inferencer_names_the_missing_part(job):
         AnomalyInferencer(cfg, job.weights)
 
 
-def test_folder_gives_a_picture_and_scores_for_each_image(job, tmp_path, inferencer, capsys):
+def test_a_folder_gives_a_figure_and_scores_for_each_image(job, tmp_path, inferencer, capsys):
     assert infer(job, job.folder / "images", tmp_path, "--save-scores") == 0
     names = sorted(path.name for path in tmp_path.iterdir())
     expected = [f"{i}_{kind}" for i in range(3) for kind in ("anomaly.png", "scores.npy")]
@@ -75,16 +75,16 @@ def test_folder_gives_a_picture_and_scores_for_each_image(job, tmp_path, inferen
     scores = np.load(tmp_path / "2_scores.npy")
     assert (scores.shape, scores.dtype) == ((HEIGHT, WIDTH), np.float32)
     np.testing.assert_array_equal(scores, inferencer(job.folder / "images" / "2.png").anomaly)
-    picture = cv2.imread(str(tmp_path / "2_anomaly.png"))
+    figure = cv2.imread(str(tmp_path / "2_anomaly.png"))
     # Three panels side by side, none of them black although all scores are negative.
     assert scores.max() < 0
-    assert picture.shape[1] > 2.5 * picture.shape[0]
-    third = picture[:, picture.shape[1] * 7 // 10 : picture.shape[1] * 9 // 10]
+    assert figure.shape[1] > 2.5 * figure.shape[0]
+    third = figure[:, figure.shape[1] * 7 // 10 : figure.shape[1] * 9 // 10]
     assert third.max(axis=2).std() > 20
     assert "3 of 3 images" in capsys.readouterr().out
 
 
-def test_existing_files_are_kept_unless_told_otherwise(job, tmp_path, capsys):
+def test_existing_files_are_kept_by_default(job, tmp_path, capsys):
     source = job.folder / "images"
     assert infer(job, source, tmp_path) == 0
     before = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
@@ -102,7 +102,7 @@ def test_existing_files_are_kept_unless_told_otherwise(job, tmp_path, capsys):
     assert all(path.stat().st_mtime_ns > before[path] for path in before)
 
 
-def test_a_bad_image_is_named_and_the_rest_goes_on(job, tmp_path, capsys):
+def test_a_bad_image_is_reported_and_the_others_are_analysed(job, tmp_path, capsys):
     source, out = tmp_path / "in", tmp_path / "out"
     source.mkdir()
     content = (job.folder / "images" / "0.png").read_bytes()
@@ -115,7 +115,7 @@ def test_a_bad_image_is_named_and_the_rest_goes_on(job, tmp_path, capsys):
     assert [path.name for path in out.iterdir()] == ["good_anomaly.png"]
 
 
-def test_folders_are_kept_and_earlier_pictures_are_no_input(job, tmp_path, capsys):
+def test_output_folders_mirror_the_input_and_are_not_searched(job, tmp_path, capsys):
     content = (job.folder / "images" / "0.png").read_bytes()
     for name in ("a.png", "a.bmp", "city/b.png", ".hidden/c.png", "out/old_anomaly.png"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -127,7 +127,7 @@ def test_folders_are_kept_and_earlier_pictures_are_no_input(job, tmp_path, capsy
     assert "3 of 3 images" in capsys.readouterr().out
 
 
-def test_what_cannot_be_done_is_refused_before_the_model_is_loaded(job, tmp_path, capsys):
+def test_bad_arguments_are_refused_before_the_model_is_loaded(job, tmp_path, capsys):
     def refusal(source, *extra) -> str:
         assert infer(job, source, tmp_path / "out", "--checkpoint", "nowhere.pth", *extra) == 2
         return capsys.readouterr().err
@@ -188,7 +188,7 @@ def test_inferencer_reads_a_calibration(calibration, inferencer, job):
     assert first.operating_point == "fpr 10%"
 
 
-def test_calibration_of_something_else_is_told(calibration, job, tmp_path):
+def test_a_calibration_that_does_not_fit_is_refused(calibration, job, tmp_path):
     from dataclasses import replace
 
     made, _ = calibration
@@ -221,7 +221,7 @@ def test_calibrated_run_writes_probability_and_mask(calibration, job, tmp_path, 
     assert mask.dtype == np.uint8
 
 
-def test_a_missing_mask_is_made_again(calibration, job, tmp_path):
+def test_a_missing_mask_is_written_again(calibration, job, tmp_path):
     options = ["--calibration", calibration[1]]
     source = job.folder / "images" / "1.png"
     assert infer(job, source, tmp_path, *options) == 0

@@ -49,8 +49,8 @@ def test_same_scores_and_labels_as_with_torch(exported, job, tmp_path):
     for index in range(3):
         files = [tmp_path / kind / f"{index}_scores.npy" for kind in ("onnx", "torch")]
         np.testing.assert_allclose(*map(np.load, files), atol=1e-4)
-        pictures = [file.with_name(f"{index}_labels.png") for file in files]
-        one, other = (cv2.imread(str(path), cv2.IMREAD_UNCHANGED) for path in pictures)
+        files_of_labels = [file.with_name(f"{index}_labels.png") for file in files]
+        one, other = (cv2.imread(str(path), cv2.IMREAD_UNCHANGED) for path in files_of_labels)
         assert (one == other).mean() > 0.999
         assert (tmp_path / "onnx" / f"{index}_overlay.png").exists()
 
@@ -94,7 +94,7 @@ def test_road_and_smallest_area_reach_the_model(exported, job, tmp_path):
     assert run.returncode == 0, run.stderr
 
 
-def test_what_the_model_cannot_give_is_refused_before_any_picture(exported, job, tmp_path):
+def test_outputs_that_the_model_cannot_give_are_refused_first(exported, job, tmp_path):
     for option, needs in ((["mask"], "a threshold"), (["probability"], "a calibration")):
         out = tmp_path / "out"
         run = infer(job.folder / "images", "--onnx", exported, "--out", out, "--save", *option)
@@ -104,7 +104,7 @@ def test_what_the_model_cannot_give_is_refused_before_any_picture(exported, job,
     assert "--track needs a threshold" in run.stderr
 
 
-def test_a_run_that_could_not_begin_does_not_stop_the_next(exported, job, tmp_path):
+def test_a_run_that_failed_at_its_start_does_not_block_the_next(exported, job, tmp_path):
     lines = tmp_path / "r.jsonl"
     run = infer(job.folder / "images", "--onnx", tmp_path / "no.onnx", "--json", lines)
     assert run.returncode == 2

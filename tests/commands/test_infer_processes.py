@@ -17,7 +17,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from fake_segmentor import picture
+from fake_segmentor import random_image
 
 from ood_seg.perception.io.frames import open_frames
 
@@ -84,7 +84,7 @@ def photos(tmp_path) -> Path:
     for index in range(COUNT):
         path = folder / f"day{index % 3}" / f"{index}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
-        cv2.imwrite(str(path), picture(index))
+        cv2.imwrite(str(path), random_image(index))
     return folder
 
 
@@ -151,7 +151,7 @@ def test_ctrl_c_and_sigterm_keep_what_is_done(sent, photos, tmp_path):
     assert lines.read_bytes().count(b"\n") == COUNT
 
 
-def test_a_broken_image_is_reported_in_all_ways(photos, tmp_path):
+def test_a_damaged_image_is_reported_everywhere(photos, tmp_path):
     (photos / "day1" / "4.png").write_bytes(b"\x89PNG\r\n\x1a\n rest is missing")
     code, text, err = finish(photos, "--json", tmp_path / "r.jsonl", "--batch-size", 4)
     assert code == 1
@@ -165,15 +165,15 @@ def test_a_broken_image_is_reported_in_all_ways(photos, tmp_path):
 
 
 def test_a_name_too_long_for_its_files_is_reported(photos, tmp_path):
-    cv2.imwrite(str(photos / ("a" * 250 + ".png")), picture(0))
+    cv2.imwrite(str(photos / ("a" * 250 + ".png")), random_image(0))
     code, text, err = finish(photos, "--out", tmp_path / "out")
     assert (code, f"{COUNT} of {COUNT + 1} images" in text) == (1, True), err
     assert "File name too long" in err
 
 
-def test_a_broken_image_does_not_end_the_other_processes(photos, tmp_path):
+def test_a_damaged_image_does_not_end_the_other_processes(photos, tmp_path):
     """torchrun ends all as soon as one exits with another code than 0."""
-    (photos / "day1" / "4.png").write_text("no picture")
+    (photos / "day1" / "4.png").write_text("not an image")
     ended = []
     for process in several(2, photos, "--json", tmp_path / "r.jsonl"):
         text, err = process.communicate(timeout=60)
@@ -215,12 +215,12 @@ def test_video_in_video_out_with_the_same_rate_and_number(tmp_path):
     np.testing.assert_allclose(lefts, 5 + 3 * np.arange(1, 15), atol=2)
 
 
-def test_files_of_a_video_are_not_replaced_unasked(tmp_path):
+def test_files_of_a_video_are_not_replaced_by_default(tmp_path):
     writer = cv2.VideoWriter(
         str(tmp_path / "clip.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 25, (64, 48)
     )
     for index in range(3):
-        writer.write(picture(index, 48, 64))
+        writer.write(random_image(index, 48, 64))
     writer.release()
     options = (tmp_path / "clip.avi", "--out", tmp_path / "out", "--save", "mask", "labels")
     assert finish(*options)[0] == 0
@@ -231,7 +231,7 @@ def test_files_of_a_video_are_not_replaced_unasked(tmp_path):
     assert finish(*options, "--overwrite")[0] == finish(*options, "--skip-existing")[0] == 0
 
 
-def test_options_that_do_not_go_together(photos, tmp_path):
+def test_options_that_exclude_each_other(photos, tmp_path):
     def message(*arguments, environment=None) -> str:
         code, _, err = finish(photos, *arguments, environment=environment)
         assert code == 2 or environment, err
@@ -270,7 +270,7 @@ def test_16_bit_scores_are_read_by_evaluate(photos, tmp_path):
     assert (out / "3_overlay.png").exists()
 
 
-def test_places_that_cannot_take_the_results(photos, tmp_path):
+def test_outputs_that_cannot_be_written(photos, tmp_path):
     (tmp_path / "file").write_text("")
     (tmp_path / "folder").mkdir()
     code, _, err = finish(photos, "--out", tmp_path / "file")

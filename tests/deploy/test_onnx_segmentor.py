@@ -1,4 +1,4 @@
-"""`OnnxAnomalySegmentor` says what torch says, without torch, and refuses what it cannot read."""
+"""`OnnxAnomalySegmentor` agrees with torch, runs without it, and refuses files it cannot read."""
 
 import json
 
@@ -79,14 +79,14 @@ def test_results_and_operating_points(exported, segmentor, inferencer):
 
 
 def test_it_runs_with_numpy_opencv_and_onnxruntime_only(exported, segmentor, tmp_path):
-    picture = tmp_path / "street.png"
-    cv2.imwrite(str(picture), tiny_export.made_up_image(33, 47))
-    run = run_blocked(BLOCKED, WITHOUT_TORCH, exported["model"], picture, tmp_path / "out")
+    image = tmp_path / "street.png"
+    cv2.imwrite(str(image), tiny_export.made_up_image(33, 47))
+    run = run_blocked(BLOCKED, WITHOUT_TORCH, exported["model"], image, tmp_path / "out")
     assert run.returncode == 0, run.stderr
     point, _, rest = run.stdout.partition("% ")
     assert point == "tpr 95"
     assert rest.startswith("(33, 47)")
-    assert float(rest.split()[-1]) == pytest.approx(float(segmentor(picture).anomaly.mean()))
+    assert float(rest.split()[-1]) == pytest.approx(float(segmentor(image).anomaly.mean()))
     assert list((tmp_path / "out").iterdir())
 
 
@@ -131,7 +131,7 @@ def test_other_metadata_are_refused(exported, tmp_path, changes, message):
         OnnxAnomalySegmentor(path)
 
 
-def test_files_that_are_no_models_are_refused(exported, tmp_path):
+def test_files_that_are_not_models_are_refused(exported, tmp_path):
     cut = tmp_path / "cut.onnx"
     cut.write_bytes(exported["model"].read_bytes()[:-5000])
     text = tmp_path / "text.onnx"
@@ -181,7 +181,7 @@ def test_bad_arguments_are_refused(exported):
             OnnxAnomalySegmentor(exported["model"], **arguments)
 
 
-def test_a_gpu_that_is_not_there_is_named(exported):
+def test_a_missing_gpu_is_an_error(exported):
     import onnxruntime
 
     if "CUDAExecutionProvider" in onnxruntime.get_available_providers():

@@ -181,7 +181,7 @@ def test_the_figure_is_among_the_files(tmp_path):
     assert width > 2.5 * height  # three panels side by side
 
 
-def test_files_that_cannot_be_are_told_before_anything_is_written(tmp_path):
+def test_unavailable_files_are_refused_before_anything_is_written(tmp_path):
     result = decided(SCENE, None, name="a")
     for kind, message in (
         ("picture", "kinds: .*overlay, anomaly, labels.* 'picture'"),

@@ -38,7 +38,7 @@ def test_a_pair_by_hand():
     }  # fmt: skip
 
 
-def test_a_mask_carried_by_half_a_pixel_takes_the_pixel_it_half_covers():
+def test_a_mask_warped_by_half_a_pixel_includes_half_covered_pixels():
     before, now = np.zeros((8, 10)), np.zeros((8, 10))
     before[:, 2:], now[:, 1:] = 200, 200
     moved = STILL + np.float32([0.5, 0])
@@ -61,7 +61,7 @@ def test_scale_and_offset_of_the_scores_do_not_matter():
     assert frame_flicker(*other, STILL, ALL)["scores"] == pytest.approx(values, rel=1e-5)
 
 
-def test_empty_masks_say_nothing_of_the_mask():
+def test_empty_masks_have_no_overlap():
     values = frame_flicker(blue(np.zeros((8, 10))), blue(np.eye(8, 10)), STILL, ALL)
     assert values["pixels"] == 0
     assert math.isnan(values["mask"])

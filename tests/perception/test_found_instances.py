@@ -83,7 +83,7 @@ def test_objects_at_the_border_and_empty_masks():
     assert find_instances(np.zeros((3, 4)), np.zeros((3, 4), np.float32)) == ()
 
 
-def test_bad_input_is_told():
+def test_bad_input_is_refused():
     mask = np.ones((3, 4))
     with pytest.raises(ValueError, match=r"mask: expected \(H, W\), got shape \(3, 4, 1\)"):
         find_instances(mask[..., None], mask)

@@ -10,7 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from fake_segmentor import picture
+from fake_segmentor import random_image
 
 from ood_seg.perception.core.types import Failure, Frame
 from ood_seg.perception.io import listings
@@ -21,7 +21,7 @@ from ood_seg.perception.io.listings import UniqueNames, common_folder, safe_name
 
 def write(path: Path, seed: int = 0) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    assert cv2.imwrite(str(path), picture(seed))
+    assert cv2.imwrite(str(path), random_image(seed))
     return path
 
 
@@ -37,17 +37,17 @@ def names(source) -> list[str]:
     return [outcome.name for outcome in source]
 
 
-def test_one_picture_and_one_array(tmp_path):
+def test_one_image_file_and_one_array(tmp_path):
     path = write(tmp_path / "street.png")
-    for source, name in ((path, "street"), (str(path), "street"), (picture(), "image")):
+    for source, name in ((path, "street"), (str(path), "street"), (random_image(), "image")):
         with open_frames(source) as opened:
             (frame,) = opened
             assert (frame.name, frame.index, frame.stamp) == (name, 0, None)
-            np.testing.assert_array_equal(frame.image, picture())
+            np.testing.assert_array_equal(frame.image, random_image())
             assert (opened.count, opened.rate, opened.live) == (1, None, False)
 
 
-def test_folder_in_natural_order_with_hidden_files_passed_over(tmp_path):
+def test_a_folder_is_naturally_sorted_without_hidden_files(tmp_path):
     for name in (
         "f10.png",
         "f2.png",
@@ -58,7 +58,7 @@ def test_folder_in_natural_order_with_hidden_files_passed_over(tmp_path):
         "out/f.png",
     ):
         write(tmp_path / name)
-    (tmp_path / "notes.txt").write_text("no picture")
+    (tmp_path / "notes.txt").write_text("not an image")
     source = open_frames(tmp_path, skip=tmp_path / "out")
     assert names(source) == ["f2", "f10", "b/1.jpg", "b/1.png"]
     assert names(source) == names(source)  # can be gone through again
@@ -67,7 +67,7 @@ def test_folder_in_natural_order_with_hidden_files_passed_over(tmp_path):
         open_frames(tmp_path, skip=tmp_path)
 
 
-def test_a_broken_picture_is_a_failure_and_the_rest_goes_on(tmp_path):
+def test_a_damaged_image_is_a_failure_between_frames(tmp_path):
     for name in ("a.png", "b.png", "d.png"):
         write(tmp_path / name)
     content = (tmp_path / "b.png").read_bytes()
@@ -81,7 +81,7 @@ def test_a_broken_picture_is_a_failure_and_the_rest_goes_on(tmp_path):
     assert "empty" in outcomes[2].message
 
 
-def test_wanted_pictures_alone_are_read_and_keep_their_indices(tmp_path):
+def test_only_wanted_images_are_read_and_indices_are_kept(tmp_path):
     for name in "abcd":
         write(tmp_path / f"{name}.png")
     (tmp_path / "c.png").write_text("would fail if it were read")
@@ -102,7 +102,7 @@ def test_pattern_and_list_file(tmp_path):
     assert [one.index for one in outcomes] == [0, 1, 2, 3]
     assert source.count == 4
     good = [one.name for one in outcomes if isinstance(one, Frame)]
-    # The same picture twice: two results, two names.
+    # The same image twice: two results, two names.
     assert good == ["night/left/1", "day/left/9", "day/left/9.png"]
     (tmp_path / "windows.txt").write_bytes(b"\xef\xbb\xbfday/left/9.png\r\nnight/left/1.png\r\n")
     assert names(open_frames(tmp_path / "windows.txt")) == ["day/left/9", "night/left/1"]
@@ -113,10 +113,17 @@ def test_pattern_and_list_file(tmp_path):
 
 
 def test_list_of_everything(tmp_path):
-    picture_file = write(tmp_path / "in" / "x.png")
+    image_file = write(tmp_path / "in" / "x.png")
     write(tmp_path / "in" / "folder" / "1.png")
     video = write_video(tmp_path / "in" / "drive.avi", 3)
-    elements = [picture_file, picture(), tmp_path / "in" / "folder", str(video), "nowhere.png", 7.5]
+    elements = [
+        image_file,
+        random_image(),
+        tmp_path / "in" / "folder",
+        str(video),
+        "nowhere.png",
+        7.5,
+    ]
     source = open_frames(elements)
     outcomes = list(source)
     frames = [one.name.rpartition("in/")[2] for one in outcomes if isinstance(one, Frame)]
@@ -162,7 +169,7 @@ def test_folders_with_a_dot_keep_their_whole_name(tmp_path):
     ]
 
 
-def test_a_name_that_is_too_long_is_a_failure_and_the_rest_goes_on(tmp_path):
+def test_a_name_that_is_too_long_is_a_failure(tmp_path):
     write(tmp_path / "a.png")
     (tmp_path / "some.txt").write_text("\n".join(["b" * 300 + ".png", "c" * 300, "a.png"]))
     first, second, last = open_frames(tmp_path / "some.txt")
@@ -172,7 +179,7 @@ def test_a_name_that_is_too_long_is_a_failure_and_the_rest_goes_on(tmp_path):
 
 
 def test_frames_and_generators_pass_through():
-    frames = [Frame(picture(), "a", 5, 0.5), Failure("b", "lost")]
+    frames = [Frame(random_image(), "a", 5, 0.5), Failure("b", "lost")]
     source = open_frames(one for one in frames)
     outcomes = list(source)
     assert source.count is None
@@ -198,7 +205,7 @@ def test_truncated_video_ends_with_a_failure(tmp_path):
     path = tmp_path / "clip.mkv"  # its header tells the length, unlike MP4's, which comes last
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"FFV1"), 25, (64, 48))
     for index in range(30):
-        writer.write(picture(index, 48, 64))
+        writer.write(random_image(index, 48, 64))
     writer.release()
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])
@@ -210,7 +217,7 @@ def test_truncated_video_ends_with_a_failure(tmp_path):
     assert f"ends after {len(frames)} of 30 frames" in last.message
 
 
-def test_what_cannot_be_opened(tmp_path):
+def test_sources_that_cannot_be_opened(tmp_path):
     (tmp_path / "clip.mp4").write_text("no video")
     with pytest.raises(ValueError, match=r"video .*clip\.mp4"):
         open_frames(tmp_path / "clip.mp4")
@@ -246,13 +253,13 @@ class Camera:
 
     def read(self):
         self.left -= 1
-        return (True, picture()) if self.left >= 0 else (False, None)
+        return (True, random_image()) if self.left >= 0 else (False, None)
 
     def release(self):
         self.released += 1
 
 
-def test_a_camera_that_stops_is_opened_again_and_given_up_at_last():
+def test_a_camera_that_stops_is_reopened_a_few_times():
     camera = Camera([2, 0, 3])
     source = LiveSource(0, "camera0", reconnects=3, wait=0.001, capture=camera)
     assert source.live
@@ -268,7 +275,7 @@ def test_a_camera_that_stops_is_opened_again_and_given_up_at_last():
     assert camera.released >= 5
 
 
-def test_a_camera_that_is_not_there():
+def test_a_missing_camera():
     with pytest.raises(ValueError, match="camera 3: cannot be opened"):
         LiveSource(3, "camera3", capture=Camera([]))
 
@@ -313,12 +320,12 @@ def server(tmp_path):
         running.shutdown()
 
 
-def test_pictures_and_videos_behind_urls(server, tmp_path):
+def test_images_and_videos_at_urls(server, tmp_path):
     write(tmp_path / "street.png")
     write_video(tmp_path / "drive.avi", 4)
     (frame,) = open_frames(f"{server}/street.png")
     assert frame.name == "127.0.0.1/street"
-    np.testing.assert_array_equal(frame.image, picture())
+    np.testing.assert_array_equal(frame.image, random_image())
     (failure,) = open_frames(f"{server}/gone.png")
     assert "cannot be fetched (HTTP Error 404" in failure.message
     (failure,) = open_frames(f"{server}/street.png", max_pixels=10)
@@ -352,9 +359,9 @@ def test_passwords_are_not_shown():
     assert "secret" not in str(raised.value)
 
 
-def test_addresses_that_are_none_are_failures():
+def test_malformed_addresses_are_failures():
     urls = ["http://me:secret@cam/a.png", "http://a cam/a.png", "http://[cam/a.png"]
-    outcomes = list(open_frames([*urls, picture()]))
+    outcomes = list(open_frames([*urls, random_image()]))
     assert [type(one) for one in outcomes] == [Failure] * 3 + [Frame]
     assert "http://...@cam/a.png: " in outcomes[0].message
     assert "secret" not in outcomes[0].message
@@ -396,7 +403,7 @@ def test_natural_order_falls_back_to_the_name():
     assert ordered == ["9", "10", "a09", "a9", "a10", "b"]
 
 
-def test_bytes_are_no_source_and_an_array_that_fails_is_called_by_its_number():
+def test_bytes_are_refused_and_bad_arrays_are_named_by_number():
     with pytest.raises(TypeError, match="got bytes"):
         open_frames(b"abc")
     (failure,) = open_frames([np.zeros((5, 5))])

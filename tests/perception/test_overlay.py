@@ -1,4 +1,4 @@
-"""Pictures of results: each layer on the very pixels it speaks of."""
+"""Overlays: every layer lies on the pixels that it shows."""
 
 from dataclasses import replace
 
@@ -15,14 +15,14 @@ ODD = [(37, 53), (101, 67), (1, 1), (5, 300)]
 
 @pytest.mark.parametrize(("height", "width"), ODD)
 @pytest.mark.parametrize("layer", ["anomaly", "labels", "none"])
-def test_picture_has_the_pixels_of_the_image(height, width, layer):
+def test_an_overlay_has_the_size_of_the_image(height, width, layer):
     image = grey_image(texture(height, width) if height > 1 else np.full((1, 1), 9, np.uint8))
     before = image.copy()
-    picture = decided(image, 400).overlay(layer=layer)
-    assert (picture.shape, picture.dtype) == (image.shape, np.uint8)
+    drawn = decided(image, 400).overlay(layer=layer)
+    assert (drawn.shape, drawn.dtype) == (image.shape, np.uint8)
     np.testing.assert_array_equal(image, before)
     if layer == "none":
-        np.testing.assert_array_equal(picture, image)
+        np.testing.assert_array_equal(drawn, image)
 
 
 @pytest.mark.parametrize(("height", "width"), ODD[:2])
@@ -30,8 +30,8 @@ def test_heat_lies_on_the_scored_pixel(height, width):
     for y, x in ((0, 0), (height - 1, width - 1), (height // 2, width // 3)):
         image = np.zeros((height, width, 3), np.uint8)
         image[y, x, 0] = 255
-        picture = decided(image, None).overlay(alpha=1.0, limits=(0, 255))
-        bright = picture.sum(axis=2) > 300
+        drawn = decided(image, None).overlay(alpha=1.0, limits=(0, 255))
+        bright = drawn.sum(axis=2) > 300
         assert np.argwhere(bright).tolist() == [[y, x]]
 
 
@@ -39,14 +39,14 @@ def test_box_and_edges_lie_on_their_pixels():
     image = np.zeros((61, 83, 3), np.uint8)
     image[20:33, 40:57, 0] = 200
     result = decided(image, 100)
-    picture = result.overlay(layer="none")
+    drawn = result.overlay(layer="none")
     border = np.zeros((61, 83), bool)
     border[20:33, 40:57] = True
     border[21:32, 41:56] = False
     # Box and contour of a rectangle are the same pixels; the box is drawn last, in white.
-    assert (picture[border] == 255).all()
+    assert (drawn[border] == 255).all()
     inner = np.s_[21:32, 41:56]
-    np.testing.assert_array_equal(picture[inner], image[inner])
+    np.testing.assert_array_equal(drawn[inner], image[inner])
     edges = replace(result, instances=()).overlay(layer="none")
     np.testing.assert_array_equal((edges != image).any(axis=2), border)
 
@@ -99,20 +99,20 @@ def test_captions():
     assert caption(replace(one, probability=0.874, track=3)) == "#3 0.87"
 
 
-def test_large_pictures_and_boxes_at_every_border_are_drawn():
+def test_boxes_at_every_border_of_a_large_image_are_drawn():
     image = np.zeros((1200, 1300, 3), np.uint8)
     for y, x in ((0, 0), (0, 1290), (1190, 0), (1190, 1290)):
         image[y : y + 10, x : x + 10, 0] = 255
     result = decided(image, 100)
     assert len(result.instances) == 4
-    picture = result.overlay(layer="none")
-    changed = (picture != image).any(axis=2)
+    drawn = result.overlay(layer="none")
+    changed = (drawn != image).any(axis=2)
     for y, x in ((0, 0), (0, 1299), (1199, 0), (1199, 1299)):
-        assert (picture[y, x] == 255).all()
+        assert (drawn[y, x] == 255).all()
     assert not changed[200:1000].any()
 
 
-def test_bad_options_are_told():
+def test_bad_options_are_refused():
     result = decided(np.zeros((9, 9, 3), np.uint8), None)
     with pytest.raises(ValueError, match="layer: expected one of anomaly, labels, none, got 'hea"):
         result.overlay(layer="heat")
@@ -122,10 +122,10 @@ def test_bad_options_are_told():
         result.overlay(limits=(1, 1))
 
 
-def test_picture_is_written_where_asked(tmp_path):
+def test_plot_writes_a_file(tmp_path):
     result = decided(grey_image(texture(37, 53)), 150)
-    picture = result.plot(tmp_path / "new" / "a.png", layer="labels")
+    drawn = result.plot(tmp_path / "new" / "a.png", layer="labels")
     written = cv2.imread(str(tmp_path / "new" / "a.png"))
-    np.testing.assert_array_equal(written[..., ::-1], picture)
+    np.testing.assert_array_equal(written[..., ::-1], drawn)
     with pytest.raises(ValueError, match=r"a\.xyz.*'\.xyz'"):
         result.plot(tmp_path / "a.xyz")

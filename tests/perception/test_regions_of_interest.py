@@ -9,7 +9,7 @@ from ood_seg.perception.core.regions import ClassRegion, PolygonRegion, parse_re
 CLASSES = ("road", "sidewalk", "traffic light")
 
 
-def test_class_region_takes_in_what_stands_on_the_road():
+def test_class_region_includes_obstacles_on_the_road():
     labels = np.full((20, 20), 2, np.uint8)
     labels[10:, :] = 0
     labels[14:17, 8:11] = 1  # a hole
@@ -19,7 +19,7 @@ def test_class_region_takes_in_what_stands_on_the_road():
     np.testing.assert_array_equal(inside, np.arange(20)[:, None] >= np.full(20, 10))
 
 
-def test_parts_have_hulls_of_their_own_and_crumbs_are_left_out():
+def test_components_have_separate_hulls_and_small_ones_are_ignored():
     labels = np.full((40, 40), 2, np.uint8)
     labels[30:, :10] = 0
     labels[30:, 30:] = 0
@@ -86,7 +86,7 @@ def test_text_names_classes_polygons_and_masks(tmp_path):
         (np.zeros((2, 2, 3)), r"mask region: expected \(H, W\)"),
     ],
 )
-def test_what_cannot_be_understood_is_told(region, message):
+def test_malformed_regions_are_refused(region, message):
     with pytest.raises(ValueError, match=message):
         parse_region(region, CLASSES)
 

@@ -1,9 +1,11 @@
 """The face of all runtimes: one image, many, videos, failures, operating points."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
-from fake_segmentor import FakeSegmentor, picture
+from fake_segmentor import FakeSegmentor, random_image
 from perception_scenes import Brightness, grey_image, texture
 
 from ood_seg.perception.core.result import AnomalyResult
@@ -23,9 +25,9 @@ def folder(tmp_path):
     return tmp_path / "in"
 
 
-def test_images_of_one_size_are_one_batch_and_come_back_in_their_order():
+def test_images_of_equal_size_are_one_batch_in_the_given_order():
     sizes = [(37, 53), (21, 53), (37, 53), (21, 53), (37, 54)]
-    images = [picture(seed, *size) for seed, size in enumerate(sizes)]
+    images = [random_image(seed, *size) for seed, size in enumerate(sizes)]
     segmentor = FakeSegmentor()
     found = predict_by_size([*images[:-1], np.dstack([images[-1], images[-1][..., :1]])],
                             segmentor.predict)  # fmt: skip
@@ -51,7 +53,7 @@ def test_threshold_by_name_by_number_and_by_default():
         Brightness(operating_point=float("inf"))
 
 
-def test_one_picture_is_one_result(folder):
+def test_one_image_is_one_result(folder):
     path = folder / "1.png"
     image = cv2.imread(str(path))
     segmentor = Brightness(POINTS)
@@ -65,24 +67,24 @@ def test_one_picture_is_one_result(folder):
     assert segmentor(path).name == "1"
 
 
-def test_many_pictures_are_an_iterator_in_order(folder):
+def test_several_images_are_an_iterator_in_order(folder):
     segmentor = Brightness(POINTS)
-    pictures = [str(folder / "*.png"), sorted(folder.iterdir()), open_frames(folder)]
-    for source in (folder, *pictures):
+    sources = [str(folder / "*.png"), sorted(folder.iterdir()), open_frames(folder)]
+    for source in (folder, *sources):
         found = segmentor(source)
         assert next(found).name == "0"
         assert [one.name for one in found] == ["1", "2"]
     assert [one.mask.shape for one in segmentor([np.zeros((5, 6, 3), np.uint8)])] == [(5, 6)]
 
 
-def test_batches_go_to_the_network_as_asked(folder):
+def test_batches_have_the_requested_size(folder):
     segmentor = Brightness(POINTS)
     results = list(segmentor.stream(folder, batch_size=2))
     assert [one.index for one in results] == [0, 1, 2]
     assert [len(batch) for batch in segmentor.batches] == [2, 1]
 
 
-def test_what_cannot_be_opened_is_told_at_once(folder):
+def test_sources_that_cannot_be_opened_raise_at_once(folder):
     with pytest.raises(FileNotFoundError, match=r"none\.png"):
         Brightness()(folder / "none.png")
     with pytest.raises(FileNotFoundError, match=r"none\.mp4"):
@@ -91,7 +93,7 @@ def test_what_cannot_be_opened_is_told_at_once(folder):
         Brightness().stream(folder, on_failure="ignore")
 
 
-def test_broken_pictures_stop_or_are_passed_over(folder):
+def test_damaged_images_raise_or_are_skipped(folder):
     (folder / "1.png").write_bytes((folder / "0.png").read_bytes()[:200])
     segmentor, told = Brightness(POINTS), []
     with pytest.raises(ValueError, match=r"1\.png"):
@@ -123,7 +125,7 @@ def test_scores_that_are_not_finite_fail_alone(folder):
     assert "2: 1 anomaly scores are NaN or infinite" in told[0].message
 
 
-def test_filter_and_tracker_see_the_stream_and_begin_anew(folder):
+def test_filter_and_tracker_are_reset_for_each_stream(folder):
     image = np.zeros((40, 60, 3), np.uint8)
     image[10:20, 10:20, 0] = 200
     segmentor = Brightness({"half": 150.0}, min_area=10)
@@ -153,6 +155,17 @@ def test_filtered_scores_get_the_probability_of_the_model():
     np.testing.assert_allclose(last.probability, (8 / 255) ** 2, rtol=1e-6)
 
 
-def test_one_kind_of_file_may_be_given_as_text(tmp_path):
-    (path,) = FakeSegmentor()(picture()).save(tmp_path, "labels")
+def test_the_former_name_of_the_decision_rule_warns():
+    segmentor = Brightness(POINTS)
+    with pytest.warns(DeprecationWarning, match="decision_rule"):
+        rule = segmentor.judge
+    assert rule is segmentor.decision_rule
+    other = replace(rule, threshold=7.0)
+    with pytest.warns(DeprecationWarning, match="decision_rule"):
+        segmentor.judge = other
+    assert segmentor.threshold == 7
+
+
+def test_a_single_kind_of_file_may_be_a_string(tmp_path):
+    (path,) = FakeSegmentor()(random_image()).save(tmp_path, "labels")
     assert path.name == "image_labels.png"

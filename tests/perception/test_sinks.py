@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from fake_segmentor import FakeSegmentor, picture
+from fake_segmentor import FakeSegmentor, random_image
 
 from ood_seg.perception.core.result import AnomalyResult
 from ood_seg.perception.core.types import Frame
@@ -18,7 +18,7 @@ from ood_seg.perception.io.video_io import VideoWriter
 
 def result(name: str = "city/a", image: np.ndarray | None = None) -> AnomalyResult:
     segmentor = FakeSegmentor(min_area=1)
-    frame = Frame(picture() if image is None else image, name)
+    frame = Frame(random_image() if image is None else image, name)
     return segmentor.result(frame, segmentor.predict([frame.image])[0])
 
 
@@ -75,8 +75,8 @@ def test_existing_files(tmp_path):
     (tmp_path / "a_mask.png").unlink()
     FolderSink(tmp_path, kinds, skip=True).write(result("a"))
     assert (tmp_path / "a_mask.png").exists()
-    FolderSink(tmp_path, kinds, overwrite=True).write(result("a", picture(5)))
-    np.testing.assert_array_equal(read(tmp_path / "a_labels.png"), picture(5)[..., 1] >= 128)
+    FolderSink(tmp_path, kinds, overwrite=True).write(result("a", random_image(5)))
+    np.testing.assert_array_equal(read(tmp_path / "a_labels.png"), random_image(5)[..., 1] >= 128)
 
 
 def test_processes_that_write_the_scale_at_the_same_time(tmp_path, monkeypatch):

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from fake_segmentor import FakeSegmentor, picture
+from fake_segmentor import FakeSegmentor, random_image
 
 from ood_seg.perception.core.result import AnomalyResult
 from ood_seg.perception.core.types import Failure, Frame, FrameSource
@@ -20,7 +20,7 @@ from ood_seg.perception.run.stream import analyse
 
 
 def frames(count: int, *, height: int = 37) -> list[Frame]:
-    return [Frame(picture(i, height), f"f{i}", i, i / 10) for i in range(count)]
+    return [Frame(random_image(i, height), f"f{i}", i, i / 10) for i in range(count)]
 
 
 def threads() -> set[str]:
@@ -61,7 +61,7 @@ def test_latency_of_each_stage():
     assert 2 * first.latency["predict"] < first.latency["total"]
 
 
-def test_an_image_that_the_network_refuses_does_not_take_its_batch_with_it():
+def test_an_image_that_the_model_refuses_fails_alone():
     given = frames(4)
     given[2].image[0, 0, 2] = 255
     outcomes = list(analyse(FakeSegmentor(), given, batch_size=4))
@@ -105,13 +105,13 @@ class Endless:
         try:
             while True:
                 self.read += 1
-                yield Frame(picture(0), f"f{self.read}", self.read)
+                yield Frame(random_image(0), f"f{self.read}", self.read)
         finally:
             self.ended = True
 
 
 @pytest.mark.parametrize("way", ["close", "forget", "with", "break"])
-def test_reading_ahead_is_bounded_and_ends_with_the_consumer(way):
+def test_prefetching_is_bounded_and_ends_with_the_consumer(way):
     source = Endless()
     outcomes = analyse(FakeSegmentor(), source, batch_size=2, prefetch=3)
     for _ in range(5):
@@ -173,7 +173,7 @@ class Camera(FrameSource):
                 self._changed.notify_all()
                 self._changed.wait_for(lambda index=index: index < self._wanted or self.closed)
             if index < self.number:
-                yield Frame(picture(0), f"c{index}", index, float(index))
+                yield Frame(random_image(0), f"c{index}", index, float(index))
         yield Failure("camera", "stopped", self.number)
 
     def film(self, frames: int) -> None:
@@ -306,7 +306,7 @@ def test_every_item_is_either_taken_or_dropped():
     assert len(set(taken)) == len(taken)
 
 
-def test_a_closed_channel_lets_nobody_wait():
+def test_a_closed_channel_does_not_block():
     channel = Channel(1)
     channel.put("a")
     waiting = threading.Thread(target=channel.put, args=("b",))

@@ -39,7 +39,7 @@ def test_average_by_hand(motion):
     assert [level(one) for one in run(TemporalFilter(1.0), constant(0, 8, -4))] == [0, 8, -4]
 
 
-def test_a_step_is_taken_as_the_docstring_says():
+def test_a_step_is_followed_by_the_stated_share():
     found = run(TemporalFilter(0.3, motion=False), constant(0, *[1] * 6))
     expected = [1 - 0.7**k for k in range(7)]
     np.testing.assert_allclose([level(one) for one in found], expected, rtol=1e-6)
@@ -91,7 +91,7 @@ def test_moving_scene_is_averaged_along_a_known_motion():
         np.testing.assert_array_equal(found[k].anomaly[:, -step:], maps[k][:, -step:])
 
 
-def test_estimated_motion_finds_a_shift_and_what_it_uncovers():
+def test_estimated_motion_finds_a_shift_and_uncovered_pixels():
     before, now = shifted_views(5, 2)
     flow, trusted = backward_motion(before[..., 0].copy(), now[..., 0].copy())
     middle = np.s_[8:-8, 8:-16]
@@ -117,9 +117,9 @@ def test_newly_uncovered_pixels_take_the_new_score():
     background = texture(64, 96, seed=2)
     images, maps = [], []
     for left in (20, 32):  # an object of other texture and score 10 moves to the right
-        picture = background.copy()
-        picture[20:44, left : left + 24] = texture(24, 24, seed=3)
-        images.append(grey_image(picture))
+        image = background.copy()
+        image[20:44, left : left + 24] = texture(24, 24, seed=3)
+        images.append(grey_image(image))
         scores = np.zeros((64, 96), np.float32)
         scores[20:44, left : left + 24] = 10
         maps.append(scores)
@@ -131,7 +131,7 @@ def test_newly_uncovered_pixels_take_the_new_score():
     assert with_motion[24:40, 34:54].mean() > 9
 
 
-def test_carrying_samples_between_pixels():
+def test_warping_interpolates_between_pixels():
     values = np.tile(np.arange(8, dtype=np.float32), (4, 1))
     flow = np.zeros((4, 8, 2), np.float32)
     flow[..., 0] = -0.5
@@ -165,7 +165,7 @@ def test_large_images_are_filtered_too():
         {"index": 1},  # the same frame twice
     ],
 )
-def test_a_new_scene_begins_anew(change):
+def test_a_cut_resets_the_filter(change):
     filter_ = TemporalFilter(0.5)
     run(filter_, constant(0, 0))
     frame = Frame(**{"image": STILL, "name": "next", "index": 2} | change)
@@ -174,7 +174,7 @@ def test_a_new_scene_begins_anew(change):
     assert (filter_(frame, new).anomaly == 8).all()
 
 
-def test_reset_forgets():
+def test_reset_starts_again():
     filter_ = TemporalFilter(0.5)
     run(filter_, constant(0))
     filter_.reset()
@@ -189,7 +189,7 @@ def test_cut_is_measured_in_grey_levels():
         assert level(run(TemporalFilter(0.5, motion=False, cut=cut), maps, images)[1]) == expected
 
 
-def test_probability_is_that_of_the_filtered_score_or_filtered_alike():
+def test_probability_is_calibrated_again_or_filtered():
     chances = [np.full((40, 60), value, np.float32) for value in (0.0, 1.0)]
     filter_ = TemporalFilter(0.5)
     found = run(filter_, constant(0, 8), probability=lambda s: s / 100, chances=chances)
@@ -201,7 +201,7 @@ def test_probability_is_that_of_the_filtered_score_or_filtered_alike():
     assert run(filter_, constant(0, 8))[1].probability is None
 
 
-def test_scores_that_are_not_finite_do_not_poison_the_state():
+def test_scores_that_are_not_finite_leave_the_state_unchanged():
     filter_ = TemporalFilter(0.5)
     run(filter_, constant(0))
     bad = np.full((40, 60), np.nan, np.float32)
@@ -218,7 +218,7 @@ def test_tiny_frames_are_averaged_in_place():
     assert (run(TemporalFilter(0.5), maps, [image, image])[1].anomaly == 0.5).all()
 
 
-def test_bad_settings_are_told():
+def test_bad_settings_are_refused():
     for weight in (0, 1.1, float("nan")):
         with pytest.raises(ValueError, match="weight: expected above 0 and up to 1"):
             TemporalFilter(weight)

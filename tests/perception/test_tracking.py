@@ -28,7 +28,7 @@ def test_a_moving_object_keeps_its_number():
     assert found == [{1: (4 * k, 20, 10, 10)} for k in range(10)]
 
 
-def test_birth_takes_frames_on_end():
+def test_birth_needs_consecutive_frames():
     # Seen once, then never: no box. Seen twice on end: a box from the second on.
     found = follow(InstanceTracker(birth=2), [[(0, 0)], [(50, 0)], [(50, 0)], [(50, 0)]])
     assert [list(one) for one in found] == [[], [], [1], [1]]
@@ -73,7 +73,7 @@ def test_numbers_survive_a_crossing_in_one_line():
     assert found[-1][first][0] == 90
 
 
-def test_flickering_box_shows_without_break():
+def test_a_flickering_box_is_reported_without_gaps():
     flickering = [[(30, 20)] if k % 3 else [] for k in range(1, 15)]
     found = follow(InstanceTracker(), flickering)
     assert [list(one) for one in found] == [[]] + [[1]] * 13
@@ -104,7 +104,7 @@ def test_frames_that_were_dropped_count_for_the_motion():
         assert (one.track, one.box[0]) == (1, 4 * k)
 
 
-def test_index_that_does_not_rise_begins_a_new_video():
+def test_an_index_that_does_not_rise_starts_a_new_video():
     tracker = InstanceTracker(birth=1)
     tracker(frame((10, 20), index=5))
     assert [one.track for one in tracker(frame((10, 20), index=0)).instances] == [2]
@@ -143,7 +143,7 @@ def test_matching_takes_the_largest_overlap_first():
     assert match_boxes(old, boxes(()), 0.1) == match_boxes(boxes(()), old, 0.1) == []
 
 
-def test_bad_settings_are_told():
+def test_bad_settings_are_refused():
     cases = (
         ({"min_iou": 0}, "0, 2 and 3"),
         ({"birth": 0}, "0.2, 0 and 3"),

@@ -11,9 +11,9 @@ from ood_seg.perception.io.video_io import VideoWriter, even_sized
 
 
 def moving_square(index: int, height: int, width: int) -> np.ndarray:
-    picture = np.full((height, width, 3), 40, np.uint8)
-    picture[10:30, 5 + 2 * index : 25 + 2 * index] = (0, 0, 230)
-    return picture
+    image = np.full((height, width, 3), 40, np.uint8)
+    image[10:30, 5 + 2 * index : 25 + 2 * index] = (0, 0, 230)
+    return image
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".avi", ".mkv", ".mov"])
@@ -75,7 +75,7 @@ def test_nothing_written_leaves_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_no_codec_and_a_lost_file_are_told(tmp_path, monkeypatch):
+def test_a_missing_codec_and_a_lost_file_are_errors(tmp_path, monkeypatch):
     writer = VideoWriter(tmp_path / "v.mp4", 25)
     writer.write(moving_square(0, 48, 96))
     monkeypatch.setattr("ood_seg.perception.io.video_io._frames_of", lambda path: 0)
@@ -97,15 +97,15 @@ def test_no_codec_and_a_lost_file_are_told(tmp_path, monkeypatch):
 
 
 def test_even_sized_repeats_the_border():
-    picture = np.arange(3 * 5 * 3, dtype=np.uint8).reshape(3, 5, 3)
-    even = even_sized(picture)
-    np.testing.assert_array_equal(even[:3, :5], picture)
+    image = np.arange(3 * 5 * 3, dtype=np.uint8).reshape(3, 5, 3)
+    even = even_sized(image)
+    np.testing.assert_array_equal(even[:3, :5], image)
     np.testing.assert_array_equal(even[3], even[2])
     np.testing.assert_array_equal(even[:, 5], even[:, 4])
     assert even_sized(even) is even
 
 
-def test_a_place_that_cannot_be_written_is_told_as_such(tmp_path, monkeypatch):
+def test_a_folder_that_is_not_writable_is_an_error(tmp_path, monkeypatch):
     def refuse(path):
         raise PermissionError(13, "Permission denied", str(path))
 

@@ -32,7 +32,7 @@ def header(nanoseconds: int, frame: str = "camera_optical") -> Any:
 
 
 def image(pixels: np.ndarray, nanoseconds: int, encoding: str = "bgr8") -> bytes:
-    """A serialised Image of a BGR picture; rgb8 and mono8 too."""
+    """A serialised Image of a BGR image; rgb8 and mono8 too."""
     if encoding == "rgb8":
         pixels = pixels[..., ::-1]
     if encoding == "mono8":
@@ -92,7 +92,7 @@ def write_bag(
 
 def camera_bag(
     path: Path,
-    pictures: list[np.ndarray],
+    images: list[np.ndarray],
     *,
     storage: str = "sqlite3",
     encoding: str = "bgr8",
@@ -100,14 +100,14 @@ def camera_bag(
 ) -> Path:
     """Images every 100 ms, logged 7 ms after their stamps, and other messages between them."""
     messages = []
-    for index, picture in enumerate(pictures):
+    for index, pixels in enumerate(images):
         stamp = T0 + index * PERIOD
         if encoding in ("png", "jpg"):
             one = (topic, "sensor_msgs/msg/CompressedImage")
-            data = compressed(picture, stamp, encoding)
+            data = compressed(pixels, stamp, encoding)
         else:
             one = (topic, "sensor_msgs/msg/Image")
-            data = image(picture, stamp, encoding)
+            data = image(pixels, stamp, encoding)
         messages.append((*one, stamp + 7_000_000, data))
         messages.append(("/note", "std_msgs/msg/String", stamp + 9_000_000, text(f"note {index}")))
     return write_bag(path, messages, storage=storage)

@@ -42,14 +42,14 @@ def main(domain: int, seconds: float) -> None:
         for name, kind in kinds.items()
     }
     heard: dict[str, list] = {name: [] for name in readers}
-    picture = street()
+    pixels = street()
     end = time.monotonic() + seconds
     number = 0
     while not all(heard.values()) and time.monotonic() < end:
         number += 1
         header = Header(Time(1_700_000_000 + number, 77), "front")
-        data = picture.tobytes()
-        camera.write(Image(header, *picture.shape[:2], "bgr8", 0, picture.shape[1] * 3, data))
+        data = pixels.tobytes()
+        camera.write(Image(header, *pixels.shape[:2], "bgr8", 0, pixels.shape[1] * 3, data))
         time.sleep(0.1)
         for name, reader in readers.items():
             heard[name] += reader.take(10)

@@ -37,7 +37,7 @@ class ColourSegmentor(Segmentor):
 
 
 def street(*, seed: int = 0, size: tuple[int, int] = (12, 20)) -> np.ndarray:
-    """A dark picture, `(H, W, 3)` BGR, with a bright red object of 5x4 pixels at (6, 3)."""
+    """A dark image, `(H, W, 3)` BGR, with a bright red object of 5x4 pixels at (6, 3)."""
     image = np.random.default_rng(seed).integers(1, 90, (*size, 3)).astype(np.uint8)
     image[3:7, 6:11, 2] = 230
     return image
@@ -65,7 +65,7 @@ def raw(pixels: np.ndarray, encoding: str, *, padding: int = 0, **changes: Any) 
 
 
 def compressed(pixels: np.ndarray, kind: str = "png", text: str | None = None) -> Any:
-    """A CompressedImage message of a BGR picture."""
+    """A CompressedImage message of a BGR image."""
     data = cv2.imencode(f".{kind}", pixels)[1].tobytes()
     return SimpleNamespace(header=header(), format=text or kind, data=data)
 

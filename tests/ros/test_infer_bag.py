@@ -7,7 +7,7 @@ import sqlite3
 
 import numpy as np
 import pytest
-from fake_segmentor import FakeSegmentor, picture
+from fake_segmentor import FakeSegmentor, random_image
 
 pytest.importorskip("rosbags")
 import bag_doubles
@@ -28,7 +28,7 @@ def bag(tmp_path):
             bag_doubles.CAMERA,
             "sensor_msgs/msg/Image",
             time,
-            bag_doubles.image(picture(), time, kind),
+            bag_doubles.image(random_image(), time, kind),
         )
         for time, kind in zip(times, kinds, strict=True)
     ]
@@ -45,7 +45,7 @@ def infer(*arguments) -> int:
     return main(["infer", *map(str, arguments), "--onnx", "fake.onnx"])
 
 
-def test_results_go_into_a_bag(bag, tmp_path, capsys):
+def test_results_are_written_to_a_bag(bag, tmp_path, capsys):
     assert infer(bag, "--out", tmp_path / "out", "--topic", bag_doubles.CAMERA, "--track") == 1
     text = capsys.readouterr()
     assert f"3 of 4 images of {bag_doubles.CAMERA} written to {tmp_path / 'out'}" in text.out
@@ -57,7 +57,12 @@ def test_results_go_into_a_bag(bag, tmp_path, capsys):
 
 def test_two_cameras_of_one_bag(tmp_path, capsys):
     messages = [
-        (f"/{side}/image", "sensor_msgs/msg/Image", time, bag_doubles.image(picture(seed), time))
+        (
+            f"/{side}/image",
+            "sensor_msgs/msg/Image",
+            time,
+            bag_doubles.image(random_image(seed), time),
+        )
         for seed, side in enumerate(("left", "right"))
         for time in (bag_doubles.T0, bag_doubles.T0 + bag_doubles.PERIOD)
     ]
@@ -73,14 +78,16 @@ def test_two_cameras_of_one_bag(tmp_path, capsys):
     for seed, side in enumerate(("left", "right")):
         assert len(results[f"/{side}/image"]) == 2
         for labels in results[f"/{side}/ood/labels"]:
-            np.testing.assert_array_equal(array_of(labels.message), picture(seed)[..., 1] >= 128)
+            np.testing.assert_array_equal(
+                array_of(labels.message), random_image(seed)[..., 1] >= 128
+            )
     # Who reads the diagnostics can tell the cameras apart.
     told = [status.name for one in results["/diagnostics"] for status in one.message.status]
     sides = ("left", "left", "right", "right")
     assert sorted(told) == [f"{side}/ood: anomaly segmentation" for side in sides]
 
 
-def test_some_results_without_the_recording(bag, tmp_path):
+def test_selected_results_without_the_recording(bag, tmp_path):
     assert infer(bag, "--out", tmp_path / "out", "--outputs", "objects", "--no-copy") == 1
     topics = {"/ood_seg/objects", "/ood_seg/label_info", "/diagnostics"}
     assert set(bag_doubles.read_bag(tmp_path / "out")) == topics
@@ -89,7 +96,7 @@ def test_some_results_without_the_recording(bag, tmp_path):
 @pytest.mark.parametrize(
     "error", [OSError(28, "No space left on device"), sqlite3.OperationalError("disk is full")]
 )
-def test_a_full_disk_is_told(error, bag, tmp_path, monkeypatch, capsys):
+def test_a_full_disk_is_an_error(error, bag, tmp_path, monkeypatch, capsys):
     def full(*_):
         raise error
 
@@ -100,7 +107,7 @@ def test_a_full_disk_is_told(error, bag, tmp_path, monkeypatch, capsys):
     assert str(error) in message
 
 
-def test_what_does_not_go_with_a_bag(bag, tmp_path, capsys, monkeypatch):
+def test_options_that_do_not_apply_to_bags(bag, tmp_path, capsys, monkeypatch):
     def message(*arguments) -> str:
         assert infer(*arguments) == 2
         return capsys.readouterr().err

@@ -29,14 +29,14 @@ from ood_seg.ros.bags import annotate  # noqa: E402
 from ood_seg.ros.fields import Header  # noqa: E402
 from ood_seg.ros.images import array_of  # noqa: E402
 
-PICTURES = [street(seed=seed) for seed in range(4)]
+IMAGES = [street(seed=seed) for seed in range(4)]
 OUTPUTS = ("labels", "anomaly", "anomaly_mask", "overlay", "objects")
 
 
 @pytest.mark.parametrize("storage", ["sqlite3", "mcap"])
 @pytest.mark.parametrize("encoding", ["bgr8", "rgb8", "png"])
-def test_results_lie_beside_their_images(tmp_path, storage, encoding):
-    source = camera_bag(tmp_path / "in", PICTURES, storage=storage, encoding=encoding)
+def test_results_have_the_times_of_their_images(tmp_path, storage, encoding):
+    source = camera_bag(tmp_path / "in", IMAGES, storage=storage, encoding=encoding)
     seen = []
     summary = annotate(
         source, tmp_path / "out", ColourSegmentor(), progress=lambda *done: seen.append(done)
@@ -52,12 +52,12 @@ def test_results_lie_beside_their_images(tmp_path, storage, encoding):
         assert [head.stamp.sec * 10**9 + head.stamp.nanosec for head in heads] == stamps
         assert {head.frame_id for head in heads} == {"camera_optical"}
         assert summary.written[f"/ood_seg/{name}"] == 4
-    for picture, labels, mask in zip(
-        PICTURES, results["/ood_seg/labels"], results["/ood_seg/anomaly_mask"], strict=True
+    for pixels, labels, mask in zip(
+        IMAGES, results["/ood_seg/labels"], results["/ood_seg/anomaly_mask"], strict=True
     ):
-        np.testing.assert_array_equal(array_of(labels.message), picture[..., 0] % 3)
+        np.testing.assert_array_equal(array_of(labels.message), pixels[..., 0] % 3)
         np.testing.assert_array_equal(
-            array_of(mask.message), np.where(picture[..., 2] >= 200, 255, 0)
+            array_of(mask.message), np.where(pixels[..., 2] >= 200, 255, 0)
         )
     assert [one.time for one in results["/ood_seg/label_info"]] == [T0 + 7_000_000]
     assert [one.message.status[0].level for one in results["/diagnostics"]] == [0] * 4
@@ -65,7 +65,7 @@ def test_results_lie_beside_their_images(tmp_path, storage, encoding):
 
 @pytest.mark.parametrize("storage", ["sqlite3", "mcap"])
 def test_everything_else_is_copied_byte_for_byte(tmp_path, storage):
-    source = camera_bag(tmp_path / "in", PICTURES, storage=storage)
+    source = camera_bag(tmp_path / "in", IMAGES, storage=storage)
     annotate(source, tmp_path / "out", ColourSegmentor())
     before, after = read_bag(source), read_bag(tmp_path / "out")
     for topic in (CAMERA, "/note"):
@@ -75,7 +75,7 @@ def test_everything_else_is_copied_byte_for_byte(tmp_path, storage):
 
 @pytest.mark.parametrize(("old", "new"), [("sqlite3", "mcap"), ("mcap", "sqlite3")])
 def test_storage_can_be_changed(tmp_path, old, new):
-    source = camera_bag(tmp_path / "in", PICTURES[:1], storage=old)
+    source = camera_bag(tmp_path / "in", IMAGES[:1], storage=old)
     for wanted, expected in ((None, old), (new, new)):
         target = tmp_path / f"out_{wanted}"
         annotate(source, target, ColourSegmentor(), storage=wanted)
@@ -88,14 +88,14 @@ def test_storage_can_be_changed(tmp_path, old, new):
 
 @pytest.mark.parametrize(("storage", "suffix"), [("sqlite3", ".db3"), ("mcap", ".mcap")])
 def test_file_of_a_bag_is_a_bag(tmp_path, storage, suffix):
-    source = camera_bag(tmp_path / "in", PICTURES, storage=storage) / f"in{suffix}"
+    source = camera_bag(tmp_path / "in", IMAGES, storage=storage) / f"in{suffix}"
     assert is_bag(source)
     assert annotate(source, tmp_path / "out", ColourSegmentor()).frames == 4
     assert (tmp_path / "out" / f"out{suffix}").is_file()
 
 
-def test_results_alone(tmp_path):
-    source = camera_bag(tmp_path / "in", PICTURES)
+def test_results_without_the_recording(tmp_path):
+    source = camera_bag(tmp_path / "in", IMAGES)
     summary = annotate(
         source,
         tmp_path / "out",
@@ -112,11 +112,11 @@ def test_results_alone(tmp_path):
     assert summary.written == {"/front/label_info": 1, "/front/objects": 4, "/diagnostics": 4}
 
 
-def test_broken_images_are_errors_and_the_rest_goes_on(tmp_path):
-    covered = np.zeros_like(PICTURES[0])
+def test_damaged_images_are_errors_and_the_others_are_analysed(tmp_path):
+    covered = np.zeros_like(IMAGES[0])
     kind = "sensor_msgs/msg/Image"
-    data = [image(PICTURES[0], T0), image(covered, T0 + 1), image(PICTURES[1], T0 + 2, "mono8")]
-    data += [image(PICTURES[2], T0 + 3)[:-200], image(PICTURES[3], T0 + 4)]
+    data = [image(IMAGES[0], T0), image(covered, T0 + 1), image(IMAGES[1], T0 + 2, "mono8")]
+    data += [image(IMAGES[2], T0 + 3)[:-200], image(IMAGES[3], T0 + 4)]
     messages = [(CAMERA, kind, T0 + index, one) for index, one in enumerate(data)]
     source = write_bag(tmp_path / "in", messages)
     summary = annotate(source, tmp_path / "out", ColourSegmentor(), batch_size=2)
@@ -153,21 +153,19 @@ def read_results_without_images(path):
 def test_images_of_one_log_time_keep_their_order(tmp_path):
     kind = "sensor_msgs/msg/Image"
     for storage in ("sqlite3", "mcap"):
-        messages = [
-            (CAMERA, kind, T0, image(picture, T0 + k)) for k, picture in enumerate(PICTURES)
-        ]
+        messages = [(CAMERA, kind, T0, image(pixels, T0 + k)) for k, pixels in enumerate(IMAGES)]
         source = write_bag(tmp_path / storage, messages, storage=storage)
         annotate(source, tmp_path / f"{storage}_out", ColourSegmentor())
         results = read_results(tmp_path / f"{storage}_out")
         labels = {
             one.message.header.stamp.nanosec: one.message for one in results["/ood_seg/labels"]
         }
-        for index, picture in enumerate(PICTURES):
-            np.testing.assert_array_equal(array_of(labels[index]), picture[..., 0] % 3)
+        for index, pixels in enumerate(IMAGES):
+            np.testing.assert_array_equal(array_of(labels[index]), pixels[..., 0] % 3)
 
 
 def test_tracks_reach_the_objects(tmp_path):
-    source = camera_bag(tmp_path / "in", [PICTURES[0]] * 4)
+    source = camera_bag(tmp_path / "in", [IMAGES[0]] * 4)
     annotate(
         source,
         tmp_path / "out",
@@ -183,8 +181,8 @@ def test_tracks_reach_the_objects(tmp_path):
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
 @pytest.mark.parametrize("storage", ["sqlite3", "mcap"])
-def test_a_broken_run_leaves_a_part_that_can_be_read(tmp_path, storage, error):
-    source = camera_bag(tmp_path / "in", PICTURES, storage=storage)
+def test_an_interrupted_run_leaves_a_readable_part(tmp_path, storage, error):
+    source = camera_bag(tmp_path / "in", IMAGES, storage=storage)
 
     def stop(done, total):
         if done == 2:
@@ -198,11 +196,11 @@ def test_a_broken_run_leaves_a_part_that_can_be_read(tmp_path, storage, error):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "out.part"]
 
 
-def test_latency_of_a_bag_is_without_the_time_that_an_image_waited():
+def test_latency_of_a_bag_excludes_waiting():
     sent = []
     bag = SimpleNamespace(send=lambda topic, message, time: sent.append(message))
     segmentor = ColourSegmentor()
-    (result,) = segmentor.stream(PICTURES[:1])
+    (result,) = segmentor.stream(IMAGES[:1])
     latency = {"decode": 0.1, "predict": 0.2, "judge": 0.3, "total": 9.0}
     annotator = bags._Annotator(bag, segmentor, [], "/front", "model.onnx")
     annotator.add(replace(result, latency=latency), Header.at(T0), T0)
@@ -212,8 +210,8 @@ def test_latency_of_a_bag_is_without_the_time_that_an_image_waited():
     assert values["latency_mean_ms"] == values["latency_max_ms"] == "600.0"
 
 
-def test_topic_that_is_there_already(tmp_path):
-    source = camera_bag(tmp_path / "in", PICTURES[:1])
+def test_an_existing_topic_is_refused(tmp_path):
+    source = camera_bag(tmp_path / "in", IMAGES[:1])
     annotate(source, tmp_path / "once", ColourSegmentor())
     with pytest.raises(ValueError, match=r"/ood_seg/\w+; .*--namespace"):
         annotate(tmp_path / "once", tmp_path / "twice", ColourSegmentor(), topic=CAMERA)
@@ -232,7 +230,7 @@ def test_types_of_other_packages_are_copied(tmp_path):
     definition = ("float64 x\n", "RIHS01_" + "7" * 64)
     messages = [
         ("/thing", other, T0, b"\0\1\0\0" + b"12345678"),
-        (CAMERA, "sensor_msgs/msg/Image", T0 + 1, image(PICTURES[0], T0)),
+        (CAMERA, "sensor_msgs/msg/Image", T0 + 1, image(IMAGES[0], T0)),
     ]
     source = write_bag(tmp_path / "in", messages, definitions={other: definition})
     annotate(source, tmp_path / "jazzy", ColourSegmentor())
@@ -261,12 +259,12 @@ def read_results_without_things(path):
         return {one.topic for one in reader.connections}
 
 
-def test_older_version_of_a_type_that_is_written(tmp_path):
+def test_an_older_version_of_an_output_type_is_refused(tmp_path):
     kind = "vision_msgs/msg/Detection2DArray"
     old = ("std_msgs/Header header\n", "RIHS01_" + "1" * 64)
     messages = [
         ("/boxes", kind, T0, b"\0\1\0\0" + bytes(16)),
-        (CAMERA, "sensor_msgs/msg/Image", T0 + 1, image(PICTURES[0], T0)),
+        (CAMERA, "sensor_msgs/msg/Image", T0 + 1, image(IMAGES[0], T0)),
     ]
     source = write_bag(tmp_path / "in", messages, definitions={kind: old})
     with pytest.raises(ValueError, match=f"{kind} in another version"):

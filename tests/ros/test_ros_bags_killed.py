@@ -33,8 +33,8 @@ annotate(sys.argv[1], sys.argv[2], ColourSegmentor(), progress=tell)
 
 @pytest.mark.parametrize("storage", ["sqlite3", "mcap"])
 def test_killed_run(tmp_path, storage):
-    pictures = [street(seed=seed) for seed in range(4)]
-    source = camera_bag(tmp_path / "in", pictures, storage=storage)
+    images = [street(seed=seed) for seed in range(4)]
+    source = camera_bag(tmp_path / "in", images, storage=storage)
     target = tmp_path / "out"
     command = [sys.executable, "-c", PROGRAM, source, target, Path(__file__).parent]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:

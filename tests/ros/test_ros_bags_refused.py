@@ -20,13 +20,13 @@ from bag_doubles import (  # noqa: E402
 from ood_seg.perception.io.frames import is_bag  # noqa: E402
 from ood_seg.ros.bags import annotate  # noqa: E402
 
-PICTURES = [street(seed=seed) for seed in range(4)]
+IMAGES = [street(seed=seed) for seed in range(4)]
 OUTPUTS = ("labels", "anomaly", "anomaly_mask", "overlay", "objects")
 
 
 def test_several_cameras_are_listed(tmp_path):
     kind = "sensor_msgs/msg/Image"
-    messages = [(f"/{side}/image", kind, T0, image(PICTURES[0], T0)) for side in ("left", "right")]
+    messages = [(f"/{side}/image", kind, T0, image(IMAGES[0], T0)) for side in ("left", "right")]
     messages.append(("/note", "std_msgs/msg/String", T0, text("a")))
     source = write_bag(tmp_path / "in", messages)
     target = tmp_path / "out"
@@ -46,7 +46,7 @@ def test_no_camera_at_all(tmp_path):
 
 
 def test_nothing_is_overwritten(tmp_path):
-    source = camera_bag(tmp_path / "in", PICTURES[:1])
+    source = camera_bag(tmp_path / "in", IMAGES[:1])
     (tmp_path / "there").mkdir()
     with pytest.raises(ValueError, match="there exists"):
         annotate(source, tmp_path / "there", ColourSegmentor())
@@ -56,20 +56,20 @@ def test_nothing_is_overwritten(tmp_path):
 
 
 def test_unknown_output(tmp_path):
-    source = camera_bag(tmp_path / "in", PICTURES[:1])
+    source = camera_bag(tmp_path / "in", IMAGES[:1])
     with pytest.raises(ValueError, match=r"expected some of labels, .*, got 'depth'"):
         annotate(source, tmp_path / "out", ColourSegmentor(), outputs=["labels", "depth"])
 
 
 @pytest.mark.parametrize("namespace", ["", "/", "/front camera", "/1st", "/a//b", "~/a"])
-def test_a_namespace_that_ros_does_not_take(namespace, tmp_path):
-    source = camera_bag(tmp_path / "in", PICTURES[:1])
+def test_a_namespace_must_be_a_ros_name(namespace, tmp_path):
+    source = camera_bag(tmp_path / "in", IMAGES[:1])
     with pytest.raises(ValueError, match="expected a ROS name such as /front_camera, got"):
         annotate(source, tmp_path / "out", ColourSegmentor(), namespace=namespace)
 
 
 def test_what_is_a_bag(tmp_path):
-    source = camera_bag(tmp_path / "in", PICTURES[:1])
+    source = camera_bag(tmp_path / "in", IMAGES[:1])
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "metadata.yaml").write_text("title: holidays\n")
     (tmp_path / "old.bag").write_bytes(b"#ROSBAG V2.0\n")

@@ -114,7 +114,7 @@ def test_diagnostics(store):
     assert _bytes(store, message) == expected.bytes()
 
 
-def test_messages_survive_the_way_back(store):
+def test_messages_are_read_back(store):
     message = build(rosbags_runtime(store), label_info(ColourSegmentor(), HEADER))
     data = store.serialize_cdr(message, "vision_msgs/msg/LabelInfo")
     read = store.deserialize_cdr(data, "vision_msgs/msg/LabelInfo")

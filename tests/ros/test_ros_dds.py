@@ -139,11 +139,11 @@ def _other_process():
 
 
 def _check(heard):
-    picture = street()
+    pixels = street()
     expected = {
-        "labels": picture[..., 0] % 3,
-        "anomaly_mask": np.where(picture[..., 2] >= 200, 255, 0),
-        "anomaly": np.float32(picture[..., 2]) / 255,
+        "labels": pixels[..., 0] % 3,
+        "anomaly_mask": np.where(pixels[..., 2] >= 200, 255, 0),
+        "anomaly": np.float32(pixels[..., 2]) / 255,
     }
     for name, values in expected.items():
         fields = heard[f"/ood_seg/{name}"]

@@ -14,8 +14,8 @@ from ros_doubles import compressed, header, raw, street
 from ood_seg.ros.fields import Header, Runtime, build
 from ood_seg.ros.images import array_of, image_message, image_of
 
-PICTURE = street()
-ALPHA = np.full((*PICTURE.shape[:2], 1), 200, np.uint8)
+STREET = street()
+ALPHA = np.full((*STREET.shape[:2], 1), 200, np.uint8)
 RUNTIME = Runtime(lambda name: SimpleNamespace)
 
 
@@ -23,15 +23,15 @@ RUNTIME = Runtime(lambda name: SimpleNamespace)
 @pytest.mark.parametrize(
     ("encoding", "pixels"),
     [
-        ("bgr8", PICTURE),
-        ("rgb8", PICTURE[..., ::-1]),
-        ("bgra8", np.concatenate([PICTURE, ALPHA], 2)),
-        ("rgba8", np.concatenate([PICTURE[..., ::-1], ALPHA], 2)),
+        ("bgr8", STREET),
+        ("rgb8", STREET[..., ::-1]),
+        ("bgra8", np.concatenate([STREET, ALPHA], 2)),
+        ("rgba8", np.concatenate([STREET[..., ::-1], ALPHA], 2)),
     ],
 )
-def test_colour_pictures_are_read_as_bgr(encoding, pixels, padding):
+def test_colour_images_are_read_as_bgr(encoding, pixels, padding):
     read = image_of(raw(np.ascontiguousarray(pixels), encoding, padding=padding))
-    np.testing.assert_array_equal(read, PICTURE)
+    np.testing.assert_array_equal(read, STREET)
     assert read.flags.c_contiguous
 
 
@@ -52,10 +52,10 @@ def test_two_pixels_by_hand():
         lambda data: np.frombuffer(data, np.int8),
     ],
 )
-def test_data_may_be_held_in_any_way(holder):
-    message = raw(PICTURE, "bgr8")
+def test_data_of_any_sequence_type(holder):
+    message = raw(STREET, "bgr8")
     message.data = holder(message.data)
-    np.testing.assert_array_equal(image_of(message), PICTURE)
+    np.testing.assert_array_equal(image_of(message), STREET)
 
 
 @pytest.mark.parametrize(
@@ -76,12 +76,12 @@ def test_data_may_be_held_in_any_way(holder):
 )
 def test_other_encodings_are_refused_with_a_remedy(encoding, remedy):
     with pytest.raises(ValueError, match=f"rgb8, bgr8, rgba8, bgra8, got '{encoding}'.*{remedy}"):
-        image_of(raw(PICTURE, encoding))
+        image_of(raw(STREET, encoding))
 
 
-def test_unheard_of_encoding():
+def test_unknown_encoding():
     with pytest.raises(ValueError, match=r"got 'hsv8'$"):
-        image_of(raw(PICTURE, "hsv8"))
+        image_of(raw(STREET, "hsv8"))
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_unheard_of_encoding():
 )
 def test_data_that_do_not_fit_are_refused(changes, message):
     with pytest.raises(ValueError, match=message):
-        image_of(raw(PICTURE, "bgr8", **changes))
+        image_of(raw(STREET, "bgr8", **changes))
 
 
 def test_byte_order_of_floats():
@@ -114,14 +114,14 @@ def test_byte_order_of_floats():
 @pytest.mark.parametrize(
     ("encoding", "pixels"),
     [
-        ("mono8", PICTURE[..., 0]),
-        ("rgb8", PICTURE),
-        ("32FC1", np.float32(PICTURE[..., 0]) / 7),
-        ("mono8", PICTURE[::2, ::3, 1]),  # not contiguous
+        ("mono8", STREET[..., 0]),
+        ("rgb8", STREET),
+        ("32FC1", np.float32(STREET[..., 0]) / 7),
+        ("mono8", STREET[::2, ::3, 1]),  # not contiguous
     ],
 )
 def test_images_are_written_as_they_are_read(encoding, pixels):
-    message = build(RUNTIME, image_message(pixels, encoding, Header.of(raw(PICTURE, "bgr8"))))
+    message = build(RUNTIME, image_message(pixels, encoding, Header.of(raw(STREET, "bgr8"))))
     np.testing.assert_array_equal(array_of(message), pixels)
     assert message.step == pixels.shape[1] * pixels.itemsize * (3 if encoding == "rgb8" else 1)
     assert (message.header.stamp.sec, message.header.stamp.nanosec) == (1700000000, 123456789)
@@ -131,19 +131,19 @@ def test_images_are_written_as_they_are_read(encoding, pixels):
 @pytest.mark.parametrize(
     ("pixels", "encoding"),
     [
-        (PICTURE, "mono8"),
-        (PICTURE[..., 0], "rgb8"),
-        (PICTURE[..., 0], "32FC1"),
+        (STREET, "mono8"),
+        (STREET[..., 0], "rgb8"),
+        (STREET[..., 0], "32FC1"),
         (np.zeros((2, 2)), "32FC1"),
     ],
 )
-def test_images_of_another_kind_are_not_written(pixels, encoding):
+def test_arrays_of_another_type_are_refused(pixels, encoding):
     with pytest.raises(ValueError, match=f"{encoding} image: expected"):
         image_message(pixels, encoding, Header(0, 0))
 
 
 def test_png_is_read_exactly_and_jpeg_nearly():
-    smooth = cv2.resize(PICTURE, (80, 48), interpolation=cv2.INTER_CUBIC)
+    smooth = cv2.resize(STREET, (80, 48), interpolation=cv2.INTER_CUBIC)
     np.testing.assert_array_equal(image_of(compressed(smooth)), smooth)
     for text in (
         "",
@@ -162,13 +162,13 @@ def test_png_is_read_exactly_and_jpeg_nearly():
         assert np.abs(read[..., ::-1].astype(int) - smooth).mean() > 20
 
 
-def test_format_that_says_rgb_was_encoded_is_swapped():
-    read = image_of(compressed(PICTURE[..., ::-1], "png", "rgb8; png compressed rgb8"))
-    np.testing.assert_array_equal(read, PICTURE)
+def test_a_format_that_states_rgb_is_swapped():
+    read = image_of(compressed(STREET[..., ::-1], "png", "rgb8; png compressed rgb8"))
+    np.testing.assert_array_equal(read, STREET)
 
 
 def test_exif_does_not_turn_a_compressed_image():
-    plain = compressed(PICTURE, "jpg").data
+    plain = compressed(STREET, "jpg").data
     # Orientation 6 (turn by 90 degrees) in an APP1 segment after the start marker.
     tiff = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0"
     segment = b"Exif\0\0" + tiff
@@ -181,8 +181,8 @@ def test_exif_does_not_turn_a_compressed_image():
 
 @pytest.mark.parametrize("kind", ["png", "jpg"])
 @pytest.mark.parametrize("kept", [0.5, 0.95])
-def test_truncated_pictures_are_refused(kind, kept):
-    message = compressed(PICTURE, kind, "jpeg" if kind == "jpg" else "png")
+def test_truncated_images_are_refused(kind, kept):
+    message = compressed(STREET, kind, "jpeg" if kind == "jpg" else "png")
     message.data = message.data[: int(len(message.data) * kept)]
     with pytest.raises(ValueError, match="truncated"):
         image_of(message)
@@ -190,8 +190,8 @@ def test_truncated_pictures_are_refused(kind, kept):
 
 @pytest.mark.parametrize("kind", ["png", "jpg"])
 @pytest.mark.parametrize("tail", [b"\0" * 100, b"trailer"])
-def test_bytes_after_the_end_do_no_harm(kind, tail):
-    message = compressed(PICTURE, kind)
+def test_bytes_after_the_end_are_ignored(kind, tail):
+    message = compressed(STREET, kind)
     expected = image_of(message)
     message.data += tail
     np.testing.assert_array_equal(image_of(message), expected)
@@ -200,27 +200,27 @@ def test_bytes_after_the_end_do_no_harm(kind, tail):
 @pytest.mark.parametrize(
     ("message", "error"),
     [
-        (compressed(PICTURE[..., 0]), "expected three colour channels"),
-        (compressed(PICTURE.astype(np.uint16) * 257), "expected 8 bit"),
-        (compressed(PICTURE, "png", "16UC1; compressedDepth png"), "expected jpeg or png, got"),
-        (compressed(PICTURE, "png", "h264"), "expected jpeg or png, got 'h264'"),
-        (compressed(PICTURE, "bmp", "jpeg"), "neither JPEG nor PNG"),
+        (compressed(STREET[..., 0]), "expected three colour channels"),
+        (compressed(STREET.astype(np.uint16) * 257), "expected 8 bit"),
+        (compressed(STREET, "png", "16UC1; compressedDepth png"), "expected jpeg or png, got"),
+        (compressed(STREET, "png", "h264"), "expected jpeg or png, got 'h264'"),
+        (compressed(STREET, "bmp", "jpeg"), "neither JPEG nor PNG"),
         (SimpleNamespace(format="jpeg", data=b""), "neither JPEG nor PNG"),
         (SimpleNamespace(format="", data=b""), "neither JPEG nor PNG"),
     ],
 )
-def test_other_compressed_pictures_are_refused(message, error):
+def test_other_compressed_images_are_refused(message, error):
     with pytest.raises(ValueError, match=error):
         image_of(message)
 
 
-def test_alpha_of_a_compressed_picture_is_dropped():
-    picture = np.concatenate([PICTURE, ALPHA], 2)
-    np.testing.assert_array_equal(image_of(compressed(picture)), PICTURE)
+def test_alpha_of_a_compressed_image_is_dropped():
+    pixels = np.concatenate([STREET, ALPHA], 2)
+    np.testing.assert_array_equal(image_of(compressed(pixels)), STREET)
 
 
-def test_decompression_bombs_are_refused_unopened():
-    data = bytearray(compressed(PICTURE).data)
+def test_decompression_bombs_are_not_decoded():
+    data = bytearray(compressed(STREET).data)
     data[16:24] = (60000).to_bytes(4, "big") * 2
     data[29:33] = zlib.crc32(data[12:29]).to_bytes(4, "big")
     with pytest.raises(ValueError, match="60000x60000 pixels are more than"):

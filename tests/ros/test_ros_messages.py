@@ -42,10 +42,10 @@ def test_every_topic_carries_the_header_of_the_image():
         assert message.header.frame_id == "front_camera"
 
 
-def test_images_hold_the_result():
+def test_images_contain_the_result():
     segmentor = ColourSegmentor()
     result, messages = _built(segmentor)
-    picture = street()
+    pixels = street()
     encodings = {name: messages[name].encoding for name in list(TOPICS)[:4]}
     assert encodings == {
         "labels": "mono8",
@@ -53,10 +53,10 @@ def test_images_hold_the_result():
         "anomaly_mask": "mono8",
         "overlay": "rgb8",
     }
-    np.testing.assert_array_equal(array_of(messages["labels"]), picture[..., 0] % 3)
-    expected = np.clip(picture[..., 2] / 255, 0, 1)
+    np.testing.assert_array_equal(array_of(messages["labels"]), pixels[..., 0] % 3)
+    expected = np.clip(pixels[..., 2] / 255, 0, 1)
     np.testing.assert_allclose(array_of(messages["anomaly"]), expected, atol=1e-6)
-    flagged = np.where(picture[..., 2] >= 200, 255, 0)
+    flagged = np.where(pixels[..., 2] >= 200, 255, 0)
     assert 0 < (flagged > 0).sum() == 20
     np.testing.assert_array_equal(array_of(messages["anomaly_mask"]), flagged)
     np.testing.assert_array_equal(array_of(messages["overlay"]), result.overlay()[..., ::-1])
@@ -75,7 +75,7 @@ def test_without_an_operating_point_nothing_is_decided():
     assert describe(segmentor)["threshold"] == "none"
 
 
-def test_only_the_wanted_topics_are_made():
+def test_only_selected_topics_are_composed():
     assert list(_built(ColourSegmentor(), ["objects", "labels"])[1]) == ["objects", "labels"]
 
 

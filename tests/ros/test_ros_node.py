@@ -109,7 +109,7 @@ def test_compressed_images(start):
     np.testing.assert_array_equal(labels, street()[..., 0] % 3)
 
 
-def test_bad_frames_are_reported_and_the_stream_goes_on(start):
+def test_bad_frames_are_reported_and_do_not_stop_the_stream(start):
     started = start()
     assert _report(started)[0].level == b"\3"  # no image yet
     bad = [
@@ -169,15 +169,15 @@ def test_outputs_can_be_switched_off(start):
 
 def test_decision_can_be_changed_while_running(start):
     started = start()
-    picture = street()
-    _show(started, fake_ros.image_message(picture))
+    pixels = street()
+    _show(started, fake_ros.image_message(pixels))
     # Right half only: the object ends at column 10.
     changes = dict(operating_point=-70.0, min_area=3, region="polygon:10,0;19,0;19,11;10,11")
     assert started.ros.set_parameters(**changes).successful
-    _show(started, fake_ros.image_message(picture))
+    _show(started, fake_ros.image_message(pixels))
     first, second = (array_of(message) for message in _sent(started, "anomaly_mask"))
-    np.testing.assert_array_equal(first, np.where(picture[..., 2] >= 200, 255, 0))
-    expected = np.where(picture[..., 2] >= 30, 255, 0)
+    np.testing.assert_array_equal(first, np.where(pixels[..., 2] >= 200, 255, 0))
+    expected = np.where(pixels[..., 2] >= 30, 255, 0)
     expected[:, :10] = 0
     np.testing.assert_array_equal(second, expected)
     thresholds = [info.threshold for info in _sent(started, "label_info")]
@@ -237,7 +237,7 @@ def test_without_operating_point_no_decision_is_published(start):
     assert [name for name in OUTPUTS if _sent(started, name)] == ["labels", "anomaly", "overlay"]
 
 
-def test_slow_model_drops_frames_and_says_so(start):
+def test_a_slow_model_drops_frames_and_reports_them(start):
     started = start()
     predict = started.segmentor.predict
     begun, go_on = threading.Event(), threading.Event()

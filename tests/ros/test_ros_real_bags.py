@@ -31,18 +31,18 @@ def segmentor(real_data):
 
 
 @pytest.fixture(scope="module")
-def pictures(real_data):
+def images(real_data):
     capture = cv2.VideoCapture(str(real_data / "videos" / "udacity_test_video.mp4"))
-    pictures = [capture.read()[1] for _ in range(FRAMES)]
+    images = [capture.read()[1] for _ in range(FRAMES)]
     capture.release()
-    return pictures
+    return images
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("storage", ["sqlite3", "mcap"])
 @pytest.mark.parametrize("encoding", ["rgb8", "jpg"])
-def test_clip_with_erfnet(tmp_path, segmentor, pictures, storage, encoding):
-    source = camera_bag(tmp_path / "in", pictures, storage=storage, encoding=encoding)
+def test_clip_with_erfnet(tmp_path, segmentor, images, storage, encoding):
+    source = camera_bag(tmp_path / "in", images, storage=storage, encoding=encoding)
     summary = annotate(source, tmp_path / "out", segmentor, model="erfnet")
     assert (summary.frames, summary.failures) == (FRAMES, ())
     assert read_bag(tmp_path / "out")[CAMERA] == read_bag(source)[CAMERA]
@@ -56,8 +56,8 @@ def test_clip_with_erfnet(tmp_path, segmentor, pictures, storage, encoding):
         ] == [time - 7_000_000 for time in times[:count]]
     if encoding != "rgb8":
         return
-    for index, picture in enumerate(pictures):
-        (prediction,) = segmentor.predict([picture])
+    for index, pixels in enumerate(images):
+        (prediction,) = segmentor.predict([pixels])
         labels, anomaly, mask = (
             array_of(results[f"/ood_seg/{name}"][index].message)
             for name in ("labels", "anomaly", "anomaly_mask")

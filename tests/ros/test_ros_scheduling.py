@@ -1,4 +1,4 @@
-"""Newest frame wins; errors cost one frame; a camera that stops is told of."""
+"""The newest frame is handled; errors cost one frame; a camera that stops is reported."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def _until(condition):
         time.sleep(0.005)
 
 
-def test_worker_drops_what_it_cannot_keep_up_with():
+def test_a_busy_worker_drops_older_items():
     begun, go_on, handled = threading.Event(), threading.Event(), []
 
     def handle(item):
@@ -60,7 +60,7 @@ def test_every_item_is_handled_or_counted_as_dropped():
     assert worker.health.frames + worker.health.dropped == 1501
 
 
-def test_worker_goes_on_after_an_error():
+def test_an_error_does_not_stop_the_worker():
     handled = []
 
     def handle(item):

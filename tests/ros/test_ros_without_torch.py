@@ -1,4 +1,4 @@
-"""The ROS modules and the node import with NumPy and OpenCV alone; bags say what is missing."""
+"""The ROS modules and the node import with NumPy and OpenCV only; bags name what is missing."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ class Brightness(Segmentor):
 
 
 def scene(objects, size=(60, 90)) -> np.ndarray:
-    """A dark picture with red rectangles `(left, top, width, height, red)`."""
+    """A dark image with red rectangles `(left, top, width, height, red)`."""
     image = np.full((*size, 3), 20, np.uint8)
     image[: size[0] // 2, :, 0] = 60
     for left, top, width, height, red in objects:

@@ -12,7 +12,7 @@ from ood_seg.perception.core.types import Prediction
 from ood_seg.serving.batching import BatchWorker, Busy
 
 
-def picture(value: int, size=(4, 6)) -> np.ndarray:
+def grey(value: int, size=(4, 6)) -> np.ndarray:
     return np.full((*size, 3), value, np.uint8)
 
 
@@ -40,14 +40,14 @@ def held_worker(**options):
     """A worker whose model is busy with a first image."""
     model = Model(open_at_once=False)
     worker = BatchWorker(model, **options)
-    first = worker.submit(picture(0))
+    first = worker.submit(grey(0))
     assert model.started.wait(20)
     return model, worker, first
 
 
 def test_every_image_gets_its_own_answer():
     worker = BatchWorker(Model(), max_batch=4, max_queue=100)
-    futures = [worker.submit(picture(value)) for value in range(14, 64)]
+    futures = [worker.submit(grey(value)) for value in range(14, 64)]
     assert [future.result(20).anomaly[0, 0] for future in futures] == list(range(14, 64))
     worker.close()
 
@@ -55,7 +55,7 @@ def test_every_image_gets_its_own_answer():
 def test_waiting_images_of_one_size_run_together_up_to_the_limit():
     model, worker, first = held_worker(max_batch=3, max_wait=0.0, max_queue=10)
     sizes = [(4, 6)] * 4 + [(5, 5)] * 2 + [(4, 6)]
-    futures = [worker.submit(picture(20 + i, size)) for i, size in enumerate(sizes)]
+    futures = [worker.submit(grey(20 + i, size)) for i, size in enumerate(sizes)]
     model.gate.set()
     wait([first, *futures], 20)
     assert [len(batch) for batch in model.batches] == [1, 3, 1, 2, 1]
@@ -64,30 +64,30 @@ def test_waiting_images_of_one_size_run_together_up_to_the_limit():
     worker.close()
 
 
-def test_the_first_image_waits_for_company_but_not_long():
+def test_the_first_image_waits_for_a_full_batch():
     model = Model()
     worker = BatchWorker(model, max_batch=2, max_wait=30.0)
-    futures = [worker.submit(picture(1)), worker.submit(picture(2))]
+    futures = [worker.submit(grey(1)), worker.submit(grey(2))]
     wait(futures, 20)  # far below 30 s: the batch was full
     assert [len(batch) for batch in model.batches] == [2]
     worker.close()
 
 
-def test_more_than_the_queue_holds_is_refused_and_nothing_accepted_is_lost():
+def test_a_full_queue_refuses_images_and_keeps_the_accepted_ones():
     model, worker, first = held_worker(max_batch=1, max_queue=2)
-    accepted = [worker.submit(picture(1)), worker.submit(picture(2))]
+    accepted = [worker.submit(grey(1)), worker.submit(grey(2))]
     assert worker.waiting == 2
     with pytest.raises(Busy, match="2 images are waiting"):
-        worker.submit(picture(3))
+        worker.submit(grey(3))
     model.gate.set()
     assert [future.result(20).anomaly[0, 0] for future in (first, *accepted)] == [0, 1, 2]
-    assert worker.submit(picture(3)).result(20).anomaly[0, 0] == 3
+    assert worker.submit(grey(3)).result(20).anomaly[0, 0] == 3
     worker.close()
 
 
-def test_an_image_that_fails_takes_none_of_its_batch_with_it():
+def test_an_image_that_fails_does_not_affect_its_batch():
     model, worker, first = held_worker(max_batch=3, max_wait=0.0)
-    futures = [worker.submit(picture(value)) for value in (12, 13, 14)]
+    futures = [worker.submit(grey(value)) for value in (12, 13, 14)]
     model.gate.set()
     wait([first, *futures], 20)
     assert futures[0].result().anomaly[0, 0] == 12
@@ -98,9 +98,9 @@ def test_an_image_that_fails_takes_none_of_its_batch_with_it():
     worker.close()
 
 
-def test_close_finishes_what_waits_and_takes_nothing_more():
+def test_close_finishes_the_queue_and_refuses_new_images():
     model, worker, first = held_worker(max_batch=2, max_wait=0.0)
-    futures = [worker.submit(picture(1)), worker.submit(picture(2, (5, 5)))]
+    futures = [worker.submit(grey(1)), worker.submit(grey(2, (5, 5)))]
     closing = threading.Thread(target=worker.close)
     closing.start()
     model.gate.set()
@@ -108,13 +108,13 @@ def test_close_finishes_what_waits_and_takes_nothing_more():
     assert all(future.done() for future in (first, *futures))
     assert not worker.alive
     with pytest.raises(Busy, match="shutting down"):
-        worker.submit(picture(3))
+        worker.submit(grey(3))
     worker.close()  # a second time is harmless
 
 
 def test_a_cancelled_request_is_left_out():
     model, worker, first = held_worker(max_batch=4, max_wait=0.0)
-    futures = [worker.submit(picture(value)) for value in (1, 2)]
+    futures = [worker.submit(grey(value)) for value in (1, 2)]
     assert futures[0].cancel()
     model.gate.set()
     wait([first, futures[1]], 20)
@@ -126,7 +126,7 @@ def test_batches_are_observed():
     seen = []
     model = Model()
     worker = BatchWorker(model, observe=lambda count, seconds: seen.append((count, seconds)))
-    worker.submit(picture(1)).result(20)
+    worker.submit(grey(1)).result(20)
     worker.close()
     assert [count for count, _ in seen] == [1]
     assert seen[0][1] >= 0

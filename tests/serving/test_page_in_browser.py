@@ -107,7 +107,7 @@ def test_objects_that_touch_at_a_corner_are_one_as_on_the_server(page, address):
     assert boxes(page) == [[10, 10, 16, 16], [40, 40, 8, 8]]
 
 
-def test_what_is_no_image_is_told(page):
+def test_files_that_are_not_images_are_reported(page):
     drop(page, b"no image at all", "notes.png")
     page.wait_for_selector("#message.error")
     assert page.inner_text("#message").startswith("notes.png: ")

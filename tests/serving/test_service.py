@@ -66,7 +66,7 @@ def test_a_form_gives_the_same_as_the_bare_body(client):
     assert "form field 'image', got picture" in wrong.json()["detail"]
 
 
-def test_pictures_and_scores(client):
+def test_images_and_scores(client):
     image = scene(OBJECTS)
 
     def get(kind, **options):
@@ -97,12 +97,12 @@ def test_a_mask_needs_a_threshold():
     ("body", "message"),
     [
         (b"", "the file is empty"),
-        (b"<html>no picture</html>", "the body"),
+        (b"<html>not an image</html>", "the body"),
         (png(scene(OBJECTS))[:200], "the body"),
         (cv2.imencode(".jpg", scene(OBJECTS))[1].tobytes()[:-200], "truncated"),
     ],
 )
-def test_what_is_no_image_is_refused(client, body, message):
+def test_bodies_that_are_not_images_are_refused(client, body, message):
     answer = client.post("/predict", content=body)
     assert answer.status_code == 422
     assert message in answer.json()["detail"]
@@ -133,7 +133,7 @@ def test_large_bodies_and_large_images_are_refused_before_they_are_decoded():
         assert client.post("/predict", content=png(scene([], (70, 70)))).status_code == 200
 
 
-def test_a_failure_of_the_model_is_told_and_the_service_goes_on(client):
+def test_a_failure_of_the_model_does_not_stop_the_service(client):
     answer = client.post("/predict", content=png(scene([], (13, 13))))
     assert answer.status_code == 500
     assert "13x13 images are beyond this model" in answer.json()["detail"]
@@ -171,7 +171,7 @@ def test_a_mask_for_images_of_another_size_is_the_clients_error():
     assert model.batches == [1]  # the other one was not even predicted
 
 
-def test_a_request_that_takes_too_long_is_given_up():
+def test_a_request_times_out():
     answered = threading.Event()
 
     class HeldUp(Brightness):
@@ -186,7 +186,7 @@ def test_a_request_that_takes_too_long_is_given_up():
         assert "0.05 s" in answer.json()["detail"]
 
 
-def test_a_client_that_stops_sending_gives_its_place_back():
+def test_a_client_that_stops_sending_frees_its_place():
     limits = ServiceLimits(timeout=0.05, max_queue=1, max_batch=1)
     with running(create_app(Brightness(), limits=limits)) as address:
         host, port = address.removeprefix("http://").split(":")
@@ -256,7 +256,7 @@ def test_more_than_the_queue_holds_is_answered_with_429():
     assert statuses.count(200) == sum(model.batches)
 
 
-def test_a_client_that_leaves_harms_nobody():
+def test_a_client_that_disconnects_does_not_affect_others():
     model = Brightness(seconds=0.1)
     body = png(scene(OBJECTS))
     with running(create_app(model)) as address:
@@ -270,13 +270,13 @@ def test_a_client_that_leaves_harms_nobody():
         assert httpx.get(f"{address}/health").status_code == 200
 
 
-def test_a_damaged_form_is_counted_as_what_it_is_answered_with(client):
+def test_a_damaged_form_is_counted_with_the_status_of_its_answer(client):
     headers = {"content-type": "multipart/form-data"}
     assert client.post("/predict", content=b"abc", headers=headers).status_code == 400
     assert 'requests_total{status="400"} 1' in client.get("/metrics").text
 
 
-def test_scores_that_are_nan_are_told():
+def test_scores_that_are_nan_are_an_error():
     class Overflowing(Brightness):
         def predict(self, images):
             return [one._replace(anomaly=one.anomaly * np.nan) for one in super().predict(images)]

@@ -44,22 +44,18 @@ def find_instances(
     ranks = rank[components]
     pixels = np.flatnonzero(ranks.reshape(-1) >= 0)
     groups = ranks.reshape(-1)[pixels]
-    values = scores.reshape(-1)[pixels].astype(np.float64)
-    means = _means(groups, values)
-    highest = _maxima(groups, values)
-    probabilities = None
-    if probability is not None:
-        probabilities = _means(groups, probability.reshape(-1)[pixels].astype(np.float64))
+    means = _means(groups, scores, pixels)
+    maxima = _maxima(groups, scores.reshape(-1)[pixels].astype(np.float64))
+    probabilities = None if probability is None else _means(groups, probability, pixels)
     contours = _contours(ranks, numbers.size)
-    columns = (cv2.CC_STAT_LEFT, cv2.CC_STAT_TOP, cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT)
-    boxes = stats[numbers][:, columns]
+    boxes, areas = stats[numbers, :4], stats[numbers, cv2.CC_STAT_AREA]
     order = np.lexsort((boxes[:, 0], boxes[:, 1], -means))
     return tuple(
         Instance(
             box=tuple(boxes[k].tolist()),
-            area=int(stats[numbers[k], cv2.CC_STAT_AREA]),
+            area=int(areas[k]),
             mean_score=float(means[k]),
-            max_score=float(highest[k]),
+            max_score=float(maxima[k]),
             probability=None if probabilities is None else float(probabilities[k]),
             contour=contours[k],
         )
@@ -67,8 +63,9 @@ def find_instances(
     )
 
 
-def _means(groups: np.ndarray, values: np.ndarray) -> np.ndarray:
-    return np.bincount(groups, values) / np.bincount(groups)
+def _means(groups: np.ndarray, values: np.ndarray, pixels: np.ndarray) -> np.ndarray:
+    sums = np.bincount(groups, values.reshape(-1)[pixels].astype(np.float64))
+    return sums / np.bincount(groups)
 
 
 def _maxima(groups: np.ndarray, values: np.ndarray) -> np.ndarray:

@@ -122,12 +122,12 @@ def infer(
     if json is None and existing == "resume" and out is not None:
         json = Path(out) / RESULTS_FILE
     with sigterm_as_interrupt(), contextlib.ExitStack() as stack:
-        lines = None if json is None else _open_lines(json, shard, existing)
-        if lines is not None:
-            stack.callback(lines.close)
+        lines = None
+        if json is not None:
+            lines = stack.enter_context(contextlib.closing(_open_lines(json, shard, existing)))
         wanted = _Selection(shard, lines.done if lines else (), folder, existing)
         frames = open_frames(sources, wanted=wanted, skip=out, max_pixels=int(max_pixels))
-        stack.callback(frames.close)
+        stack.enter_context(frames)
         outputs = tuple(str(path) for path in (out, json, video_out) if path is not None)
         summary = InferenceSummary(outputs, frames.count)
         wanted.check()
@@ -135,9 +135,8 @@ def infer(
             return summary
         video = None
         if video_out is not None:
-            rate = frames.rate or _RATE_OF_IMAGES
-            writer = VideoWriter(video_out, rate, overwrite=existing == "overwrite")
-            video = VideoSink(writer, limits=limits)
+            rate, overwrite = frames.rate or _RATE_OF_IMAGES, existing == "overwrite"
+            video = VideoSink(VideoWriter(video_out, rate, overwrite=overwrite), limits=limits)
         model = segmentor if isinstance(segmentor, Segmentor) else segmentor()
         _check_outputs(model, save if out else (), tracker)
         if frames.single and temporal is None and tracker is None:
