@@ -69,7 +69,7 @@ lint: $(READY)
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/lint-imports --no-logo
-	@$(BIN)/python .ci/check_types.py
+	@$(BIN)/mypy
 
 format: $(READY)
 	@$(BIN)/ruff check --fix .

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ood_seg.evaluation.folders import MapFolders
@@ -116,7 +116,7 @@ def map_folders(args: argparse.Namespace) -> MapFolders:
     return MapFolders(args.scores, args.ground_truth, format, **options)
 
 
-def names(args: argparse.Namespace) -> dict[str, str]:
+def names(args: argparse.Namespace) -> dict[str, Any]:
     """Return `method` and `data_set`, by default the names of the folders."""
     return {
         "method": args.method or args.scores.resolve().name,
