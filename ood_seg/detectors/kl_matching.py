@@ -63,7 +63,7 @@ class KLMatchingFitter:
 
     def reduce(self) -> None:
         """See `Fitter`."""
-        self._moments = reduced(self._moments, scatter="none")
+        self._moments = reduced(self._moments)
 
     def result(self) -> Statistics:
         """Tensors `posteriors (C, C)`, row k for class k, and `counts (C,)`.

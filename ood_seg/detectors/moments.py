@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ood_seg.detectors.ranks import is_distributed, max_over_ranks, sum_over_ranks
+from ood_seg.detectors.ranks import from_all_ranks, is_distributed
 from ood_seg.labels import OUTLIER, split_labels
 from ood_seg.losses._common import class_labels
 
@@ -94,25 +94,11 @@ class ClassMoments:
             scatter = None if other.scatter is None else other.scatter.to(device)
             self._absorb(other.counts.to(device), other.means.to(device), scatter)
 
-    @torch.no_grad()
-    def reduce(self) -> None:
-        """Give every process of a distributed run the moments of all; collective.
-
-        The global means are computed first; then each process re-centres its scatter on them, so
-        that the scatters can be added.
-        """
-        if not is_distributed():
-            return
-        width = int(max_over_ranks(torch.tensor(self.means.shape[1])))
-        if not width:
-            return
-        self._start(width, self.counts.device)
-        counts = sum_over_ranks(self.counts)
-        means = sum_over_ranks(self.counts[:, None] * self.means) / counts.clamp(min=1)[:, None]
-        if self.scatter is not None:
-            moved = self.scatter + self._outer(self.counts, self.means - means)
-            self.scatter = sum_over_ranks(moved)
-        self.counts, self.means = counts, means
+    def cpu(self) -> ClassMoments:
+        """Move to the CPU; returns the moments themselves."""
+        self.counts, self.means = self.counts.cpu(), self.means.cpu()
+        self.scatter = None if self.scatter is None else self.scatter.cpu()
+        return self
 
     def covariance(self, *, ddof: int = 0) -> Tensor:
         """Scatter over `count - ddof`: `(D, D)` if tied, else `(C, D, D)`.
@@ -189,19 +175,21 @@ class ClassMoments:
         return weighted[:, :, None] * vectors[:, None, :]
 
 
-def reduced(moments: ClassMoments | None, *, scatter: Scatter = "tied") -> ClassMoments | None:
-    """The moments of all processes of a distributed run, equal on each; collective.
+def reduced(moments: ClassMoments | None) -> ClassMoments | None:
+    """The moments of all processes of a distributed run, equal on each and on the CPU; collective.
 
     Args:
         moments: of this process; None if it has had no batch and does not know C.
-        scatter: kind of their scatter.
 
     Returns:
-        None if no process has had a batch.
+        None if no process has had a batch. In a single process the moments themselves.
     """
-    num_classes = 0 if moments is None else moments.num_classes
-    num_classes = int(max_over_ranks(torch.tensor(num_classes)))
-    if num_classes:
-        moments = moments or ClassMoments(num_classes, scatter=scatter)
-        moments.reduce()
-    return moments
+    if not is_distributed():
+        return moments
+    total: ClassMoments | None = None
+    for part in from_all_ranks(None if moments is None else moments.cpu()):
+        if total is None:
+            total = part
+        elif part is not None:
+            total.merge(part)
+    return total

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 import torch.distributed as dist
-from torch import Tensor
 
 
 def is_distributed() -> bool:
@@ -17,16 +15,6 @@ def is_distributed() -> bool:
 def rank_and_count() -> tuple[int, int]:
     """Index of this process, and the number of processes."""
     return (dist.get_rank(), dist.get_world_size()) if is_distributed() else (0, 1)
-
-
-def sum_over_ranks(values: Tensor) -> Tensor:
-    """Element-wise sum over the processes, on the device of `values`; shapes must be equal."""
-    return _reduced(values, dist.ReduceOp.SUM) if is_distributed() else values
-
-
-def max_over_ranks(values: Tensor) -> Tensor:
-    """Element-wise maximum over the processes, see `sum_over_ranks`."""
-    return _reduced(values, dist.ReduceOp.MAX) if is_distributed() else values
 
 
 def from_all_ranks(value: Any) -> list[Any]:
@@ -41,11 +29,3 @@ def from_all_ranks(value: Any) -> list[Any]:
 def from_any_rank(value: Any) -> Any:
     """The value of the first process whose value is not None; None if there is none."""
     return next((other for other in from_all_ranks(value) if other is not None), None)
-
-
-def _reduced(values: Tensor, operation: dist.ReduceOp.RedOpType) -> Tensor:
-    # NCCL only accepts tensors on its own device.
-    device = torch.device("cuda") if dist.get_backend() == "nccl" else torch.device("cpu")
-    total = values.to(device, copy=True).contiguous()
-    dist.all_reduce(total, operation)
-    return total.to(values.device)

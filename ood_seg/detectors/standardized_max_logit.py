@@ -150,7 +150,7 @@ class StandardizedMaxLogitFitter:
 
     def reduce(self) -> None:
         """See `Fitter`."""
-        self._moments = reduced(self._moments, scatter="class")
+        self._moments = reduced(self._moments)
 
     def result(self) -> Statistics:
         """Tensors `mean (C,)`, `std (C,)` and `counts (C,)`, pixels by predicted class.

@@ -117,11 +117,11 @@ class StatisticsFile:
             described = json.loads(content["description"])
             if described["schema"] != SCHEMA:
                 raise ValueError(f"schema {described['schema']!r}")
-            tensors = content["tensors"]
-            methods = {
-                name: Statistics(name, _section(tensors, name), options)
-                for name, options in described["options"].items()
-            }
+            methods = {}
+            for name, options in described["options"].items():
+                parts = [(key.partition("/"), value) for key, value in content["tensors"].items()]
+                tensors = {key: value for (method, _, key), value in parts if method == name}
+                methods[name] = Statistics(name, tensors, options)
             facts = described["fingerprint"], tuple(described["classes"]), described["facts"]
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ValueError(
@@ -129,10 +129,3 @@ class StatisticsFile:
                 f"{type(error).__name__}: {error})"
             ) from error
         return cls(methods, *facts)
-
-
-def _section(tensors: Mapping[str, Tensor], method: str) -> dict[str, Tensor]:
-    prefix = f"{method}/"
-    return {
-        key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)
-    }

@@ -8,10 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from ood_seg.detectors.base import FittedDetector
-from ood_seg.detectors.moments import ClassMoments
+from ood_seg.detectors.moments import ClassMoments, reduced
 from ood_seg.detectors.network import PENULTIMATE, Network, Outputs
 from ood_seg.detectors.pixels import layer_features, rows
-from ood_seg.detectors.reservoir import PixelReservoir, from_any_rank, labels_at
+from ood_seg.detectors.ranks import from_any_rank
+from ood_seg.detectors.reservoir import PixelReservoir, labels_at
 from ood_seg.detectors.statistics import Statistics, StatisticsFile
 from ood_seg.labels import split_labels
 from ood_seg.precision import full_precision, without_autocast
@@ -93,7 +94,7 @@ class VirtualLogitFitter:
 
     def reduce(self) -> None:
         """See `Fitter`."""
-        self.moments.reduce()
+        self.moments = reduced(self.moments) or self.moments
         self.reservoir.reduce()
         # A process without images has not seen the network.
         self._classifier = from_any_rank(self._classifier)

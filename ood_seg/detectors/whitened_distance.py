@@ -38,9 +38,14 @@ def nearest_distance(features: Tensor, means: Tensor, whitening: Tensor) -> Tens
     means, whitening = means.to(features), whitening.to(features)
     centre = means.mean(dim=0)  # a point among the means keeps the squares small
     targets = (means - centre) @ whitening.T
+    lengths = targets.square().sum(dim=1)
     columns = features.movedim(1, 0)
-    distances = _columns_distance(columns.flatten(1), centre, targets, whitening)
-    return distances.view(columns.shape[1:])
+    parts = []
+    for part in columns.flatten(1).split(_CHUNK, dim=1):
+        white = whitening @ (part - centre[:, None])
+        relative = lengths[:, None] - 2 * targets @ white
+        parts.append(white.square().sum(dim=0) + relative.amin(dim=0))
+    return 0.5 * torch.cat(parts).clamp(min=0).view(columns.shape[1:])
 
 
 def layer_distance(
@@ -64,16 +69,3 @@ def layer_distance(
         return distance
     overall = tensor(f"overall_mean_{index}"), tensor(f"overall_whitening_{index}")
     return distance - nearest_distance(features, *overall)
-
-
-def _columns_distance(
-    columns: Tensor, centre: Tensor, targets: Tensor, whitening: Tensor
-) -> Tensor:
-    """Distances `(P,)` of columns `(D, P)`."""
-    lengths = targets.square().sum(dim=1)
-    parts = []
-    for part in columns.split(_CHUNK, dim=1):
-        white = whitening @ (part - centre[:, None])
-        relative = lengths[:, None] - 2 * targets @ white
-        parts.append(white.square().sum(dim=0) + relative.amin(dim=0))
-    return 0.5 * torch.cat(parts).clamp(min=0)

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from mmengine.config import Config
 
     from ood_seg.calibration import Calibration
-    from ood_seg.smoothing import GaussianSmoothing
 
 
 @dataclass(frozen=True)
@@ -245,6 +244,7 @@ def model_card(
     """The metadata of an export; arguments as for `export_onnx` and `inference_graph`."""
     rule, calibration = graph.preprocessing, inferencer.calibration
     energy_head = inferencer.model.energy_head
+    smoothing = energy_head.smoothing
     weights = Path(checkpoint or cfg.load_from).expanduser()
     return ModelCard(
         classes=inferencer.palette.classes,
@@ -265,7 +265,7 @@ def model_card(
         version=ood_seg.__version__,
         padded_size=rule.padded_size,
         temperature=getattr(energy_head.score, "temperature", None),
-        smoothing=_smoothing_facts(energy_head.smoothing),
+        smoothing=smoothing and {"kernel_size": smoothing.kernel_size, "sigma": smoothing.sigma},
         calibration=_calibration_facts(calibration),
         min_area=None if calibration is None else calibration.min_area,
         config=Path(cfg.filename).name if cfg.filename else None,
@@ -274,12 +274,6 @@ def model_card(
         checkpoint_sha256=file_sha256(weights),
         commit=git_commit(),
     )
-
-
-def _smoothing_facts(smoothing: GaussianSmoothing | None) -> dict[str, float] | None:
-    if smoothing is None:
-        return None
-    return {"kernel_size": smoothing.kernel_size, "sigma": smoothing.sigma}
 
 
 def _calibration_facts(calibration: Calibration | None) -> dict[str, Any] | None:

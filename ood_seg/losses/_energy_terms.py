@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ood_seg.labels import split_labels
 from ood_seg.losses._common import check_logits, class_labels, global_max, means
-from ood_seg.losses._logsumexp import PixelSums, pixel_sums
+from ood_seg.losses._logsumexp import pixel_sums
 from ood_seg.losses.balance import checked_prior, log_prior_power
 
 
@@ -25,14 +25,10 @@ class Balance(NamedTuple):
     detach: bool = False
 
     @property
-    def margin_exponent(self) -> float:
-        """Exponent of the prior in the margin."""
-        return self.gamma if self.margin_gamma is None else self.margin_gamma
-
-    @property
-    def weight_exponent(self) -> float:
-        """Exponent of the prior in the weight; at 0 all weights are equal."""
-        return self.gamma if self.weight_gamma is None else self.weight_gamma
+    def exponents(self) -> tuple[float, float]:
+        """Exponents of the prior in the margin and in the weight; 0 makes all weights equal."""
+        margin, weight = self.margin_gamma, self.weight_gamma
+        return self.gamma if margin is None else margin, self.gamma if weight is None else weight
 
 
 _NO_BALANCE = Balance()
@@ -70,8 +66,10 @@ def energy_terms(
     )
     energies = -temperature * sums.logsumexps
     known_hinges = (energies - margin_in).relu().square().where(known_mask, 0)
+    shifted = energies.new_empty(0) if sums.shifted is None else sums.shifted
+    log_balances = dict(zip(log_priors, shifted - shifted[:1], strict=True))
     outlier_hinges, weights = _outlier_hinges(
-        energies[outlier_mask], _log_balances(log_priors, sums), margin_out, balance
+        energies[outlier_mask], log_balances, margin_out, balance
     )
     pairs = [
         (known_hinges.sum(), known_mask.sum()),
@@ -92,23 +90,15 @@ def _log_priors(balance: Balance, logits: Tensor) -> dict[float | None, Tensor]:
     if balance.prior is None:
         return {}
     prior = checked_prior(balance.prior, logits.shape[1])
-    gammas = {balance.margin_exponent} if balance.alpha else set()
-    if balance.weight_exponent:
-        gammas.add(balance.weight_exponent)
+    margin_gamma, weight_gamma = balance.exponents
+    gammas = {margin_gamma} if balance.alpha else set()
+    if weight_gamma:
+        gammas.add(weight_gamma)
     prior = prior.to(logits.device, torch.promote_types(logits.dtype, torch.float32))
     powers: dict[float | None, Tensor] = {
         gamma: log_prior_power(prior, gamma) for gamma in sorted(gammas)
     }
     return {None: torch.zeros_like(prior), **powers} if powers else {}
-
-
-def _log_balances(
-    log_priors: dict[float | None, Tensor], sums: PixelSums
-) -> dict[float | None, Tensor]:
-    """`log Z` of the M outlier pixels, `(M,)`, by exponent."""
-    if sums.shifted is None:
-        return {}
-    return dict(zip(log_priors, sums.shifted - sums.shifted[:1], strict=True))
 
 
 def _outlier_hinges(
@@ -117,16 +107,17 @@ def _outlier_hinges(
     margin_out: float,
     balance: Balance,
 ) -> tuple[Tensor, Tensor]:
-    """Squared hinges of M outlier pixels and their weights, both `(M,)`."""
+    """Squared hinges of M outlier pixels and their weights, `(M,)`; `log Z` `(M,)` by exponent."""
+    margin_gamma, weight_gamma = balance.exponents
     if balance.detach:
         log_balances = {gamma: value.detach() for gamma, value in log_balances.items()}
     margins: float | Tensor = margin_out
     if balance.alpha:
-        margins = margin_out + balance.alpha * log_balances[balance.margin_exponent].exp()
+        margins = margin_out + balance.alpha * log_balances[margin_gamma].exp()
     hinges = (margins - energies).relu().square()
-    if not balance.weight_exponent:
+    if not weight_gamma:
         return hinges, torch.ones_like(hinges)
-    log_weights = log_balances[balance.weight_exponent]
+    log_weights = log_balances[weight_gamma]
     # Weights matter up to a factor; relative to the largest their sum cannot underflow to zero.
     lowest = log_weights.new_full((1,), -torch.inf)
     return hinges, (log_weights - global_max(torch.cat([log_weights, lowest]).amax())).exp()

@@ -5,7 +5,7 @@ import pytest
 import torch
 from process_group import process_group, run_on_ranks
 
-from ood_seg.detectors.moments import ClassMoments
+from ood_seg.detectors.moments import ClassMoments, reduced
 
 GENERATOR = torch.Generator().manual_seed(4)
 CLASSES = torch.randint(0, 4, (500,), generator=GENERATOR)
@@ -131,14 +131,12 @@ def run_rank(rank: int, folder: str) -> None:
     with process_group(rank, 3, folder):
         pieces = [[slice(0, 20)], [slice(20, 500)], []][rank]  # the last rank has no vectors
         for scatter in ("tied", "class"):
-            moments = gathered(pieces, scatter)
-            moments.reduce()
+            moments = reduced(gathered(pieces, scatter))
             torch.save(
                 (moments.counts, moments.means, moments.scatter), f"{folder}/{scatter}{rank}"
             )
-        empty = ClassMoments(2)
-        empty.reduce()
-        assert empty.means.shape == (2, 0)
+        assert reduced(ClassMoments(2)).means.shape == (2, 0)
+        assert reduced(None) is None
 
 
 def test_moments_of_three_processes_equal_those_of_one(tmp_path):
