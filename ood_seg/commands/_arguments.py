@@ -136,10 +136,3 @@ def json_path(args: argparse.Namespace, cfg: Config, name: str) -> Path:
     if path.suffix != ".json":
         raise ValueError(f"--out must be a .json file, got {path}")
     return path
-
-
-def is_main_process() -> bool:
-    """Whether this process is the one that prints and writes."""
-    from mmengine.dist import is_main_process
-
-    return is_main_process()

@@ -39,6 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Test every candidate on the first sets, the best one on the others."""
     cfg = _arguments.load_config(args)
+    from mmengine.dist import is_main_process
+
     from ood_seg.engine.selection import RESULT_FILE, select_checkpoint
     from ood_seg.reports.tables import print_table
     from ood_seg.reports.test_results import candidates_table, results_table
@@ -50,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
         report_on=args.report_on,
         metric=args.metric,
     )
-    if _arguments.is_main_process():
+    if is_main_process():
         print_table(candidates_table(content))
         path = Path(cfg.work_dir) / RESULT_FILE
         print_table(results_table(content["report"]), f"{content['chosen']}; written to {path}")

@@ -23,6 +23,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Measure as the arguments say; write JSON and chart, print the table."""
     cfg = _arguments.load_config(args)
+    from mmengine.dist import is_main_process
+
     from ood_seg.engine.pretrained import estimate_outlier_prior
     from ood_seg.outlier_priors import find_prior, write_prior
     from ood_seg.reports.plots import prior_figure
@@ -35,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
     prior = estimate_outlier_prior(
         cfg, args.checkpoint, num_images=args.num_images, compare=compared
     )
-    if _arguments.is_main_process():
+    if is_main_process():
         write_prior(path, prior)
         shown = {"measured": prior.prior, **{name: p.prior for name, p in compared.items()}}
         chart = save_figure(prior_figure(shown, prior.classes), path.with_suffix(".png"))

@@ -66,6 +66,8 @@ def run(args: argparse.Namespace) -> int:
     """Fit as the arguments say; write the file and print what it is based on."""
     options = parse_options(args.option)
     cfg = _arguments.load_config(args)
+    from mmengine.dist import is_main_process
+
     from ood_seg.engine.fitting import fit
     from ood_seg.reports.tables import print_lines
 
@@ -73,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
     found = fit(
         cfg, args.checkpoint, options=options, **{name: getattr(args, name) for name in names}
     )
-    if _arguments.is_main_process():
+    if is_main_process():
         found.file.save(args.out)
         print_lines(f"written to {args.out}", *found.summary())
     return 1 if found.failures else 0

@@ -38,6 +38,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Evaluate as the arguments say; print the table and write `metrics.json`."""
     cfg = _arguments.load_config(args)
+    from mmengine.dist import is_main_process
+
     from ood_seg.engine import testing
     from ood_seg.reports.tables import print_table
     from ood_seg.reports.test_results import protocol_lines, results_table
@@ -52,8 +54,8 @@ def run(args: argparse.Namespace) -> int:
         show_dir=args.show_dir,
         wait_time=args.wait_time,
     )
-    if _arguments.is_main_process():
+    if is_main_process():
         rows = {name: one["metrics"] for name, one in content["sets"].items()}
-        path = Path(cfg.work_dir) / testing.RESULT_FILE
+        path = Path(cfg.work_dir).absolute() / testing.RESULT_FILE
         print_table(results_table(rows), *protocol_lines(content), f"written to {path}")
     return 0
