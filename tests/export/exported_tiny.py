@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import os
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,7 @@ pytest.importorskip("mmseg")
 
 import tiny
 import torch
+from filelock import FileLock
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
@@ -57,13 +60,21 @@ def calibration(folder: Path, method: str = "isotonic") -> Path:
 
 
 @functools.cache
-def exported(folder: Path):
-    """One export with all outputs, because the exporter is slow."""
-    calibrated = calibration(folder)
-    weights = checkpoint(folder)
-    out = folder / "tiny.onnx"
-    export = export_onnx(config(), weights, out, Options(logits=True), calibration=calibrated)
-    return {"export": export, "model": out, "weights": weights, "calibration": calibrated}
+def exported(basetemp: Path) -> dict:
+    """One export with all outputs, because the exporter is slow; shared by parallel processes.
+
+    Args:
+        basetemp: of this process's `tmp_path_factory`.
+    """
+    folder = basetemp.parent if "PYTEST_XDIST_WORKER" in os.environ else basetemp
+    done, out = folder / "exported.pickle", folder / "tiny.onnx"
+    with FileLock(folder / "exported.lock"):
+        if not done.exists():
+            files = {"weights": checkpoint(folder), "calibration": calibration(folder)}
+            options = {"calibration": files["calibration"]}
+            export = export_onnx(config(), files["weights"], out, Options(logits=True), **options)
+            done.write_bytes(pickle.dumps({"export": export, "model": out, **files}))
+    return pickle.loads(done.read_bytes())
 
 
 def made_up_image(height: int, width: int, seed: int = 0) -> np.ndarray:
