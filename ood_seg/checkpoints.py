@@ -150,9 +150,12 @@ def load_weights(path: str | Path) -> dict[str, Tensor]:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: see `load_checkpoint`; or the file holds no tensors by name.
+        ValueError: see `load_checkpoint`; or the file holds no tensors by name, or NaN or infinite
+            ones.
     """
-    return weights_of(load_checkpoint(path), origin=str(path))
+    weights = weights_of(load_checkpoint(path), origin=str(path))
+    check_finite(weights, origin=str(path))
+    return weights
 
 
 def weights_of(checkpoint: Mapping[str, Any], *, origin: str = "the checkpoint") -> dict:

@@ -69,17 +69,11 @@ def _check_root(root: Path, *, quick: bool) -> list[Report]:
 
 
 def _check_config(name: str, *, quick: bool) -> list[Report]:
-    from ood_seg.config_files import resolve_config
+    from ood_seg.config_files import load_config
     from ood_seg.datasets.setup.config_datasets import check_config_datasets
     from ood_seg.datasets.setup.terminal import progress, tracker
-    from ood_seg.startup import prepare
 
-    prepare()
-    from mmengine.config import Config
-
-    import ood_seg.register  # noqa: F401
-
-    cfg = Config.fromfile(resolve_config(name))
+    cfg = load_config(name)
     with progress() as shown:
         reports = list(check_config_datasets(cfg, quick=quick, track=tracker(shown, "checking")))
     if not reports:

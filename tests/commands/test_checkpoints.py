@@ -168,6 +168,15 @@ def test_long_lists_are_cut_but_counted():
         check_matches(nn.Sequential(*(nn.Linear(1, 1) for _ in range(3))), {})
 
 
+def test_weights_that_are_not_finite_are_refused(tmp_path):
+    weights = model().state_dict()
+    weights["0.bias"][2] = float("inf")
+    torch.save(weights, tmp_path / "diverged.pth")
+    with pytest.raises(ValueError, match=r"diverged\.pth.*0\.bias.*NaN or infinite"):
+        load_weights(tmp_path / "diverged.pth")
+    load_checkpoint(tmp_path / "diverged.pth")  # can still be inspected
+
+
 def test_allowed_keys_may_differ():
     state = model().state_dict()
     state["auxiliary_head.weight"] = torch.zeros(1)
