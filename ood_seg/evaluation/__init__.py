@@ -1,12 +1,30 @@
 """Evaluation: metrics for mmengine's evaluator, and of saved score maps without mmengine.
 
-Everything is imported when asked for: `AnomalyMetric` and `KnownIoUMetric` need mmseg, with which
+Names are imported when they are used: `AnomalyMetric` and `KnownIoUMetric` need mmseg, with which
 importing them registers them; all that concerns saved maps works without it.
 """
 
 from __future__ import annotations
 
-import importlib
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ood_seg.evaluation.anomaly_metric import AnomalyMetric
+    from ood_seg.evaluation.folders import MapFolders, calibrate_folders, evaluate_folders
+    from ood_seg.evaluation.known_iou_metric import KnownIoUMetric
+    from ood_seg.evaluation.run import Evaluation
+    from ood_seg.evaluation.settings import Settings
+
+__all__ = [
+    "AnomalyMetric",
+    "Evaluation",
+    "KnownIoUMetric",
+    "MapFolders",
+    "Settings",
+    "calibrate_folders",
+    "evaluate_folders",
+]
 
 _MODULES = {
     "AnomalyMetric": "anomaly_metric",
@@ -18,11 +36,8 @@ _MODULES = {
     "evaluate_folders": "folders",
 }
 
-__all__ = sorted(_MODULES)
 
-
-def __getattr__(name: str) -> object:
-    """Import `name` from its module."""
+def __getattr__(name: str) -> Any:
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -52,8 +52,8 @@ class AnomalyMetric(BaseMetric):
         protocol: see `ood_seg.metrics.protocols`; all but 'pooled' need all scores, are exact.
         components: `dict(threshold=t, track='anomaly')` for component metrics of the pixels that
             score above t, such as the threshold of the best F1 on other images.
-        output_dir: folder for the score maps, `NAME.npy`, float32, `(H, W)`; one for each data
-            set. None writes nothing.
+        output_dir: folder for the score maps, `NAME.npy`, float32, `(H, W)`; one for each
+            dataset. None writes nothing.
         image_root: folder of the images. Where given, score maps keep the subfolders below it.
         dataset_name: named in the line that is logged at the end.
         collect_device: 'cpu', or 'gpu' (pickles all scores into accelerator memory).
@@ -206,7 +206,7 @@ class AnomalyMetric(BaseMetric):
         """Metrics in percent; checks the written maps, and logs how the numbers were computed."""
         if not images:
             raise ValueError(
-                f"AnomalyMetric got no image{self._of_data_set()}; check that the dataset of this "
+                f"AnomalyMetric got no image{self._of_dataset()}; check that the dataset of this "
                 "evaluator is not empty"
             )
         if self.writer is not None:
@@ -215,7 +215,7 @@ class AnomalyMetric(BaseMetric):
         bounds = pixels.bounds() if values is None and self.mode_used == "streaming" else {}
         values = pixels.compute() if values is None else values
         print_log(
-            f"Anomaly metrics{self._of_data_set()}: {len(images)} images, "
+            f"Anomaly metrics{self._of_dataset()}: {len(images)} images, "
             f"{pixels.num_known} known, {pixels.num_anomalous} anomalous and "
             f"{pixels.num_ignored} ignored pixels; protocol {self.protocol.name} "
             f"({self.protocol.description}); mode {self.mode_used}."
@@ -240,7 +240,7 @@ class AnomalyMetric(BaseMetric):
         seen = len(self.results) + (0 if self._streamed is None else self._streamed.num_images)
         return f"image number {seen} of this process"
 
-    def _of_data_set(self) -> str:
+    def _of_dataset(self) -> str:
         """The dataset's name for messages, empty if it has none."""
         return "" if self.dataset_name is None else f" of {self.dataset_name}"
 

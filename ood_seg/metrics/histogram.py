@@ -98,7 +98,9 @@ class ScoreHistogram:
 
     @classmethod
     def merged(cls, histograms: Iterable[ScoreHistogram]) -> ScoreHistogram:
-        """The histogram of all pixels of several, within the same bounds of size and error.
+        """The histogram of all pixels of several.
+
+        Where bins are joined once more, rates may be overstated by another 1 / `RESOLUTION`.
 
         Raises:
             ValueError: there is none.

@@ -71,12 +71,12 @@ def test_held_out_error_is_of_images_that_the_fit_has_not_seen():
     calibration = fitted(images, seed=3, **options)
     counts = score_counts(images)
     seen = reliability(calibration.probability(counts.scores), *counts[1:])
-    # So few pixels are learned by heart; those not seen come out far worse.
+    # So few pixels are overfitted: the error on others is far larger.
     assert calibration.ece_after > 2 * expected_calibration_error(seen)
     assert fitted(images, seed=3, **options).ece_after == calibration.ece_after
 
 
-def test_one_image_is_judged_by_itself(histograms):
+def test_the_error_of_one_image_is_not_held_out(histograms):
     calibration = fitted(histograms[:1], points=["fpr 5%"])
     assert not calibration.ece_held_out
 
@@ -270,7 +270,7 @@ class TestFile:
     def test_no_field_may_be_missing(self, histograms, tmp_path):
         content = to_content(fitted(histograms))
         path = tmp_path / "c.json"
-        for name in sorted(set(content) - {"version"}):  # says who wrote it, and is not read
+        for name in sorted(set(content) - {"version"}):  # of the writer; it is not read
             path.write_text(json.dumps({key: content[key] for key in content if key != name}))
             with pytest.raises(ValueError, match=rf"'{name}' is missing|expected the schema"):
                 Calibration.load(path)

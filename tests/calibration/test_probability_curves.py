@@ -119,7 +119,7 @@ class TestIsotonic:
         curve = fit_isotonic(counts([0, 1], [1, 3], [3, 1]))
         assert curve(torch.tensor([-1.0, 0.3, 7.0])).tolist() == [0.5] * 3
 
-    def test_scores_without_pixels_have_no_say(self):
+    def test_scores_without_pixels_have_no_effect(self):
         curve = fit_isotonic(counts([0, 1, 2], [1, 0, 1], [0, 0, 1]))
         assert curve.scores == (0, 2)
 
@@ -182,7 +182,7 @@ def test_score_counts_pool_images_at_the_middle_of_bins():
     assert score_counts([wide]).scores.tolist() == [2.5, 5]
 
 
-def test_a_curve_is_what_it_says():
+def test_logistic_curve_by_hand():
     values = LogisticCurve(2.0, -1.0)(torch.tensor([0.5, 1.0]))
     assert values.tolist() == pytest.approx([0.5, 1 / (1 + np.exp(-1))])
 

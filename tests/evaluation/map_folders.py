@@ -1,4 +1,4 @@
-"""Folders of score maps and label pictures, drawn at random."""
+"""Folders of score maps and label images, drawn at random."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ class TestResults:
         result = evaluate([sample], AnomalyMetric(label_space="training"), classes=None)
         assert result == {"anomaly/auroc": 100, "anomaly/ap": 100, "anomaly/fpr95": 0}
 
-    def test_second_evaluation_starts_afresh(self):
+    def test_second_evaluation_starts_from_zero(self):
         metric = AnomalyMetric(label_space="training", prefix="static")
         evaluate(random_samples(2, seed=1), metric)
         samples = random_samples(3, seed=2)
@@ -93,7 +93,7 @@ class TestResults:
         assert np.ptp(kept.known) > 0
 
     @pytest.mark.parametrize("name", [None, "Road Anomaly"])
-    def test_one_line_says_what_the_numbers_rest_on(self, monkeypatch, name):
+    def test_one_line_describes_the_computation(self, monkeypatch, name):
         lines = []
         monkeypatch.setattr(
             anomaly_metric, "print_log", lambda message, **kwargs: lines.append(message)

@@ -62,7 +62,7 @@ def test_default_names_and_folder(folders, monkeypatch, tmp_path):
     assert (tmp_path / "work_dirs/evaluate/scores_masks/evaluation.json").is_file()
 
 
-def test_second_run_says_what_it_reused(folders, capsys):
+def test_second_run_counts_reused_images(folders, capsys):
     run(folders, "--samples", 0)
     assert "reused" not in capsys.readouterr().out
     run(folders, "--samples", 0)

@@ -1,4 +1,4 @@
-"""The evaluation of saved maps: numbers, what they rest on, and going on after a crash."""
+"""The evaluation of saved maps: numbers, their description, resuming after a crash."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ class TestPixels:
         assert evaluation.content["mode"] == "exact"
         assert all(entry["bounds"] is None for entry in evaluation.content["metrics"].values())
 
-    def test_streaming_surely_contains_exact(self, folders):
+    def test_bounds_of_streaming_contain_the_exact_values(self, folders):
         content = evaluate(folders, replace(QUICK, mode="streaming")).content
         expected, _ = plain_metrics(folders.all_scores(), folders.all_labels())
         assert content["mode"] == "streaming"
@@ -125,7 +125,7 @@ class TestPixels:
             assert high - low < 1e-6, "finer than the histograms of the images"
             assert content["metrics"][name]["value"] == pytest.approx(value, abs=1e-6)
 
-    def test_float64_scores_are_rounded_in_streaming_and_said_to_be(self, folders):
+    def test_float64_scores_are_rounded_in_streaming_with_a_note(self, folders):
         for name, (scores, _) in folders.maps.items():
             np.save(folders.scores / f"{name}.npy", 1 + 1e-9 * scores.astype(np.float64))
         exact, streamed = (
@@ -193,14 +193,14 @@ class TestPixels:
             assert entry == {"value": expected[metric], "bounds": None, "interval": None}
 
     def test_images(self, folders):
-        rows = evaluate(folders, images={"frame_01": "pictures/1.jpg"}).content["images"]
+        rows = evaluate(folders, images={"frame_01": "images/1.jpg"}).content["images"]
         assert [row["name"] for row in rows] == list(folders.maps)
         for row, (scores, labels) in zip(rows, folders.maps.values(), strict=True):
             expected, _ = plain_metrics(scores, labels)
             assert row["anomalous"] == 24 * 20
             assert row["auroc"] == pytest.approx(expected["auroc"], abs=1e-4)
             assert row["ap"] == pytest.approx(expected["ap"], abs=1e-3)
-        assert [row["image"] for row in rows[:3]] == [None, "pictures/1.jpg", None]
+        assert [row["image"] for row in rows[:3]] == [None, "images/1.jpg", None]
 
     def test_intervals_over_images(self, folders):
         content = evaluate(folders, replace(QUICK, samples=200)).content
@@ -237,7 +237,7 @@ def test_settings_are_checked_before_any_image_is_read(options, message):
         Settings(**options)
 
 
-def test_content_says_how_the_maps_were_read(folders):
+def test_content_records_how_the_maps_were_read(folders):
     reader = MapReader(MapFormat(scale=0.5, offset=-3.0), {0: 0, 1: 1, 7: 255})
     record = json.loads(json.dumps(evaluate(folders, reader=reader).content["reader"]))
     assert MapReader.from_record(record) == reader
@@ -355,7 +355,7 @@ class TestChoices:
 
 
 class CountingReader(MapReader):
-    """Counts how often each map is read, and fails at one of them if told to."""
+    """Counts how often each map is read, and fails at the given one."""
 
     def __init__(self, fails_at=None):
         super().__init__()
@@ -467,7 +467,7 @@ class TestBadInput:
         negated = evaluate(folders, reader=MapReader(format=MapFormat(negate=True)))
         assert values(negated) == values(evaluate(write_again(folders)))
 
-    def test_whole_numbers_are_ranked_as_they_are(self, folders):
+    def test_integers_are_ranked_as_they_are(self, folders):
         for name, (scores, _) in folders.maps.items():
             np.save(folders.scores / f"{name}.npy", (scores * 100).round().astype(np.int16))
         expected, _ = plain_metrics(folders.all_scores(), folders.all_labels())

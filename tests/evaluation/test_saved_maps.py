@@ -1,4 +1,4 @@
-"""Score maps and label pictures of any origin, and what is refused."""
+"""Score maps and label images of any origin, and invalid ones."""
 
 from __future__ import annotations
 
@@ -129,11 +129,11 @@ class TestBadFiles:
         np.save(tmp_path / "a.npy", SCORES + 1j)
         self.refused(tmp_path / "a.npy", "real numbers")
 
-    def test_colour_picture(self, tmp_path):
+    def test_colour_image(self, tmp_path):
         Image.new("RGB", (4, 4)).save(tmp_path / "a.png")
         self.refused(tmp_path / "a.png", "one channel of scores, got pillow mode 'RGB'")
 
-    def test_exr_says_what_to_do(self, tmp_path):
+    def test_exr_error_names_the_remedy(self, tmp_path):
         (tmp_path / "a.exr").write_bytes(b"v/1\x01 not really")
         self.refused(tmp_path / "a.exr", "OPENCV_IO_ENABLE_OPENEXR=1")
 
@@ -188,7 +188,7 @@ class TestGroundTruth:
 
 
 def test_options_are_json(tmp_path):
-    """Partial results are known by them."""
+    """They identify partial results."""
     from dataclasses import asdict
 
     assert json.dumps(asdict(MapReader(format=MapFormat(key="a")))) != json.dumps(

@@ -16,7 +16,7 @@ EIGHT = np.ones((3, 3))
 
 
 def instance_ap(*images, **settings) -> dict[str, float]:
-    """AP over `(scores, instances)` pairs; scores above 0 are predicted unless told otherwise."""
+    """AP over `(scores, instances)` pairs; scores above 0 are predicted by default."""
     metrics = InstanceAP(**{"threshold": 0.0, **settings})
     for scores, instances in images:
         metrics.update(scores, instances)
@@ -91,7 +91,7 @@ def slow_precision(images: list, rank_by) -> list[float]:
     """AP at each IoU threshold: every prediction in turn takes the best instance that is left."""
     values = []
     for threshold in IOU_THRESHOLDS:
-        judged, total = [], 0
+        ranked, total = [], 0
         for scores, instances in images:
             left = [instances == number for number in np.unique(instances[instances > 0])]
             total += len(left)
@@ -100,12 +100,12 @@ def slow_precision(images: list, rank_by) -> list[float]:
                 found = bool(ious) and max(ious) >= threshold
                 if found:
                     left.pop(int(np.argmax(ious)))
-                judged.append((score, found))
-        judged.sort(key=lambda pair: -pair[0])
+                ranked.append((score, found))
+        ranked.sort(key=lambda pair: -pair[0])
         best_at = []
         for recall in np.linspace(0, 1, 101):
             correct, precisions = 0, [0.0]
-            for rank, (_, found) in enumerate(judged, start=1):
+            for rank, (_, found) in enumerate(ranked, start=1):
                 correct += found
                 if correct / total >= recall:
                     precisions.append(correct / rank)

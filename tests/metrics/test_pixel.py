@@ -160,7 +160,7 @@ class TestInvariance:
         # In float32 both scores would be 1 and the AUROC 1/2.
         assert pixel_metrics(np.array([1 + 1e-12, 1.0]), [1, 0])["auroc"] == 1
 
-    def test_whole_numbers_are_not_rounded(self):
+    def test_integers_are_not_rounded(self):
         assert pixel_metrics(np.array([2**24 + 1, 2**24]), [1, 0])["auroc"] == 1
 
     def test_tensor_with_gradient_and_transposed_view(self):
