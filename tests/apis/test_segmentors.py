@@ -1,4 +1,4 @@
-"""One way to any model: by the suffix of the file, or as told."""
+"""One way to any model: by the suffix of the file, or as requested."""
 
 from __future__ import annotations
 

@@ -97,7 +97,7 @@ def test_what_a_training_checkpoint_holds_is_allowed(tmp_path):
     np.testing.assert_array_equal(loaded["meta"]["mean"], [0.0, 1.0, 2.0])
 
 
-def test_loading_leaves_the_allow_list_as_it_was(tmp_path):
+def test_loading_does_not_change_the_allow_list(tmp_path):
     torch.save(model().state_dict(), tmp_path / "a.pth")
     torch.serialization.add_safe_globals([np.ndarray])
     before = set(torch.serialization.get_safe_globals())
@@ -163,7 +163,7 @@ def test_another_model_is_refused_with_counts_and_keys():
     assert "1 of another shape (0.weight (8, 3, 3, 3) for (4, 3, 3, 3))" in message
 
 
-def test_long_lists_are_cut_but_counted():
+def test_long_lists_are_shortened_but_counted():
     with pytest.raises(ValueError, match=r"6 missing \((?:[\w.]+, ){5}\.\.\.\)"):
         check_matches(nn.Sequential(*(nn.Linear(1, 1) for _ in range(3))), {})
 
@@ -185,7 +185,7 @@ def test_allowed_keys_may_differ():
     check_matches(model(), state, allowed=["^auxiliary_head"])
 
 
-def test_harm_would_work_where_pickle_is_trusted(tmp_path):
+def test_harm_works_where_pickle_is_trusted(tmp_path):
     # The control of the tests above: the same object does write its file.
     pickle.load(io.BytesIO(pickle.dumps(Harm(tmp_path / "written")))).close()
     assert (tmp_path / "written").exists()

@@ -1,4 +1,4 @@
-"""The stand-ins for the original distributions, and the silence at start-up."""
+"""Stubs for the original distributions, and quiet start-up."""
 
 from __future__ import annotations
 

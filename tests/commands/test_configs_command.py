@@ -69,7 +69,7 @@ def test_copy_still_finds_its_bases(shipped, tmp_path):
     assert main(["configs", "--copy", "energy_net", str(target)]) == 2
 
 
-def test_the_real_configs_are_listed_with_what_they_do(capsys, monkeypatch):
+def test_the_shipped_configs_are_listed_with_their_descriptions(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "40")
     shipped = config_files.shipped_configs()
     assert shipped, "no configs found"

@@ -171,7 +171,7 @@ def test_refused_arguments_are_named(job, tmp_path, capsys, extra, named):
         assert not (tmp_path / "tiny.stats").exists()
 
 
-def test_options_of_the_config_stand_behind_those_of_the_command(job, tmp_path, capsys):
+def test_options_of_the_command_override_those_of_the_config(job, tmp_path, capsys):
     config = tmp_path / "greedy.py"
     text = '\nfit_options = {"nearest-mean": dict(minimum=1000000)}\n'
     config.write_text(job.config.read_text() + text)

@@ -1,4 +1,4 @@
-"""`ood-seg test`: named sets, the report, and what it refuses."""
+"""`ood-seg test`: named sets, the report, refused arguments."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`ood-seg train`: where it starts, that it resumes, and what it refuses."""
+"""`ood-seg train`: start, resume, refused arguments."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ def test_resume_prefers_the_work_dir_to_load_from(tmp_path):
     assert (cfg.load_from, cfg.resume) == (str(saved), True)
 
 
-def test_resume_without_a_checkpoint_starts_from_load_from_and_says_so(tmp_path):
+def test_resume_without_a_checkpoint_starts_from_load_from_and_logs_it(tmp_path):
     cfg = Config({"work_dir": str(tmp_path), "load_from": "pretrained.pth", "resume": True})
     note = set_start(cfg, resume=True)
     assert note == f"nothing to resume in {tmp_path}: start from pretrained.pth"
     assert (cfg.load_from, cfg.resume) == ("pretrained.pth", False)
 
 
-def test_without_resume_an_old_checkpoint_is_left_alone(tmp_path):
+def test_without_resume_an_old_checkpoint_is_ignored(tmp_path):
     write_pointer(tmp_path, tmp_path / "iter_9.pth")
     cfg = Config({"work_dir": str(tmp_path), "load_from": None, "resume": True})
     assert set_start(cfg, resume=False) == "start from the initial weights of the config"
@@ -63,7 +63,7 @@ def test_a_moved_work_dir_still_resumes(tmp_path):
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="speaks of machines without a GPU")
-def test_amp_without_a_gpu_says_so(job, tmp_path, capsys):
+def test_amp_without_a_gpu_is_refused(job, tmp_path, capsys):
     assert main(["train", str(job.config), "--amp", "--work-dir", str(tmp_path)]) == 2
     message = capsys.readouterr().err
     assert "--amp" in message

@@ -1,4 +1,4 @@
-"""One pass for all fitted scores: what is counted, shared, and the same for any processes."""
+"""One pass for all fitted scores: counts, batches, equality over processes."""
 
 import numpy as np
 import pytest
@@ -73,7 +73,7 @@ def test_means_and_counts_equal_a_loop_over_pixels(scenes):
     assert found.absent_classes(names) == [names[k] for k in range(19) if pixels[k] == 0]
 
 
-def test_of_pasted_scenes_the_objects_alone_count(scenes):
+def test_only_objects_of_pasted_scenes_count(scenes):
     model = tiny.build(num_classes=19)
     without, found = fit(model, scenes, pasted=0), fit(model, scenes)
     tensors, plain = (one.statistics["nearest-mean"].tensors for one in (found, without))
@@ -150,7 +150,7 @@ def test_colour_labels_are_refused():
         list(known_batches(tiny.build(), images, [0]))
 
 
-def test_a_method_with_too_little_data_is_named_and_loses_nothing_to_others(scenes):
+def test_a_method_with_too_little_data_is_named_and_others_are_fitted(scenes):
     fitters = {
         "good": MeanFitter((PENULTIMATE,), 1),
         "greedy": MeanFitter(("backbone",), 10**9),

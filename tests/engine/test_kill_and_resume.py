@@ -1,4 +1,4 @@
-"""A training process that is killed goes on, in a new process, to the same weights."""
+"""A training that is killed and resumed in a new process ends with the same weights."""
 
 import signal
 import subprocess

@@ -1,4 +1,4 @@
-"""The outlier prior: counted right, reproducible, the same for one process and for two."""
+"""The outlier prior: correct counts, reproducible, equal for one process and two."""
 
 import json
 
@@ -45,7 +45,7 @@ def test_counts_equal_a_loop_over_pixels(scenes):
     assert (expected > 0).sum() > 1
 
 
-def test_of_a_mix_the_pasted_scenes_are_looked_at(scenes):
+def test_pasted_scenes_of_a_mix_are_counted(scenes):
     model, dataset = build_parts(scenes)
     mix = OutlierMix(build_parts(scenes, probability=0.0)[1], dataset, num_pasted=1)
     counts = count_outlier_predictions(model, SeededSamples(mix, seed=7), num_images=5, seed=1)
@@ -65,7 +65,7 @@ def test_counts_do_not_depend_on_batches_workers_or_earlier_draws(scenes):
     assert counts.tolist() != other.tolist()
 
 
-def test_random_state_and_mode_are_left_alone(scenes):
+def test_random_state_and_mode_are_restored(scenes):
     model, dataset = build_parts(scenes)
     model.train()
     torch.manual_seed(5)
@@ -84,7 +84,7 @@ def test_no_outlier_pixel_is_an_error(scenes):
         count_outlier_predictions(model, dataset, num_images=2)
 
 
-def test_hook_writes_the_prior_and_hands_it_to_the_loss(scenes, tmp_path):
+def test_hook_writes_the_prior_and_sets_it_in_the_loss(scenes, tmp_path):
     model = tiny.build(num_classes=19)
     torch.save(model.state_dict(), tmp_path / "pretrained.pth")
     load_from = str(tmp_path / "pretrained.pth")

@@ -1,4 +1,4 @@
-"""What the commands on pasted scenes measure, and that training takes the prior's file."""
+"""Measurements of the commands on pasted scenes; training reads the file of the prior."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""A whole short run of residual pattern learning with its contrastive loss."""
+"""A short complete run of residual pattern learning with its contrastive loss."""
 
 import pytest
 import torch

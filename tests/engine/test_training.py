@@ -1,4 +1,4 @@
-"""Whole short runs: they learn, they survive being killed, they test several sets."""
+"""Short complete runs: learning, resuming, testing on several sets."""
 
 import numpy as np
 import pytest

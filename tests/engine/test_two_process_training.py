@@ -101,7 +101,7 @@ def test_same_logged_losses(runs):
             assert second[name] == pytest.approx(first[name], rel=1e-4), name
 
 
-def test_accumulated_steps_see_the_same_samples(runs, scenes):
+def test_accumulated_steps_use_the_same_samples(runs, scenes):
     """Half batches, two to a step: the mean of two means, so alike, not equal."""
     train(scenes, runs / "accumulated", accumulate=2)
     one, accumulated = last_weights(runs / "one"), last_weights(runs / "accumulated")

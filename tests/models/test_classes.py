@@ -1,4 +1,4 @@
-"""Names and colours of a model's classes, from wherever they are stated."""
+"""Names and colours of a model's classes, from checkpoint, config or Cityscapes."""
 
 import pytest
 
@@ -28,7 +28,7 @@ def test_names_are_those_of_the_training_data_inside_any_wrapper(dataset):
     assert class_names_and_colours(cfg, {}, count=2) == (("road", "sky"), [(1, 2, 3), (4, 5, 6)])
 
 
-def test_a_checkpoint_goes_first_and_other_numbers_of_classes_are_passed_over():
+def test_checkpoint_comes_first_and_other_class_counts_are_skipped():
     cfg = Config({"train_dataloader": {"dataset": SCENES}})
     saved = {"meta": {"dataset_meta": {"classes": ("a", "b")}}}
     assert class_names_and_colours(cfg, saved, count=2)[0] == ("a", "b")

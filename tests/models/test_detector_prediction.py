@@ -135,7 +135,7 @@ def test_statistics_of_other_weights_are_refused_before_the_first_prediction(tmp
         predict(model)
 
 
-def test_missing_statistics_name_the_command_that_makes_them(tmp_path):
+def test_missing_statistics_name_the_command_that_writes_them(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"none\.stats.*ood-seg fit"):
         build({"type": "NearestMean", "statistics": str(tmp_path / "none.stats")})
 
@@ -157,7 +157,7 @@ def test_windows_and_augmentation_are_refused():
         model.energy_head.predict(torch.zeros(1, tiny.NUM_CLASSES, 4, 4))
 
 
-def test_copies_of_a_model_look_at_themselves():
+def test_copies_of_a_model_use_their_own_weights():
     model = build({"type": "ActivationNorm"})
     (before,) = predict(model, count=1)
     twin = copy.deepcopy(model)

@@ -191,7 +191,7 @@ def test_teacher_has_the_channels_of_the_classes(narrow, checkpoint):
     assert students[1]._teacher[0].network(torch.device("cpu")).decode_head.num_classes == K
 
 
-def test_who_asks_for_all_channels_gets_them(narrow):
+def test_modules_that_ask_for_all_channels_get_them(narrow):
     head = HEAD | {"score": {"type": "LastChannel"}, "losses": [{"type": "LastChannelLoss"}]}
     wide = build_wide(narrow, energy_head=head)
     data = tiny.batch(1)

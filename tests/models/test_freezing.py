@@ -1,4 +1,4 @@
-"""Freezing by name pattern, and what becomes of statistics and dropout."""
+"""Freezing of parameters by name pattern, of statistics and of dropout."""
 
 import copy
 
@@ -26,12 +26,12 @@ def train_step(model):
     return {name for name in before if not torch.equal(before[name], after[name])}
 
 
-def test_frozen_parameters_stay_and_the_others_move():
+def test_frozen_parameters_are_fixed_and_the_others_change():
     changed = train_step(tiny.build(energy_head=HEAD, freeze={"frozen": ["backbone.*"]}))
     assert changed == {"decode_head.conv_seg.weight", "decode_head.conv_seg.bias"}
 
 
-def test_trained_names_what_moves():
+def test_only_trained_parameters_change():
     changed = train_step(tiny.build(energy_head=HEAD, freeze={"trained": ["*.conv_seg.bias"]}))
     assert changed == {"decode_head.conv_seg.bias"}
 

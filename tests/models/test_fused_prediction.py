@@ -130,7 +130,7 @@ def test_mmsegs_path_is_taken_where_logits_are_averaged_or_flipped():
     torch.testing.assert_close(flipped.pred_anomaly.data, straight.pred_anomaly.data.flip(2))
 
 
-def test_a_score_of_neighbouring_pixels_sees_whole_maps():
+def test_a_score_of_neighbouring_pixels_reads_whole_maps():
     model = tiny.build()
     model.energy_head.score.pointwise = False
     (sample,) = predict(model, tiny.batch(1, outliers=False), False)

@@ -194,7 +194,7 @@ def test_every_weight_arrives_once_and_unchanged(name):
     assert {tensor.data_ptr() for tensor in kept.values()} <= arrived
 
 
-def test_what_is_left_out_and_added_is_said():
+def test_dropped_and_added_keys_are_reported():
     left_out = {name: convert_checkpoint(c).dropped for name, (_, c) in CHECKPOINTS.items()}
     assert left_out == {
         "nvidia": ("optimizer", "epoch", "module.criterion.nll_loss.weight"),
@@ -221,7 +221,7 @@ def test_channels_are_counted_where_the_classifier_has_them():
     assert counts == expected
 
 
-def test_conversion_leaves_the_checkpoint_as_it_was():
+def test_conversion_does_not_change_the_checkpoint():
     _, checkpoint = CHECKPOINTS["pebal"]
     keys = list(checkpoint["model"])
     convert_checkpoint(checkpoint)

@@ -1,4 +1,4 @@
-"""`load_model`: one way from config and checkpoint to a model, and what it refuses."""
+"""`load_model`: from config and checkpoint to a model; refused configs and checkpoints."""
 
 import pytest
 import torch
@@ -77,7 +77,7 @@ def test_weights_that_are_not_finite_are_refused(weights, value):
     check_finite({"counter": torch.tensor(3)})
 
 
-def test_what_else_is_refused(weights, tmp_path):
+def test_unusable_configs_and_checkpoints_are_refused(weights, tmp_path):
     state, path = weights
     with pytest.raises(ValueError, match="load_from"):
         load_model(config())

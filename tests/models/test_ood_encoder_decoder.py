@@ -1,4 +1,4 @@
-"""The segmentor: mmseg's behaviour where nothing is new, ours where something is."""
+"""The segmentor: mmseg's results, with anomaly scores and outlier losses."""
 
 import copy
 
@@ -46,7 +46,7 @@ def test_parameter_names_are_those_of_the_plain_segmentor():
     assert list(model.state_dict()) == list(twin.state_dict())
 
 
-def test_closed_set_losses_see_outliers_as_void():
+def test_closed_set_losses_ignore_outliers():
     model = tiny.build(energy_head=HEAD, auxiliary_head=tiny.head_config())
     losses, _ = losses_of(model, tiny.batch())
     data = tiny.batch()
