@@ -64,7 +64,7 @@ def test_default_names_and_folder(folders, monkeypatch, tmp_path):
 
 def test_second_run_counts_reused_images(folders, capsys):
     run(folders, "--samples", 0)
-    assert "reused" not in capsys.readouterr().out
+    assert "images reused" not in capsys.readouterr().out
     run(folders, "--samples", 0)
     assert "6 of 6 images reused" in capsys.readouterr().out
 
