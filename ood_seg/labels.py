@@ -17,6 +17,9 @@ IGNORE = 255
 KNOWN = 0
 ANOMALY = 1
 
+# Pixels of the smallest flagged component that is an object or a false alarm, by default.
+MIN_AREA = 50
+
 CITYSCAPES_CLASSES = (
     "road",
     "sidewalk",

@@ -52,7 +52,7 @@ def load_segmentor(
     decision["region"] = region
     if exported or (exported is None and Path(model).suffix == ".onnx"):
         _refuse(checkpoint=checkpoint, calibration=calibration, smoothing=smoothing)
-        from ood_seg.deploy import OnnxAnomalySegmentor
+        from ood_seg.deploy.onnx_segmentor import OnnxAnomalySegmentor
 
         runtime = "openvino" if openvino else "onnxruntime"
         return OnnxAnomalySegmentor(model, runtime=runtime, device=device, **decision)

@@ -34,10 +34,10 @@ from ood_seg.calibration.operating_points import (
     smallest_conformal_set,
 )
 from ood_seg.calibration.reliability import Reliability, expected_calibration_error, reliability
+from ood_seg.labels import MIN_AREA
 from ood_seg.metrics.histogram import ScoreHistogram
 
 DEFAULT_POINTS = ("fpr 1%", "fpr 5%", "tpr 95%", "best f1", "conformal fpr 5%")
-MIN_AREA = 50
 
 
 @dataclass(frozen=True, eq=False)

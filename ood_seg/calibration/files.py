@@ -15,6 +15,7 @@ from ood_seg.calibration.curves import METHODS, IsotonicCurve, LogisticCurve, Pi
 from ood_seg.calibration.operating_points import OperatingPoint
 from ood_seg.calibration.reliability import Reliability
 from ood_seg.io.files import write_text
+from ood_seg.io.json_files import is_number
 
 if TYPE_CHECKING:
     from ood_seg.calibration.calibration import Calibration
@@ -115,7 +116,7 @@ class _Fields:
         value = self.value(name)
         if optional and value is None:
             return None
-        if _is_number(value) and low <= value <= high:
+        if is_number(value) and low <= value <= high:
             return float(value)
         raise self.wrong(name, "a finite number" + _range(low, high))
 
@@ -123,7 +124,7 @@ class _Fields:
         self, name: str, low: float = -math.inf, high: float = math.inf
     ) -> tuple[float, ...]:
         value = self.value(name)
-        if isinstance(value, list) and all(_is_number(x) and low <= x <= high for x in value):
+        if isinstance(value, list) and all(is_number(x) and low <= x <= high for x in value):
             return tuple(map(float, value))
         raise self.wrong(name, "a list of finite numbers" + _range(low, high))
 
@@ -208,10 +209,6 @@ def _points(fields: _Fields) -> dict[str, OperatingPoint]:
             guarantee=point.text("guarantee", optional=True),
         )
     return points
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _range(low: float, high: float) -> str:

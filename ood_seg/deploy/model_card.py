@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Any
 
+from ood_seg.io.json_files import is_number
+
 SCHEMA_NAME = "ood_seg.onnx"
 SCHEMA_VERSION = 1
 LAYOUTS = ("nhwc", "nchw")
@@ -128,7 +130,7 @@ class ModelCard:
             ),
             "score": not isinstance(self.score, str),
             "thresholds": not isinstance(self.thresholds, dict)
-            or not all(_is_number(value) for value in self.thresholds.values()),
+            or not all(is_number(value) for value in self.thresholds.values()),
             "layout": self.layout not in LAYOUTS,
             "colour": self.colour not in COLOURS,
             "input_type": self.input_type not in INPUT_TYPES,
@@ -174,10 +176,6 @@ def _value(properties: Mapping[str, str], name: str, origin: str, **default: Any
 
 def _frozen(value: Any) -> Any:
     return tuple(map(_frozen, value)) if isinstance(value, list) else value
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _is_list(value: Any, length: int, kind: type = object) -> bool:

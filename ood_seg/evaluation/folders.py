@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 
 from ood_seg.calibration import Calibration, calibrate, with_false_alarms
-from ood_seg.calibration.calibration import MIN_AREA
 from ood_seg.datasets.label_maps import EVALUATION_LABELS
 from ood_seg.datasets.listing import shorten
 from ood_seg.evaluation.image_tasks import for_each
@@ -26,6 +25,7 @@ from ood_seg.evaluation.run import Evaluation, compare_with, evaluate_maps
 from ood_seg.evaluation.saved_maps import SCALE_FILE, MapFormat, MapReader, read_scale_file
 from ood_seg.evaluation.settings import Settings
 from ood_seg.io.provenance import file_sha256
+from ood_seg.labels import MIN_AREA
 from ood_seg.metrics import ScoreHistogram
 
 # Called with the number of maps read so far, and of all that will be read.

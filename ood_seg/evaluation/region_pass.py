@@ -15,7 +15,7 @@ from ood_seg.evaluation.image_tasks import for_each
 from ood_seg.evaluation.matching import MapPair
 from ood_seg.evaluation.partial_results import PartialResults
 from ood_seg.evaluation.saved_maps import MapReader
-from ood_seg.labels import ANOMALY, IGNORE, OUTLIER
+from ood_seg.labels import ANOMALY, IGNORE, MIN_AREA, OUTLIER
 from ood_seg.metrics.checks import above
 from ood_seg.metrics.component import TRACKS
 from ood_seg.metrics.open_set import OpenSetMetrics
@@ -41,7 +41,7 @@ class RegionPlan:
     track: str | None = None
     component_threshold: float | None = None
     alarm_thresholds: tuple[float, ...] = ()
-    min_area: int = 50
+    min_area: int = MIN_AREA
     rejection_threshold: float | None = None
 
     @property

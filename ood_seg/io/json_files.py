@@ -34,6 +34,11 @@ def finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+def is_number(value: Any) -> bool:
+    """Return whether a JSON value is a finite number."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
 def write_json(path: Path, content: Mapping[str, Any]) -> Path:
     """Write a JSON file (NaN and infinity become null), and return its path."""
     text = json.dumps(finite(plain(content)), indent=2, ensure_ascii=False, allow_nan=False)

@@ -6,7 +6,7 @@ import numpy as np
 import prometheus_client
 import uvicorn
 
-from ood_seg.perception.core.types import check_prediction
+from ood_seg.perception.core.decision import check_prediction
 from ood_seg.perception.run.segmentor import Segmentor
 from ood_seg.serving.app import ServiceLimits, create_app
 

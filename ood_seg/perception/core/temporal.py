@@ -7,8 +7,9 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
+from ood_seg.perception.core.decision import check_finite
 from ood_seg.perception.core.motion import backward_motion, resized_motion, small_grey, warped
-from ood_seg.perception.core.types import Frame, Prediction, check_finite
+from ood_seg.perception.core.types import Frame, Prediction
 
 # Motion is estimated in frames whose sides are at least this many pixels.
 _MIN_SIDE = 16

@@ -146,34 +146,3 @@ class Palette:
                 f"palette: expected a colour for each of {len(self.classes)} classes, got "
                 f"{len(self.colours)}"
             )
-
-
-def check_prediction(prediction: Prediction, size: tuple[int, int], name: str) -> None:
-    """Check that a prediction fits an image and that its scores are finite.
-
-    Args:
-        prediction: to be checked.
-        size: height and width of the image.
-        name: of the image, for the message.
-
-    Raises:
-        ValueError: an array of another shape or type, or scores that are NaN or infinite.
-    """
-    for part, values in prediction._asdict().items():
-        if part == "probability" and values is None:
-            continue
-        kind = np.uint8 if part == "labels" else np.float32
-        if not isinstance(values, np.ndarray) or values.shape != size or values.dtype != kind:
-            shape = getattr(values, "shape", None)
-            got = f"{shape} of {getattr(values, 'dtype', type(values).__name__)}"
-            raise ValueError(
-                f"{name or 'image'}: {part}: expected {size} of {np.dtype(kind)}, got {got}"
-            )
-    check_finite(prediction.anomaly, name)
-
-
-def check_finite(scores: np.ndarray, name: str) -> None:
-    """Raise a ValueError that names the image where scores are NaN or infinite."""
-    bad = scores.size - int(np.count_nonzero(np.isfinite(scores)))
-    if bad:
-        raise ValueError(f"{name or 'image'}: {bad} anomaly scores are NaN or infinite")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
-import urllib.request
 from urllib.parse import urlsplit
 
 from ood_seg.perception.io.captures import shown_address
@@ -19,6 +17,10 @@ def fetch(url: str, max_pixels: int) -> bytes:
         ValueError: it cannot be fetched, has more bytes than `max_pixels` pixels can have, or the
             URL contains a user name.
     """
+    # Both take a while to import, and most runs fetch nothing.
+    import http.client
+    import urllib.request
+
     most, shown = max_pixels * _BYTES_PER_PIXEL, shown_address(url)
     if "@" in urlsplit(url).netloc:
         raise ValueError(f"image {shown}: user names and passwords are not sent; download it first")

@@ -127,7 +127,8 @@ def infer(
             lines = stack.enter_context(contextlib.closing(_open_lines(json, shard, existing)))
         wanted = _Selection(shard, lines.done if lines else (), folder, existing)
         frames = open_frames(sources, wanted=wanted, skip=out, max_pixels=int(max_pixels))
-        stack.enter_context(frames)
+        if frames.live:
+            stack.callback(frames.close)  # releases the camera if the model cannot be loaded
         outputs = tuple(str(path) for path in (out, json, video_out) if path is not None)
         summary = InferenceSummary(outputs, frames.count)
         wanted.check()

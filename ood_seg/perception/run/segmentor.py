@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from ood_seg.io.images import checked_image
-from ood_seg.perception.core.decision import MIN_AREA, DecisionRule, choose_threshold
+from ood_seg.labels import MIN_AREA
+from ood_seg.perception.core.decision import DecisionRule, choose_threshold
 from ood_seg.perception.core.regions import Region, parse_region
 from ood_seg.perception.core.result import AnomalyResult
 from ood_seg.perception.core.temporal import TemporalFilter
@@ -70,8 +71,8 @@ class Segmentor(ABC):
         self.thresholds = dict(thresholds)
         name, threshold = choose_threshold(operating_point, self.thresholds)
         min_area = MIN_AREA if min_area is None else min_area
-        region = parse_region(region, palette.classes)
-        self.decision_rule = DecisionRule(threshold, name, min_area, region)
+        inside = None if region is None else parse_region(region, palette.classes)
+        self.decision_rule = DecisionRule(threshold, name, min_area, inside)
 
     @property
     def judge(self) -> DecisionRule:
