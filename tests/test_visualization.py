@@ -168,26 +168,43 @@ def test_prediction_figure_names_the_present_classes_only():
     assert [text.get_text() for text in legend.get_texts()] == ["sky"]
 
 
-def test_comparison_figure_shares_a_range_down_a_column():
-    rows = [
-        ComparisonRow(
-            np.zeros((20, 30, 3), np.uint8),
-            np.zeros((20, 30), np.uint8),
-            np.full((20, 30), before) + np.linspace(0, 1, 600).reshape(20, 30),
-            np.full((20, 30), before * 10) + np.linspace(0, 1, 600).reshape(20, 30),
-            name=f"scene {before}",
-        )
-        for before in (-5.0, 5.0)
-    ]
+def comparison_row(before, after, **options):
+    ramp = np.linspace(0, 1, 600).reshape(20, 30)
+    image, truth = np.zeros((20, 30, 3), np.uint8), np.zeros((20, 30), np.uint8)
+    return ComparisonRow(image, truth, before + ramp, after + ramp, **options)
+
+
+def panels_of(figure):
+    return [axes.images[0].get_array() for axes in figure.axes if axes.images]
+
+
+def test_comparison_figure_has_one_range_for_each_row():
+    rows = [comparison_row(0.0, 5.0, name="scene 1"), comparison_row(300.0, 200.0, name="scene 2")]
     figure = comparison_figure(rows, before="MSP", after="energy")
     titles = [axes.get_title() for axes in figure.axes if axes.get_title()]
     assert titles == ["image", "ground truth", "MSP", "energy"]
-    panels = [axes.images[0].get_array() for axes in figure.axes if axes.images]
-    assert len(figure.axes) == len(panels) + 2  # one colour bar a column
+    panels = panels_of(figure)
+    assert len(figure.axes) == len(panels) + 2  # one colour bar a row
     assert len(panels) == 8
-    # Row 1 holds the low scores, row 2 the high ones: dark above light in both score columns.
-    for column in (2, 3):
-        assert lightness(panels[column]).max() < lightness(panels[column + 4]).min()
+    # The model with the higher scores is lighter in each row, whatever the other row holds.
+    assert lightness(panels[2]).max() < lightness(panels[3]).min()
+    assert lightness(panels[7]).max() < lightness(panels[6]).min()
+
+
+def test_comparison_figure_takes_a_range_and_shows_a_decision():
+    rows = [comparison_row(0.0, 0.0, score_range=(-1.0, 3.0), threshold=0.5)]
+    rows[0].ground_truth[:, :10] = 1
+    figure = comparison_figure(rows, decision="best F1")
+    assert [axes.get_title() for axes in figure.axes][4] == "best F1"
+    *_, score, decision = panels_of(figure)
+    np.testing.assert_array_equal(score, heat_map(rows[0].after, -1.0, 3.0))
+    flagged = rows[0].after >= 0.5
+    expected = decision_overlay(rows[0].image, rows[0].ground_truth, flagged)
+    np.testing.assert_array_equal(decision, expected)
+    (legend,) = (axes.get_legend() for axes in figure.axes if axes.get_legend())
+    assert [text.get_text() for text in legend.get_texts()] == list(DECISION_COLOURS)
+    # One row without a threshold: no decisions.
+    assert len(panels_of(comparison_figure([*rows, comparison_row(0.0, 0.0)]))) == 8
 
 
 def test_comparison_figure_refuses_bad_rows():

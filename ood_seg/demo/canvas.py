@@ -1,28 +1,21 @@
-"""A picture and its label map, drawn together, and the pinhole camera that looks at the street."""
+"""An image and its label map, drawn together, and shapes written as text."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 
 import cv2
 import numpy as np
 
+from ood_seg.demo.textures import Palette
 from ood_seg.labels import IGNORE
 
-Colour = Sequence[float]
-Paint = Colour | np.ndarray
 # Farther out than this nothing is visible; OpenCV's fixed-point polygons overflow much later.
 FARTHEST_PIXEL = 8000
 
 
 class Canvas:
-    """A BGR image `(H, W, 3)` uint8 and its labels `(H, W)` uint8.
-
-    Every drawing method takes pixel coordinates (x to the right, y down) and paints both: the
-    image with a BGR colour or a texture shaped like the image, the labels with `label`
-    (None leaves them as they are, for shadows and decoration).
-    """
+    """A BGR image `(H, W, 3)` uint8 and its labels `(H, W)` uint8."""
 
     def __init__(self, height: int, width: int, label: int = IGNORE) -> None:
         self.image = np.zeros((height, width, 3), np.uint8)
@@ -33,130 +26,113 @@ class Canvas:
         """Height and width."""
         return self.labels.shape
 
-    def polygon(self, points: np.ndarray, paint: Paint, label: int | None = None) -> None:
-        """Fill the polygon `points` of shape (K, 2)."""
+    def draw(self, points, paint, label: int | None = None, width=0.0, closed=False) -> None:
+        """Fill a polygon, or with `width` > 0 draw a line of so many pixels.
+
+        Args:
+            points: corners (K, 2) in pixels, x to the right, y down.
+            paint: BGR colour, texture of the canvas's size, or None to leave the image.
+            label: None leaves the labels.
+            width: of a line.
+            closed: whether the line returns to its start.
+        """
         corners = _pixels(points)
-        self._draw(lambda array, value: cv2.fillPoly(array, [corners], value), paint, label)
 
-    def ellipse(
-        self,
-        centre: Sequence[float],
-        axes: Sequence[float],
-        paint: Paint,
-        label: int | None = None,
-        *,
-        angle: float = 0,
-        thickness: int = -1,
-    ) -> None:
-        """Fill (or outline, with `thickness` in pixels) an ellipse with half axes `axes`."""
-        centre = tuple(_pixels(centre).tolist())
-        axes = tuple(max(1, round(float(axis))) for axis in axes)
-        self._draw(
-            lambda array, value: cv2.ellipse(
-                array, centre, axes, angle, 0, 360, value, thickness, cv2.LINE_8
-            ),
-            paint,
-            label,
-        )
+        def draw(array: np.ndarray, value) -> None:
+            if width:
+                cv2.polylines(array, [corners], closed, value, round(width))
+            else:
+                cv2.fillPoly(array, [corners], value)
 
-    def line(
-        self, points: np.ndarray, width: float, paint: Paint, label: int | None = None
-    ) -> None:
-        """Draw the open polyline `points` of shape (K, 2), `width` pixels thick."""
-        corners, thickness = _pixels(points), max(1, round(width))
-        self._draw(
-            lambda array, value: cv2.polylines(array, [corners], False, value, thickness),
-            paint,
-            label,
-        )
-
-    def darken(self, points: np.ndarray, factor: float, blur: float = 0) -> None:
-        """Multiply the image inside a polygon by `factor`, softened by a blur of sigma `blur`."""
-        corners, (height, width) = _pixels(points), self.shape
-        margin = int(3 * blur) + 1
-        x0, y0 = np.maximum(corners.min(0) - margin, 0)
-        x1, y1 = np.minimum(corners.max(0) + margin + 1, (width, height))
-        if x0 >= x1 or y0 >= y1:
-            return
-        mask = np.zeros((y1 - y0, x1 - x0), np.float32)
-        cv2.fillPoly(mask, [corners - (x0, y0)], 1.0)
-        if blur > 0:
-            mask = cv2.GaussianBlur(mask, (0, 0), blur)
-        region = self.image[y0:y1, x0:x1]
-        region[:] = region * (1 - (1 - factor) * mask)[..., None]
-
-    def stamp(
-        self, patch: np.ndarray, mask: np.ndarray, left: int, top: int, label: int | None
-    ) -> None:
-        """Copy `patch` (h, w, 3) under `mask` (h, w); what lies outside the canvas is cut off."""
-        height, width = self.shape
-        x0, y0 = max(left, 0), max(top, 0)
-        x1, y1 = min(left + mask.shape[1], width), min(top + mask.shape[0], height)
-        if x0 >= x1 or y0 >= y1:
-            return
-        inside = slice(y0 - top, y1 - top), slice(x0 - left, x1 - left)
-        chosen = mask[inside] > 0
-        self.image[y0:y1, x0:x1][chosen] = patch[inside][chosen]
-        if label is not None:
-            self.labels[y0:y1, x0:x1][chosen] = label
-
-    def _draw(self, draw, paint: Paint, label: int | None) -> None:
-        if isinstance(paint, np.ndarray) and paint.ndim == 3:
+        if np.ndim(paint) == 3:
             mask = np.zeros(self.shape, np.uint8)
             draw(mask, 1)
-            self.image[mask > 0] = paint[mask > 0]
-        else:
-            draw(self.image, tuple(float(min(max(value, 0), 255)) for value in paint))
+            self.image[mask > 0] = paint[mask > 0].clip(0, 255)
+        elif paint is not None:
+            draw(self.image, np.clip(paint, 0, 255).tolist())
         if label is not None:
             draw(self.labels, int(label))
 
+    def draw_shapes(self, text: str, place: Callable, palette: Palette, label: int) -> None:
+        """Draw shapes one over another, each written as `PAINT KIND NUMBERS`, split by semicolons.
+
+        | KIND | NUMBERS |
+        |---|---|
+        | `poly` | x y of each corner |
+        | `box` | x y of two opposite corners |
+        | `oval` | x y of the centre, half axes, degrees (0 if left out) |
+        | `line`, `ring` | width, then x y of each point, or those of an oval |
+        | `cloud` | count, radius and corners of its parts, then those of an oval |
+
+        Args:
+            text: PAINT is a name of the palette, or `none` for the label alone.
+            place: from points (K, 2) to their pixels, pixels per unit, and a function that fades
+                a paint.
+            palette: paints, and the generator that scatters clouds.
+            label: of all shapes.
+        """
+        for entry in filter(str.strip, text.split(";")):
+            name, kind, *words = entry.split()
+            numbers = [float(word) for word in words]
+            width = numbers.pop(0) if kind in ("line", "ring") else 0
+            if kind == "cloud":
+                lights, parts = _cloud(palette.rng, *numbers)
+            else:
+                lights, parts = [1.0], _outline(kind, numbers)[None]
+            pixels, scale, fade = place(parts.reshape(-1, 2))
+            for light, corners in zip(lights, pixels.reshape(parts.shape), strict=True):
+                paint = None if name == "none" else fade(palette[name] * light)
+                self.draw(corners, paint, label, width and max(1, width * scale), kind == "ring")
+
+    def darken(self, points, factor: float, blur: float = 0) -> None:
+        """Multiply the image inside a polygon by `factor`, softened by a blur of sigma `blur`."""
+        corners, margin = _pixels(points), int(3 * blur) + 1
+        first = np.maximum(corners.min(0) - margin, 0)
+        last = np.maximum(corners.max(0) + margin + 1, 0)
+        region = self.image[first[1] : last[1], first[0] : last[0]]
+        if not region.size:
+            return
+        mask = np.zeros(region.shape[:2], np.float32)
+        cv2.fillPoly(mask, [corners - first.astype(np.int32)], 1.0)
+        if blur > 0:
+            mask = cv2.GaussianBlur(mask, (0, 0), blur)
+        region[:] = region * (1 - (1 - factor) * mask)[..., None]
+
+    def stamp(self, patch: np.ndarray, mask: np.ndarray, left: int, top: int, label: int) -> None:
+        """Copy `patch` (h, w, 3) under `mask` (h, w); what lies outside the canvas is cut off."""
+        x, y = max(left, 0), max(top, 0)
+        labels, image = self.labels[y : top + len(mask), x:], self.image[y : top + len(mask), x:]
+        chosen = mask[y - top :, x - left :][: labels.shape[0], : labels.shape[1]] > 0
+        rows, columns = np.nonzero(chosen)
+        image[rows, columns] = patch[rows + y - top, columns + x - left]
+        labels[rows, columns] = label
+
+
+def _outline(kind: str, numbers: list[float]) -> np.ndarray:
+    """Corners (K, 2) of a shape."""
+    if kind == "box":
+        x0, y0, x1, y1 = numbers
+        numbers = [x0, y0, x1, y0, x1, y1, x0, y1]
+    elif kind in ("oval", "ring"):
+        x, y, across, down, degrees = [*numbers, 0][:5]
+        angle, turn = np.linspace(0, 2 * np.pi, 33)[:-1], np.radians(degrees)
+        u, v = across * np.cos(angle), down * np.sin(angle)
+        u, v = u * np.cos(turn) - v * np.sin(turn), u * np.sin(turn) + v * np.cos(turn)
+        return np.stack([x + u, y + v], -1)
+    return np.reshape(numbers, (-1, 2))
+
+
+def _cloud(rng: np.random.Generator, count, radius, corners, x, y, across, down):
+    """Brightness (N,) and corners (N, K, 2) of irregular polygons that are scattered in an oval."""
+    count, corners = int(count), int(corners)
+    angle, reach = rng.uniform(0, 2 * np.pi, count), np.sqrt(rng.uniform(0, 1, count))
+    turns = 2 * np.pi * (np.arange(corners) + rng.uniform(0, 0.8, (count, corners))) / corners
+    size = radius * rng.uniform(0.6, 1.3, (count, 1))
+    points_x = (x + across * reach * np.cos(angle))[:, None] + size * np.cos(turns)
+    points_y = (y + down * reach * np.sin(angle))[:, None] + size * np.sin(turns)
+    lights = 0.85 + 0.2 * np.sin(angle) * reach + rng.uniform(-0.18, 0.18, count)
+    return lights, np.stack([points_x, points_y], -1)
+
 
 def _pixels(points) -> np.ndarray:
-    rounded = np.round(np.asarray(points, np.float64))
-    return np.clip(rounded, -FARTHEST_PIXEL, FARTHEST_PIXEL).astype(np.int32)
-
-
-def scaled(colour: Colour, factor: float) -> tuple[float, ...]:
-    """The colour, lighter (`factor` > 1) or darker."""
-    return tuple(float(min(max(value * factor, 0), 255)) for value in colour)
-
-
-@dataclass(frozen=True)
-class Camera:
-    """A pinhole camera over flat ground, looking along +z.
-
-    Attributes:
-        focal: focal length in pixels.
-        centre_x, horizon: pixel of the vanishing point.
-        eye: height over the ground in metres.
-    """
-
-    focal: float
-    centre_x: float
-    horizon: float
-    eye: float
-
-    def project(self, points) -> np.ndarray:
-        """Pixels (K, 2) of `points` (K, 3): x right, y up from the ground, z ahead (metres)."""
-        x, y, z = np.asarray(points, np.float64).T
-        scale = self.focal / np.maximum(z, 0.5)
-        return np.stack([self.centre_x + x * scale, self.horizon + (self.eye - y) * scale], -1)
-
-    def pixels_per_metre(self, z: float) -> float:
-        """Size in pixels of one metre at distance `z`."""
-        return self.focal / max(z, 0.5)
-
-
-def front(x0: float, x1: float, y0: float, y1: float, z: float) -> list[tuple[float, ...]]:
-    """Corners of a rectangle that faces the camera."""
-    return [(x0, y0, z), (x1, y0, z), (x1, y1, z), (x0, y1, z)]
-
-
-def side(x: float, y0: float, y1: float, z0: float, z1: float) -> list[tuple[float, ...]]:
-    """Corners of an upright rectangle along the street."""
-    return [(x, y0, z0), (x, y0, z1), (x, y1, z1), (x, y1, z0)]
-
-
-def ground(x0: float, x1: float, z0: float, z1: float) -> list[tuple[float, ...]]:
-    """Corners of a rectangle on the ground."""
-    return [(x0, 0, z0), (x1, 0, z0), (x1, 0, z1), (x0, 0, z1)]
+    return np.rint(points).clip(-FARTHEST_PIXEL, FARTHEST_PIXEL).astype(np.int32)

@@ -1,235 +1,116 @@
-"""Objects pasted in training: drawn pictures of COCO categories with exact masks.
+"""Drawn objects: COCO kinds that training pastes, and anomalies that only evaluation shows.
 
-Each painter draws one object on a square `Canvas` in unit coordinates and takes a `paint`
-texture. The kinds, and the textures of `textures.surface`, have nothing in common with the
-evaluation anomalies of `anomalies.py`.
+The shapes are in percent of a square, y down, as `Canvas.draw_shapes` takes them. `paint` is a
+texture of `textures.surface`, which no anomaly has.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
+import cv2
 import numpy as np
 
-from ood_seg.demo.canvas import Canvas, scaled
-from ood_seg.demo.textures import random_colour, surface
-from ood_seg.labels import OUTLIER
+from ood_seg.demo.canvas import Canvas
+from ood_seg.demo.textures import Palette, pattern, random_colour, shading, surface
+from ood_seg.labels import IGNORE, OUTLIER
 
-Painter = Callable[[Canvas, np.ndarray, np.random.Generator], None]
-
-
-def _shape(canvas: Canvas, points, paint) -> None:
-    canvas.polygon(np.asarray(points) * canvas.shape[0], paint, OUTLIER)
-
-
-def _oval(canvas: Canvas, centre, axes, paint, angle: float = 0) -> None:
-    size = canvas.shape[0]
-    pixels = (centre[0] * size, centre[1] * size), (axes[0] * size, axes[1] * size)
-    canvas.ellipse(*pixels, paint, OUTLIER, angle=angle)
-
-
-def _stroke(canvas: Canvas, points, width: float, paint) -> None:
-    size = canvas.shape[0]
-    canvas.line(np.asarray(points) * size, width * size, paint, OUTLIER)
-
-
-def _block(canvas: Canvas, x0, y0, x1, y1, paint) -> None:
-    _shape(canvas, [(x0, y0), (x1, y0), (x1, y1), (x0, y1)], paint)
-
-
-def ball(canvas: Canvas, paint: np.ndarray, rng: np.random.Generator) -> None:
-    """A ball with a seam and a highlight."""
-    _oval(canvas, (0.5, 0.5), (0.46, 0.46), paint)
-    bend = rng.uniform(0.2, 0.8)
-    seam = [(0.06, 0.5), (0.3, bend), (0.7, bend), (0.94, 0.5)]
-    canvas.line(np.array(seam) * canvas.shape[0], 3, random_colour(rng))
-    canvas.ellipse(np.array((0.36, 0.32)) * canvas.shape[0], (9, 6), (240, 240, 240), angle=-40)
-
-
-def chair(canvas: Canvas, paint: np.ndarray, rng: np.random.Generator) -> None:
-    """A chair with a back, seat and four legs."""
-    lean, seat = rng.uniform(-0.06, 0.06), rng.uniform(0.48, 0.6)
-    wood = random_colour(rng, (0.03, 0.12), (0.2, 0.8), (0.25, 0.8))
-    for leg in (0.22, 0.36, 0.66, 0.8):
-        _stroke(canvas, [(leg, seat), (leg + rng.uniform(-0.05, 0.05), 0.98)], 0.05, wood)
-    _shape(canvas, [(0.2 + lean, 0.04), (0.3 + lean, 0.02), (0.34, seat), (0.2, seat)], paint)
-    _shape(canvas, [(0.18, seat - 0.03), (0.8, seat), (0.86, seat + 0.1), (0.2, seat + 0.1)], paint)
-
-
-def couch(canvas: Canvas, paint: np.ndarray, rng: np.random.Generator) -> None:
-    """A couch with arms and cushions."""
-    low = rng.uniform(0.28, 0.4)
-    _block(canvas, 0.08, low, 0.92, 0.7, paint)
-    dark = (paint * 0.75).astype(np.uint8)
-    _block(canvas, 0.12, 0.58, 0.88, 0.84, dark)
-    for x in (0.02, 0.84):
-        _block(canvas, x, 0.48, x + 0.14, 0.88, paint)
-    cushion = random_colour(rng)
-    for x in rng.uniform(0.2, 0.6, rng.integers(1, 3)):
-        _block(canvas, x, low + 0.1, x + 0.18, 0.6, cushion)
-
-
-def suitcase(canvas: Canvas, paint: np.ndarray, rng: np.random.Generator) -> None:
-    """A suitcase with a handle and straps."""
-    wide = rng.uniform(0.26, 0.46)
-    dark = random_colour(rng, (0, 1), (0, 0.3), (0.1, 0.4))
-    _stroke(canvas, [(0.4, 0.2), (0.4, 0.07), (0.6, 0.07), (0.6, 0.2)], 0.05, dark)
-    _block(canvas, 0.5 - wide, 0.18, 0.5 + wide, 0.96, paint)
-    for x in (0.5 - 0.6 * wide, 0.5 + 0.45 * wide):
-        _block(canvas, x, 0.18, x + 0.06, 0.96, dark)
-
-
-def bottle(canvas: Canvas, paint: np.ndarray, rng: np.random.Generator) -> None:
-    """A bottle with a label and a cap."""
-    neck, body = rng.uniform(0.06, 0.1), rng.uniform(0.14, 0.24)
-    outline = [(0.5 - neck, 0.1), (0.5 + neck, 0.1), (0.5 + neck, 0.3), (0.5 + body, 0.42)]
-    outline += [(0.5 + body, 0.98), (0.5 - body, 0.98), (0.5 - body, 0.42), (0.5 - neck, 0.3)]
-    _shape(canvas, outline, random_colour(rng))
-    _block(canvas, 0.5 - body, 0.52, 0.5 + body, 0.84, paint)
-    _block(canvas, 0.5 - neck, 0.03, 0.5 + neck, 0.12, random_colour(rng))
+# COCO category id and shapes. `toy` stands for the toys that COCO does not name.
+OBJECT_KINDS = {
+    "cow": (21, """hide*.8 box 20 60 29 97; hide*.8 box 32 60 41 97; hide*.8 box 60 60 69 97;
+        hide*.8 box 70 60 79 97; paint oval 48 50 34 20; hide oval 84 50 12 10 30;
+        hide line 3 15 42 6 50 5 70"""),
+    "elephant": (22, """pale*.8 box 14 60 26 98; pale*.8 box 30 60 42 98; pale*.8 box 50 60 62 98;
+        pale*.8 box 62 60 74 98; pale oval 42 42 36 30; pale oval 78 34 17 19;
+        pale line 9 90 40 95 60 90 80; paint oval 68 36 12 17"""),
+    "umbrella": (28, """grey line 3 50 30 50 90 56 96 62 92; paint poly 2 46 6 30 16 16 32 7 50 4
+        68 7 84 16 94 30 98 46 82 41 66 46 50 41 34 46 18 41"""),
+    "suitcase": (33, """dark line 5 40 20 40 7 60 7 60 20; paint box 14 18 86 96;
+        dark box 28 18 34 96; dark box 66 18 72 96"""),
+    "sports ball": (37, """paint oval 50 50 46 46; any line 3 6 50 30 35 70 35 94 50;
+        white oval 36 32 7 5 -40"""),
+    "kite": (38, """signal line 3.5 50 70 42 80 58 90 48 98; paint poly 50 2 90 33 50 74 10 33;
+        any poly 50 2 90 33 50 33"""),
+    "bottle": (44, """any poly 42 10 58 10 58 30 69 42 69 98 31 98 31 42 42 30;
+        paint box 31 52 69 84; signal box 42 3 58 12"""),
+    "banana": (52, """paint poly 91 40 78 63 58 76 42 76 22 63 9 40 14 29 26 43 43 51 57 51 74 43
+        86 29; gold poly 91 50 78 73 58 86 42 86 22 73 9 50 14 39 26 53 43 61 57 61 74 53 86 39"""),
+    "donut": (60, """paint ring 20 50 50 34 34; any cloud 9 3 7 50 19 26 5;
+        signal cloud 9 3 7 50 81 26 5"""),
+    "chair": (62, """wood line 5 22 54 20 98; wood line 5 36 54 38 98; wood line 5 66 54 64 98;
+        wood line 5 80 54 82 98; paint poly 18 4 28 2 34 54 20 54;
+        paint poly 18 51 80 54 86 64 20 64"""),
+    "couch": (63, """paint box 8 34 92 70; paint*.75 box 12 58 88 84; paint box 2 48 16 88;
+        paint box 84 48 98 88; any box 28 44 46 60"""),
+    "potted plant": (64, """leaf poly 50 68 17 44 5 12 35 38; leaf*1.2 poly 50 68 32 30 30 4 50 34;
+        leaf*.8 poly 50 68 52 32 62 2 66 36; leaf poly 50 68 66 40 95 10 80 48;
+        leaf*1.4 poly 50 68 62 56 92 46 66 66; leaf*.7 poly 50 68 34 54 8 46 34 66;
+        paint poly 28 62 72 62 64 98 36 98"""),
+    "refrigerator": (82, """paint box 22 2 78 98; black box 22 44 78 47;
+        grey line 3 30 24 30 40"""),
+    "clock": (85, """paint oval 50 50 47 47; pale oval 50 50 36 36; black line 3.5 50 50 38 30;
+        black line 3.5 50 50 79 54"""),
+    "teddy bear": (88, """paint oval 30 16 12 10; paint oval 70 16 12 10; paint oval 22 60 12 10;
+        paint oval 78 60 12 10; paint oval 28 88 12 10; paint oval 72 88 12 10;
+        paint oval 50 66 27 30; paint oval 50 28 24 22; pale oval 50 34 10 8;
+        black oval 41 24 2.5 2.5; black oval 59 24 2.5 2.5"""),
+    "toy": (91, "paint cloud 5 26 9 50 50 18 18; any oval 42 44 8 6; signal oval 60 58 6 9"),
+}  # fmt: skip
+# Height over the ground in metres, from and to, and shapes.
+ANOMALY_KINDS = {
+    "cone": ((0.6, 1.1), """orange poly 44 2 56 2 80 92 20 92; white poly 37 30 63 30 67 45 33 45;
+        white poly 30 58 70 58 74 75 26 75; orange*.7 box 8 90 92 100"""),
+    "tyre": ((0.6, 1.0), """stripes oval 50 80 48 19; black oval 50 66 48 19;
+        stripes oval 50 50 48 20; black*.7 oval 50 48 26 9"""),
+    "deer": ((1.3, 1.9), """coat*.7 poly 24 55 33 55 26 100 21 100;
+        coat*.7 poly 30 55 39 55 39 100 34 100; coat*.7 poly 58 55 67 55 67 100 62 100;
+        coat*.7 poly 64 55 73 55 77 100 72 100; coat oval 47 52 27 13;
+        coat poly 60 50 72 55 84 28 75 22; coat oval 84 25 10 5.5 25;
+        hide line 2.8 79 22 68 14 62 2; hide line 2.8 79 22 83 14 92 0;
+        hide line 2.8 79 22 73 14 72 0; white oval 20 46 4 6"""),
+    "crate": ((0.6, 1.3), """checker poly 0 25 68 30 68 100 0 94;
+        checker*.6 poly 68 30 100 22 100 86 68 100; signal*1.1 poly 0 25 36 16 100 22 68 30"""),
+    "star": ((0.7, 1.3), """gold poly 50 0 64 31 98 34 72 57 79 90 50 73 21 90 28 57 2 34 36 31;
+        gold*.7 poly 50 50 50 0 64 31; gold*.7 poly 50 50 98 34 72 57;
+        gold*.7 poly 50 50 79 90 50 73; gold*.7 poly 50 50 21 90 28 57;
+        gold*.7 poly 50 50 2 34 36 31"""),
+    "barrier": ((0.9, 1.3), """grey box 16 35 23 100; black box 6 95 33 100; grey box 78 35 85 100;
+        black box 68 95 95 100; board box 0 38 100 56; board box 0 66 100 80"""),
+    "rubble": ((0.5, 0.9), "rock*.8 cloud 12 13 7 50 86 36 8; rock cloud 9 11 7 50 74 18 10"),
+}  # fmt: skip
 
 
-def plant(canvas: Canvas, paint: np.ndarray, rng: np.random.Generator) -> None:
-    """A potted plant."""
-    for _ in range(rng.integers(6, 12)):
-        tip = np.array((rng.uniform(0.05, 0.95), rng.uniform(0.02, 0.5)))
-        leaf = random_colour(rng, (0.2, 0.42), (0.5, 0.95), (0.3, 0.85))
-        side = np.array((tip[1] - 0.65, 0.5 - tip[0])) * 0.16
-        middle = 0.5 * (tip + np.array((0.5, 0.65)))
-        _shape(canvas, [(0.5, 0.68), middle + side, tip, middle - side], leaf)
-    _shape(canvas, [(0.28, 0.62), (0.72, 0.62), (0.64, 0.98), (0.36, 0.98)], paint)
+def draw_object(text: str, size: int, rng: np.random.Generator) -> Canvas:
+    """Draw the shapes of a kind on a square canvas, stretched, leaning and lit at random.
 
-
-def cow(canvas: Canvas, paint: np.ndarray, rng: np.random.Generator) -> None:
-    """A heavy four-legged animal, head low, with a tail and no antlers."""
-    tone = random_colour(rng, (0, 0.15), (0.1, 0.7), (0.2, 0.9))
-    for x in (0.2, 0.32, 0.6, 0.7):
-        _block(canvas, x, 0.6, x + 0.09, 0.97, scaled(tone, 0.8))
-    _oval(canvas, (0.48, 0.5), (0.34, 0.2), paint)
-    _oval(canvas, (0.84, 0.5), (0.12, 0.1), tone, angle=30)
-    _stroke(canvas, [(0.15, 0.42), (0.06, 0.5), (0.05, 0.7)], 0.03, tone)
-
-
-def elephant(canvas: Canvas, paint: np.ndarray, rng: np.random.Generator) -> None:
-    """An elephant: a round body, thick legs, an ear and a trunk."""
-    grey = random_colour(rng, (0, 1), (0.0, 0.35), (0.3, 0.8))
-    for x in (0.14, 0.3, 0.5, 0.62):
-        _block(canvas, x, 0.6, x + 0.12, 0.98, scaled(grey, 0.8))
-    _oval(canvas, (0.42, 0.42), (0.36, 0.3), grey)
-    _oval(canvas, (0.78, 0.34), (0.17, 0.19), grey)
-    _stroke(canvas, [(0.9, 0.4), (0.95, 0.6), (0.9, 0.8)], 0.09, grey)
-    _oval(canvas, (0.68, 0.36), (0.12, 0.17), paint)
-
-
-def teddy_bear(canvas: Canvas, paint: np.ndarray, rng: np.random.Generator) -> None:
-    """A sitting toy bear."""
-    light = random_colour(rng, (0, 1), (0.1, 0.6), (0.6, 1.0))
-    spots = ((0.3, 0.16), (0.7, 0.16), (0.22, 0.6), (0.78, 0.6), (0.28, 0.88), (0.72, 0.88))
-    for spot in spots:
-        _oval(canvas, spot, (0.12, 0.1), paint)
-    _oval(canvas, (0.5, 0.66), (0.27, 0.3), paint)
-    _oval(canvas, (0.5, 0.28), (0.24, 0.22), paint)
-    _oval(canvas, (0.5, 0.34), (0.1, 0.08), light)
-    for x in (0.41, 0.59):
-        _oval(canvas, (x, 0.24), (0.025, 0.025), (20, 20, 20))
-
-
-def umbrella(canvas: Canvas, paint: np.ndarray, rng: np.random.Generator) -> None:
-    """An open umbrella."""
-    _stroke(canvas, [(0.5, 0.3), (0.5, 0.9), (0.56, 0.96), (0.62, 0.92)], 0.03, (60, 60, 60))
-    angle = np.linspace(np.pi, 2 * np.pi, 24)
-    dome = np.stack([0.5 + 0.48 * np.cos(angle), 0.46 + 0.42 * np.sin(angle)], -1)
-    scallops = [(0.82, 0.41), (0.66, 0.46), (0.5, 0.41), (0.34, 0.46), (0.18, 0.41)]
-    _shape(canvas, np.concatenate([dome, scallops]), paint)
-
-
-def clock(canvas: Canvas, paint: np.ndarray, rng: np.random.Generator) -> None:
-    """A clock with two hands."""
-    _oval(canvas, (0.5, 0.5), (0.47, 0.47), paint)
-    _oval(canvas, (0.5, 0.5), (0.36, 0.36), random_colour(rng, (0, 1), (0, 0.3), (0.8, 1)))
-    for length in (0.2, 0.3):
-        angle = rng.uniform(0, 2 * np.pi)
-        hand = (0.5 + length * np.cos(angle), 0.5 + length * np.sin(angle))
-        _stroke(canvas, [(0.5, 0.5), hand], 0.035, (30, 30, 30))
-
-
-def donut(canvas: Canvas, paint: np.ndarray, rng: np.random.Generator) -> None:
-    """A ring with sprinkles; its mask has a hole."""
-    size, radius = canvas.shape[0], rng.uniform(0.3, 0.36)
-    centre, axes = (0.5 * size, 0.5 * size), (radius * size, radius * size)
-    canvas.ellipse(centre, axes, paint, OUTLIER, thickness=round(0.2 * size))
-    for _ in range(24):
-        angle = rng.uniform(0, 2 * np.pi)
-        spot = 0.5 + radius * np.array((np.cos(angle), np.sin(angle)))
-        canvas.ellipse(spot * size, (3, 2), random_colour(rng), angle=np.degrees(angle))
-
-
-def refrigerator(canvas: Canvas, paint: np.ndarray, rng: np.random.Generator) -> None:
-    """A tall cabinet with two doors."""
-    split, half = rng.uniform(0.3, 0.6), rng.uniform(0.22, 0.34)
-    _block(canvas, 0.5 - half, 0.02, 0.5 + half, 0.98, paint)
-    line = np.array([(0.5 - half, split), (0.5 + half, split)]) * canvas.shape[0]
-    canvas.line(line, 3, (50, 50, 50))
-    _stroke(
-        canvas, [(0.44 - half / 2, split - 0.2), (0.44 - half / 2, split - 0.04)], 0.03, (70,) * 3
+    Labels are 254 on the object, 255 elsewhere.
+    """
+    canvas, bright, cells = Canvas(size, size), random_colour(rng, "signal"), rng.uniform(6, 10)
+    palette = Palette(
+        rng,
+        paint=surface(rng, size),
+        checker=pattern(size, int(cells), bright, random_colour(rng, "pale"), diagonal=False),
+        stripes=pattern(size, cells, bright, (40, 40, 40), diagonal=True),
+        board=pattern(size, 1.4 * cells, random_colour(rng, "red"), (236, 238, 238), diagonal=True),
+        signal=bright,
     )
+    # The middle of the foot stays where it is.
+    wide, tall, lean = rng.uniform(0.8, 1.0), rng.uniform(0.85, 1.0), rng.uniform(-0.08, 0.08)
+    matrix = np.array([(wide * rng.choice([-1, 1]), 0), (lean, tall)]) * size / 100
+    foot = np.array([size / 2, size - 1])
 
+    def place(points: np.ndarray):
+        return (points - (50, 100)) @ matrix + foot, size / 100, lambda paint: paint
 
-def banana(canvas: Canvas, paint: np.ndarray, rng: np.random.Generator) -> None:
-    """A bunch of crescents."""
-    angle = np.linspace(0.15 * np.pi, 0.85 * np.pi, 20)
-    for shift in np.linspace(0, 0.16, rng.integers(1, 4)):
-        outer = np.stack([0.5 + 0.46 * np.cos(angle), 0.1 + shift + 0.66 * np.sin(angle)], -1)
-        inner = np.stack([0.5 + 0.4 * np.cos(angle), 0.1 + shift + 0.42 * np.sin(angle)], -1)
-        colour = random_colour(rng, (0.1, 0.2), (0.5, 1.0), (0.7, 1.0))
-        _shape(canvas, np.concatenate([outer, inner[::-1]]), paint if shift == 0 else colour)
-
-
-def kite(canvas: Canvas, paint: np.ndarray, rng: np.random.Generator) -> None:
-    """A kite with a tail."""
-    cross = rng.uniform(0.25, 0.4)
-    tail = [(0.5, 0.7), (0.42, 0.8), (0.58, 0.9), (0.48, 0.98)]
-    _stroke(canvas, tail, 0.035, random_colour(rng))
-    _shape(canvas, [(0.5, 0.02), (0.9, cross), (0.5, 0.74), (0.1, cross)], paint)
-    _shape(canvas, [(0.5, 0.02), (0.9, cross), (0.5, cross)], random_colour(rng))
-
-
-def blob(canvas: Canvas, paint: np.ndarray, rng: np.random.Generator) -> None:
-    """A soft toy of no particular shape: a closed curve with random bulges."""
-    angle = np.linspace(0, 2 * np.pi, 48, endpoint=False)
-    radius = np.full(48, 0.34)
-    for wave in range(2, 7):
-        radius += rng.normal(0, 0.09 / wave) * np.cos(wave * angle + rng.uniform(0, 2 * np.pi))
-    radius = radius.clip(0.12, 0.49)
-    _shape(canvas, 0.5 + radius[:, None] * np.stack([np.cos(angle), np.sin(angle)], -1), paint)
-    for _ in range(rng.integers(0, 5)):
-        spot = rng.uniform(0.36, 0.64, 2)
-        _oval(canvas, spot, rng.uniform(0.03, 0.1, 2), random_colour(rng))
-
-
-# COCO category id, name, painter. `blob` stands in for the toys that COCO does not name.
-OBJECT_KINDS: tuple[tuple[int, str, Painter], ...] = (
-    (21, "cow", cow),
-    (22, "elephant", elephant),
-    (28, "umbrella", umbrella),
-    (33, "suitcase", suitcase),
-    (37, "sports ball", ball),
-    (38, "kite", kite),
-    (44, "bottle", bottle),
-    (52, "banana", banana),
-    (60, "donut", donut),
-    (62, "chair", chair),
-    (63, "couch", couch),
-    (64, "potted plant", plant),
-    (82, "refrigerator", refrigerator),
-    (85, "clock", clock),
-    (88, "teddy bear", teddy_bear),
-    (91, "toy", blob),
-)
-
-
-def draw_object(painter: Painter, size: int, rng: np.random.Generator) -> Canvas:
-    """Draw one object on a square canvas; its labels are 254 on the object, 255 elsewhere."""
-    canvas = Canvas(size, size)
-    painter(canvas, surface(rng, size), rng)
+    canvas.draw_shapes(text, place, palette, OUTLIER)
+    lit = canvas.image * shading(rng, size, size) * rng.uniform(0.85, 1.05)
+    canvas.image[:] = lit.clip(0, 255)
     return canvas
+
+
+def cut_out(canvas: Canvas, height: int) -> tuple[np.ndarray, np.ndarray]:
+    """Image (height, w, 3) and mask (height, w) of the object on a canvas, resized."""
+    mask = (canvas.labels != IGNORE).astype(np.uint8)
+    left, top, width, rows = cv2.boundingRect(mask)
+    box = slice(top, top + rows), slice(left, left + width)
+    size = max(4, round(height * width / rows)), height
+    image = cv2.resize(canvas.image[box], size, interpolation=cv2.INTER_AREA)
+    return image, cv2.resize(mask[box], size, interpolation=cv2.INTER_NEAREST)

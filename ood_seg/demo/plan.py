@@ -15,20 +15,18 @@ DONE = "done.json"
 
 @dataclass(frozen=True)
 class DemoPlan:
-    """Sizes of a demo run; None leaves what the configs say.
+    """Sizes of a demo run; None leaves what the configs state.
 
     Attributes:
         data: how much is drawn.
         pretraining: iterations of the first training.
         fine_tuning: iterations of each fine-tuning.
-        batch_size: crops in a batch.
         prior_images: pasted scenes from which the outlier prior is counted.
     """
 
     data: DemoDataSize = field(default_factory=DemoDataSize)
     pretraining: int | None = None
     fine_tuning: int | None = None
-    batch_size: int | None = None
     prior_images: int | None = None
 
     def iterations(self, step: str) -> int | None:
@@ -36,19 +34,19 @@ class DemoPlan:
         return self.pretraining if step == PRETRAINING else self.fine_tuning
 
     def fingerprint(self, seed: int) -> dict:
-        """All that finished steps depend on, comparable with its JSON."""
+        """Everything that a finished step depends on, comparable with its JSON."""
         return {"seed": seed, "drawing": DRAWING_VERSION, **asdict(self)}
 
 
 FULL_PLAN = DemoPlan()
-# About a minute: enough to see that fine-tuning helps, not to see by how much.
+# Half a minute: enough to see that fine-tuning helps, not to see by how much.
 FAST_PLAN = DemoPlan(
     data=DemoDataSize(
-        train=48, val=6, coco=48, road_anomaly=10, fishyscapes=10, height=96, width=192
+        train=12, val=2, coco=12, road_anomaly=5, fishyscapes=5, height=64, width=128
     ),
-    pretraining=160,
-    fine_tuning=80,
-    prior_images=20,
+    pretraining=80,
+    fine_tuning=60,
+    prior_images=10,
 )
 
 
@@ -91,7 +89,7 @@ METHODS = (
 
 
 def read_done(folder: Path, fingerprint: dict) -> dict | None:
-    """What a finished step wrote; None if it is not finished or was run with other parameters."""
+    """The result of a finished step; None if it is unfinished or ran with other parameters."""
     try:
         content = json.loads((folder / DONE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -100,6 +98,6 @@ def read_done(folder: Path, fingerprint: dict) -> dict | None:
 
 
 def write_done(folder: Path, fingerprint: dict, result: dict) -> None:
-    """Mark a step as finished; the mark appears complete or not at all."""
+    """Mark a step as finished, atomically."""
     content = {"fingerprint": fingerprint, "result": result}
     write_text(folder / DONE, json.dumps(content, indent=2))

@@ -2,145 +2,113 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
-from collections.abc import Iterable
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from PIL import Image
 
-from ood_seg.demo.layouts import ROAD_ANOMALY_VALUE
-from ood_seg.demo.plan import METHODS, Method
+from ood_seg.demo.data import ROAD_ANOMALY_VALUE
+from ood_seg.demo.plan import METHODS
+from ood_seg.metrics import pixel_metrics
+from ood_seg.reports.tables import Table
+from ood_seg.visualization import ComparisonRow, comparison_figure, save_figure
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.table import Table as RichTable
 
 ANOMALY_SETS = {"road_anomaly": "Road Anomaly (drawn)", "fishyscapes": "Fishyscapes (drawn)"}
 ANOMALY_METRICS = {"auroc": "AUROC", "ap": "AP", "fpr95": "FPR95"}
 CLOSED_SET_METRIC = "cityscapes/mIoU"
-# Scenes of each set that the figure shows; the first ones, so that nobody has chosen.
+# Scenes of each dataset that the figure shows: the first ones, so that nobody has chosen.
 ROWS_PER_SET = 2
 # Scores drawn darkest and brightest: half of the pixels are dark, and anomalies do not saturate.
 _SHOWN_PERCENTILES = (50.0, 99.9)
 _FIGURE_DPI, _STRIP_DPI = 100, 57
 
 
-def table_rows(results: dict[str, dict[str, float]]) -> list[list[str]]:
-    """The cells of the table, one row for each method; `results` by the methods' folders."""
+def results_table(results: dict[str, dict[str, float]]) -> Table:
+    """The table, one row for each method; `results` in percent by the methods' folders."""
+    keys = [f"{name}/anomaly/{key}" for name in ANOMALY_SETS for key in ANOMALY_METRICS]
     rows = []
     for method in METHODS:
-        metrics = results[method.folder]
-        keys = [f"{name}/anomaly/{key}" for name in ANOMALY_SETS for key in ANOMALY_METRICS]
-        numbers = [f"{metrics[key]:.1f}" for key in (*keys, CLOSED_SET_METRIC)]
-        rows.append([method.name, method.score_name, *numbers])
-    return rows
+        numbers = (results[method.folder][key] for key in (*keys, CLOSED_SET_METRIC))
+        rows.append([method.name, method.score_name, *(f"{number:.1f}" for number in numbers)])
+    titles = [f"{name}\n{key}" for name in ("Road", "Fishy") for key in ANOMALY_METRICS.values()]
+    return Table(
+        caption="",
+        header=["method", "score", *titles, "mIoU"],
+        rows=rows,
+        text_columns=("score",),
+        note="Drawn street scenes, in percent; anomalies of kinds that are never pasted in "
+        "training. Road: drawn Road Anomaly; Fishy: drawn Fishyscapes; mIoU: known classes.",
+    )
 
 
-def rich_table(rows: list[list[str]]) -> Table:
+def terminal_table(table: Table) -> RichTable:
     """The table for a terminal of 80 columns."""
     from rich.box import SIMPLE_HEAVY
-    from rich.table import Table
 
-    table = Table(
-        title="Drawn street scenes, in %",
-        caption="Anomalies of kinds that are never pasted in training. Road: drawn Road Anomaly "
-        "tree; Fishy: drawn Fishyscapes masks; mIoU: known classes.",
-        box=SIMPLE_HEAVY,
-        pad_edge=False,
-        collapse_padding=True,
-    )
-    table.add_column("method", no_wrap=True)
-    table.add_column("score", no_wrap=True)
-    for title in ANOMALY_SETS.values():
-        for metric in ANOMALY_METRICS.values():
-            table.add_column(f"{title[:5].strip()}\n{metric}", justify="right")
-    table.add_column("\nmIoU", justify="right")
-    for row in rows:
-        table.add_row(*row)
-    return table
+    return table.to_rich(box=SIMPLE_HEAVY, pad_edge=False, collapse_padding=True)
 
 
-def markdown_table(rows: list[list[str]]) -> str:
-    """The table as Markdown."""
-    metrics = [
-        f"{name} {metric}" for name in ANOMALY_SETS.values() for metric in ANOMALY_METRICS.values()
-    ]
-    head = ["method", "score", *metrics, "mIoU"]
-    ruler = ["---", "---", *["---:"] * (len(head) - 2)]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in (head, ruler, *rows)) + "\n"
+def draw_figure(path: Path, data: Path, before: Path, after: Path) -> None:
+    """Save the figure: image, ground truth, both scores and the decision, for a few scenes.
 
-
-def draw_figure(path: Path, data: Path, scores: dict[str, tuple[Path, Path]]) -> None:
-    """Save the figure: image, ground truth, score before, score after, for a few scenes.
-
-    Beside it goes `strip.png`, a small file with the last of these scenes of each set.
+    The decision is that of the score after, at the threshold with the best F1 of its dataset.
+    Beside the figure goes `strip.png`, a small file with the last of these scenes of each dataset.
 
     Args:
         path: PNG to write.
         data: folder of the demo data.
-        scores: by set name the folders of the score maps before and after.
+        before, after: folders of the two tests, which hold `scores/SET/IMAGE.npy`.
     """
-    from ood_seg.visualization import comparison_figure, save_figure
-
     rows = []
-    for image, mask in (*_road_anomaly_pairs(data), *_fishyscapes_pairs(data)):
-        name = "road_anomaly" if "road_anomaly" in image.parts else "fishyscapes"
-        rows.append(_comparison_row(image, mask, scores[name], name))
-    options = {
+    for name, title in ANOMALY_SETS.items():
+        scenes = [
+            _scene(image, mask, *(folder / "scores" / name for folder in (before, after)))
+            for image, mask in _pairs(data / name)
+        ]
+        truths = np.concatenate([scene.ground_truth.ravel() for scene in scenes])
+        scores = np.concatenate([scene.after.ravel() for scene in scenes])
+        threshold = pixel_metrics(scores, truths, best_f1=True)["best_f1_threshold"]
+        for scene in scenes[:ROWS_PER_SET]:
+            low, high = np.percentile([scene.before, scene.after], _SHOWN_PERCENTILES)
+            changes = {"name": title, "score_range": (low, high), "threshold": threshold}
+            rows.append(dataclasses.replace(scene, **changes))
+    titles = {
         "before": "energy before fine-tuning",
         "after": "energy after (balanced EnergyOE)",
-        "before_range": _shown_range(row.before for row in rows),
-        "after_range": _shown_range(row.after for row in rows),
+        "decision": "after, at the threshold of the best F1",
     }
-    save_figure(comparison_figure(rows, **options), path, dpi=_FIGURE_DPI)
-    strip = comparison_figure(rows[ROWS_PER_SET - 1 :: ROWS_PER_SET], **options)
-    _to_palette(save_figure(strip, path.with_name("strip.png"), dpi=_STRIP_DPI))
+    save_figure(comparison_figure(rows, **titles), path, dpi=_FIGURE_DPI)
+    strip = comparison_figure(rows[ROWS_PER_SET - 1 :: ROWS_PER_SET], **titles)
+    _reduce_colours(save_figure(strip, path.with_name("strip.png"), dpi=_STRIP_DPI))
 
 
-def _shown_range(maps: Iterable[np.ndarray]) -> tuple[float, float]:
-    values = np.concatenate([scores.ravel() for scores in maps])
-    low, high = np.percentile(values, _SHOWN_PERCENTILES)
-    return float(low), float(high)
-
-
-def _to_palette(path: Path) -> None:
-    """Rewrite a picture with 256 colours, a third of its size."""
-    from PIL import Image
-
-    with Image.open(path) as picture:
-        small = picture.convert("RGB").quantize(256, dither=Image.Dither.NONE)
+def _reduce_colours(path: Path) -> None:
+    """Rewrite an image with 256 colours, in a third of its bytes."""
+    with Image.open(path) as image:
+        small = image.convert("RGB").quantize(256, dither=Image.Dither.NONE)
     small.save(path, optimize=True)
 
 
-def _road_anomaly_pairs(data: Path) -> list[tuple[Path, Path]]:
-    root = data / "road_anomaly"
-    names = json.loads((root / "frame_list.json").read_text())[:ROWS_PER_SET]
-    folders = [root / "frames" / f"{Path(name).stem}.labels" for name in names]
-    images = [root / "frames" / name for name in names]
-    return [
-        (image, folder / "labels_semantic.png")
-        for image, folder in zip(images, folders, strict=True)
-    ]
+def _pairs(root: Path) -> Iterator[tuple[Path, Path]]:
+    """Images and masks of a drawn anomaly dataset."""
+    if root.name == "fishyscapes":
+        for index in range(len(list((root / "images").iterdir()))):
+            yield root / f"images/{index}.png", root / f"labels_masks/{index}.png"
+        return
+    for name in json.loads((root / "frame_list.json").read_text()):
+        image = root / "frames" / name
+        yield image, image.with_suffix(".labels") / "labels_semantic.png"
 
 
-def _fishyscapes_pairs(data: Path) -> list[tuple[Path, Path]]:
-    root = data / "fishyscapes"
-    names = [f"{index}.png" for index in range(ROWS_PER_SET)]
-    return [(root / "images" / name, root / "labels_masks" / name) for name in names]
-
-
-def _comparison_row(image: Path, mask: Path, folders: tuple[Path, Path], name: str):
-    from PIL import Image
-
-    from ood_seg.visualization import ComparisonRow
-
+def _scene(image: Path, mask: Path, before: Path, after: Path) -> ComparisonRow:
     truth = np.array(Image.open(mask))
     truth[truth == ROAD_ANOMALY_VALUE] = 1
-    before, after = (np.load(folder / f"{image.stem}.npy") for folder in folders)
-    picture = np.array(Image.open(image).convert("RGB"))
-    return ComparisonRow(picture, truth, before, after, ANOMALY_SETS[name])
-
-
-def score_folders(before: Method, after: Method, folder_of) -> dict[str, tuple[Path, Path]]:
-    """By set name the folders of the score maps of two methods."""
-    return {name: (folder_of(before, name), folder_of(after, name)) for name in ANOMALY_SETS}
+    scores = (np.load(folder / f"{image.stem}.npy") for folder in (before, after))
+    return ComparisonRow(np.array(Image.open(image).convert("RGB")), truth, *scores)

@@ -1,4 +1,4 @@
-"""What a scene is drawn from: street, light and weather, and the stage that bundles them."""
+"""What a scene is drawn from: camera, street, weather, and the stage that bundles them."""
 
 from __future__ import annotations
 
@@ -6,103 +6,112 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ood_seg.demo.canvas import Camera, Canvas, scaled
+from ood_seg.demo.canvas import Canvas
+from ood_seg.demo.textures import Palette
 from ood_seg.labels import CITYSCAPES_CLASSES
 
 LABEL = {name: index for index, name in enumerate(CITYSCAPES_CLASSES)}
+ACROSS, UP, ALONG = np.eye(3)  # metres: to the right, up, and away from the camera
+# Probability, colours (BGR) of the sky above and at the horizon, colour of the light, and the
+# distance in metres at which haze hides two thirds.
+_WEATHER = {
+    "day": (0.5, (226, 176, 112), (245, 230, 208), (0.96, 1.0, 1.04), 260),
+    "overcast": (0.3, (192, 186, 178), (222, 220, 216), (0.92, 0.9, 0.88), 150),
+    "dusk": (0.2, (128, 84, 66), (122, 166, 236), (0.82, 0.8, 0.93), 190),
+}
 
 
 @dataclass(frozen=True)
-class Street:
-    """Where things are across the street, metres from the camera, left negative.
+class Camera:
+    """A pinhole camera over flat ground.
 
     Attributes:
-        left, right: edges of the road.
-        pavement: width of both sidewalks.
-        verge: width of the grass between sidewalk and houses, left and right (0 for none).
+        focal: focal length in pixels.
+        centre_x, horizon: pixel of the vanishing point.
+        eye: height over the ground in metres.
     """
 
-    left: float
-    right: float
-    pavement: float
-    verge: tuple[float, float]
+    focal: float
+    centre_x: float
+    horizon: float
+    eye: float
+
+    def project(self, points) -> np.ndarray:
+        """Pixels (K, 2) of `points` (K, 3) in metres."""
+        x, y, z = np.asarray(points, np.float64).T
+        scale = self.pixels_per_metre(z)
+        return np.stack([self.centre_x + x * scale, self.horizon + (self.eye - y) * scale], -1)
+
+    def pixels_per_metre(self, z):
+        """Size in pixels of one metre at distance `z`."""
+        return self.focal / np.maximum(z, 0.5)
+
+
+class Stage:
+    """All that a drawing function needs: canvas, camera, randomness, and a random street.
+
+    Attributes:
+        road: left and right edge of the road in metres from the camera, left negative.
+        pavement: width of both sidewalks.
+        verge: width of the grass between sidewalk and houses, left and right (0 for none).
+        weather: `day`, `overcast` or `dusk`.
+        sky: BGR colours of the sky, above and at the horizon.
+        light: factors of the image's channels.
+    """
+
+    def __init__(self, canvas: Canvas, camera: Camera, rng: np.random.Generator) -> None:
+        self.canvas, self.camera, self.rng = canvas, camera, rng
+        self.road = -rng.uniform(4.2, 7.5), rng.uniform(2.6, 5.0)
+        self.pavement = rng.uniform(1.8, 3.4)
+        self.verge = [rng.choice([0.0, rng.uniform(1.5, 5)]) for _ in range(2)]
+        self.weather = str(rng.choice(list(_WEATHER), p=[kind[0] for kind in _WEATHER.values()]))
+        _, above, below, light, self._visibility = _WEATHER[self.weather]
+        self.sky = [rng.uniform(0.92, 1.06) * np.array(colour) for colour in (above, below)]
+        self.light = rng.uniform(0.88, 1.08) * np.array(light, np.float32)
+
+    def kerb(self, sign: int) -> float:
+        """Edge of the road; `sign` is -1 for the left side, 1 for the right."""
+        return self.road[sign > 0]
 
     def house_line(self, sign: int) -> float:
-        """Where the facades stand; `sign` is -1 for the left side, 1 for the right."""
-        edge = self.left if sign < 0 else self.right
-        return edge + sign * (self.pavement + self.verge[sign > 0])
+        """Where the facades stand."""
+        return self.kerb(sign) + sign * (self.pavement + self.verge[sign > 0])
 
+    def faded(self, colour, z: float) -> np.ndarray:
+        """`colour` through the haze over `z` metres."""
+        clear = np.exp(-z / self._visibility)
+        return clear * colour + (1 - clear) * self.sky[1]
 
-@dataclass(frozen=True)
-class Style:
-    """Light and weather: BGR colours of the sky, colour of the light, how far one sees."""
+    def draw(self, text: str, name: str, origin, u=ACROSS, v=UP, **paints) -> None:
+        """Draw shapes on a plane in space, behind the haze.
 
-    name: str
-    sky_top: tuple[float, float, float]
-    sky_bottom: tuple[float, float, float]
-    light: tuple[float, float, float]
-    visibility: float
+        Args:
+            text: as `Canvas.draw_shapes` takes it.
+            name: class of the shapes.
+            origin: of their coordinates, in metres.
+            u, v: steps in metres along their two coordinates.
+            paints: colours that are not sampled from `COLOURS`.
+        """
 
-    def faded(self, colour, z: float) -> tuple[float, ...]:
-        """`colour` as seen through the haze over `z` metres."""
-        clear = np.exp(-z / self.visibility)
-        mixed = clear * np.asarray(colour, float) + (1 - clear) * np.asarray(self.sky_bottom)
-        return tuple(mixed)
+        def place(points: np.ndarray):
+            corners = origin + points @ np.array([u, v])
+            z = corners[:, 2].mean()
+            scale = np.linalg.norm(u) * self.camera.pixels_per_metre(z)
+            return self.camera.project(corners), scale, lambda colour: self.faded(colour, z)
 
+        self.canvas.draw_shapes(text, place, Palette(self.rng, **paints), LABEL[name])
 
-def sample_street(rng: np.random.Generator) -> Street:
-    """Draw the cross-section of a street."""
-    verge = tuple(float(rng.choice([0.0, rng.uniform(1.5, 5)])) for _ in range(2))
-    return Street(
-        left=-rng.uniform(4.2, 7.5),
-        right=rng.uniform(2.6, 5.0),
-        pavement=rng.uniform(1.8, 3.4),
-        verge=verge,
-    )
+    def board(self, text: str, name: str, x: float, z: float, *, y=0.0, wide=1.0, tall=1.0) -> None:
+        """Draw shapes in centimetres that face the camera; a negative `wide` mirrors."""
+        self.draw(text, name, (x, y, z), 0.01 * wide * ACROSS, 0.01 * tall * UP)
 
+    def shadow(self, x: float, z: float, wide: float, deep: float, factor: float) -> None:
+        """Soft dark ellipse on the ground around (x, z); half axes in metres."""
+        angle = np.linspace(0, 2 * np.pi, 24)
+        ring = np.stack([x + wide * np.cos(angle), 0 * angle, z + deep * np.sin(angle)], -1)
+        blur = 0.12 * wide * self.camera.pixels_per_metre(z)
+        self.canvas.darken(self.camera.project(ring), factor, min(max(blur, 0.5), 6))
 
-def sample_style(rng: np.random.Generator) -> Style:
-    """Draw light and weather: a bright day, an overcast one, or dusk."""
-    jitter = rng.uniform(0.92, 1.06, 3)
-    kinds = {
-        "day": ((226, 176, 112), (245, 230, 208), (0.96, 1.0, 1.04), 260.0),
-        "overcast": ((192, 186, 178), (222, 220, 216), (0.92, 0.9, 0.88), 150.0),
-        "dusk": ((128, 84, 66), (122, 166, 236), (0.82, 0.8, 0.93), 190.0),
-    }
-    name = str(rng.choice(list(kinds), p=[0.5, 0.3, 0.2]))
-    top, bottom, light, visibility = kinds[name]
-    light = tuple(np.asarray(light) * rng.uniform(0.88, 1.08))
-    return Style(name, scaled(top, jitter[0]), scaled(bottom, jitter[1]), light, visibility)
-
-
-@dataclass(frozen=True)
-class Stage:
-    """All that a drawing function needs: where to draw, how it is seen, and the randomness."""
-
-    canvas: Canvas
-    camera: Camera
-    street: Street
-    style: Style
-    rng: np.random.Generator
-
-    def face(self, corners, colour, label: int | None = None) -> None:
-        """Fill the polygon through `corners` (K, 3) in metres, faded by the haze before it."""
-        z = sum(corner[2] for corner in corners) / len(corners)
-        self.canvas.polygon(self.camera.project(corners), self.style.faded(colour, z), label)
-
-    def disc(self, centre, radius: float, colour, label: int | None = None, squash=1.0) -> None:
-        """Fill a disc of `radius` metres that faces the camera; `squash` scales its height."""
-        pixels = radius * self.camera.pixels_per_metre(centre[2])
-        self.canvas.ellipse(
-            self.camera.project([centre])[0],
-            (pixels, squash * pixels),
-            self.style.faded(colour, centre[2]),
-            label,
-        )
-
-    def bar(self, points, width: float, colour, label: int | None = None) -> None:
-        """Draw a polyline through `points` (K, 3), `width` metres thick but always visible."""
-        z = sum(point[2] for point in points) / len(points)
-        pixels = max(1.0, width * self.camera.pixels_per_metre(z))
-        colour = self.style.faded(colour, z)
-        self.canvas.line(self.camera.project(points), pixels, colour, label)
+    def ground(self, x0: float, x1: float, z0: float, z1: float) -> np.ndarray:
+        """Pixels (4, 2) of a rectangle on the ground."""
+        return self.camera.project([(x0, 0, z0), (x1, 0, z0), (x1, 0, z1), (x0, 0, z1)])

@@ -5,7 +5,7 @@ They are matplotlib `Figure` objects without pyplot, so there is no window and n
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,8 +15,10 @@ import numpy as np
 from ood_seg.io.files import atomic_path
 from ood_seg.visualization.overlays import (
     COLOUR_MAP,
+    DECISION_COLOURS,
     check_same_size,
     completed_range,
+    decision_overlay,
     ground_truth_overlay,
     heat_map,
     label_overlay,
@@ -50,8 +52,6 @@ def prediction_figure(
         palette: RGB colour of each class.
         vmin, vmax: scores shown darkest and brightest; by default from `score_range`.
     """
-    from matplotlib.patches import Patch
-
     low, high = completed_range(np.asarray(scores), vmin, vmax)
     check_same_size("scores", scores, image)
     figure, axes = _panels(1, ("image", "labels", "anomaly score"), image.shape)
@@ -60,16 +60,7 @@ def prediction_figure(
     _show(axes[0][2], heat_map(scores, low, high))
     _add_colour_bar(figure, [axes[0][2]], low, high)
     present = [index for index in np.unique(labels) if 0 <= index < len(classes)]
-    patches = [Patch(color=f"#{bytes(palette[i]).hex()}", label=classes[i]) for i in present]
-    if patches:
-        axes[0][1].legend(
-            handles=patches,
-            loc="upper center",
-            bbox_to_anchor=(0.5, -0.02),
-            ncols=5,
-            fontsize=7,
-            frameon=False,
-        )
+    _add_legend(axes[0][1], {classes[index]: palette[index] for index in present})
     return figure
 
 
@@ -83,6 +74,8 @@ class ComparisonRow:
         before: `(H, W)` scores of the first model.
         after: `(H, W)` scores of the second model.
         name: label of the row.
+        score_range: scores shown darkest and brightest; None: `score_range` of both maps.
+        threshold: of the scores of the second model; pixels at or above it are flagged.
     """
 
     image: np.ndarray
@@ -90,6 +83,8 @@ class ComparisonRow:
     before: np.ndarray
     after: np.ndarray
     name: str = ""
+    score_range: tuple[float, float] | None = None
+    threshold: float | None = None
 
 
 def comparison_figure(
@@ -97,41 +92,41 @@ def comparison_figure(
     *,
     before: str = "score before",
     after: str = "score after",
-    before_range: tuple[float, float] | None = None,
-    after_range: tuple[float, float] | None = None,
+    decision: str = "decision",
 ) -> Figure:
     """Draw image, ground truth, score before and score after, one scene per row.
 
-    Each score column has one range for all rows, so that colours can be compared down a column.
-    The columns have different ranges, as training changes the scale of the scores.
+    The two score maps of a row have one range, so that colours can be compared across it. Where
+    every row has a threshold, a last column shows the pixels that it finds, misses and flags
+    wrongly.
 
     Args:
         rows: at least one.
-        before, after: titles of the score columns.
-        before_range, after_range: their ranges; by default from `score_range`.
+        before, after, decision: titles of these columns.
 
     Raises:
         ValueError: no rows, or a map of another size than its image.
     """
     if not rows:
         raise ValueError("comparison_figure: expected at least one row, got none")
-    ranges = (
-        before_range or score_range(row.before for row in rows),
-        after_range or score_range(row.after for row in rows),
-    )
-    titles = ("image", "ground truth", before, after)
+    decides = all(row.threshold is not None for row in rows)
+    titles = ["image", "ground truth", before, after, *([decision] if decides else [])]
     figure, axes = _panels(len(rows), titles, rows[0].image.shape)
-    for row, (image_axes, truth_axes, *score_axes) in zip(rows, axes, strict=True):
-        _show(image_axes, row.image)
-        _show(truth_axes, ground_truth_overlay(row.image, row.ground_truth))
-        image_axes.set_ylabel(row.name, fontsize=10)
-        for one_axes, scores, limits in zip(
-            score_axes, (row.before, row.after), ranges, strict=True
-        ):
-            check_same_size("scores", scores, row.image)
-            _show(one_axes, heat_map(scores, *limits))
-    for column, limits in zip((2, 3), ranges, strict=True):
-        _add_colour_bar(figure, [one_row[column] for one_row in axes], *limits)
+    for row, row_axes in zip(rows, axes, strict=True):
+        for name in ("before", "after"):
+            check_same_size(name, getattr(row, name), row.image)
+        low, high = row.score_range or score_range([row.before, row.after])
+        panels = [row.image, ground_truth_overlay(row.image, row.ground_truth)]
+        panels += [heat_map(scores, low, high) for scores in (row.before, row.after)]
+        if decides:
+            flagged = row.after >= row.threshold
+            panels.append(decision_overlay(row.image, row.ground_truth, flagged))
+        for one_axes, panel in zip(row_axes, panels, strict=True):
+            _show(one_axes, panel)
+        row_axes[0].set_ylabel(row.name, fontsize=10)
+        _add_colour_bar(figure, list(row_axes[2:4]), low, high)
+    if decides:
+        _add_legend(axes[-1][-1], DECISION_COLOURS)
     return figure
 
 
@@ -160,6 +155,22 @@ def _show(axes: Axes, image: np.ndarray) -> None:
     axes.imshow(image, interpolation="antialiased")
     axes.set_xticks([])
     axes.set_yticks([])
+
+
+def _add_legend(axes: Axes, colours: Mapping[str, Sequence[int]]) -> None:
+    """Name the colours of a panel below it; nothing for no colours."""
+    from matplotlib.patches import Patch
+
+    patches = [Patch(color=f"#{bytes(rgb).hex()}", label=name) for name, rgb in colours.items()]
+    if patches:
+        axes.legend(
+            handles=patches,
+            loc="upper center",
+            bbox_to_anchor=(0.5, -0.02),
+            ncols=5,
+            fontsize=7,
+            frameon=False,
+        )
 
 
 def _add_colour_bar(figure: Figure, axes: Sequence[Axes], low: float, high: float) -> None:

@@ -1,4 +1,4 @@
-"""The written demo data: layouts, values, COCO masks, and when they are drawn anew."""
+"""The written demo data: layouts, values, COCO masks, and when they are drawn again."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ import cv2
 import numpy as np
 import pytest
 
-from ood_seg.demo.coco import draw_picture, encode_instance
-from ood_seg.demo.data import DemoDataSize, write_demo_data
-from ood_seg.demo.layouts import evaluation_mask
+from ood_seg.demo.coco import draw_image, encode_mask
+from ood_seg.demo.data import DemoDataSize, evaluation_mask, write_demo_data
 
 SMALL = DemoDataSize(train=3, val=2, coco=6, road_anomaly=3, fishyscapes=2, height=64, width=128)
 
@@ -40,7 +39,7 @@ def test_the_same_seed_writes_the_same_bytes(data, tmp_path):
 def test_present_data_are_left_alone_and_other_parameters_replace_them(tmp_path):
     root, calls = tmp_path / "data", []
     assert write_demo_data(root, 0, SMALL, advance=lambda: calls.append(1))
-    assert len(calls) == SMALL.pictures
+    assert len(calls) == SMALL.images
     before = digest(root)
     assert not write_demo_data(root, 0, SMALL)
     assert write_demo_data(root, 1, SMALL)
@@ -50,7 +49,7 @@ def test_present_data_are_left_alone_and_other_parameters_replace_them(tmp_path)
 
 def test_a_folder_with_other_content_is_refused(tmp_path):
     (tmp_path / "thesis.txt").write_text("mine")
-    with pytest.raises(ValueError, match="holds no demo data"):
+    with pytest.raises(ValueError, match=str(tmp_path)):
         write_demo_data(tmp_path, 0, SMALL)
     assert (tmp_path / "thesis.txt").read_text() == "mine"
 
@@ -87,7 +86,7 @@ def test_road_anomaly_tree_has_frames_of_several_sizes(data):
     assert len(shapes) > 1
 
 
-def test_fishyscapes_folders_hold_void(data):
+def test_fishyscapes_masks_hold_ignored_pixels(data):
     for index in range(SMALL.fishyscapes):
         mask = read(data / f"fishyscapes/labels_masks/{index}.png")
         assert mask.shape == read(data / f"fishyscapes/images/{index}.png").shape[:2]
@@ -103,18 +102,17 @@ def test_run_lengths_and_polygons_give_back_the_drawn_mask():
     masks = pytest.importorskip("pycocotools.mask")
     kinds = set()
     for seed in range(12):
-        _, instances = draw_picture(np.random.default_rng(seed))
-        for instance in instances:
-            height, width = instance.mask.shape
-            exact = encode_instance(instance, as_polygon=False)["segmentation"]
-            decoded = masks.decode(masks.frPyObjects(exact, height, width))
-            np.testing.assert_array_equal(decoded, instance.mask)
-            outline = encode_instance(instance, as_polygon=True)["segmentation"]
+        _, objects = draw_image(np.random.default_rng(seed))
+        for _, mask in objects:
+            exact = encode_mask(mask, as_polygon=False)["segmentation"]
+            decoded = masks.decode(masks.frPyObjects(exact, *mask.shape))
+            np.testing.assert_array_equal(decoded, mask)
+            outline = encode_mask(mask, as_polygon=True)["segmentation"]
             kinds.add(type(outline))
             if isinstance(outline, list):
-                parts = masks.frPyObjects(outline, height, width)
+                parts = masks.frPyObjects(outline, *mask.shape)
                 decoded = masks.decode(masks.merge(parts)) > 0
-                overlap = (decoded & instance.mask).sum() / (decoded | instance.mask).sum()
+                overlap = (decoded & mask).sum() / (decoded | mask).sum()
                 assert overlap > 0.97
     assert kinds == {list, dict}
 
