@@ -95,7 +95,7 @@ class Canvas:
         mask = np.zeros(region.shape[:2], np.float32)
         cv2.fillPoly(mask, [corners - first.astype(np.int32)], 1.0)
         if blur > 0:
-            mask = cv2.GaussianBlur(mask, (0, 0), blur)
+            cv2.GaussianBlur(mask, (0, 0), blur, dst=mask)
         region[:] = region * (1 - (1 - factor) * mask)[..., None]
 
     def stamp(self, patch: np.ndarray, mask: np.ndarray, left: int, top: int, label: int) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 
@@ -13,7 +15,11 @@ from ood_seg.demo.things import draw_bicycle, draw_person, draw_vehicle
 
 IMAGE_SIZE = (180, 240)
 # Classes of Cityscapes, which outlier sources must leave out: drawn as in the scenes.
-KNOWN_KINDS = {"person": (1, draw_person), "bicycle": (2, draw_bicycle), "car": (3, draw_vehicle)}
+KNOWN_KINDS: dict[str, tuple[int, Any]] = {
+    "person": (1, draw_person),
+    "bicycle": (2, draw_bicycle),
+    "car": (3, draw_vehicle),
+}
 
 
 def categories() -> list[dict]:
@@ -29,7 +35,8 @@ def draw_image(rng: np.random.Generator) -> tuple[np.ndarray, list[tuple[int, np
     """Draw an image (H, W, 3) uint8 BGR; list each object's category id and visible pixels."""
     height, width = IMAGE_SIZE
     canvas, numbers = Canvas(height, width), []
-    canvas.image[:] = gradient(*(random_colour(rng, "pale") for _ in range(2)), height, width)
+    top, bottom = random_colour(rng, "pale"), random_colour(rng, "pale")
+    canvas.image[:] = gradient(top, bottom, height, width)
     canvas.image[int(height * rng.uniform(0.5, 0.9)) :] = random_colour(rng, "table")
     noise = 1 + 0.08 * smooth_noise(rng, height, width, rng.uniform(3, 30))
     canvas.image[:] = (canvas.image * noise[..., None]).clip(0, 255)
@@ -37,13 +44,13 @@ def draw_image(rng: np.random.Generator) -> tuple[np.ndarray, list[tuple[int, np
         is_known, size = rng.random() < 0.12, int(rng.uniform(60, 150))
         kinds = list((KNOWN_KINDS if is_known else OBJECT_KINDS).values())
         number, kind = kinds[rng.integers(len(kinds))]
-        patch = (_draw_known if is_known else draw_object)(kind, size, rng)
-        image, mask = cut_out(patch, int(size * rng.uniform(0.7, 1)))
-        left, top = rng.integers(-10, width - 50), rng.integers(0, height - len(mask) + 1)
-        canvas.stamp(image, mask, int(left), int(top), index)
+        patch = _draw_known(kind, size, rng) if is_known else draw_object(kind, size, rng)
+        piece, mask = cut_out(patch, int(size * rng.uniform(0.7, 1)))
+        x, y = rng.uniform(-10, width - 50), rng.uniform(0, height - len(mask) + 1)
+        canvas.stamp(piece, mask, int(x), int(y), index)
         numbers.append(number)
-    image = cv2.GaussianBlur(canvas.image, (0, 0), rng.uniform(0.3, 0.7)).astype(np.float32)
-    image += rng.normal(0, rng.uniform(1, 5), image.shape)
+    blurred = cv2.GaussianBlur(canvas.image, (0, 0), rng.uniform(0.3, 0.7)).astype(np.float32)
+    image = blurred + rng.normal(0, rng.uniform(1, 5), blurred.shape)
     masks = [canvas.labels == index for index in range(len(numbers))]
     visible = [(number, mask) for number, mask in zip(numbers, masks, strict=True) if mask.any()]
     return image.clip(0, 255).astype(np.uint8), visible

@@ -121,7 +121,8 @@ def _write_cityscapes(folder: Path, split: str, count: int, size, seed) -> Itera
 
 def _write_coco(folder: Path, count: int, seed) -> Iterator[None]:
     """Images and their annotations, polygons and run lengths in turn."""
-    images, annotations = [], []
+    images: list[dict] = []
+    annotations: list[dict] = []
     for index in range(1, count + 1):
         image, objects = draw_image(np.random.default_rng((*seed, index)))
         name, (height, width) = f"{index:012d}.jpg", image.shape[:2]

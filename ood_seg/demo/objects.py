@@ -112,5 +112,8 @@ def cut_out(canvas: Canvas, height: int) -> tuple[np.ndarray, np.ndarray]:
     left, top, width, rows = cv2.boundingRect(mask)
     box = slice(top, top + rows), slice(left, left + width)
     size = max(4, round(height * width / rows)), height
-    image = cv2.resize(canvas.image[box], size, interpolation=cv2.INTER_AREA)
+    # The object's own colours around it, so that averaging gives it no dark outline.
+    around = cv2.dilate(canvas.image, np.ones((9, 9), np.uint8))
+    filled = np.where(mask[..., None] > 0, canvas.image, around)[box]
+    image = cv2.resize(filled, size, interpolation=cv2.INTER_AREA)
     return image, cv2.resize(mask[box], size, interpolation=cv2.INTER_NEAREST)

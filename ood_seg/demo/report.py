@@ -77,8 +77,9 @@ def draw_figure(path: Path, data: Path, before: Path, after: Path) -> None:
         threshold = pixel_metrics(scores, truths, best_f1=True)["best_f1_threshold"]
         for scene in scenes[:ROWS_PER_SET]:
             low, high = np.percentile([scene.before, scene.after], _SHOWN_PERCENTILES)
-            changes = {"name": title, "score_range": (low, high), "threshold": threshold}
-            rows.append(dataclasses.replace(scene, **changes))
+            rows.append(
+                dataclasses.replace(scene, name=title, score_range=(low, high), threshold=threshold)
+            )
     titles = {
         "before": "energy before fine-tuning",
         "after": "energy after (balanced EnergyOE)",

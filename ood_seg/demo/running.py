@@ -154,8 +154,9 @@ def load_demo_config(step: str, out: Path, plan: DemoPlan, seed: int) -> Config:
     cfg.randomness = {"seed": seed}
     # The tests afterwards measure closed-set quality and scores.
     cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
-    if plan.iterations(step) is not None:
-        set_iterations(cfg, plan.iterations(step))
+    iterations = plan.iterations(step)
+    if iterations is not None:
+        set_iterations(cfg, iterations)
     _fit_to_size(cfg.train_dataloader.dataset.dataset.pipeline, plan.data)
     for hook in cfg.custom_hooks:
         if hook.type == "OutlierPriorHook" and plan.prior_images is not None:

@@ -166,15 +166,16 @@ def _develop(stage: Stage, size: tuple[int, int], kinds: tuple[str, ...]) -> Sce
     """Average down and add grain, light, blur and sensor noise."""
     rng, (height, width) = stage.rng, size
     labels = np.ascontiguousarray(stage.canvas.labels[::OVERSAMPLING, ::OVERSAMPLING])
-    image = cv2.resize(stage.canvas.image, (width, height), interpolation=cv2.INTER_AREA)
-    image = image.astype(np.float32)
+    reduced = cv2.resize(stage.canvas.image, (width, height), interpolation=cv2.INTER_AREA)
+    image: np.ndarray = reduced.astype(np.float32)
     for names, strength, cell in GRAIN:
         grain = 1 + strength * smooth_noise(rng, height, width, cell)
         grain *= 1 + 0.6 * strength * smooth_noise(rng, height, width, 14)
-        image *= np.where(np.isin(labels, [LABEL[name] for name in names]), grain, 1)[..., None]
+        is_grained = np.isin(labels, [LABEL[name] for name in names])
+        image = image * np.where(is_grained, grain, 1)[..., None]
     falloff = 1 + 0.12 * smooth_noise(rng, height, width, width / 2)
-    image *= stage.light * falloff[..., None]
+    image = image * stage.light * falloff[..., None]
     image = 118 + rng.uniform(0.85, 1.12) * (image - 118) + rng.uniform(-10, 10)
-    image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.35, 0.75))
-    image += rng.normal(0, rng.uniform(1.5, 5.0), image.shape)
+    blurred = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.35, 0.75))
+    image = blurred + rng.normal(0, rng.uniform(1.5, 5.0), image.shape)
     return Scene(image.clip(0, 255).astype(np.uint8), labels, kinds)

@@ -31,10 +31,12 @@ def draw_street(stage: Stage) -> None:
 def _draw_sky(stage: Stage) -> None:
     canvas, rng, width = stage.canvas, stage.rng, stage.canvas.shape[1]
     rows = max(4, int(stage.camera.horizon) + 4)
-    clouds = sum(smooth_noise(rng, rows, width, width / n) * w for n, w in ((5, 1), (16, 0.5)))
+    clouds = smooth_noise(rng, rows, width, width / 5)
+    clouds += 0.5 * smooth_noise(rng, rows, width, width / 16)
     amount = (clouds - rng.uniform(0, 0.8)).clip(0, 1)[..., None] * rng.uniform(0.3, 0.9)
-    sky = gradient(*stage.sky, rows, width)
-    canvas.image[:rows] = (sky * (1 - amount) + 1.04 * stage.sky[1] * amount).clip(0, 255)
+    above, below = stage.sky
+    sky = gradient(above, below, rows, width) * (1 - amount) + 1.04 * below * amount
+    canvas.image[:rows] = sky.clip(0, 255)
     canvas.labels[:] = LABEL["sky"]
 
 

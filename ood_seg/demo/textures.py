@@ -29,7 +29,8 @@ COLOURS = {
 
 def random_colour(rng: np.random.Generator, name: str = "any") -> np.ndarray:
     """A BGR colour (3,) in 0..255, uniform in the ranges of `COLOURS[name]`."""
-    hue, saturation, value = rng.uniform(*COLOURS[name].T)
+    low, high = COLOURS[name].T
+    hue, saturation, value = np.asarray(rng.uniform(low, high))
     return 255 * np.array(colorsys.hsv_to_rgb(hue % 1, saturation, value))[::-1]
 
 

@@ -13,7 +13,7 @@ import pytest
 from ood_seg.demo.coco import draw_image, encode_mask
 from ood_seg.demo.data import DemoDataSize, evaluation_mask, write_demo_data
 
-SMALL = DemoDataSize(train=3, val=2, coco=6, road_anomaly=3, fishyscapes=2, height=64, width=128)
+SMALL = DemoDataSize(train=2, val=1, coco=4, road_anomaly=3, fishyscapes=1, height=64, width=128)
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +101,7 @@ def test_evaluation_mask():
 def test_run_lengths_and_polygons_give_back_the_drawn_mask():
     masks = pytest.importorskip("pycocotools.mask")
     kinds = set()
-    for seed in range(12):
+    for seed in range(20):
         _, objects = draw_image(np.random.default_rng(seed))
         for _, mask in objects:
             exact = encode_mask(mask, as_polygon=False)["segmentation"]
