@@ -22,6 +22,8 @@ from mmengine.hooks import Hook
 from ood_seg import config_files
 from ood_seg.demo.data import DemoDataSize, write_demo_data
 from ood_seg.demo.plan import (
+    AFTER,
+    BEFORE,
     FULL_PLAN,
     METHODS,
     PRETRAINING,
@@ -83,8 +85,8 @@ def run_demo(
     results, seconds = _run_steps(out, plan, seed, console)
     table = results_table(results)
     write_text(out / "table.md", table.to_markdown())
-    folders = [_test_folder(out, method) for method in (METHODS[3], METHODS[-1])]
-    draw_figure(out / "figure.png", out / "data", *folders)
+    before, after = _test_folder(out, BEFORE), _test_folder(out, AFTER)
+    draw_figure(out / "figure.png", out / "data", before, after)
     content = {**plan.fingerprint(seed), "results": results, "seconds": seconds}
     write_json(out / "results.json", content)
     console.print(terminal_table(table))

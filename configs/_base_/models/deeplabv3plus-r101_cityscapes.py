@@ -5,7 +5,7 @@ data_preprocessor = dict(size_divisor=8, test_cfg=dict(size_divisor=8))
 model = dict(
     type="OODEncoderDecoder",
     data_preprocessor=data_preprocessor,
-    pretrained=None,  # a whole checkpoint is loaded
+    pretrained=None,  # a complete checkpoint is loaded
     backbone=dict(depth=101, norm_cfg=norm_cfg),
     decode_head=dict(norm_cfg=norm_cfg, loss_decode=dict(avg_non_ignore=True)),
     auxiliary_head=dict(norm_cfg=norm_cfg, loss_decode=dict(avg_non_ignore=True)),
