@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 import torch
 
+pytest.importorskip("mmseg")
+
 from ood_seg.export.resizing import SizeRule, resize_image
 
 SIZES = [
