@@ -1,4 +1,4 @@
-"""Balanced PEBAL with the slips of its released code, for comparison; see docs/recipes.md."""
+"""Balanced PEBAL with the errors of its released code, for comparison; see docs/recipes.md."""
 
 _base_ = [
     "../_base_/pretrained/deepwv3plus-wrn38_cityscapes.py",

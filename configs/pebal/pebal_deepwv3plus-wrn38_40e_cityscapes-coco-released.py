@@ -1,4 +1,4 @@
-"""PEBAL with the slips of its released code, for comparison; see docs/recipes.md."""
+"""PEBAL with the errors of its released code, for comparison; see docs/recipes.md."""
 
 _base_ = [
     "../_base_/pretrained/deepwv3plus-wrn38_cityscapes.py",

@@ -1,10 +1,10 @@
-"""ERFNet as it comes, scored by the minimum NLL of several layers (DMN); no training."""
+"""Pre-trained ERFNet, scored by the minimum NLL of several layers (DMN); no training."""
 
 _base_ = ["./energy_fcn-erfnet_cityscapes.py"]
 model = dict(
     energy_head=dict(
         score=dict(
             _delete_=True, type="EmbeddingDensity", statistics=_base_.statistics, combine="minimum"
-        ),
-    ),
+        )
+    )
 )

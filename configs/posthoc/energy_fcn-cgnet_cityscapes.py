@@ -1,4 +1,4 @@
-"""CGNet as it comes, scored by its free energy; no training."""
+"""Pre-trained CGNet, scored by its free energy; no training."""
 
 _base_ = [
     "../_base_/models/cgnet_cityscapes.py",
@@ -7,9 +7,9 @@ _base_ = [
     "../_base_/default_runtime.py",
 ]
 load_from = "{{$OOD_SEG_DATA:data}}/weights/cgnet_m3n21_cityscapes_train_mmseg.pth"
-statistics = "work_dirs/cgnet.stats"  # of `ood-seg fit`, for the scores that need them
-# A third of the 256 channels that the classifier sees never vary, so that covariances need help.
-# Layers of the flow, the one that `dsn` takes first: 256, 131 and 35 channels.
+statistics = "work_dirs/cgnet.stats"  # written by `ood-seg fit`, read by the scores that need them
+# A third of the 256 input channels of the classifier are constant, so covariances are shrunk.
+# Layers of the flow, first the one that `dsn` uses: 256, 131 and 35 channels.
 fit_options = {
     "mahalanobis": dict(shrinkage=0.01),
     "relative-mahalanobis": dict(shrinkage=0.01),

@@ -1,11 +1,11 @@
-"""ERFNet as it comes, scored by its free energy; no training."""
+"""Pre-trained ERFNet, scored by its free energy; no training."""
 
 _base_ = [
     "../_base_/pretrained/erfnet_cityscapes.py",
     "../_base_/datasets/fit_cityscapes_camvid_1024x512.py",
 ]
-statistics = "work_dirs/erfnet.stats"  # of `ood-seg fit`, for the scores that need them
-# Layers of the flow, the one that `dsn` takes first: 16, 64 and 128 channels.
+statistics = "work_dirs/erfnet.stats"  # written by `ood-seg fit`, read by the scores that need them
+# Layers of the flow, first the one that `dsn` uses: 16, 64 and 128 channels.
 fit_options = dict(
     flow=dict(layers=["penultimate", "backbone.decoder.2", "backbone.encoder.15"]),
 )

@@ -1,4 +1,4 @@
-"""ERFNet as it comes, scored by generalised entropy (GEN); no training."""
+"""Pre-trained ERFNet, scored by generalised entropy (GEN); no training."""
 
 _base_ = ["./energy_fcn-erfnet_cityscapes.py"]
 model = dict(energy_head=dict(score=dict(_delete_=True, type="GeneralizedEntropy")))

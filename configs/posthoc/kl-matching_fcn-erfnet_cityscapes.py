@@ -1,8 +1,6 @@
-"""ERFNet as it comes, scored by the KL divergence to each class's mean posterior; no training."""
+"""Pre-trained ERFNet, scored by the KL divergence to each class's mean posterior; no training."""
 
 _base_ = ["./energy_fcn-erfnet_cityscapes.py"]
 model = dict(
-    energy_head=dict(
-        score=dict(_delete_=True, type="KLMatching", statistics=_base_.statistics),
-    ),
+    energy_head=dict(score=dict(_delete_=True, type="KLMatching", statistics=_base_.statistics))
 )

@@ -1,4 +1,4 @@
-"""ERFNet as it comes, scored by its negative maximum logit; no training."""
+"""Pre-trained ERFNet, scored by its negative maximum logit; no training."""
 
 _base_ = ["./energy_fcn-erfnet_cityscapes.py"]
 model = dict(energy_head=dict(score=dict(_delete_=True, type="MaxLogit")))

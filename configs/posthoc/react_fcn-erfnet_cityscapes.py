@@ -1,8 +1,6 @@
-"""ERFNet as it comes, scored by its energy after clipped activations (ReAct); no training."""
+"""Pre-trained ERFNet, scored by its energy after clipped activations (ReAct); no training."""
 
 _base_ = ["./energy_fcn-erfnet_cityscapes.py"]
 model = dict(
-    energy_head=dict(
-        score=dict(_delete_=True, type="ReAct", statistics=_base_.statistics),
-    ),
+    energy_head=dict(score=dict(_delete_=True, type="ReAct", statistics=_base_.statistics))
 )

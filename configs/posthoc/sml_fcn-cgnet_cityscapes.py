@@ -1,8 +1,8 @@
-"""CGNet as it comes, scored by standardized max logits (SML); no training."""
+"""Pre-trained CGNet, scored by standardized max logits (SML); no training."""
 
 _base_ = ["./energy_fcn-cgnet_cityscapes.py"]
 model = dict(
     energy_head=dict(
-        score=dict(_delete_=True, type="StandardizedMaxLogit", statistics=_base_.statistics),
-    ),
+        score=dict(_delete_=True, type="StandardizedMaxLogit", statistics=_base_.statistics)
+    )
 )
