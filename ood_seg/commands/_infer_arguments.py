@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -79,28 +80,19 @@ def files_to_save(args: argparse.Namespace) -> list[str]:
         raise ValueError("--save and --save-scores write files; give their folder: --out DIR")
     # The figure needs matplotlib and half a second: too much for torch-free use and for videos.
     default = "overlay" if args.onnx or any(map(is_one_video, args.sources)) else "anomaly"
-    kinds = list(args.save or [default])
-    if args.save_scores:
-        kinds.append("scores" if args.save_scores == "npy" else "scores-png")
-    if args.calibration:
-        kinds += ["probability", "mask"]
+    kinds = [*(args.save or [default])]
+    kinds += {"npy": ["scores"], "png": ["scores-png"]}.get(args.save_scores, [])
+    kinds += ["probability", "mask"] if args.calibration else []
     return list(dict.fromkeys(kinds))
 
 
 def parse_range(values: Sequence[str]) -> tuple[float, float] | None:
-    """Return the two numbers of `--score-range`, None for `auto`.
-
-    Raises:
-        ValueError: other values.
-    """
+    """Return the two numbers of `--score-range`, None for `auto`; else raise a ValueError."""
     if list(values) == ["auto"]:
         return None
-    try:
-        low, high = (float(value) for value in values)
-    except ValueError:
-        low = high = math.nan
-    if not (math.isfinite(low) and math.isfinite(high) and low < high):
-        raise ValueError(
-            f"--score-range: expected `auto` or two numbers LOW < HIGH, got {' '.join(values)}"
-        )
-    return low, high
+    with contextlib.suppress(ValueError):
+        low, high = map(float, values)
+        if -math.inf < low < high < math.inf:
+            return low, high
+    given = " ".join(values)
+    raise ValueError(f"--score-range: expected `auto` or two numbers LOW < HIGH, got {given}")

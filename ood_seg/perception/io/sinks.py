@@ -53,6 +53,8 @@ class FolderSink:
             raise ValueError(f"kinds: expected some of {', '.join(ENDINGS)}, got {unknown[0]!r}")
         self.folder, self.kinds, self.limits = Path(folder), tuple(kinds), limits
         self._overwrite, self._skip = overwrite, skip
+        self._conflicts: list[Path] = []
+        self._num_conflicts = 0
         if "scores-png" in self.kinds:
             self._write_scale()
 
@@ -68,6 +70,26 @@ class FolderSink:
         """The files of an image that exist."""
         return [path for path in self.paths(name) if os.path.exists(path)]
 
+    def wants(self, name: str) -> bool:
+        """Whether the files of the image or video of this name are to be written.
+
+        Existing files that are neither overwritten nor skipped make `check` fail.
+        """
+        if self._overwrite:
+            return True
+        existing = self.existing(name)
+        if self._skip:
+            return len(existing) < len(self.kinds)
+        existing += self.existing(f"{name}/000000")  # the first frame, if it is a video
+        self._num_conflicts += len(existing)
+        self._conflicts += existing[: _LISTED - len(self._conflicts)]
+        return True
+
+    def check(self) -> None:
+        """Raise a ValueError if `wants` has found files that must not be overwritten."""
+        if self._num_conflicts:
+            raise ValueError(_conflict(self._conflicts, self._num_conflicts))
+
     def write(self, result: AnomalyResult) -> None:
         """Write the files of a result.
 
@@ -75,12 +97,11 @@ class FolderSink:
             ValueError: a file exists, and neither `overwrite` nor `skip` is set; or a kind needs a
                 threshold or calibration that the result was made without.
         """
-        if not self._overwrite:
-            existing = self.existing(result.name)
-            if self._skip and len(existing) == len(self.kinds):
-                return
-            if existing and not self._skip:
-                raise ValueError(existing_message(existing, len(existing)))
+        existing = [] if self._overwrite else self.existing(result.name)
+        if self._skip and len(existing) == len(self.kinds):
+            return
+        if existing and not self._skip:
+            raise ValueError(_conflict(existing, len(existing)))
         for kind, path in zip(self.kinds, self.paths(result.name), strict=True):
             if kind == "scores-png" and self.limits is not None:
                 write_image(path, _levels(result.anomaly, *self.limits))
@@ -99,6 +120,14 @@ class FolderSink:
         if path.exists() and json.loads(path.read_text()) != scale and not self._overwrite:
             raise ValueError(f"{path} has another scale than that of {low}..{high}")
         write_text(path, json.dumps(scale) + "\n")
+
+
+def _conflict(existing: Sequence[Path], count: int) -> str:
+    listed = ", ".join(map(str, existing[:_LISTED])) + (", ..." if count > _LISTED else "")
+    return (
+        f"{count} files exist ({listed}); use --overwrite to replace them, --skip-existing to keep "
+        "them, or another --out"
+    )
 
 
 def _levels(scores: np.ndarray, low: float, high: float) -> np.ndarray:
@@ -131,12 +160,3 @@ class VideoSink:
     def close(self, *, complete: bool = True) -> None:
         """Finish the video; see `VideoWriter.close`."""
         self._writer.close(complete=complete)
-
-
-def existing_message(existing: Sequence[Path], count: int) -> str:
-    """Return an error message about `count` files that exist, of which some are given."""
-    listed = ", ".join(map(str, existing[:_LISTED])) + (", ..." if count > _LISTED else "")
-    return (
-        f"{count} files exist ({listed}); use --overwrite to replace them, --skip-existing to keep "
-        "them, or another --out"
-    )

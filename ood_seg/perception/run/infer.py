@@ -14,7 +14,7 @@ import math
 import signal
 import sys
 import threading
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from ood_seg.perception.core.types import Failure
 from ood_seg.perception.io.frames import open_frames
 from ood_seg.perception.io.json_lines import JsonLines
 from ood_seg.perception.io.shards import SINGLE_PROCESS, Shard
-from ood_seg.perception.io.sinks import FolderSink, VideoSink, existing_message
+from ood_seg.perception.io.sinks import FolderSink, VideoSink
 from ood_seg.perception.io.video_io import VideoWriter
 from ood_seg.perception.run.progress import progress
 from ood_seg.perception.run.segmentor import Segmentor
@@ -40,7 +40,6 @@ RESULTS_FILE = "results.jsonl"
 # Ways to leave out images, as options of the command.
 _OPTIONS = {"skip": "--skip-existing", "resume": "--resume"}
 _RATE_OF_IMAGES = 25.0
-_LISTED = 6
 
 
 @dataclass
@@ -125,13 +124,20 @@ def infer(
         lines = None
         if json is not None:
             lines = stack.enter_context(contextlib.closing(_open_lines(json, shard, existing)))
-        wanted = _Selection(shard, lines.done if lines else (), folder, existing)
+        done = lines.done if lines else ()
+
+        def wanted(name: str) -> bool:
+            mine = shard.owns(name) and name not in done
+            return mine and (folder is None or folder.wants(name))
+
         frames = open_frames(sources, wanted=wanted, skip=out, max_pixels=int(max_pixels))
         if frames.live:
             stack.callback(frames.close)  # releases the camera if the model cannot be loaded
-        outputs = tuple(str(path) for path in (out, json, video_out) if path is not None)
+        files = (out, lines and lines.own, video_out)
+        outputs = tuple(str(path) for path in files if path is not None)
         summary = InferenceSummary(outputs, frames.count)
-        wanted.check()
+        if folder is not None:
+            folder.check()
         if summary.total == 0:
             return summary
         video = None
@@ -186,36 +192,6 @@ def _open_lines(json: str | Path, shard: Shard, existing: str) -> JsonLines:
         return JsonLines(json, shard, resume=resume, replace=existing == "overwrite")
     except OSError as error:
         raise ValueError(f"--json {json}: cannot be written ({error.strerror})") from error
-
-
-class _Selection:
-    """Decides by name which images are analysed, and remembers files that must not exist."""
-
-    def __init__(
-        self, shard: Shard, done: Container[str], folder: FolderSink | None, existing: str
-    ) -> None:
-        self._shard, self._done, self._folder, self._existing = shard, done, folder, existing
-        self._count = 0
-        self._listed: list[Path] = []
-
-    def __call__(self, name: str) -> bool:
-        """Whether to analyse the image or video of this name."""
-        if not self._shard.owns(name) or name in self._done:
-            return False
-        if self._folder is None or self._existing in ("overwrite", "resume"):
-            return True
-        files = self._folder.existing(name)
-        if self._existing == "skip":
-            return len(files) < len(self._folder.kinds)
-        files += self._folder.existing(f"{name}/000000")  # the first frame, if it is a video
-        self._count += len(files)
-        self._listed += files[: _LISTED - len(self._listed)]
-        return True
-
-    def check(self) -> None:
-        """Raise a ValueError if files exist that must not."""
-        if self._count:
-            raise ValueError(existing_message(self._listed, self._count))
 
 
 def _check_outputs(model: Segmentor, kinds: Sequence[str], tracker: Any) -> None:
