@@ -124,9 +124,11 @@ class ImageSource(FrameSource):
         return self._count
 
     def __iter__(self) -> Iterator[Frame | Failure]:
+        # Whether a single image is wanted is known once it has been counted.
+        known = self._count if self.single else None
         for index, (name, image) in enumerate(self._entries()):
             self.passed = index + 1
-            if not self._options.wanted(name):
+            if not (self._options.wanted(name) if known is None else known):
                 continue
             try:
                 yield Frame(self._options.read(image), name, index)
