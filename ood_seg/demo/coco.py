@@ -24,11 +24,8 @@ KNOWN_KINDS: dict[str, tuple[int, Any]] = {
 
 def categories() -> list[dict]:
     """COCO's `categories` for all drawn kinds, those that Cityscapes knows included."""
-    kinds = {**KNOWN_KINDS, **OBJECT_KINDS}
-    return [
-        {"id": number, "name": name, "supercategory": "drawn"}
-        for name, (number, _) in kinds.items()
-    ]
+    kinds = {**KNOWN_KINDS, **OBJECT_KINDS}.items()
+    return [{"id": number, "name": name, "supercategory": "drawn"} for name, (number, _) in kinds]
 
 
 def draw_image(rng: np.random.Generator) -> tuple[np.ndarray, list[tuple[int, np.ndarray]]]:

@@ -72,16 +72,8 @@ def write_demo_data(
     """
     root, size = Path(root), size or DemoDataSize()
     manifest = {"drawing": DRAWING_VERSION, "seed": seed, **asdict(size)}
-    if root.exists() and (root.is_file() or any(root.iterdir())):
-        try:
-            found = json.loads((root / MANIFEST).read_text())
-        except (OSError, ValueError) as error:
-            raise ValueError(
-                f"{root} holds no demo data ({MANIFEST} is missing or unreadable); "
-                "give another folder or remove it"
-            ) from error
-        if found == manifest:
-            return False
+    if _manifest_in(root) == manifest:
+        return False
     root.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{root.name}-", dir=root.parent) as folder:
         drawn = Path(folder) / "data"
@@ -92,6 +84,19 @@ def write_demo_data(
             shutil.rmtree(root)
         os.replace(drawn, root)
     return True
+
+
+def _manifest_in(root: Path) -> dict | None:
+    """What the folder was drawn with; None where it is missing or empty."""
+    if not root.exists() or (root.is_dir() and not any(root.iterdir())):
+        return None
+    try:
+        return json.loads((root / MANIFEST).read_text())
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"{root} holds no demo data ({MANIFEST} is missing or unreadable); "
+            "give another folder or remove it"
+        ) from error
 
 
 def _write_datasets(root: Path, seed: int, size: DemoDataSize) -> Iterator[None]:

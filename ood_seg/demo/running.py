@@ -89,8 +89,7 @@ def run_demo(
     draw_figure(out / "figure.png", out / "data", before, after)
     content = {**plan.fingerprint(seed), "results": results, "seconds": seconds}
     write_json(out / "results.json", content)
-    console.print(terminal_table(table))
-    console.print(table.note)
+    console.print(terminal_table(table), table.note, sep="\n")
     console.print(f"Figure: {out / 'figure.png'}   Table: {out / 'table.md'}")
     console.print(f"Done in {time.monotonic() - started:.0f} s.")
     return results

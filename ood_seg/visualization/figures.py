@@ -119,8 +119,7 @@ def comparison_figure(
         panels = [row.image, ground_truth_overlay(row.image, row.ground_truth)]
         panels += [heat_map(scores, low, high) for scores in (row.before, row.after)]
         if decides:
-            flagged = row.after >= row.threshold
-            panels.append(decision_overlay(row.image, row.ground_truth, flagged))
+            panels.append(decision_overlay(row.image, row.ground_truth, row.after >= row.threshold))
         for one_axes, panel in zip(row_axes, panels, strict=True):
             _show(one_axes, panel)
         row_axes[0].set_ylabel(row.name, fontsize=10)
