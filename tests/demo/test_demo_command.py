@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 from pathlib import Path
@@ -16,6 +17,7 @@ from ood_seg.config_files import resolve_config
 from ood_seg.demo.data import DemoDataSize
 from ood_seg.demo.plan import FULL_PLAN, METHODS, PRETRAINING, TRAININGS, DemoPlan
 
+NOTEBOOK = Path(__file__).resolve().parents[2] / "docs" / "notebooks" / "quickstart.ipynb"
 ANOMALY_SETS = ("road_anomaly", "fishyscapes")
 
 
@@ -60,6 +62,28 @@ def test_a_finished_demo_is_shown_again_but_not_repeated(fast_demo, capsys):
     assert "balanced EnergyOE" in capsys.readouterr().out
     assert [path.stat().st_mtime_ns for path in weights] == written
     assert read_results(fast_demo) == results
+
+
+def test_the_quick_start_notebook_runs_on_its_output(fast_demo, tmp_path, monkeypatch):
+    nbformat = pytest.importorskip("nbformat")
+    nbclient = pytest.importorskip("nbclient")
+    pytest.importorskip("ipykernel")
+    monkeypatch.setenv("OOD_SEG_DEMO", str(fast_demo))
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    assert not any(cell.get("outputs") for cell in notebook.cells)  # stored without outputs
+    place = {"metadata": {"path": str(tmp_path)}}
+    nbclient.NotebookClient(notebook, timeout=120, resources=place).execute()
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    text = "".join(output.get("text", "") for output in outputs)
+    assert "unknown objects" in text
+    shown = [output.data for output in outputs if "data" in output]
+    metrics = [
+        ast.literal_eval(one["text/plain"]) for one in shown if "'auroc'" in one["text/plain"]
+    ]
+    assert len(metrics) == 1
+    assert 50 < metrics[0]["auroc"] <= 100
+    assert sum("image/png" in one for one in shown) == 2  # results show themselves
+    assert (tmp_path / "calibration.json").is_file()
 
 
 def test_a_foreign_folder_is_refused(tmp_path, capsys):
