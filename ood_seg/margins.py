@@ -79,7 +79,7 @@ def suggest_margins(histogram: ScoreHistogram) -> dict[str, Margins]:
 
 
 def at_margins(histogram: ScoreHistogram, margin_in: float, margin_out: float) -> Margins:
-    """How many pixels of each kind a pair of margins would move."""
+    """Shares of the pixels of each kind that a pair of margins would move."""
     energies = histogram.middle
     known, outliers = histogram.known, histogram.anomalous
     return Margins(

@@ -1,4 +1,4 @@
-"""How far an anomaly probability is from the observed frequency."""
+"""Deviation of anomaly probabilities from observed frequencies."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ BINS = 15
 
 
 class Reliability(NamedTuple):
-    """What a reliability diagram shows; bins without pixels are left out.
+    """Values of a reliability diagram; bins without pixels are left out.
 
     Attributes:
         confidence: mean probability in each bin, `(M,)`.

@@ -34,7 +34,7 @@ class MapPair(NamedTuple):
 
 
 class Matches(NamedTuple):
-    """What `match_maps` found; `notes` are sentences on what was left out."""
+    """Result of `match_maps`; `notes` are sentences on what was left out."""
 
     pairs: list[MapPair]
     notes: list[str]

@@ -1,4 +1,4 @@
-"""First reading of the maps: a histogram for each image, and where anomalous pixels rank."""
+"""First reading of the maps: a histogram for each image, and the ranks of all pixels."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from ood_seg.metrics.ranking import RankCounts
 
 @dataclass(frozen=True)
 class PixelPass:
-    """What the first reading gives.
+    """Result of the first reading.
 
     Attributes:
         histograms: of each image, by name.
-        counts: what metrics and curves of all images are computed from.
+        counts: of all images, for metrics and curves.
         mode: 'exact' or 'streaming', the one that was used.
-        reused: images whose histogram an earlier run had left.
+        reused: images whose histogram was stored by an earlier run.
     """
 
     histograms: dict[str, ScoreHistogram]

@@ -26,7 +26,7 @@ NUM_CLASSES = len(TRAIN_IDS) - 1
 
 @dataclass(frozen=True)
 class RegionPlan:
-    """What to count in each image.
+    """Counts to be made in each image.
 
     Attributes:
         track: of the component metrics; None: none.

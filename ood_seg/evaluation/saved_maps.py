@@ -40,7 +40,7 @@ _ARRAY_ERRORS = (ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error, 
 
 @dataclass(frozen=True)
 class MapFormat:
-    """How stored numbers become scores.
+    """Conversion of stored numbers to scores.
 
     Attributes:
         key: array of an `.npz` file; None: its only one.

@@ -61,7 +61,7 @@ def fit_calibration(
 
 
 class Selection(NamedTuple):
-    """What was selected on one part of the images.
+    """Calibration and thresholds selected on one part of the images.
 
     Attributes:
         parts: the images to select on and to report on.

@@ -13,7 +13,7 @@ THRESHOLD_SOURCES = ("all", "select")
 
 @dataclass(frozen=True)
 class Settings:
-    """What to compute.
+    """Settings of an evaluation.
 
     Attributes:
         method: name of what made the scores.

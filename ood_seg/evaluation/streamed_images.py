@@ -15,7 +15,7 @@ from ood_seg.metrics.pixel import PixelMetrics, SplitScores
 
 @dataclass(frozen=True)
 class ImageScores:
-    """What is kept of one image, and sent to the main process when there are several.
+    """Scores of one image, as kept and as sent to the main process where there are several.
 
     No named tuple, because mmengine turns tuples among the results into plain ones.
     """

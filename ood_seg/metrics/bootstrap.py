@@ -36,7 +36,7 @@ class Interval(NamedTuple):
 
 @dataclass(frozen=True)
 class BootstrapResult:
-    """What `bootstrap_metrics` gives.
+    """Result of `bootstrap_metrics`.
 
     Attributes:
         intervals: by metric: `auroc`, `ap`, `fpr95`, `best_f1`.
@@ -68,7 +68,7 @@ class Difference(NamedTuple):
 
 @dataclass(frozen=True)
 class Comparison:
-    """What `compare_methods` gives; attributes as in `BootstrapResult`."""
+    """Result of `compare_methods`; attributes as in `BootstrapResult`."""
 
     differences: dict[str, Difference]
     level: float

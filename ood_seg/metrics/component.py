@@ -170,7 +170,7 @@ class ComponentMetrics:
         """Add all components of `other`, which stays as it is.
 
         Raises:
-            TypeError: `other` is no `ComponentMetrics`.
+            TypeError: `other` is not a `ComponentMetrics`.
             ValueError: its threshold, sizes or ignored label differ.
         """
         if not isinstance(other, ComponentMetrics):

@@ -126,7 +126,7 @@ class ScoreHistogram:
         return (self.lowest.astype(np.float64) + self.highest) / 2
 
     def rank_counts(self) -> RankCounts:
-        """What metrics, their bounds and curves are computed from (`metrics_from_counts`)."""
+        """Counts from which metrics, their bounds and curves are computed."""
         groups = np.flatnonzero(self.anomalous)
         known_equal = self.known[groups]
         unresolved = self.lowest[groups] < self.highest[groups]

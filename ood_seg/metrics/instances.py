@@ -95,7 +95,7 @@ class InstanceAP:
         """Add all instances of `other`, which stays as it is.
 
         Raises:
-            TypeError: `other` is no `InstanceAP`.
+            TypeError: `other` is not an `InstanceAP`.
             ValueError: it has other settings.
         """
         if not isinstance(other, InstanceAP):

@@ -1,4 +1,4 @@
-"""What anomaly detection costs on the known classes: closed-set mIoU and open-set mIoU.
+"""The price of anomaly detection on the known classes: closed-set mIoU and open-set mIoU.
 
 Grcic et al., "DenseHybrid: Hybrid Anomaly Detection for Dense Open-set Recognition", ECCV 2022,
 also used in "On Advantages of Mask-level Recognition for Outlier-aware Segmentation", CVPRW 2023.
@@ -95,7 +95,7 @@ class OpenSetMetrics:
         """Add all pixels of `other`, which stays as it is.
 
         Raises:
-            TypeError: `other` is no `OpenSetMetrics`.
+            TypeError: `other` is not an `OpenSetMetrics`.
             ValueError: its threshold or number of classes differs.
         """
         if not isinstance(other, OpenSetMetrics):

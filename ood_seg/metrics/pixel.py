@@ -184,7 +184,7 @@ class PixelMetrics:
         """Add all pixels of `other`, which stays as it is.
 
         Raises:
-            TypeError: `other` is no `PixelMetrics`.
+            TypeError: `other` is not a `PixelMetrics`.
             ValueError: this one is exact, but `other` has counts only.
         """
         if not isinstance(other, PixelMetrics):
@@ -234,7 +234,7 @@ class PixelMetrics:
         return bounds_from_counts(self.rank_counts(), tprs=tprs, best_f1=best_f1)
 
     def rank_counts(self) -> RankCounts:
-        """What the metrics and curves (`ood_seg.metrics.curves`) are computed from."""
+        """Counts from which metrics and curves (`ood_seg.metrics.curves`) are computed."""
         if self._table is not None:
             return self._table.rank_counts()
         return _rank_parts(self._known, self._anomalous)

@@ -19,7 +19,7 @@ _BLOCK = 2**20
 def draw_weights(
     histograms: Sequence[ScoreHistogram], samples: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, int]:
-    """How often each resample holds each image, and how many were drawn again.
+    """Number of times each image is in each resample, and number of resamples drawn again.
 
     Args:
         histograms: one per image; together they hold both classes.
@@ -90,7 +90,7 @@ def _blocks(
     """Dense counts (n, G) of known and of anomalous pixels, by groups of bins, highest first.
 
     All four metrics change only at bins with anomalous pixels; the bins between two such bins
-    hold known pixels alone, whose order among themselves is of no effect, and form one group.
+    hold known pixels alone, whose order does not matter, and form one group.
     """
     n = len(histograms)
     image = np.repeat(np.arange(n), [part.lowest.size for part in histograms])
