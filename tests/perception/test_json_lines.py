@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -153,20 +154,19 @@ def test_replaced_files_stay_until_the_first_record(tmp_path):
 
 
 @pytest.mark.parametrize("shard", [Shard(), Shard(1, 3)])
-def test_a_process_that_is_started_twice_writes_no_name_twice(shard, tmp_path):
-    """The later start takes over the file; the earlier one writes to a file that is gone."""
+def test_a_second_start_of_a_running_process_is_refused(shard, tmp_path):
     first = JsonLines(tmp_path / "r.jsonl", shard)
     first.write({"name": "a"})
     with pytest.raises(ValueError, match="exists"):
         JsonLines(tmp_path / "r.jsonl", shard)
-    second = JsonLines(tmp_path / "r.jsonl", shard, resume=True)
-    for lines in (first, second, first):
-        lines.write({"name": "b"})
-        lines.write({"name": "c"})
+    with pytest.raises(ValueError, match=rf"{re.escape(first.own.name)}.* another process"):
+        JsonLines(tmp_path / "r.jsonl", shard, resume=True)
+    first.write({"name": "b"})
     first.close()
+    second = JsonLines(tmp_path / "r.jsonl", shard, resume=True)
+    assert second.done == {name for name in "ab" if shard.owns(name)}
     second.close()
-    assert set(all_names(tmp_path)) >= {"a"}
-    assert len(all_names(tmp_path)) == len(set(all_names(tmp_path)))
+    assert all_names(tmp_path) == ["a", "b"]
 
 
 def test_failures_are_tried_again_and_replaced_by_results(tmp_path):

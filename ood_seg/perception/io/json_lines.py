@@ -20,7 +20,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from ood_seg.io.files import atomic_path
 from ood_seg.perception.core.types import Failure
@@ -43,8 +43,8 @@ class JsonLines:
         done: names of the images of this process that have a result.
 
     Raises:
-        ValueError: files exist and are neither resumed nor replaced, or several processes are to
-            replace them.
+        ValueError: files exist and are neither resumed nor replaced, several processes are to
+            replace them, or a running process writes to one of them.
         OSError: the file cannot be written.
     """
 
@@ -71,6 +71,7 @@ class JsonLines:
         elif not replace:
             self._check_new(shard)
         self._stream = self.own.open("ab", buffering=0)
+        _claim(self._stream, self.own)
 
     def _check_new(self, shard: Shard) -> None:
         siblings = f"-of-{shard.world}"
@@ -85,6 +86,10 @@ class JsonLines:
         """Rewrite the own file without failures and incomplete lines; collect what is done."""
         parts = self._parts()
         kept = [self.path, *parts] if shard.world == 1 else [self.own]
+        for file in kept:
+            if file.exists():
+                with file.open("ab") as stream:
+                    _claim(stream, file)
         seen: set[str] = set()
         with atomic_path(self.own) as unfinished, unfinished.open("wb") as target:
             for name, line in _results(kept):
@@ -133,6 +138,26 @@ class JsonLines:
         with contextlib.suppress(FileNotFoundError):  # moved by a later run
             if not self._resumes and not self.own.stat().st_size:
                 self.own.unlink()
+
+
+def _claim(stream: IO[bytes], path: Path) -> None:
+    """Lock an open file for this process; the lock ends with the stream, also by a kill.
+
+    Raises:
+        ValueError: a running process holds it.
+    """
+    try:
+        import fcntl
+    except ImportError:  # not on Windows
+        return
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise ValueError(
+            f"{path} is being written by another process; wait for its end, or give another name"
+        ) from error
+    except OSError:  # a file system without locks
+        return
 
 
 def _part(path: Path, shard: Shard) -> Path:
