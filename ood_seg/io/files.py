@@ -1,16 +1,32 @@
-"""Atomic writes: a file appears complete or not at all, however the process ends."""
+"""Atomic writes: a file appears complete or not at all, however the process ends.
+
+`claimed` keeps a second process from writing the same file or folder.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import glob
+import json
 import os
 import secrets
+import shutil
+import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+try:
+    import fcntl
+except ImportError:  # Windows, where nothing is claimed
+    fcntl = None  # type: ignore[assignment]
+
 if TYPE_CHECKING:
     import numpy as np
+
+# Open lock files of the claims of this process.
+_claims: set[int] = set()
 
 
 @contextlib.contextmanager
@@ -19,15 +35,128 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
     Parent folders are created. The hidden temporary name is random, so that concurrent processes
     do not interfere, on a shared file system either. The temporary file is removed after an
-    error; only a killed process leaves it behind.
+    error; only a killed process leaves it behind (see `remove_unfinished`).
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    unfinished = unfinished_path(path)
     try:
         yield unfinished
         os.replace(unfinished, path)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def unfinished_path(path: Path) -> Path:
+    """A hidden, random name beside `path` for what is not finished."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+
+
+def remove_unfinished(folder: Path, name: str = "*") -> None:
+    """Remove what killed processes have left under the names of `unfinished_path`.
+
+    Only for a process that has claimed these files, as those of running processes look the same.
+
+    Args:
+        folder: searched, without its subfolders.
+        name: pattern (`glob`) of the finished files.
+    """
+    for path in folder.glob(f".{name}.{'[0-9a-f]' * 8}.part*"):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def claimed(path: Path, *, lock: Path | None = None) -> Iterator[None]:
+    """Context manager: no other process can claim `path` before the block ends.
+
+    The claim is a lock of an open file, so it ends with the process, however that ends; the file
+    itself, with the owner in it, is removed at the end of the block and may stay after a kill. What
+    killed processes have left of `atomic_path(path)` is removed. Parent folders are created.
+
+    There are no claims on Windows and on file systems without locks: there the block is run as if
+    the path were free.
+
+    Args:
+        path: a file or folder to be written; it need not exist.
+        lock: the file to be locked; by default a hidden one beside `path`.
+
+    Raises:
+        ValueError: it is claimed, by another process or by this one; names the owner.
+        OSError: the lock file cannot be written.
+    """
+    lock = path.with_name(f".{path.name}.lock") if lock is None else lock
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        descriptor = _locked(lock)
+    except BlockingIOError as error:
+        raise ValueError(
+            f"{path} is being written by another process{_owner(lock)}; wait for its end, or give "
+            "another name"
+        ) from error
+    if descriptor is None:
+        yield
+        return
+    _claims.add(descriptor)
+    try:
+        since = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
+        owner = {"pid": os.getpid(), "host": socket.gethostname(), "since": since}
+        os.truncate(descriptor, 0)
+        os.write(descriptor, json.dumps(owner).encode())
+        remove_unfinished(path.parent, glob.escape(path.name))
+        yield
+    finally:
+        if descriptor in _claims:  # not in a forked child
+            _claims.remove(descriptor)
+            lock.unlink(missing_ok=True)
+            os.close(descriptor)
+
+
+def _locked(lock: Path) -> int | None:
+    """The open and locked file; None where there are no locks.
+
+    Raises:
+        BlockingIOError: it is locked already.
+    """
+    if fcntl is None:
+        return None
+    while True:
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # An owner that has just finished may have removed the file since it was opened here.
+            if os.path.samestat(os.fstat(descriptor), os.stat(lock)):
+                return descriptor
+        except FileNotFoundError:
+            pass
+        except BlockingIOError:
+            os.close(descriptor)
+            raise
+        except OSError:
+            lock.unlink(missing_ok=True)
+            os.close(descriptor)
+            return None
+        os.close(descriptor)
+
+
+def _owner(lock: Path) -> str:
+    try:
+        owner = json.loads(lock.read_bytes())
+        return f" ({owner['pid']} on {owner['host']}, since {owner['since']})"
+    except (OSError, ValueError, KeyError, TypeError):  # it has just started or ended
+        return ""
+
+
+def _forget_claims() -> None:
+    """End the claims of the parent in a forked child, which could outlive its parent."""
+    for descriptor in _claims:
+        os.close(descriptor)
+    _claims.clear()
+
+
+if fcntl is not None:
+    os.register_at_fork(after_in_child=_forget_claims)
 
 
 def write_bytes(path: Path, content: bytes) -> Path:

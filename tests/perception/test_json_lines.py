@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from pathlib import Path
 
@@ -157,16 +158,37 @@ def test_replaced_files_stay_until_the_first_record(tmp_path):
 def test_a_second_start_of_a_running_process_is_refused(shard, tmp_path):
     first = JsonLines(tmp_path / "r.jsonl", shard)
     first.write({"name": "a"})
-    with pytest.raises(ValueError, match="exists"):
-        JsonLines(tmp_path / "r.jsonl", shard)
-    with pytest.raises(ValueError, match=rf"{re.escape(first.own.name)}.* another process"):
-        JsonLines(tmp_path / "r.jsonl", shard, resume=True)
+    for options in ({}, {"resume": True}):
+        with pytest.raises(ValueError, match=rf"{re.escape(first.own.name)}.*\({os.getpid()} on"):
+            JsonLines(tmp_path / "r.jsonl", shard, **options)
     first.write({"name": "b"})
     first.close()
     second = JsonLines(tmp_path / "r.jsonl", shard, resume=True)
     assert second.done == {name for name in "ab" if shard.owns(name)}
     second.close()
     assert all_names(tmp_path) == ["a", "b"]
+    assert list(tmp_path.iterdir()) == [first.own]
+
+
+@pytest.mark.parametrize("options", [{"resume": True}, {"replace": True}])
+def test_the_part_of_a_running_process_is_neither_moved_nor_removed(options, tmp_path):
+    running = JsonLines(tmp_path / "r.jsonl", Shard(1, 3))
+    running.write({"name": "a"})
+    with pytest.raises(ValueError, match=r"r\.part-1-of-3\.jsonl"):
+        JsonLines(tmp_path / "r.jsonl", **options)
+    running.write({"name": "b"})
+    running.close()
+    assert names_in(running.own) == ["a", "b"]
+    assert list(tmp_path.iterdir()) == [running.own]
+
+
+def test_a_single_process_removes_what_killed_processes_have_left(tmp_path):
+    for name in (".r.part-1-of-4.jsonl.lock", ".r.part-1-of-4.jsonl.0123abcd.part"):
+        (tmp_path / name).write_text("{")
+    lines = JsonLines(tmp_path / "r.jsonl", resume=True)
+    lines.write({"name": "a"})
+    lines.close()
+    assert list(tmp_path.iterdir()) == [tmp_path / "r.jsonl"]
 
 
 def test_failures_are_tried_again_and_replaced_by_results(tmp_path):

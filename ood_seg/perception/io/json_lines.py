@@ -20,9 +20,9 @@ import json
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-from ood_seg.io.files import atomic_path
+from ood_seg.io.files import atomic_path, claimed
 from ood_seg.perception.core.types import Failure
 from ood_seg.perception.io.shards import SINGLE_PROCESS, Shard
 
@@ -65,13 +65,17 @@ class JsonLines:
                 f"{path} cannot be replaced by {shard.world} processes; remove it and its parts "
                 "first"
             )
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        if resume:
-            self._resume(shard)
-        elif not replace:
-            self._check_new(shard)
-        self._stream = self.own.open("ab", buffering=0)
-        _claim(self._stream, self.own)
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(claimed(self.own))
+            if (resume or replace) and shard.world == 1:
+                for part in self._claimed_parts():
+                    stack.enter_context(claimed(part))
+            if resume:
+                self._resume(shard)
+            elif not replace:
+                self._check_new(shard)
+            self._stream = stack.enter_context(self.own.open("ab", buffering=0))
+            self._claims = stack.pop_all()
 
     def _check_new(self, shard: Shard) -> None:
         siblings = f"-of-{shard.world}"
@@ -86,10 +90,6 @@ class JsonLines:
         """Rewrite the own file without failures and incomplete lines; collect what is done."""
         parts = self._parts()
         kept = [self.path, *parts] if shard.world == 1 else [self.own]
-        for file in kept:
-            if file.exists():
-                with file.open("ab") as stream:
-                    _claim(stream, file)
         seen: set[str] = set()
         with atomic_path(self.own) as unfinished, unfinished.open("wb") as target:
             for name, line in _results(kept):
@@ -105,6 +105,13 @@ class JsonLines:
         """Part files of this and of earlier runs."""
         name = f"{glob.escape(self.path.stem)}.part-*-of-*{glob.escape(self.path.suffix)}"
         return sorted(self.path.parent.glob(name))
+
+    def _claimed_parts(self) -> list[Path]:
+        """Part files that exist, or of which a claim is left of a killed process."""
+        pattern = f".{glob.escape(self.path.stem)}.part-*-of-*{glob.escape(self.path.suffix)}.lock"
+        left = {lock.name[1 : -len(".lock")] for lock in self.path.parent.glob(pattern)}
+        names = left | {part.name for part in self._parts()}
+        return [self.path.with_name(name) for name in sorted(names)]
 
     def write(self, record: dict[str, Any]) -> bool:
         """Write a result, as `AnomalyResult.to_dict` returns it; False if its name is done."""
@@ -133,31 +140,11 @@ class JsonLines:
         """Close the file; remove it if a new run has written nothing."""
         if self._stream.closed:
             return
-        os.fsync(self._stream.fileno())
-        self._stream.close()
-        with contextlib.suppress(FileNotFoundError):  # moved by a later run
+        with self._claims:
+            os.fsync(self._stream.fileno())
+            self._stream.close()
             if not self._resumes and not self.own.stat().st_size:
                 self.own.unlink()
-
-
-def _claim(stream: IO[bytes], path: Path) -> None:
-    """Lock an open file for this process; the lock ends with the stream, also by a kill.
-
-    Raises:
-        ValueError: a running process holds it.
-    """
-    try:
-        import fcntl
-    except ImportError:  # not on Windows
-        return
-    try:
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise ValueError(
-            f"{path} is being written by another process; wait for its end, or give another name"
-        ) from error
-    except OSError:  # a file system without locks
-        return
 
 
 def _part(path: Path, shard: Shard) -> Path:
