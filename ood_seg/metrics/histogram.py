@@ -125,6 +125,16 @@ class ScoreHistogram:
         """Middle of each bin, float64 `(B,)`."""
         return (self.lowest.astype(np.float64) + self.highest) / 2
 
+    def lower(self) -> np.ndarray:
+        """Deprecated: `lowest`."""
+        _warn_renamed("lower()", "lowest")
+        return self.lowest
+
+    def upper(self) -> np.ndarray:
+        """Deprecated: `highest`."""
+        _warn_renamed("upper()", "highest")
+        return self.highest
+
     def rank_counts(self) -> RankCounts:
         """Counts from which metrics, their bounds and curves are computed."""
         groups = np.flatnonzero(self.anomalous)
@@ -158,6 +168,15 @@ class ScoreHistogram:
         if lowest.ndim != 1 or len(set(shapes)) > 1:
             raise ValueError(f"{_ARRAYS[:-1]} must have one shape (B,), got {shapes}")
         return cls(lowest, highest, known, anomalous, int(num_ignored))
+
+
+def _warn_renamed(old: str, new: str) -> None:
+    warnings.warn(
+        f"ScoreHistogram.{old} is now the attribute `{new}`; the old name will be removed in the "
+        "next version",
+        DeprecationWarning,
+        stacklevel=3,
+    )
 
 
 def joined(

@@ -14,6 +14,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -41,11 +42,13 @@ class Protocol:
         name: as `get_protocol` knows it.
         description: one line for logs and reports.
         compute: the function behind `evaluate`.
+        by_image: whether the metrics are means over the images instead of pooled.
     """
 
     name: str
     description: str
     compute: Callable[[Images], dict[str, float]]
+    by_image: bool = False
 
     def evaluate(self, images: Images) -> dict[str, float]:
         """The metrics of a dataset.
@@ -54,7 +57,7 @@ class Protocol:
             images: pairs of scores and labels of one shape, tensors or arrays; read once.
 
         Returns:
-            'auroc', 'ap', 'fpr95' as fractions of 1; 'per-image' adds 'num_images' and
+            'auroc', 'ap', 'fpr95' as fractions of 1; those `by_image` add 'num_images' and
             'num_left_out'. NaN with a warning where a class has no pixel.
 
         Raises:
@@ -89,15 +92,19 @@ def _fishyscapes(images: Images) -> dict[str, float]:
     return metrics.compute()
 
 
-def _per_image(images: Images) -> dict[str, float]:
-    """Means over the images that hold both classes."""
+def _per_image(
+    images: Images, rule: Callable[[RankCounts], float] | None = None
+) -> dict[str, float]:
+    """Means over the images that hold both classes; `rule` replaces our own for FPR95."""
     results, left_out = [], 0
     for scores, labels in images:
         counts = _counts_of_image(scores, labels)
-        if counts.num_known and counts.anomalous.size:
-            results.append(metrics_from_counts(counts))
-        else:
+        if not (counts.num_known and counts.anomalous.size):
             left_out += 1
+            continue
+        results.append(metrics_from_counts(counts))
+        if rule is not None:
+            results[-1]["fpr95"] = float(rule(counts))
     if not results:
         warnings.warn(
             f"none of {left_out} images holds both known and anomalous pixels: AUROC, AP and "
@@ -127,6 +134,9 @@ def _with_rule(rule: Callable[[RankCounts], float]) -> Callable[[Images], dict[s
 def _smiyc(images: Images) -> dict[str, float]:
     """Bins of each image between percentiles of its classes; a bin counts at its lower edge.
 
+    The outermost edges lie beyond the valid scores by 1 % of their range, at least 0.01, as in
+    the benchmark's code since commit 1c7804e; before, they were 0 and 1.
+
     Left out: the published curve may have one more point, inside the highest threshold if several
     images share it, which depends on how equal numbers happen to be sorted.
     """
@@ -139,12 +149,14 @@ def _smiyc(images: Images) -> dict[str, float]:
                 f"{scores.min():g} to {scores.max():g}: divide them first"
             )
         parts = [scores[labels == value].astype(np.float16) for value in (KNOWN, ANOMALY)]
+        valid = np.concatenate(parts).astype(np.float64)
+        if not valid.size:
+            continue
+        beyond = max(0.01 * np.ptp(valid), 0.01)
         shares = [np.linspace(0, 1, min(384, part.size)) for part in parts]
-        limits = np.unique(
-            np.concatenate(
-                [[0, 1], *(np.quantile(p, q) for p, q in zip(parts, shares, strict=True) if p.size)]
-            )
-        )
+        quantiles = [np.quantile(p, q) for p, q in zip(parts, shares, strict=True) if p.size]
+        ends = [valid.min() - beyond, valid.max() + beyond]
+        limits = np.unique(np.concatenate([ends, *quantiles]))
         edges.append(limits[:-1])
         known.append(np.histogram(parts[0], limits)[0])
         anomalous.append(np.histogram(parts[1], limits)[0])
@@ -165,8 +177,8 @@ def _metrics_of_steps(fp: np.ndarray, tp: np.ndarray) -> dict[str, float]:
     fpr, tpr = fp / fp[-1], tp / tp[-1]
     precision = tp / np.maximum(tp + fp, 1)
     return {
-        "auroc": float(np.diff(fpr) @ (tpr[1:] + tpr[:-1]) / 2),
-        "ap": float(np.diff(tpr) @ precision[1:]),
+        "auroc": float(np.diff(fp) @ ((tpr[1:] + tpr[:-1]) / 2) / fp[-1]),
+        "ap": float(np.diff(tp) @ precision[1:] / tp[-1]),
         "fpr95": float(fpr[np.searchsorted(tpr, 0.95)]),
     }
 
@@ -225,6 +237,14 @@ PROTOCOLS = {
             "per-image",
             "mean over the images that hold both classes; FPR95 as in 'pooled'",
             _per_image,
+            by_image=True,
+        ),
+        Protocol(
+            "anomaly-seg",
+            "anomaly-seg, RPL's sample-wise option: mean over the images that hold both classes; "
+            "FPR95 as in 'pebal'",
+            partial(_per_image, rule=fpr95_nearest_recall),
+            by_image=True,
         ),
         Protocol(
             "fishyscapes",

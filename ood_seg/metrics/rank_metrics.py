@@ -63,9 +63,10 @@ def metrics_from_counts(
     if not counts.num_known or not num_anomalous:
         return dict.fromkeys(names, float("nan"))
     sums = _cumulative(counts)
-    weights = counts.anomalous / num_anomalous
     below = (counts.known_below + counts.known_equal / 2) / counts.num_known
-    values = [float(weights @ below), float(weights @ _precision(counts, sums))]
+    # Divided last: sums of parts of the counts are at most the sum of the counts, which is exact.
+    totals = counts.anomalous @ below, counts.anomalous @ _precision(counts, sums)
+    values = [float(total / num_anomalous) for total in totals]
     for tpr in tprs:
         group, needed = _first_group(counts, sums, tpr)
         false_positives = sums.fp[group]

@@ -58,7 +58,8 @@ def resampled_metrics(
     num_known = weights @ np.array([part.num_known for part in histograms], np.float64)
     num_anomalous = weights @ np.array([part.num_anomalous for part in histograms], np.float64)
     positives, negatives = np.zeros((2, len(weights), 1))
-    area, precision_sum, best_f1 = np.zeros((3, len(weights)))
+    below_sum, precision_sum, best_f1 = np.zeros((3, len(weights)))
+    known_pixels = np.maximum(num_known, 1)[:, None]
     fpr95 = np.full(len(weights), np.nan)
     for known, anomalous in _blocks(histograms, len(weights)):
         known, anomalous = weights @ known, weights @ anomalous
@@ -66,7 +67,8 @@ def resampled_metrics(
         false_positives = negatives + np.cumsum(known, axis=1)
         passed = true_positives + false_positives
         # A known pixel of the same bin counts one half.
-        area += np.sum(anomalous * (num_known[:, None] - false_positives + known / 2), axis=1)
+        below = (num_known[:, None] - false_positives + known / 2) / known_pixels
+        below_sum += np.sum(anomalous * below, axis=1)
         precision_sum += np.sum(anomalous * true_positives / np.maximum(passed, 1), axis=1)
         f1 = 2 * true_positives / np.maximum(passed + num_anomalous[:, None], 1)
         best_f1 = np.maximum(best_f1, f1.max(axis=1))
@@ -75,7 +77,7 @@ def resampled_metrics(
         fpr95[first] = false_positives[first, enough[first].argmax(axis=1)]
         positives, negatives = true_positives[:, -1:], false_positives[:, -1:]
     results = {
-        "auroc": area / np.maximum(num_known * num_anomalous, 1),
+        "auroc": below_sum / np.maximum(num_anomalous, 1),
         "ap": precision_sum / np.maximum(num_anomalous, 1),
         "fpr95": fpr95 / np.maximum(num_known, 1),
         "best_f1": best_f1,

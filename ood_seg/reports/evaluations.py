@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ood_seg.metrics.formatting import is_number
+from ood_seg.metrics.protocols import PROTOCOLS
 
 Evaluations = Mapping[str, Mapping[str, Any]]
 
@@ -22,7 +23,8 @@ def metric_names(evaluations: Evaluations) -> list[str]:
 def chance(evaluation: Mapping[str, Any], metric: str) -> float | None:
     """What random scores reach in expectation over all pixels; None where that is not known."""
     share = share_of_anomalies(evaluation)
-    if share in (0, 1) or evaluation["protocol"]["name"] == "per-image":
+    protocol = PROTOCOLS.get(evaluation["protocol"]["name"])
+    if share in (0, 1) or (protocol is not None and protocol.by_image):
         return None
     if metric.startswith("fpr"):
         return float(metric.removeprefix("fpr")) / 100

@@ -134,6 +134,13 @@ class TestExactBins:
         with pytest.raises(ValueError, match="1 NaN"):
             ScoreHistogram.from_scores([np.nan, 1.0], [0, 1])
 
+    @pytest.mark.parametrize(("old", "new"), [("lower", "lowest"), ("upper", "highest")])
+    def test_former_names_are_deprecated(self, old, new):
+        histogram = ScoreHistogram.from_scores([0.5, 0.25, 2.0], [0, 1, 255])
+        with pytest.warns(DeprecationWarning, match=rf"{old}\(\).*`{new}`"):
+            found = getattr(histogram, old)()
+        np.testing.assert_array_equal(found, getattr(histogram, new))
+
     def test_bits_are_deprecated(self):
         with pytest.warns(DeprecationWarning, match="bits=20"):
             histogram = ScoreHistogram.from_scores([1.0, 1.00001], [0, 1], bits=20)

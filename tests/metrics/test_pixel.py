@@ -90,6 +90,23 @@ class TestByHand:
         inverted = pixel_metrics([1, 2, 3, 4], labels)
         assert inverted == pytest.approx({"auroc": 0, "ap": (1 / 3 + 2 / 4) / 2, "fpr95": 1})
 
+    @pytest.mark.parametrize("streamed", [False, True])
+    def test_separated_scores_give_exactly_one(self, streamed):
+        # 97 841 weights of 1 / 97 841 add up to more than 1.
+        anomalous = np.linspace(0, 1, 97_841, dtype=np.float32)
+        metrics = PixelMetrics("streaming" if streamed else "exact")
+        metrics.update(np.append(anomalous, -1), np.append(np.ones(97_841, int), 0))
+        found = metrics.compute(best_f1=True)
+        assert [found[name] for name in ("auroc", "ap", "best_f1")] == [1, 1, 1]
+
+    @pytest.mark.parametrize("seed", range(5))
+    def test_no_metric_exceeds_one(self, seed):
+        rng = np.random.default_rng(seed)
+        number = int(rng.integers(1000, 50_000))
+        labels = (rng.random(number) < rng.random()).astype(int)
+        found = pixel_metrics(rng.normal(size=number) + 40 * labels, labels)
+        assert max(found.values()) <= 1
+
     def test_constant_scores_give_chance(self):
         result = pixel_metrics(np.zeros(10), [1, 0, 0, 0, 0, 1, 0, 0, 0, 0])
         assert result == {"auroc": 0.5, "ap": 0.2, "fpr95": 1.0}

@@ -91,7 +91,11 @@ def slow_smiyc(images) -> dict[str, float]:
     rounded = []
     for scores, labels in images:
         scores, labels = scores[labels < 255].astype(np.float16), labels[labels < 255]
-        edges = {0.0, 1.0}
+        if not scores.size:
+            continue
+        lowest, highest = float(min(scores)), float(max(scores))
+        margin = max((highest - lowest) / 100, 0.01)
+        edges = {lowest - margin, highest + margin}
         for value in (0, 1):
             part = scores[labels == value]
             if part.size:
@@ -133,7 +137,16 @@ def slow_meta_ood(images, balanced: float, natural: float) -> dict[str, float]:
     }
 
 
+def slow_anomaly_seg(images) -> dict[str, float]:
+    """Mean of `slow_pebal` of each image with both classes, with the number of those and others."""
+    whole = [image for image in images if {0, 1} <= set(image[1].tolist())]
+    results = [slow_pebal([image]) for image in whole]
+    means = {name: np.mean([one[name] for one in results]) for name in results[0]}
+    return {**means, "num_images": len(whole), "num_left_out": len(images) - len(whole)}
+
+
 SLOW = {
+    "anomaly-seg": slow_anomaly_seg,
     "fishyscapes": slow_fishyscapes,
     "pebal": slow_pebal,
     "densehybrid": slow_densehybrid,
@@ -176,6 +189,8 @@ def test_equals_the_transcription_on_small_sets_with_ties(name, images):
     ]
     if set(valid(images)[1].tolist()) != {0, 1}:
         return
+    if name == "anomaly-seg" and not any({0, 1} <= set(image[1].tolist()) for image in images):
+        return
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         result = get_protocol(name).evaluate(images)
@@ -206,6 +221,33 @@ def test_per_image_is_the_mean_over_images_with_both_classes():
     one_class = [(np.ones(3), [0, 0, 255]), (np.ones(2), [1, 1])]
     result = get_protocol("per-image").evaluate([*images, *one_class])
     assert result == pytest.approx({**expected, "num_images": 3, "num_left_out": 2}, abs=1e-12)
+
+
+def test_anomaly_seg_takes_the_nearest_recall_in_each_image():
+    # 19 of 20 anomalies are found at 2; the same recall holds down to the known pixel at 1.5.
+    twenty = np.array([*range(1, 21), 10.5, 1.5, 0.5, 0.4]), np.array([1] * 20 + [0] * 4)
+    separated, anomalous = (np.array([3.0, 2.0]), [1, 0]), (np.ones(2), [1, 1])
+    found = {
+        name: get_protocol(name).evaluate([twenty, separated, anomalous])
+        for name in ("per-image", "anomaly-seg")
+    }
+    assert found["per-image"].pop("fpr95") == pytest.approx((0.25 + 0) / 2)
+    assert found["anomaly-seg"].pop("fpr95") == pytest.approx((0.5 + 0) / 2)
+    assert found["per-image"] == found["anomaly-seg"]
+
+
+@pytest.mark.parametrize("shift", [-8, 0, 8, 1000])
+def test_smiyc_keeps_the_highest_scores_apart_wherever_they_lie(shift):
+    # As few scores as percentiles, each representable as float16: every score has its own bin.
+    scores, labels = np.array([1.0, 2, 3, 4, 5, 5]) + shift, np.array([0, 0, 1, 0, 1, 0])
+    expected = get_protocol("pooled").evaluate([(scores, labels)])
+    assert get_protocol("smiyc").evaluate([(scores, labels)]) == pytest.approx(expected)
+
+
+def test_smiyc_of_scores_above_zero_equals_the_transcription():
+    images = [(4 + 60 * scores, labels) for scores, labels in scene(2, size=1500, fraction=0.5)]
+    found = get_protocol("smiyc").evaluate(images)
+    assert found == pytest.approx(slow_smiyc(images), abs=1e-9)
 
 
 def test_rules_differ_on_twenty_anomalies():
@@ -261,7 +303,7 @@ class TestAll:
 
 
 def test_unknown_protocol_lists_all():
-    with pytest.raises(ValueError, match="'official'; available: pooled, per-image, fishyscapes"):
+    with pytest.raises(ValueError, match="'official'; available: pooled, per-image, anomaly-seg"):
         get_protocol("official")
 
 
