@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import http.server
+import math
+import os
 import re
 import threading
 
@@ -10,10 +12,10 @@ import cv2
 import numpy as np
 import pytest
 from fake_segmentor import random_image
-from frame_files import write, write_video
+from frame_files import write, write_uneven_video, write_video
 
 from ood_seg.perception.core.types import Failure, Frame
-from ood_seg.perception.io.captures import LiveSource, stream_name
+from ood_seg.perception.io.captures import LiveSource, next_stamp, stream_name
 from ood_seg.perception.io.frames import open_frames
 
 
@@ -39,11 +41,94 @@ def test_truncated_video_ends_with_a_failure(tmp_path):
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])
     source = open_frames(path)
-    assert source.count == 30
+    assert source.count is None  # not stated there
     *frames, last = source
     assert 5 < len(frames) < 20
     assert isinstance(last, Failure)
-    assert f"ends after {len(frames)} of 30 frames" in last.message
+    end = f"{frames[-1].stamp:.2f} of 1.20 seconds"
+    assert f"ends after {len(frames)} frames, {end}" in last.message
+
+
+# Five frames at 30 per second, then pauses of a second.
+UNEVEN = [0, 0.033, 0.067, 0.1, 0.133, 1.133, 1.167, 1.2, 2.2, 3.2, 4.2, 5.2]
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".mp4", ".mov"])
+def test_uneven_frames_have_their_own_times(suffix, tmp_path):
+    source = open_frames(write_uneven_video(tmp_path / f"clip{suffix}", UNEVEN))
+    assert source.count in (len(UNEVEN), None)
+    frames = list(source)
+    assert [type(frame) for frame in frames] == [Frame] * len(UNEVEN)
+    np.testing.assert_allclose([frame.stamp for frame in frames], UNEVEN, atol=1e-9)
+    values = [frame.image.mean() for frame in frames]
+    np.testing.assert_allclose(values, 8 * np.arange(12), atol=2)
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "webm"])
+def test_uneven_videos_of_other_programs(suffix):
+    folder = os.environ.get("OOD_SEG_CASES")
+    if folder is None:
+        pytest.skip("OOD_SEG_CASES is not set")
+    frames = list(open_frames(f"{folder}/video/vfr.{suffix}"))
+    assert [type(frame) for frame in frames] == [Frame] * 12
+    np.testing.assert_allclose([frame.stamp for frame in frames], UNEVEN, atol=0.0011)
+
+
+def test_rounded_times_of_a_constant_rate_are_exact(tmp_path):
+    """Matroska rounds 1/30 s to 33 ms."""
+    path = tmp_path / "clip.mkv"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 30, (64, 48))
+    for index in range(7):
+        writer.write(random_image(index, 48, 64))
+    writer.release()
+    assert [frame.stamp for frame in open_frames(path)] == [index / 30 for index in range(7)]
+
+
+def ends(path):
+    """Number of frames of a video, and the message of its failure; None without one."""
+    outcomes = list(open_frames(path))
+    failures = [one.message for one in outcomes if isinstance(one, Failure)]
+    return len(outcomes) - len(failures), *(failures or [None])
+
+
+def test_truncation_is_judged_by_time_and_the_longest_pause(tmp_path):
+    path = write_uneven_video(tmp_path / "clip.mkv", UNEVEN)
+    assert ends(path) == (12, None)
+    content = path.read_bytes()
+    # Cut behind the frames at 1.2 s, of which the longest before is one second.
+    path.write_bytes(content[: content.index(cv2.imencode(".jpg", paint(8))[1].tobytes())])
+    frames, message = ends(path)
+    assert frames == 8
+    assert "8 frames, 1.20 of 5.2" in message
+    # A whole file, of which the last frame is shown as long as the one before it.
+    pauses = write_uneven_video(tmp_path / "pauses.mkv", [0, 0.04, 0.08, 2.08, 4.08])
+    assert ends(pauses) == (5, None)
+
+
+def paint(index):
+    """Frame of `write_uneven_video`."""
+    return np.full((48, 64, 3), 8 * index, np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("shown", "rate", "expected"),
+    [
+        ([0, 0.04, 0.08], 25.0, [0, 0.04, 0.08]),
+        ([0, 0, 0], 25.0, [0, 0.04, 0.08]),  # unknown
+        ([0, math.nan, math.inf], 25.0, [0, 0.04, 0.08]),
+        ([0, 0, 0], None, [0, None, None]),
+        ([0, 0.5, 0.7], None, [0, 0.5, 0.7]),
+        ([0, 1, 0.2, 0.3, 2], 10.0, [0, 1, 1.1, 1.2, 2]),  # the clock of the container falls back
+        ([0.4, 0.5], 10.0, [0.4, 0.5]),
+        ([-1, 0.5], 10.0, [0, 0.5]),
+        ([0, 0.0334, 0.2996], 30.0, [0, 1 / 30, 0.2996]),
+    ],
+)
+def test_times_rise_whatever_the_container_states(shown, rate, expected):
+    found = [None]
+    for index, time in enumerate(shown):
+        found.append(next_stamp(found[-1], time, index, rate))
+    assert found[1:] == pytest.approx(expected, abs=1e-12)
 
 
 class Camera:

@@ -45,6 +45,28 @@ def test_a_step_is_followed_by_the_stated_share():
     np.testing.assert_allclose([level(one) for one in found], expected, rtol=1e-6)
 
 
+def test_the_weight_follows_the_time_that_has_passed():
+    """After k usual steps the share of the old score is (1 - weight)^k, in one step or in k."""
+    filter_ = TemporalFilter(0.5, motion=False)
+    maps = constant(0, 0, 0, 0, 16, 16)
+    stamps, found = [10.0, 10.5, 11.0, 11.5, 13.0, 13.5], []
+    for index, (scores, stamp) in enumerate(zip(maps, stamps, strict=True)):
+        prediction = Prediction(np.zeros((40, 60), np.uint8), scores)
+        found.append(level(filter_(Frame(STILL, "a", index, stamp), prediction)))
+    # 16 (1 - 0.5^3), then half of the rest.
+    assert found == [0, 0, 0, 0, 14, 15]
+    # A pause of any length: the new score.
+    prediction = Prediction(np.zeros((40, 60), np.uint8), constant(-3)[0])
+    assert level(filter_(Frame(STILL, "a", 6, 1e6), prediction)) == pytest.approx(-3)
+
+
+def test_a_stamp_that_falls_starts_a_new_video():
+    filter_ = TemporalFilter(0.5, motion=False)
+    prediction = Prediction(np.zeros((40, 60), np.uint8), constant(8)[0])
+    filter_(Frame(STILL, "a", 0, 3.0), prediction._replace(anomaly=constant(0)[0]))
+    assert level(filter_(Frame(STILL, "b", 1, 0.0), prediction)) == 8
+
+
 @pytest.mark.parametrize("motion", [False, True])
 def test_static_scene_is_unchanged_to_the_last_bit(motion):
     scores = np.random.default_rng(0).normal(-7, 2, (40, 60)).astype(np.float32)

@@ -1,5 +1,7 @@
 """Numbers of objects through gaps, crossings and flicker; boxes on hand-drawn masks."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from perception_scenes import decided
@@ -102,6 +104,25 @@ def test_frames_that_were_dropped_count_for_the_motion():
     for k in (0, 1, 4, 5, 11):  # four pixels each frame
         (one,) = tracker(frame((4 * k, 20), index=k)).instances
         assert (one.track, one.box[0]) == (1, 4 * k)
+
+
+def test_objects_move_with_the_time_that_passes():
+    """20 pixels per second, whatever the time between two frames; missed in the fourth."""
+    tracker = InstanceTracker(birth=1)
+    for index, stamp in enumerate((0.0, 0.1, 0.3, 0.7, 1.1, 3.1)):
+        places = [] if index == 3 else [(round(20 * stamp), 20)]
+        (one,) = tracker(replace(frame(*places, index=index), stamp=stamp)).instances
+        assert (one.track, one.box) == (1, (round(20 * stamp), 20, 10, 10))
+    # The same jump of 40 pixels after the usual time is another object.
+    result = replace(frame((102, 20), index=6), stamp=3.2)
+    assert [one.track for one in tracker(result).instances] == [1, 2]
+
+
+def test_equal_stamps_are_as_good_as_none():
+    tracker = InstanceTracker(birth=1)
+    for k in (0, 1, 4):
+        (one,) = tracker(replace(frame((4, 20), index=k), stamp=9.0)).instances
+        assert one.track == 1
 
 
 def test_an_index_that_does_not_rise_starts_a_new_video():

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
+from ood_seg.perception.core.clock import FrameClock
 from ood_seg.perception.core.decision import check_finite
 from ood_seg.perception.core.motion import backward_motion, resized_motion, small_grey, warped
 from ood_seg.perception.core.types import Frame, Prediction
@@ -22,9 +23,11 @@ Motion = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 class TemporalFilter:
     """Exponential average of the score maps of a video.
 
-        filtered = before + weight * (score - before)
+        filtered = before + w * (score - before),   w = 1 - (1 - weight)^steps
 
-    where `before` is the filtered map of the previous frame, warped along the motion. A pixel whose
+    where `before` is the filtered map of the previous frame, warped along the motion, and `steps`
+    the time since that frame, in steps of the usual length (`FrameClock`): 1 at a constant rate,
+    more after a pause or after frames that are missing. A pixel whose
     motion is not trusted, such as a newly uncovered one, takes the new score. The probability is
     the calibrated probability of the filtered score; where that cannot be computed, probabilities
     are filtered like scores. Labels are unchanged.
@@ -33,10 +36,11 @@ class TemporalFilter:
     flagged later: after k frames the filter has followed a step to `1 - (1 - weight)^k`.
 
     The filter keeps the last filtered map or maps and the last frame, small and grey. It starts
-    again after `reset`, at a cut, at another image size, and when `Frame.index` does not rise.
+    again after `reset`, at a cut, at another image size, and where a new video begins: where
+    `Frame.index` does not rise, or `Frame.stamp` falls.
 
     Args:
-        weight: of the new frame, above 0 and at most 1 (no filtering).
+        weight: of the new frame after the usual step, above 0 and at most 1 (no filtering).
         motion: False averages at fixed positions; True follows the optical flow of
             `backward_motion`; or a function with the same signature.
         motion_width: frames are reduced to this width before their motion is estimated.
@@ -69,7 +73,10 @@ class TemporalFilter:
 
     def reset(self) -> None:
         """Forget all frames."""
-        self._index = -1
+        self._clock = FrameClock()
+        self._forget_maps()
+
+    def _forget_maps(self) -> None:
         self._grey: np.ndarray | None = None
         self._scores: np.ndarray | None = None
         self._probability: np.ndarray | None = None
@@ -93,8 +100,9 @@ class TemporalFilter:
         scores = prediction.anomaly
         check_finite(scores, frame.name)
         grey = small_grey(frame.image, self.motion_width)
-        if not self._continues(frame, scores, grey):
-            self.reset()
+        self._clock.update(frame.index, frame.stamp)
+        if not self._continues(scores, grey):
+            self._forget_maps()
         flow, trusted = self._flow(grey, scores.shape)
         filtered = self._average(self._scores, scores, flow, trusted)
         averaged = None
@@ -103,14 +111,13 @@ class TemporalFilter:
             if averaged is None:
                 new = prediction.probability
                 averaged = self._average(self._probability, new, flow, trusted)
-        self._index, self._grey, self._scores = frame.index, grey, filtered
-        self._probability = averaged
+        self._grey, self._scores, self._probability = grey, filtered, averaged
         return prediction._replace(anomaly=filtered, probability=averaged)
 
-    def _continues(self, frame: Frame, scores: np.ndarray, grey: np.ndarray) -> bool:
+    def _continues(self, scores: np.ndarray, grey: np.ndarray) -> bool:
         if self._grey is None or self._scores is None or self._scores.shape != scores.shape:
             return False
-        return frame.index > self._index and frame_difference(self._grey, grey) < self.cut
+        return self._clock.steps is not None and frame_difference(self._grey, grey) < self.cut
 
     def _flow(self, grey: np.ndarray, size: tuple[int, int]) -> tuple:
         """Flow and trusted pixels at the size of the scores; None and None without motion."""
@@ -129,8 +136,9 @@ class TemporalFilter:
             return new
         if flow is not None and trusted is not None:
             before = np.where(trusted, warped(before, flow), new)
+        weight = 1 - (1 - self.weight) ** (self._clock.steps or 1.0)
         # In this form a map that does not change is reproduced exactly.
-        return before + np.float32(self.weight) * (new - before)
+        return before + np.float32(weight) * (new - before)
 
 
 def frame_difference(first: np.ndarray, second: np.ndarray) -> float:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ood_seg.perception.core.clock import FrameClock
 from ood_seg.perception.core.result import AnomalyResult
 from ood_seg.perception.core.types import Instance
 
@@ -19,35 +20,37 @@ class _Track:
     """One object: its last position, its velocity, how often it was detected and missed."""
 
     instance: Instance
-    index: int
+    time: float
     number: int | None = None
-    velocity: tuple[float, float] = (0.0, 0.0)  # pixels per step of the frame index
+    velocity: tuple[float, float] = (0.0, 0.0)  # pixels per unit of time
     hits: int = 1
     misses: int = 0
 
-    def expected(self, index: int) -> Instance:
-        """The last instance, moved to the frame of this index with the velocity of the track."""
-        steps = index - self.index
-        return moved(self.instance, *(round(steps * speed) for speed in self.velocity))
+    def expected(self, time: float) -> Instance:
+        """The last instance, moved to this time with the velocity of the track."""
+        elapsed = time - self.time
+        # Errors of 1e-16 in the times must not decide which way half a pixel is rounded.
+        return moved(self.instance, *(round(round(elapsed * one, 6)) for one in self.velocity))
 
-    def update(self, instance: Instance, index: int) -> None:
-        """Continue the track with an instance of the frame of this index."""
-        steps = index - self.index
+    def update(self, instance: Instance, time: float) -> None:
+        """Continue the track with an instance of the frame of this time."""
+        elapsed = time - self.time
         weight = 1.0 if self.hits == 1 else _VELOCITY_WEIGHT
         positions = zip(self.velocity, centre(self.instance), centre(instance), strict=True)
         x, y = (
-            speed + weight * ((now - before) / steps - speed) for speed, before, now in positions
+            speed + weight * ((now - before) / elapsed - speed) for speed, before, now in positions
         )
         self.velocity = x, y
-        self.instance, self.index = instance, index
+        self.instance, self.time = instance, time
         self.hits, self.misses = self.hits + 1, 0
 
 
 class InstanceTracker:
     """Tracks instances by the overlap of their boxes.
 
-    In each frame, tracks are moved with a constant velocity (as in the Kalman filter of SORT,
-    Bewley et al., ICIP 2016, but without covariances) and matched to the new boxes, the largest
+    In each frame, tracks are moved with a constant velocity over the time that has passed
+    (`FrameClock`; as in the Kalman filter of SORT, Bewley et al., ICIP 2016, but without
+    covariances) and matched to the new boxes, the largest
     overlap first. A track is numbered and reported once it was detected in `birth` consecutive
     frames. A numbered track that is not detected is still reported, moved with its velocity, for
     up to `death` frames; then it ends, and its number is not used again.
@@ -75,29 +78,31 @@ class InstanceTracker:
     def reset(self) -> None:
         """End all tracks; numbers start at 1 again."""
         self._tracks: list[_Track] = []
-        self._index = -1
+        self._clock = FrameClock()
         self._count = 0
 
     def __call__(self, result: AnomalyResult) -> AnomalyResult:
         """Return the result with tracked instances.
 
         Args:
-            result: of the next frame; if its index does not rise, all tracks end.
+            result: of the next frame; if its index does not rise, or its stamp falls, all tracks
+                end.
         """
-        if result.index <= self._index:
+        self._clock.update(result.index, result.stamp)
+        if self._clock.steps is None:
             self._tracks = []
-        self._index = result.index
-        expected = [track.expected(result.index) for track in self._tracks]
+        time = self._clock.time
+        expected = [track.expected(time) for track in self._tracks]
         pairs = match_boxes(boxes(expected), boxes(result.instances), self.min_iou)
         for old, new in pairs:
-            self._tracks[old].update(result.instances[new], result.index)
+            self._tracks[old].update(result.instances[new], time)
         found = {old for old, _ in pairs}
         for place, track in enumerate(self._tracks):
             track.misses += place not in found
         self._tracks = [track for track in self._tracks if self._continues(track)]
         taken = {new for _, new in pairs}
         unmatched = (one for place, one in enumerate(result.instances) if place not in taken)
-        self._tracks += [_Track(instance, result.index) for instance in unmatched]
+        self._tracks += [_Track(instance, time) for instance in unmatched]
         return replace(result, instances=self._reported(result))
 
     def _continues(self, track: _Track) -> bool:
@@ -110,7 +115,7 @@ class InstanceTracker:
                 track.number = self._count
         numbered = {track.number: track for track in self._tracks if track.number is not None}
         reported = (
-            replace(numbered[number].expected(result.index), track=number)
+            replace(numbered[number].expected(self._clock.time), track=number)
             for number in sorted(numbered)
         )
         size = result.anomaly.shape

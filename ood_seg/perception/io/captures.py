@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,8 +15,12 @@ from ood_seg.io.images import checked_image
 from ood_seg.perception.core.types import Failure, Frame, FrameSource
 
 _TIMEOUT_MS = 10_000
-# Containers estimate their number of frames; so many fewer are no sign of damage.
+# Containers that count their frames. Of others OpenCV only multiplies duration and rate.
+_COUNTING = frozenset({".mp4", ".m4v", ".mov", ".avi"})
+# Counts and durations are not exact; so much less is no sign of damage.
 _MISSING_SHARE, _MISSING_FRAMES = 0.02, 2
+# Some containers round times to milliseconds.
+_ROUNDING_S = 0.001
 
 
 def open_capture(address: str | int) -> cv2.VideoCapture:
@@ -30,8 +35,13 @@ def open_capture(address: str | int) -> cv2.VideoCapture:
 class VideoSource(FrameSource):
     """The frames of a video, named `NAME/000000` and so on.
 
-    Stamps are index / rate. If the video ends well before the number of frames stated in its
-    container, the last outcome is a `Failure`.
+    Stamps are the presentation times of the container, from its start: index / rate as long as that
+    is the same but for rounding. Where a time is missing or does not rise, the frame follows one
+    period of the rate after the one before.
+
+    If the video ends well before its end as stated in the container, the last outcome is a
+    `Failure`. The end is the number of frames where containers count them (MP4, MOV, AVI), else
+    the duration, and then the last frame may stand as long as any before it.
 
     Raises:
         ValueError: OpenCV cannot read it, or it has no frames.
@@ -52,30 +62,74 @@ class VideoSource(FrameSource):
         finally:
             capture.release()
         self._path, self._name = path, name
+        suffix = os.path.splitext(urlsplit(path).path if "://" in path else path)[1]
+        self._counts = suffix.lower() in _COUNTING
 
     @property
     def count(self) -> int | None:
-        """Number of frames as stated in the container."""
-        return None if self._count is None else int(self._count)
+        """Number of frames, where the container counts them."""
+        return None if self._count is None or not self._counts else int(self._count)
 
     def __iter__(self) -> Iterator[Frame | Failure]:
         capture = open_capture(self._path)
-        index = 0
+        index, stamp, longest = 0, None, 0.0
         try:
             while True:
                 grabbed, image = capture.read()
                 if not grabbed:
                     break
-                stamp = None if self.rate is None else index / self.rate
+                shown = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+                before, stamp = stamp, next_stamp(stamp, shown, index, self.rate)
+                if stamp is not None and before is not None:
+                    longest = max(longest, stamp - before)
                 index, name = index + 1, f"{self._name}/{index:06d}"
                 self.passed = index
                 yield Frame(checked_image(image), name, index - 1, stamp)
         finally:
             capture.release()
-        expected = self.count or 0
-        if expected - index > max(_MISSING_FRAMES, _MISSING_SHARE * expected):
-            message = f"ends after {index} of {expected} frames; the file is truncated or damaged"
+        missing = self._missing(index, stamp or 0.0, longest)
+        if missing:
+            message = f"ends after {missing}; the file is truncated or damaged"
             yield Failure(shown_address(self._path), message, index)
+
+    def _missing(self, frames: int, last: float, longest: float) -> str:
+        """What was read and what should have been, if that is much more.
+
+        Args:
+            frames: number of frames.
+            last: stamp of the last one.
+            longest: most seconds between two frames.
+        """
+        if self._count is None:
+            return ""
+        if self._counts:
+            few = self._count - frames > max(_MISSING_FRAMES, _MISSING_SHARE * self._count)
+            return f"{frames} of {self._count:.0f} frames" if few else ""
+        if self.rate is None:
+            return ""
+        duration = self._count / self.rate
+        spare = max(_MISSING_FRAMES / self.rate, _MISSING_SHARE * duration, longest)
+        early = duration - (last + 1 / self.rate) > spare
+        return f"{frames} frames, {last:.2f} of {duration:.2f} seconds" if early else ""
+
+
+def next_stamp(before: float | None, shown: float, index: int, rate: float | None) -> float | None:
+    """Return the stamp of a frame of a video, in seconds; see `VideoSource`.
+
+    Args:
+        before: stamp of the previous frame; None for the first.
+        shown: presentation time of the container in seconds; 0 or not finite where it is unknown.
+        index: of the frame.
+        rate: frames per second; None if unknown.
+    """
+    if rate is not None and before in (None, (index - 1) / rate):
+        even = index / rate
+        shown = even if abs(even - shown) <= _ROUNDING_S else shown
+    if index == 0:
+        return max(shown, 0.0) if math.isfinite(shown) else 0.0
+    if math.isfinite(shown) and shown > (before or 0.0):
+        return shown
+    return None if rate is None or before is None else before + 1 / rate
 
 
 class LiveSource(FrameSource):
