@@ -178,3 +178,21 @@ def test_only_unfinished_files_and_folders_are_removed(tmp_path):
     assert sorted(one.name for one in tmp_path.iterdir()) == sorted(kept)
     remove_unfinished(tmp_path)
     assert sorted(one.name for one in tmp_path.iterdir()) == sorted(kept[:3])
+
+
+def test_folders_in_which_nothing_can_be_written(tmp_path, monkeypatch):
+    files.require_writable(tmp_path / "new" / "deep")
+    assert not (tmp_path / "new").exists()
+    (tmp_path / "file").touch()
+    (tmp_path / "loop").symlink_to("loop")
+    for folder, error in (
+        (tmp_path / "file", NotADirectoryError),
+        (tmp_path / "file" / "x" / "y", NotADirectoryError),
+        (tmp_path / ("n" * 300), OSError),
+        (tmp_path / "loop" / "x", OSError),
+    ):
+        with pytest.raises(error, match=folder.name[:4]):
+            files.require_writable(folder)
+    monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path)
+    with pytest.raises(PermissionError, match=tmp_path.name):
+        files.require_writable(tmp_path / "new" / "deep")

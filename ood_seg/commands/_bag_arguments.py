@@ -10,7 +10,15 @@ from ood_seg.commands._segmentor_arguments import load
 from ood_seg.perception.io.shards import Shard
 
 _FOR_BAGS = ("topic", "namespace", "outputs", "no_copy")
-_NOT_FOR_BAGS = ("json", "video_out", "save", "save_scores", "existing", "score_range")
+_NOT_FOR_BAGS = (
+    "json",
+    "video_out",
+    "save",
+    "save_scores",
+    "existing",
+    "retry_failed",
+    "score_range",
+)
 
 
 def add_bag_arguments(bags: argparse._ArgumentGroup) -> None:

@@ -27,8 +27,9 @@ _WORKER_FRAME = re.compile(r'^\s*File "(?P<file>[^"]+)", line \d+', re.MULTILINE
 def report(error: BaseException, *, program: str, debug: bool = False) -> int:
     """Print one message for an expected error and return the exit code, else raise it again.
 
-    Expected are: files that do not exist, `ValueError` raised by this package (in a worker of
-    a data loader as well), a missing optional dependency, and Ctrl-C. With `debug`, with
+    Expected are: errors of the operating system (files that do not exist or cannot be read or
+    written, a full disk), `ValueError` raised by this package (in a worker of a data loader as
+    well), a missing optional dependency, and Ctrl-C. With `debug`, with
     `OOD_SEG_DEBUG=1`, and in a distributed run every error keeps its traceback.
     """
     wanted = debug or os.environ.get("OOD_SEG_DEBUG", "0") not in ("", "0")
@@ -56,7 +57,9 @@ def expected_message(error: BaseException, command: str = "") -> str | None:
                 extra = "mmseg"
             hint = "; `ood-seg check-env` checks an installation" if extra == "mmseg" else ""
             return f"{error}. This command needs it: pip install 'ood-seg[{extra}]'{hint}"
-    if not isinstance(error, (ValueError, FileNotFoundError)):
+    if isinstance(error, OSError) and error.errno is not None:
+        return str(error)
+    if not isinstance(error, (ValueError, OSError)):
         return None
     from_worker = _message_from_worker(str(error))
     if from_worker is not None:

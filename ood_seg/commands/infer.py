@@ -57,12 +57,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--resume",
         const="resume",
         help="continue a run of any number of processes that has ended early: leave out images "
-        "with a result in --json (by default OUT/results.jsonl) or one of its parts",
+        "with a result or a failure in --json (by default OUT/results.jsonl) or one of its parts",
+    )
+    running.add_argument(
+        "--retry-failed", action="store_true", help="with --resume: also images that failed"
     )
 
 
 def run(args: argparse.Namespace) -> int:
     """Analyse the sources; 1 if an image could not be used, 130 after Ctrl-C or SIGTERM.
+
+    A resumed run returns 1 as well if it leaves out images that failed before.
 
     One of several processes returns 0 all the same, because torchrun and srun end all processes
     when one fails; the lines of `--json` contain the failures.
@@ -81,10 +86,12 @@ def run(args: argparse.Namespace) -> int:
         video_out=args.video_out,
         limits=parse_range(args.score_range),
         existing=args.existing,
+        retry_failed=args.retry_failed,
         batch_size=args.batch_size,
         max_pixels=args.max_pixels,
         shard=shard,
         **stages,
     )
     print(f"process {shard.rank} of {shard.world}: {summary}" if shard.world > 1 else summary)
-    return 130 if summary.interrupted else int(summary.failed > 0 and shard.world == 1)
+    failed = summary.failed + summary.failed_before
+    return 130 if summary.interrupted else int(failed > 0 and shard.world == 1)

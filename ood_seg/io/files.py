@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import glob
 import json
 import os
@@ -44,6 +45,25 @@ def atomic_path(path: Path) -> Iterator[Path]:
         os.replace(unfinished, path)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def require_writable(folder: Path) -> None:
+    """Raise now if files cannot be created in a folder, which need not exist yet.
+
+    Raises:
+        OSError: the folder, or the deepest one above it that exists, is a file or not writable, or
+            the name is not possible.
+    """
+    for path in (folder, *folder.parents):
+        try:
+            path.stat()
+        except FileNotFoundError:
+            continue
+        if not path.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
+        if not os.access(path, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return
 
 
 def unfinished_path(path: Path) -> Path:

@@ -30,6 +30,24 @@ def test_one_image_file_and_one_array(tmp_path):
             assert (opened.count, opened.rate, opened.live) == (1, None, False)
 
 
+class Tensor:
+    """What `open_frames` knows of the tensors of torch, JAX and others."""
+
+    ndim, shape = 3, (3, 4, 5)
+
+    def __iter__(self):
+        yield from range(3)
+
+    def __dlpack__(self):
+        raise AssertionError
+
+
+def test_tensors_are_a_type_error_at_once():
+    for source in (Tensor(), [Tensor()], (random_image(), Tensor())):
+        with pytest.raises(TypeError, match=r"source: .*NumPy array .*got Tensor; .*permute"):
+            open_frames(source)
+
+
 def test_a_folder_is_naturally_sorted_without_hidden_files(tmp_path):
     for name in (
         "f10.png",

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import re
 import threading
 from pathlib import Path
 
@@ -86,10 +89,116 @@ def test_failures_are_counted_and_printed(photos, tmp_path, capsys):
     (message,) = capsys.readouterr().err.splitlines()
     assert str(photos / "1.png") in message
     cv2.imwrite(str(photos / "1.png"), random_image(1))
+    # The same failure is not met again unless asked for.
     summary = infer(photos, FakeSegmentor(), json=lines, existing="resume")
-    assert (summary.total, summary.written, summary.failed) == (1, 1, 0)
+    assert (summary.total, summary.written, summary.failed, summary.failed_before) == (0, 0, 0, 1)
+    assert re.search("other images.* 1 failed .*--retry-failed", str(summary))
+    with pytest.raises(ValueError, match=r"--retry-failed: .*--resume"):
+        infer(photos, FakeSegmentor(), json=lines, retry_failed=True)
+    summary = infer(photos, FakeSegmentor(), json=lines, existing="resume", retry_failed=True)
+    assert (summary.total, summary.written, summary.failed, summary.failed_before) == (1, 1, 0, 0)
     names = [json.loads(line)["name"] for line in lines.read_text().splitlines()]
     assert names == ["0", "2", "1"]
+
+
+@pytest.mark.parametrize(
+    "error", [cv2.error("assertion failed"), MemoryError(), IsADirectoryError(21, "Is a directory")]
+)
+def test_an_image_whose_files_cannot_be_made_fails_alone(error, photos, tmp_path, monkeypatch):
+    def overlay(result, **options):
+        if result.name == "1":
+            raise error
+        return result.image
+
+    monkeypatch.setattr("ood_seg.perception.core.result.AnomalyResult.overlay", overlay)
+    lines = tmp_path / "r.jsonl"
+    summary = infer(photos, FakeSegmentor(), out=tmp_path / "o", json=lines)
+    assert (summary.written, summary.failed) == (2, 1)
+    assert files_in(tmp_path / "o") == ["0_overlay.png", "2_overlay.png"]
+    records = [json.loads(line) for line in lines.read_text().splitlines()]
+    assert [(one["name"], "error" in one) for one in records] == [
+        ("0", False),
+        ("1", True),
+        ("2", False),
+    ]
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS, errno.EDQUOT])
+def test_a_disk_that_takes_no_more_ends_the_run(code, photos, tmp_path, monkeypatch):
+    def write(path, image):
+        raise OSError(code, os.strerror(code), str(path))
+
+    monkeypatch.setattr("ood_seg.perception.core.result.write_image", write)
+    with pytest.raises(ValueError, match=rf"cannot write: .*{os.strerror(code)}.*0_overlay\.png"):
+        infer(photos, FakeSegmentor(), out=tmp_path / "o", json=tmp_path / "r.jsonl")
+    # The image has no line, so a resumed run analyses it.
+    assert not (tmp_path / "r.jsonl").exists()
+
+
+def test_a_lost_gpu_ends_the_run_and_keeps_what_is_written(photos, tmp_path):
+    class Lost(FakeSegmentor):
+        def predict(self, images):
+            if len(self.batches) == 1:
+                raise RuntimeError("CUDA error: device-side assert triggered")
+            return super().predict(images)
+
+    lines = tmp_path / "r.jsonl"
+    with pytest.raises(ValueError, match=r"no further image .*device-side assert.* 1 images"):
+        infer(photos, Lost(), json=lines)
+    assert infer(photos, FakeSegmentor(), json=lines, existing="resume").written == 2
+
+
+def test_a_folder_of_links_to_themselves_and_other_files(photos, tmp_path, capsys):
+    (photos / "loop.png").symlink_to("loop.png")
+    (photos / "again").symlink_to("again")
+    (photos / "gone.jpg").symlink_to("nowhere.jpg")
+    (photos / "up").symlink_to("..")
+    for name in ("a.heic", "b.HEIC", "drive.mp4", "LICENCE"):
+        (photos / name).touch()
+    summary = infer(photos, FakeSegmentor(), json=tmp_path / "r.jsonl")
+    assert (summary.total, summary.written, summary.failed) == (5, 3, 2)
+    notice, *failures = capsys.readouterr().err.splitlines()
+    assert notice.endswith(": 2 without suffix, 2 .heic, 1 .mp4")
+    assert sorted(re.search(r"(\w+\.\w+) does not exist", one)[1] for one in failures) == [
+        "gone.jpg",
+        "loop.png",
+    ]
+
+
+def test_a_folder_that_cannot_be_searched_fails_alone(photos, tmp_path, monkeypatch):
+    (photos / "sub").mkdir()
+    cv2.imwrite(str(photos / "sub" / "3.png"), random_image(3))
+    (photos / "shut").mkdir()
+    scandir = os.scandir
+
+    def refusing(folder):
+        if str(folder).endswith("shut"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(folder))
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    lines = tmp_path / "r.jsonl"
+    summary = infer(photos, FakeSegmentor(), json=lines)
+    assert (summary.written, summary.failed) == (4, 1)
+    (failure,) = [one for one in map(json.loads, lines.read_text().splitlines()) if "error" in one]
+    assert failure["name"] == "shut"
+    assert re.search(rf"Permission denied.*{re.escape(str(photos / 'shut'))}", failure["error"])
+
+
+def test_folders_nested_beyond_the_recursion_limit(tmp_path):
+    deep = tmp_path / "deep"
+    folder = os.open(tmp_path, os.O_RDONLY)
+    levels = 1100
+    for _ in range(levels):
+        os.mkdir("d", dir_fd=folder)
+        below = os.open("d", os.O_RDONLY, dir_fd=folder)
+        os.close(folder)
+        folder = below
+    os.close(folder)
+    os.rename(tmp_path / "d", deep)
+    cv2.imwrite(str(deep / "0.png"), random_image(0))
+    summary = infer(deep, FakeSegmentor(), json=tmp_path / "r.jsonl")
+    assert (summary.written, summary.failed) == (1, 0)
 
 
 def test_a_resumed_run_has_its_lines_in_the_folder(photos, tmp_path):

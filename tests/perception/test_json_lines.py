@@ -226,6 +226,41 @@ def test_failures_are_tried_again_and_replaced_by_results(tmp_path):
     assert not any("error" in file.read_text() for file in folder.iterdir())
 
 
+def test_kept_failures_are_left_out_and_give_way_to_results(tmp_path):
+    path = tmp_path / "r.jsonl"
+    lines = JsonLines(path)
+    for name in "bc":
+        lines.write_failure(Failure(name, "broken"))
+    lines.write({"name": "a"})
+    lines.close()
+    kept = JsonLines(path, resume=True, keep_failures=True)
+    assert (kept.done, kept.failed) == ({"a"}, {"b", "c"})
+    kept.write({"name": "b"})  # such as a frame of a video that is analysed again
+    kept.write_failure(Failure("c", "still broken"))
+    kept.close()
+    again = JsonLines(path, resume=True, keep_failures=True)
+    assert (again.done, again.failed) == ({"a", "b"}, {"c"})
+    again.close()
+    records = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [(one["name"], one.get("error")) for one in records] == [
+        ("a", None),
+        ("b", None),
+        ("c", "broken"),
+    ]
+    for rank in range(2):  # of other processes as well
+        lines = JsonLines(path, Shard(rank, 2), resume=True, keep_failures=True)
+        assert lines.failed == set(filter(Shard(rank, 2).owns, "c"))
+        lines.close()
+
+
+def test_lines_of_other_content_are_dropped(tmp_path):
+    path = tmp_path / "r.jsonl"
+    path.write_text('{"name": ["a"]}\n{"name": {}}\n' + "[" * 100_000 + '\n{"name": "b"}\n')
+    lines = JsonLines(path, resume=True, keep_failures=True)
+    lines.close()
+    assert (lines.done, lines.failed, names_in(path)) == ({"b"}, set(), ["b"])
+
+
 def test_a_run_that_writes_nothing_leaves_nothing(tmp_path):
     for shard in (Shard(), Shard(0, 2)):
         JsonLines(tmp_path / "r.jsonl", shard).close()

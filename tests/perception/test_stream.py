@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import gc
+import re
 import threading
 import time
 import weakref
 from collections.abc import Iterator
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 from fake_segmentor import FakeSegmentor, random_image
@@ -69,7 +71,7 @@ def test_an_image_that_the_model_refuses_fails_alone():
     assert outcomes[2].message == "scores are NaN"
 
 
-def test_errors_of_source_and_network_reach_the_caller():
+def test_errors_of_the_source_and_a_lost_gpu_reach_the_caller():
     def breaking() -> Iterator[Frame]:
         yield from frames(3)
         raise OSError("disk is gone")
@@ -79,13 +81,100 @@ def test_errors_of_source_and_network_reach_the_caller():
         seen.extend(one.name for one in iter_into(seen, analyse(FakeSegmentor(), breaking())))
     assert [one.name for one in seen] == ["f0", "f1", "f2"]
 
-    class OutOfMemory(FakeSegmentor):
+    class LostDevice(FakeSegmentor):
         def predict(self, images):
-            raise RuntimeError("out of memory")
+            raise RuntimeError("CUDA error: an illegal memory access was encountered")
 
-    with pytest.raises(RuntimeError, match="out of memory"):
-        list(analyse(OutOfMemory(), frames(3)))
+    with pytest.raises(RuntimeError, match="illegal memory access"):
+        list(analyse(LostDevice(), frames(3)))
     wait_until_no_threads()
+
+
+@pytest.mark.parametrize("batch_size", [1, 4])
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), r"out of memory \(CUDA"),
+        (MemoryError(), r"out of memory \(MemoryError\)"),
+        (cv2.error("(-215:Assertion failed) inv_scale_x > 0"), "error: .*inv_scale_x > 0"),
+        (TypeError("unsupported\noperand"), "TypeError: unsupported operand"),
+    ],
+)
+@pytest.mark.parametrize("stage", ["predict", "result", "temporal", "tracker"])
+def test_an_image_fails_alone_whatever_it_raises(stage, error, message, batch_size):
+    class Failing(FakeSegmentor):
+        def predict(self, images):
+            if stage == "predict" and any(image[0, 0, 0] == 7 for image in images):
+                raise error
+            return super().predict(images)
+
+        def result(self, frame, prediction, latency=None):
+            if stage == "result" and frame.name == "f1":
+                raise error
+            return super().result(frame, prediction, latency)
+
+    def fails(name: str, passed):
+        if name == "f1":
+            raise error
+        return passed
+
+    stages = {
+        "temporal": {"temporal": lambda frame, prediction, _: fails(frame.name, prediction)},
+        "tracker": {"tracker": lambda result: fails(result.name, result)},
+    }
+    given = frames(4)
+    for index, frame in enumerate(given):
+        frame.image[0, 0, 0] = 7 if index == 1 else 8
+    segmentor = Failing()
+    outcomes = list(analyse(segmentor, given, batch_size=batch_size, **stages.get(stage, {})))
+    assert [type(one) for one in outcomes] == [AnomalyResult, Failure] + [AnomalyResult] * 2
+    assert [one.name for one in outcomes] == ["f0", "f1", "f2", "f3"]
+    assert re.match(message, outcomes[1].message)
+    assert outcomes[1].cause is error
+    if stage in ("predict", "result"):
+        alone = list(segmentor.outcomes(ListOf(given)))
+        assert [type(one) for one in alone] == [type(one) for one in outcomes]
+        with pytest.raises(ValueError, match=f"f1: {message}"):
+            list(segmentor.stream(ListOf(given)))
+
+
+class ListOf(FrameSource):
+    def __init__(self, frames: list[Frame]) -> None:
+        self.frames = frames
+
+    def __iter__(self) -> Iterator[Frame | Failure]:
+        yield from self.frames
+
+
+def test_a_failed_batch_is_not_kept_while_its_images_are_tried_alone():
+    kept = []
+
+    class Tensor:
+        """Stands for the memory of a batch."""
+
+    class Counting(FakeSegmentor):
+        def predict(self, images):
+            tensor = Tensor()
+            kept.append(sum(reference() is not None for reference in references))
+            references.append(weakref.ref(tensor))
+            if len(images) > 1:
+                raise MemoryError
+            return super().predict(images)
+
+    references: list[weakref.ref] = []
+    outcomes = list(analyse(Counting(), frames(3), batch_size=3))
+    assert all(isinstance(one, AnomalyResult) for one in outcomes)
+    assert kept == [0, 0, 0, 0]
+
+
+def test_too_few_predictions_fail_their_images():
+    class Short(FakeSegmentor):
+        def predict(self, images):
+            return super().predict(images)[:1] if len(images) > 1 else []
+
+    outcomes = list(analyse(Short(), frames(2), batch_size=2))
+    assert [type(one) for one in outcomes] == [Failure, Failure]
+    assert "0 predictions of 1 images" in outcomes[0].message
 
 
 def iter_into(seen: list, outcomes) -> Iterator:

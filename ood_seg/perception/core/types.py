@@ -10,11 +10,14 @@ Images are `(H, W, 3)` uint8 in BGR order, as OpenCV reads them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
+
+from ood_seg.perception.core.errors import error_text, release_frames
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,11 +47,19 @@ class Failure:
         name: as `Frame.name`, or the path.
         message: the reason, in words.
         index: position in the source.
+        cause: the error, without the local variables of its traceback; None without one.
     """
 
     name: str
     message: str
     index: int = 0
+    cause: BaseException | None = field(default=None, repr=False, compare=False)
+
+    @classmethod
+    def of(cls, error: BaseException, name: str, index: int = 0) -> Failure:
+        """The failure of an image for which an error was raised."""
+        release_frames(error)
+        return cls(name, error_text(error), index, error)
 
     def __str__(self) -> str:
         """The message, which begins with the name unless it contains it."""
@@ -64,6 +75,8 @@ class FrameSource:
         live: whether frames arrive in real time, so that late ones should be dropped.
         single: whether it is one still image.
         passed: number of positions read or skipped so far.
+        other_files: number of the files in folders that are not read, by suffix; known once
+            `count` is.
     """
 
     rate: float | None = None
@@ -71,6 +84,7 @@ class FrameSource:
     live: bool = False
     single: bool = False
     passed: int = 0
+    other_files: Mapping[str, int] = MappingProxyType({})
 
     @property
     def count(self) -> int | None:

@@ -13,7 +13,8 @@ rtsp://...  http://...         a stream; with the suffix of an image format, one
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -67,7 +68,7 @@ def open_frames(
         FileNotFoundError: no such file, or no file matches the pattern.
         ValueError: an unknown kind of source, an empty folder, or a video or camera that cannot be
             read. Once the source is open, images that cannot be used become `Failure`s.
-        TypeError: a value of another type.
+        TypeError: a value of another type, such as a tensor or a list that contains one.
     """
     if isinstance(source, FrameSource):
         return source
@@ -75,6 +76,13 @@ def open_frames(
     options = _Options(wanted or (lambda _name: True), skip, max_pixels)
     if isinstance(source, (str, Path, int, np.ndarray)):
         return _open_one(source, None, options)
+    for element in (source, *(source if isinstance(source, (list, tuple)) else ())):
+        if hasattr(element, "__dlpack__") and not isinstance(element, np.ndarray):
+            raise TypeError(
+                f"source: expected a path or a NumPy array (H, W, 3) uint8 in BGR order, got "
+                f"{type(element).__name__}; of a tensor (3, H, W) in RGB order: "
+                "tensor.flip(0).permute(1, 2, 0).cpu().numpy(), brought to 0..255 and uint8"
+            )
     if isinstance(source, Iterable) and not isinstance(source, bytes):
         return ListSource(source, options)
     raise TypeError(
@@ -91,10 +99,12 @@ class _Options:
     skip: Path | None
     max_pixels: int
 
-    def read(self, image: str | np.ndarray) -> np.ndarray:
-        """Read an image: a path, a URL or an array."""
+    def read(self, image: str | np.ndarray | OSError) -> np.ndarray:
+        """Read an image: a path, a URL or an array; an error of its folder is raised."""
         if isinstance(image, np.ndarray):
             return checked_image(image)
+        if isinstance(image, OSError):
+            raise image
         if "://" in image:
             content = fetch(image, self.max_pixels)
             return decode_image(content, shown_address(image), max_pixels=self.max_pixels)
@@ -131,9 +141,10 @@ class ImageSource(FrameSource):
             if not (self._options.wanted(name) if known is None else known):
                 continue
             try:
-                yield Frame(self._options.read(image), name, index)
-            except (ValueError, FileNotFoundError) as error:
-                yield Failure(name, str(error), index)
+                outcome: Frame | Failure = Frame(self._options.read(image), name, index)
+            except Exception as error:  # such as a MemoryError, or a disk that cannot be read
+                outcome = Failure.of(error, name, index)
+            yield outcome
 
 
 class ListSource(FrameSource):
@@ -162,8 +173,16 @@ class ListSource(FrameSource):
     def count(self) -> int | None:
         """Sum over the elements; None if one is endless or elements can be read only once."""
         if self._count is None and self._repeatable:
-            counts = [1 if isinstance(one, (Frame, Failure)) else one.count for one in self._open()]
+            counts: list[int | None] = []
+            others: Counter[str] = Counter()
+            for opened in self._open():
+                if isinstance(opened, (Frame, Failure)):
+                    counts.append(1)
+                    continue
+                counts.append(opened.count)
+                others.update(opened.other_files)
             self._count = None if None in counts else sum(filter(None, counts))
+            self.other_files = others
         return self._count
 
     def __iter__(self) -> Iterator[Frame | Failure]:
@@ -186,12 +205,15 @@ class ListSource(FrameSource):
             if isinstance(element, (Frame, Failure)):
                 yield element
                 continue
+            name = f"{number:06d}" if isinstance(element, np.ndarray) else str(element)
             try:
                 name = self._prefix + self._name(element, number, unique)
-                yield _open_one(element, name, self._options)
-            except (ValueError, FileNotFoundError) as error:
-                array = isinstance(element, np.ndarray)
-                yield Failure(f"{number:06d}" if array else str(element), str(error), number)
+                opened: FrameSource | Failure = _open_one(element, name, self._options)
+            except Exception as error:  # any element may fail alone
+                if not self._options.wanted(name):
+                    continue
+                opened = Failure.of(error, name, number)
+            yield opened
 
     def _expanded(self) -> Iterator[Any]:
         """The elements, with patterns replaced by the files that they match."""
@@ -216,6 +238,12 @@ class ListSource(FrameSource):
         return unique(safe_name(stem), number, suffix)
 
 
+def suffix_counts(others: Mapping[str, int]) -> str:
+    """Files by suffix as text: `3 .heic, 1 .txt`, the most frequent first."""
+    ordered = sorted(others.items(), key=lambda item: (-item[1], item[0]))
+    return ", ".join(f"{number} {suffix or 'without suffix'}" for suffix, number in ordered)
+
+
 def is_one_video(source: str) -> bool:
     """Whether the text names a video, camera or stream, judging by the text only."""
     if "://" in source:
@@ -229,9 +257,10 @@ def is_bag(source: Any) -> bool:
         return False
     path = Path(source)
     metadata = path / "metadata.yaml"
-    if metadata.is_file():
+    # os.path, unlike Path, raises no error for names that are too long.
+    if os.path.isfile(metadata):
         return "rosbag2_bagfile_information" in metadata.read_text(errors="replace")
-    return path.suffix in (".mcap", ".db3", ".bag") and path.is_file()
+    return path.suffix in (".mcap", ".db3", ".bag") and os.path.isfile(path)
 
 
 def _is_path(element: Any) -> bool:
@@ -272,16 +301,22 @@ def _single(name: str, image: str | np.ndarray, options: _Options) -> ImageSourc
 def _open_folder(folder: Path, name: str | None, options: _Options) -> FrameSource:
     prefix = "" if name is None else f"{name}/"
 
+    others: Counter[str] = Counter()
+
     def entries() -> Iterator[Entry]:
-        for below, path in listings.walk_folder(folder, options.skip):
+        others.clear()
+        for below, path in listings.walk_folder(folder, options.skip, others):
             yield Entry(prefix + below, path)
 
-    if options.skip is not None and options.skip.resolve() == folder.resolve():
+    if options.skip is not None and os.path.realpath(options.skip) == os.path.realpath(folder):
         raise ValueError(f"{folder} is both input and output folder; give another output folder")
     if next(entries(), None) is None:
         known = " ".join(sorted(IMAGE_SUFFIXES))
-        raise ValueError(f"no images in {folder}; expected files with a suffix of {known}")
-    return ImageSource(entries, options)
+        found = f", only {suffix_counts(others)}" if others else ""
+        raise ValueError(f"no images in {folder}{found}; expected files with a suffix of {known}")
+    source = ImageSource(entries, options)
+    source.other_files = others
+    return source
 
 
 def _open_pattern(text: str, options: _Options) -> FrameSource:

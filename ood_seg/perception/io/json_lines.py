@@ -6,7 +6,8 @@ results.part-2-of-4.jsonl      of the third of four processes, which write one f
 ```
 
 A line is written after the files of its image. A resumed run reads all these files, also those of
-another number of processes, and leaves out the images that have a result; failures are tried again.
+another number of processes, and leaves out the images that have a result, and, with
+`keep_failures`, those that have failed.
 No image has two results in the files together; an image that failed first and succeeded in a later
 run of another number of processes has both lines. A single process that is resumed moves the lines
 of all parts into its own file.
@@ -36,11 +37,14 @@ class JsonLines:
         path: file of the results; several processes insert `.part-RANK-of-WORLD`.
         shard: this process.
         resume: continue existing files; otherwise they must not exist.
+        keep_failures: with `resume`, keep the lines of failed images without a result, whose names
+            are then in `failed`; otherwise they are removed.
         replace: the first record replaces existing files, so that a run that fails before it
             changes nothing; for a single process.
 
     Attributes:
         done: names of the images of this process that have a result.
+        failed: names of those that have failed in an earlier run, with `keep_failures`.
 
     Raises:
         ValueError: files exist and are neither resumed nor replaced, several processes are to
@@ -54,11 +58,14 @@ class JsonLines:
         shard: Shard = SINGLE_PROCESS,
         *,
         resume: bool = False,
+        keep_failures: bool = False,
         replace: bool = False,
     ) -> None:
         self.path = Path(path)
         self.own = self.path if shard.world == 1 else _part(self.path, shard)
         self.done: set[str] = set()
+        self.failed: set[str] = set()
+        self._keeps_failures = keep_failures
         self._replaces, self._resumes = replace, resume
         if replace and shard.world > 1:
             raise ValueError(
@@ -87,19 +94,24 @@ class JsonLines:
                 )
 
     def _resume(self, shard: Shard) -> None:
-        """Rewrite the own file without failures and incomplete lines; collect what is done."""
+        """Rewrite the own file, a whole line for each name; collect what is done."""
         parts = self._parts()
         kept = [self.path, *parts] if shard.world == 1 else [self.own]
         seen: set[str] = set()
         with atomic_path(self.own) as unfinished, unfinished.open("wb") as target:
-            for name, line in _results(kept):
-                if name not in seen:
-                    seen.add(name)
-                    target.write(line)
+            for failures in (False, True) if self._keeps_failures else (False,):
+                for name, line in _records(kept, failures=failures):
+                    if name not in seen:
+                        seen.add(name)
+                        target.write(line)
         if shard.world == 1:
             for part in parts:
                 part.unlink()
-        self.done = {name for name, _ in _results([self.path, *self._parts()]) if shard.owns(name)}
+        files = [self.path, *self._parts()]
+        self.done = {name for name, _ in _records(files) if shard.owns(name)}
+        if self._keeps_failures:
+            failed = {name for name, _ in _records(files, failures=True) if shard.owns(name)}
+            self.failed = failed - self.done
 
     def _parts(self) -> list[Path]:
         """Part files of this and of earlier runs."""
@@ -122,7 +134,9 @@ class JsonLines:
         return True
 
     def write_failure(self, failure: Failure) -> None:
-        """Write an image that could not be used; a resumed run tries it again."""
+        """Write an image that could not be used, unless an earlier run has written it."""
+        if failure.name in self.done or failure.name in self.failed:
+            return
         record = {"schema": FAILURE_SCHEMA, "name": failure.name, "index": failure.index}
         self._append({**record, "error": failure.message})
 
@@ -151,13 +165,15 @@ def _part(path: Path, shard: Shard) -> Path:
     return path.with_name(f"{path.stem}.part-{shard.rank}-of-{shard.world}{path.suffix}")
 
 
-def _results(paths: Iterable[Path]) -> Iterator[tuple[str, bytes]]:
-    """Names and lines of results; failures and incomplete or damaged lines are left out."""
+def _records(paths: Iterable[Path], *, failures: bool = False) -> Iterator[tuple[str, bytes]]:
+    """Names and lines of the results, or of the failures, without damaged or incomplete lines."""
     for path in paths:
         with contextlib.suppress(FileNotFoundError), path.open("rb") as lines:
             for line in lines:
-                with contextlib.suppress(ValueError):
+                record = None
+                with contextlib.suppress(ValueError, RecursionError):
                     record = json.loads(line)
-                    whole = line.endswith(b"\n") and isinstance(record, dict) and "name" in record
-                    if whole and "error" not in record:
-                        yield record["name"], line
+                if not line.endswith(b"\n") or not isinstance(record, dict):
+                    continue
+                if isinstance(record.get("name"), str) and ("error" in record) == failures:
+                    yield record["name"], line

@@ -25,11 +25,11 @@ class Entry(NamedTuple):
 
     Attributes:
         name: see `Frame.name`.
-        image: path or URL of the file, or the array.
+        image: path or URL of the file, the array, or why a folder could not be searched.
     """
 
     name: str
-    image: str | np.ndarray
+    image: str | np.ndarray | OSError
 
 
 def natural_key(name: str) -> tuple[list, str]:
@@ -50,44 +50,73 @@ def is_image_file(path: str) -> bool:
     return os.path.splitext(path)[1].lower() in IMAGE_SUFFIXES
 
 
-def walk_folder(folder: Path, skip: Path | None = None) -> Iterator[Entry]:
+def walk_folder(
+    folder: Path, skip: Path | None = None, others: Counter[str] | None = None
+) -> Iterator[Entry]:
     """Images of a folder and its subfolders, naturally sorted, one folder in memory at a time.
 
     Hidden files and folders are skipped, links to folders not followed. Names are paths below
-    `folder` without suffix; images that differ only in their suffix keep it (`a.jpg`, `a.png`).
+    `folder` without suffix; images that differ only in their suffix keep it (`a.jpg`, `a.png`). A
+    folder that cannot be searched is an entry with the error, beside what has been found in it.
 
     Args:
         folder: searched.
         skip: a folder that is not searched, such as the output folder.
+        others: counts the files that are not images, by suffix in lower case.
     """
-    skipped = None if skip is None else str(skip.resolve())
-    if skipped != str(folder.resolve()):
-        yield from _walk(str(folder), "", skipped)
+    skipped = None if skip is None else os.path.realpath(skip)
+    below = [(str(folder), "")]
+    while below:
+        path, prefix = below.pop()
+        if skipped is not None and os.path.realpath(path) == skipped:
+            continue
+        content = _content_of(path, Counter() if others is None else others)
+        if content.error is not None:
+            yield Entry(prefix.rstrip("/") or os.path.basename(path), content.error)
+        stems = Counter(os.path.splitext(name)[0] for name in content.files)
+        for name in sorted(content.files, key=natural_key):
+            stem = os.path.splitext(name)[0]
+            yield Entry(prefix + (stem if stems[stem] == 1 else name), os.path.join(path, name))
+        for name in sorted(content.folders, key=natural_key, reverse=True):
+            below.append((os.path.join(path, name), f"{prefix}{name}/"))
 
 
-def _walk(folder: str, prefix: str, skipped: str | None) -> Iterator[Entry]:
-    folders, files = [], []
+class _Content(NamedTuple):
+    """Names in a folder; `error` if they may not be all."""
+
+    folders: list[str]
+    files: list[str]
+    error: OSError | None
+
+
+def _content_of(folder: str, others: Counter[str]) -> _Content:
+    """Visible folders and images in a folder; other files are counted in `others` by suffix."""
+    folders: list[str] = []
+    files: list[str] = []
     try:
         with os.scandir(folder) as content:
             for item in content:
                 if item.name.startswith("."):
                     continue
-                if item.is_dir(follow_symlinks=False):
+                if _is_folder(item, follow_links=False):
                     folders.append(item.name)
-                elif is_image_file(item.name) and not item.is_dir():
+                elif _is_folder(item, follow_links=True):
+                    continue
+                elif is_image_file(item.name):
                     files.append(item.name)
+                else:
+                    others[os.path.splitext(item.name)[1].lower()] += 1
+    except OSError as error:
+        return _Content(folders, files, error)
+    return _Content(folders, files, None)
+
+
+def _is_folder(item: os.DirEntry, *, follow_links: bool) -> bool:
+    """False as well for an entry that cannot be examined, such as a link to itself."""
+    try:
+        return item.is_dir(follow_symlinks=follow_links)
     except OSError:
-        # Reading this entry will give a failure that names the folder.
-        yield Entry(prefix or os.path.basename(folder), folder)
-        return
-    stems = Counter(os.path.splitext(name)[0] for name in files)
-    for name in sorted(files, key=natural_key):
-        stem = os.path.splitext(name)[0]
-        yield Entry(prefix + (stem if stems[stem] == 1 else name), os.path.join(folder, name))
-    for name in sorted(folders, key=natural_key):
-        below = os.path.join(folder, name)
-        if skipped is None or os.path.realpath(below) != skipped:
-            yield from _walk(below, f"{prefix}{name}/", skipped)
+        return False
 
 
 def is_pattern(text: str) -> bool:

@@ -9,8 +9,8 @@ sources -> open_frames, without what is done -> Segmentor -> files of each image
 from __future__ import annotations
 
 import contextlib
-import errno
 import math
+import os
 import signal
 import sys
 import threading
@@ -21,12 +21,14 @@ from typing import Any
 
 import numpy as np
 
+from ood_seg.io.files import require_writable
 from ood_seg.io.images import MAX_PIXELS
+from ood_seg.perception.core.errors import ends_run, ends_writing, error_text
 from ood_seg.perception.core.result import AnomalyResult, ScoreRange
 from ood_seg.perception.core.temporal import TemporalFilter
 from ood_seg.perception.core.tracking import InstanceTracker
 from ood_seg.perception.core.types import Failure
-from ood_seg.perception.io.frames import open_frames
+from ood_seg.perception.io.frames import open_frames, suffix_counts
 from ood_seg.perception.io.json_lines import JsonLines
 from ood_seg.perception.io.shards import SINGLE_PROCESS, Shard
 from ood_seg.perception.io.sinks import FolderSink, VideoSink
@@ -51,6 +53,7 @@ class InferenceSummary:
         total: images to analyse; None if unknown.
         written: images whose outputs are all written.
         failed: images that could not be used.
+        failed_before: images that a resumed run leaves out because they failed in an earlier one.
         dropped: frames of a live source that were replaced by newer ones.
         interrupted: whether Ctrl-C or SIGTERM ended the run.
     """
@@ -59,17 +62,23 @@ class InferenceSummary:
     total: int | None
     written: int = 0
     failed: int = 0
+    failed_before: int = 0
     dropped: int = 0
     interrupted: bool = False
 
     def __str__(self) -> str:
+        before = (
+            f"; {self.failed_before} failed in an earlier run (--retry-failed tries them again)"
+            if self.failed_before
+            else ""
+        )
         if self.total == 0:
-            return "nothing to do: all images have a result"
+            return f"nothing to do: all {'other ' if before else ''}images have a result{before}"
         of_all = "" if self.total is None else f" of {self.total}"
         dropped = f"; {self.dropped} frames dropped for newer ones" if self.dropped else ""
         interrupted = "; interrupted before the end" if self.interrupted else ""
         outputs = ", ".join(self.outputs)
-        return f"{self.written}{of_all} images written to {outputs}{interrupted}{dropped}"
+        return f"{self.written}{of_all} images written to {outputs}{interrupted}{dropped}{before}"
 
 
 def infer(
@@ -82,6 +91,7 @@ def infer(
     video_out: str | Path | None = None,
     limits: ScoreRange | None = None,
     existing: str = "refuse",
+    retry_failed: bool = False,
     batch_size: int = 1,
     temporal: TemporalFilter | None = None,
     tracker: InstanceTracker | None = None,
@@ -90,8 +100,10 @@ def infer(
 ) -> InferenceSummary:
     """Analyse the images of a source and write the results; `ood-seg infer` from Python.
 
-    An image that cannot be used is reported on standard error and counted; the others are not
-    affected. Ctrl-C, and SIGTERM in the main thread, end the run with all files finished.
+    An image that cannot be used, whatever error it raises, is reported on standard error and
+    counted; the others are not affected. The run ends early where no further image can be analysed
+    or written: a full disk, a lost GPU. Ctrl-C, and SIGTERM in the main thread, end it with all
+    files finished.
 
     Args:
         sources: see `frames.open_frames`; outputs are named after the images.
@@ -104,7 +116,8 @@ def infer(
         limits: scores at the ends of the colours, see `AnomalyResult.overlay`.
         existing: what to do about existing outputs: `refuse` to start; `overwrite` them; `skip`
             images whose files all exist; or `resume` a run that has ended early, which leaves out
-            the images with a result in `json` (by default `out/results.jsonl`).
+            the images with a result or a failure in `json` (by default `out/results.jsonl`).
+        retry_failed: with `resume`, analyse the images with a failure again.
         batch_size: images predicted together, where sizes are equal.
         temporal: filters the scores of a video.
         tracker: numbers the instances of a video.
@@ -114,20 +127,23 @@ def infer(
     Raises:
         FileNotFoundError: a source does not exist.
         ValueError: arguments that do not fit together or do not fit the model, outputs that exist
-            or cannot be written, or a source that cannot be read.
+            or cannot be written, a source that cannot be read, or a GPU that is lost.
     """
     _check_arguments(out, json, video_out, existing, max_pixels, shard)
+    if retry_failed and existing != "resume":
+        raise ValueError("--retry-failed: only a resumed run leaves out failures; add --resume")
     folder = None if out is None else _open_folder(out, save, limits, existing)
     if json is None and existing == "resume" and out is not None:
         json = Path(out) / RESULTS_FILE
     with sigterm_as_interrupt(), contextlib.ExitStack() as stack:
         lines = None
         if json is not None:
-            lines = stack.enter_context(contextlib.closing(_open_lines(json, shard, existing)))
-        done = lines.done if lines else ()
+            opened = _open_lines(json, shard, existing, retry_failed=retry_failed)
+            lines = stack.enter_context(contextlib.closing(opened))
+        done, failed = (lines.done, lines.failed) if lines else ((), ())
 
         def wanted(name: str) -> bool:
-            mine = shard.owns(name) and name not in done
+            mine = shard.owns(name) and name not in done and name not in failed
             return mine and (folder is None or folder.wants(name))
 
         frames = open_frames(sources, wanted=wanted, skip=out, max_pixels=int(max_pixels))
@@ -135,7 +151,10 @@ def infer(
             stack.callback(frames.close)  # releases the camera if the model cannot be loaded
         files = (out, lines and lines.own, video_out)
         outputs = tuple(str(path) for path in files if path is not None)
-        summary = InferenceSummary(outputs, frames.count)
+        summary = InferenceSummary(outputs, frames.count, failed_before=len(failed))
+        if frames.other_files and shard.rank == 0:
+            counts = suffix_counts(frames.other_files)
+            print(f"ood-seg infer: files that are not read as images: {counts}", file=sys.stderr)
         if folder is not None:
             folder.check()
         if summary.total == 0:
@@ -176,20 +195,22 @@ def _check_arguments(
 def _open_folder(
     out: str | Path, save: Sequence[str], limits: ScoreRange | None, existing: str
 ) -> FolderSink:
-    if Path(out).exists() and not Path(out).is_dir():
+    if os.path.exists(out) and not os.path.isdir(out):
         raise ValueError(f"--out {out}: expected a folder, got a file")
     # An image with files but without a line was interrupted, so a resumed run overwrites them.
     overwrite = existing in ("overwrite", "resume")
     try:
+        require_writable(Path(out))
         return FolderSink(out, save, limits=limits, overwrite=overwrite, skip=existing == "skip")
     except OSError as error:
         raise ValueError(f"--out {out}: cannot be written ({error.strerror})") from error
 
 
-def _open_lines(json: str | Path, shard: Shard, existing: str) -> JsonLines:
-    resume = existing in _OPTIONS
+def _open_lines(json: str | Path, shard: Shard, existing: str, *, retry_failed: bool) -> JsonLines:
+    resume, keep = existing in _OPTIONS, existing == "resume" and not retry_failed
+    replace = existing == "overwrite"
     try:
-        return JsonLines(json, shard, resume=resume, replace=existing == "overwrite")
+        return JsonLines(json, shard, resume=resume, keep_failures=keep, replace=replace)
     except OSError as error:
         raise ValueError(f"--json {json}: cannot be written ({error.strerror})") from error
 
@@ -225,8 +246,12 @@ def _write_all(
         complete = True
     except KeyboardInterrupt:
         summary.interrupted = True
-    except OSError as error:
-        raise ValueError(f"cannot write: {error}") from error
+    except Exception as error:
+        if isinstance(error, ImportError) or not ends_run(error):
+            raise
+        raise ValueError(
+            f"no further image can be analysed: {error_text(error)}; after {summary.written} images"
+        ) from error
     finally:
         if video is not None:
             video.close(complete=complete)
@@ -238,24 +263,34 @@ def _write(
     lines: JsonLines | None,
     summary: InferenceSummary,
 ) -> None:
-    if isinstance(outcome, AnomalyResult):
-        try:
-            for sink in sinks:
-                sink.write(outcome)
-        except (ValueError, OSError) as error:
-            # A name that is too long concerns one image; other errors, such as a full disk, all.
-            if isinstance(error, OSError) and error.errno != errno.ENAMETOOLONG:
-                raise
-            outcome = Failure(outcome.name, str(error), outcome.index)
-    if isinstance(outcome, Failure):
-        summary.failed += 1
-        print(f"ood-seg infer: {outcome}", file=sys.stderr)
+    try:
+        if isinstance(outcome, AnomalyResult):
+            outcome = _in_files(outcome, sinks)
+        if isinstance(outcome, Failure):
+            summary.failed += 1
+            print(f"ood-seg infer: {outcome}", file=sys.stderr)
+            if lines is not None:
+                lines.write_failure(outcome)
+            return
         if lines is not None:
-            lines.write_failure(outcome)
-        return
-    if lines is not None:
-        lines.write(outcome.to_dict())
+            lines.write(outcome.to_dict())
+    except OSError as error:
+        raise ValueError(f"cannot write: {error}") from error
     summary.written += 1
+
+
+def _in_files(
+    result: AnomalyResult, sinks: Sequence[FolderSink | VideoSink]
+) -> AnomalyResult | Failure:
+    """The result, once its files are written; a failure if only this image cannot be written."""
+    try:
+        for sink in sinks:
+            sink.write(result)
+    except Exception as error:  # such as a name that is too long, or a MemoryError
+        if ends_writing(error) or ends_run(error):
+            raise
+        return Failure.of(error, result.name, result.index)
+    return result
 
 
 @contextlib.contextmanager

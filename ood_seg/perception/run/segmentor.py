@@ -15,6 +15,7 @@ import numpy as np
 from ood_seg.io.images import checked_image
 from ood_seg.labels import MIN_AREA
 from ood_seg.perception.core.decision import DecisionRule, choose_threshold
+from ood_seg.perception.core.errors import ends_run
 from ood_seg.perception.core.regions import Region, parse_region
 from ood_seg.perception.core.result import AnomalyResult
 from ood_seg.perception.core.temporal import TemporalFilter
@@ -163,8 +164,10 @@ class Segmentor(ABC):
             (prediction,) = self.predict([frame.image])
             predicted = time.perf_counter()
             result = self.result(frame, prediction)
-        except ValueError as error:
-            return Failure(frame.name, str(error), frame.index)
+        except Exception as error:  # such as cv2.error, a MemoryError, or those of the runtimes
+            if ends_run(error):
+                raise
+            return Failure.of(error, frame.name, frame.index)
         end = time.perf_counter()
         latency = {"decode": read - start, "predict": predicted - read, "judge": end - predicted}
         return replace(result, latency={**latency, "total": end - start})
@@ -222,7 +225,7 @@ def results_only(
             if isinstance(outcome, AnomalyResult):
                 yield outcome
             elif on_failure == "raise":
-                raise ValueError(str(outcome))
+                raise ValueError(str(outcome)) from outcome.cause
             elif callable(on_failure):
                 on_failure(outcome)
 

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from ood_seg.perception.core.errors import ends_run
 from ood_seg.perception.core.result import AnomalyResult
 from ood_seg.perception.core.types import Failure, Frame, FrameSource, Prediction
 from ood_seg.perception.run.channel import END, Channel
@@ -69,8 +70,10 @@ def analyse(
         are replaced by newer ones.
 
     Raises:
-        ValueError: sizes below 1. Errors of source or model are raised where the frame would have
-            come, except a ValueError about a single frame, which becomes a `Failure`.
+        ValueError: sizes below 1. An error of the model, the filter or the tracker becomes the
+            `Failure` of its frame, unless every further frame would meet it
+            (`core.errors.ends_run`); such errors, and those of the source, are raised where the
+            frame would have come.
     """
     for name, value in (("batch_size", batch_size), ("prefetch", prefetch)):
         if value < 1:
@@ -215,18 +218,27 @@ def _predict_chunk(segmentor: Model, chunk: list[_Read | Failure]) -> list[_Pred
 
 
 def _predict_frames(segmentor: Model, reads: list[_Read]) -> list[_Predicted | Failure]:
-    """Predict together; after a ValueError each alone, so that only the bad frame fails."""
+    """Predict together; after an error each alone, so that only the bad frame fails."""
     start = time.perf_counter()
+    frame = reads[0].frame
     try:
         predictions = segmentor.predict([read.frame.image for read in reads])
-    except ValueError as error:
-        if len(reads) > 1:
-            return [one for read in reads for one in _predict_frames(segmentor, [read])]
-        frame = reads[0].frame
-        return [Failure(frame.name, str(error), frame.index)]
-    seconds = (time.perf_counter() - start) / len(reads)
-    pairs = zip(reads, predictions, strict=True)
-    return [_Predicted(read, prediction, seconds) for read, prediction in pairs]
+        if len(predictions) != len(reads):
+            raise ValueError(
+                f"the model gave {len(predictions)} predictions of {len(reads)} images"
+            )
+    except Exception as error:  # whatever the runtimes raise
+        if ends_run(error):
+            raise
+        failure = Failure.of(error, frame.name, frame.index)
+    else:
+        seconds = (time.perf_counter() - start) / len(reads)
+        pairs = zip(reads, predictions, strict=True)
+        return [_Predicted(read, prediction, seconds) for read, prediction in pairs]
+    # After the `except` block, in which the error would keep the memory of the batch.
+    if len(reads) == 1:
+        return [failure]
+    return [one for read in reads for one in _predict_frames(segmentor, [read])]
 
 
 class _Finish:
@@ -248,8 +260,10 @@ class _Finish:
             result = self._segmentor.result(frame, prediction)
             if self._tracker is not None:
                 result = self._tracker(result)
-        except ValueError as error:
-            return Failure(frame.name, str(error), frame.index)
+        except Exception as error:  # such as cv2.error or a MemoryError
+            if ends_run(error):
+                raise
+            return Failure.of(error, frame.name, frame.index)
         end = time.perf_counter()
         latency = {"decode": item.read.seconds, "predict": item.seconds, "judge": end - start}
         return replace(result, latency={**latency, "total": end - item.read.start})
