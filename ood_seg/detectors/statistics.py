@@ -12,12 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from ood_seg import __version__
-from ood_seg.checkpoints import load_checkpoint
-from ood_seg.io.files import atomic_path
+from ood_seg.checkpoints import load_checkpoint, save_checkpoint
 
 SCHEMA = "ood_seg.statistics/1"
 
@@ -82,7 +80,6 @@ class StatisticsFile:
 
     def save(self, path: str | Path) -> None:
         """Write the file, atomically."""
-        path = Path(path)
         described = {
             "schema": SCHEMA,
             "version": __version__,
@@ -97,9 +94,7 @@ class StatisticsFile:
             for key, value in section.tensors.items()
         }
         text = json.dumps(described, allow_nan=False)
-        # Given a path, torch would store the temporary name, and equal content would differ.
-        with atomic_path(path) as unfinished, unfinished.open("wb") as file:
-            torch.save({"description": text, "tensors": tensors}, file)
+        save_checkpoint(path, {"description": text, "tensors": tensors})
 
     @classmethod
     def load(cls, path: str | Path) -> StatisticsFile:

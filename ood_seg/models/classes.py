@@ -24,9 +24,9 @@ def class_names_and_colours(
     """
     meta = checkpoint.get("meta")
     saved = meta.get("dataset_meta") if isinstance(meta, Mapping) else None
-    for candidate in (saved, _training_meta(cfg)):
+    for candidate in (saved if isinstance(saved, Mapping) else None, _training_meta(cfg)):
         names = (candidate or {}).get("classes")
-        if names is not None and len(names) == count:
+        if isinstance(names, (list, tuple)) and len(names) == count:
             return tuple(names), _colours((candidate or {}).get("palette"), count)
     if count == len(CITYSCAPES_CLASSES):
         from mmseg.utils import get_palette
