@@ -63,6 +63,13 @@ def test_a_failed_write_leaves_no_trace(tmp_path):
     assert (path.read_text(), list(tmp_path.iterdir())) == ("first", [path])
 
 
+def test_a_file_in_place_of_the_folder_is_named(tmp_path):
+    (tmp_path / "a").write_text("")
+    for manager in (atomic_path, claimed):
+        with pytest.raises(NotADirectoryError, match=r"Not a directory.*a'"):
+            manager(tmp_path / "a" / "b.txt").__enter__()
+
+
 def test_text_is_utf8_and_escapes_undecodable_bytes_of_file_names(tmp_path):
     path = write_text(tmp_path / "a.txt", "Straße \udcff\n")
     assert path.read_bytes() == b"Stra\xc3\x9fe \\udcff\n"

@@ -13,6 +13,7 @@ _FOR_BAGS = ("topic", "namespace", "outputs", "no_copy")
 _NOT_FOR_BAGS = (
     "json",
     "video_out",
+    "video_rate",
     "save",
     "save_scores",
     "existing",

@@ -32,6 +32,13 @@ def add_output_arguments(output: argparse._ArgumentGroup) -> None:
         help="overlays as a video of the same rate and size (of images: 25 per second)",
     )
     output.add_argument(
+        "--video-rate",
+        type=float,
+        metavar="FPS",
+        help="images per second of --video-out; frames keep their times, so that they are repeated "
+        "or left out (default: that of the source, without leaving any out)",
+    )
+    output.add_argument(
         "--score-range",
         nargs="+",
         default=["auto"],

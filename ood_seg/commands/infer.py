@@ -84,6 +84,7 @@ def run(args: argparse.Namespace) -> int:
         save=files_to_save(args),
         json=args.json,
         video_out=args.video_out,
+        video_rate=args.video_rate,
         limits=parse_range(args.score_range),
         existing=args.existing,
         retry_failed=args.retry_failed,

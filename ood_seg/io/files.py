@@ -38,7 +38,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     do not interfere, on a shared file system either. The temporary file is removed after an
     error; only a killed process leaves it behind (see `remove_unfinished`).
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _make_folder(path.parent)
     unfinished = unfinished_path(path)
     try:
         yield unfinished
@@ -64,6 +64,14 @@ def require_writable(folder: Path) -> None:
         if not os.access(path, os.W_OK | os.X_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
         return
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:  # says "File exists" of the file that should be a folder
+        reason = os.strerror(errno.ENOTDIR)
+        raise NotADirectoryError(errno.ENOTDIR, reason, str(folder)) from error
 
 
 def unfinished_path(path: Path) -> Path:
@@ -107,7 +115,7 @@ def claimed(path: Path, *, lock: Path | None = None) -> Iterator[None]:
         OSError: the lock file cannot be written.
     """
     lock = path.with_name(f".{path.name}.lock") if lock is None else lock
-    lock.parent.mkdir(parents=True, exist_ok=True)
+    _make_folder(lock.parent)
     try:
         descriptor = _locked(lock)
     except BlockingIOError as error:

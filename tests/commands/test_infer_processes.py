@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import random
 import re
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,27 +16,11 @@ import cv2
 import numpy as np
 import pytest
 from fake_segmentor import random_image
+from infer_process import finish, start
 
 from ood_seg.perception.io.frames import open_frames
 
-FAKE = Path(__file__).parents[1] / "fake_infer.py"
 COUNT = 60
-
-
-def start(*arguments, seconds: float = 0.0, environment: dict | None = None) -> subprocess.Popen:
-    return subprocess.Popen(
-        [sys.executable, str(FAKE), str(seconds), *map(str, arguments)],
-        env={**os.environ, "PYTHONPATH": str(FAKE.parents[1]), **(environment or {})},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def finish(*arguments, **options) -> tuple[int, str, str]:
-    process = start(*arguments, **options)
-    out, err = process.communicate(timeout=60)
-    return process.returncode, out, err
 
 
 def several(world: int, *arguments, seconds: float = 0.0) -> list[subprocess.Popen]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -121,3 +122,71 @@ def test_colours_of_a_video_compare_between_frames(tmp_path):
     capture = cv2.VideoCapture(str(tmp_path / "v.avi"))
     first, second = (capture.read()[1].astype(int) for _ in range(2))
     assert np.abs(first - second)[:, :32].max() < 12
+
+
+class Recorder:
+    """Stands in for a `VideoWriter`: the red value of each image written."""
+
+    def __init__(self, rate: float) -> None:
+        self.rate, self.shown = rate, []
+
+    @property
+    def written(self) -> int:
+        return len(self.shown)
+
+    def write(self, image: np.ndarray) -> None:
+        self.shown.append(int(image[0, 0, 2]))
+
+
+@pytest.fixture
+def plain_overlays(monkeypatch):
+    """Overlays are a tenth of the image."""
+    monkeypatch.setattr(AnomalyResult, "overlay", lambda self, limits: self.image // 10)
+
+
+def shown(stamps, rate: float, **options) -> tuple[list[int], int]:
+    """Numbers of the results, from 1, in the order of the video; and how many are left out."""
+    recorder = Recorder(rate)
+    sink = VideoSink(recorder, limits=(0, 1), **options)
+    for number, stamp in enumerate(stamps, 1):
+        one = result("a", np.full((4, 4, 3), 10 * number, np.uint8))
+        sink.write(replace(one, stamp=stamp))
+    return recorder.shown, sink.left_out
+
+
+@pytest.mark.usefixtures("plain_overlays")
+@pytest.mark.parametrize(
+    ("stamps", "rate", "expected"),
+    [
+        ([0, 0.1, 0.2, 0.3], 10, [1, 2, 3, 4]),
+        ([5, 5.1, 5.5, 5.6], 10, [1, 2, 2, 2, 2, 3, 4]),  # the second stands until the third
+        ([0, 0.1, 0.199, 0.498], 10, [1, 2, 3, 3, 3, 4]),  # times rounded by the container
+        ([None, None, None], 10, [1, 2, 3]),
+        ([0, 0.1, 0, 0.1, 0.3], 10, [1, 2, 3, 4, 4, 5]),  # the next video of a list
+        ([0, None, 0.1, 0.3], 10, [1, 2, 3, 3, 4]),
+        ([7, 7, 7], 10, [1, 2, 3]),
+        # All are written, and those behind catch up.
+        ([0, 0.05, 0.1, 0.15, 1], 10, [1, 2, 3, 4, 4, 4, 4, 4, 4, 4, 5]),
+        # A clock that jumps by years does so in a minute.
+        ([0, 1.7e9, 1.7e9 + 2], 0.1, [1, 1, 1, 1, 1, 1, 1, 2, 3]),
+    ],
+)
+def test_images_stand_in_the_video_until_the_next_one(stamps, rate, expected):
+    assert shown(stamps, rate) == (expected, 0)
+
+
+@pytest.mark.usefixtures("plain_overlays")
+@pytest.mark.parametrize(
+    ("stamps", "rate", "expected"),
+    [
+        ([k / 30 for k in range(7)], 10, ([1, 4, 7], 4)),
+        ([k / 25 for k in range(6)], 10, ([1, 3, 6], 3)),  # 0, 0.08 and 0.2 s
+        ([0, 0.05, 0.1, 0.15, 0.5], 10, ([1, 3, 3, 3, 3, 5], 2)),
+        ([0, 0.1, 0.2], 20, ([1, 1, 2, 2, 3], 0)),
+        ([None] * 3, 1, ([1, 2, 3], 0)),
+    ],
+)
+def test_a_chosen_rate_keeps_the_times_and_leaves_images_out(
+    stamps, rate, expected, plain_overlays
+):
+    assert shown(stamps, rate, all_images=False) == expected

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import re
+import subprocess
+import sys
+
 import cv2
 import numpy as np
 import pytest
 
 from ood_seg.perception.io.frames import open_frames
-from ood_seg.perception.io.video_io import VideoWriter, even_sized
+from ood_seg.perception.io.video_io import VideoWriter, even_sized, frames_in, rate_like
 
 
 def moving_square(index: int, height: int, width: int) -> np.ndarray:
@@ -58,8 +63,13 @@ def test_an_interrupted_video_is_partial_and_playable(tmp_path):
 def test_what_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"v\.gif: .*\.mp4"):
         VideoWriter(tmp_path / "v.gif", 25)
-    with pytest.raises(ValueError, match="positive rate, got nan"):
-        VideoWriter(tmp_path / "v.mp4", float("nan"))
+    for rate in (float("nan"), 0, -1, 90000, float("inf")):
+        with pytest.raises(ValueError, match=rf"v\.mp4: .*0\.01 to 65535 .*got {rate}"):
+            VideoWriter(tmp_path / "v.mp4", rate)
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "folder.mp4").mkdir()
+    with pytest.raises(ValueError, match=r"folder\.mp4: expected a file"):
+        VideoWriter(tmp_path / "folder.mp4", 25, overwrite=True)
     (tmp_path / "v.mp4").touch()
     with pytest.raises(ValueError, match="exists"):
         VideoWriter(tmp_path / "v.mp4", 25)
@@ -75,13 +85,7 @@ def test_nothing_written_leaves_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_missing_codec_and_a_lost_file_are_errors(tmp_path, monkeypatch):
-    writer = VideoWriter(tmp_path / "v.mp4", 25)
-    writer.write(moving_square(0, 48, 96))
-    monkeypatch.setattr("ood_seg.perception.io.video_io._frames_of", lambda path: 0)
-    with pytest.raises(ValueError, match="is the disk full"):
-        writer.close()
-
+def test_a_missing_codec_is_an_error(tmp_path, monkeypatch):
     class NoCodec:
         fourcc = staticmethod(cv2.VideoWriter.fourcc)
 
@@ -112,3 +116,108 @@ def test_a_folder_that_is_not_writable_is_an_error(tmp_path, monkeypatch):
     monkeypatch.setattr("pathlib.Path.touch", refuse)
     with pytest.raises(PermissionError, match="Permission denied"):
         VideoWriter(tmp_path / "v.mp4", 25.0).write(moving_square(0, 48, 96))
+
+
+@pytest.mark.parametrize(
+    ("name", "rate", "written"),
+    [
+        ("v.mp4", 119.712, 119.71),  # 119712 / 1000 is too large a fraction for MPEG-4
+        ("v.mov", 0.01, 0.01),
+        ("v.mp4", 143.8573, 143.86),
+        ("v.mkv", 1000, 1000),
+        ("v.webm", 0.1, 0.1),
+        ("v.avi", 600, 600),
+    ],
+)
+def test_unusual_rates(name, rate, written, tmp_path):
+    with VideoWriter(tmp_path / name, rate) as writer:
+        for index in range(5):
+            writer.write(moving_square(index, 48, 96))
+    source = open_frames(tmp_path / name)
+    assert writer.rate == written
+    assert source.rate == pytest.approx(written, rel=1e-4)
+    stamps = [frame.stamp for frame in source]
+    np.testing.assert_allclose(stamps, np.arange(5) / written, rtol=1e-4, atol=0.0011)
+
+
+def test_rates_of_sources_that_cannot_be_written():
+    found = [rate_like("v.mp4", rate) for rate in (None, 90000.0, 29.97, 1e-5)]
+    assert found == [25, 25, 29.97, 0.01]
+    assert (rate_like("v.avi", 800), rate_like("v.mp4", 800)) == (25, 800)
+    with pytest.raises(ValueError, match=r"v\.gif"):
+        rate_like("v.gif", 25)
+
+
+def test_one_process_writes_a_video(tmp_path):
+    first = VideoWriter(tmp_path / "v.mp4", 25)
+    for options in ({}, {"overwrite": True}):
+        with pytest.raises(ValueError, match=rf"v\.mp4.*\({os.getpid()} on"):
+            VideoWriter(tmp_path / "v.mp4", 25, **options)
+    first.write(moving_square(0, 48, 96))
+    assert first.close() == tmp_path / "v.mp4"
+    assert first.close(complete=False) is None
+    assert [path.name for path in tmp_path.iterdir()] == ["v.mp4"]
+    VideoWriter(tmp_path / "v.mp4", 25, overwrite=True).close()
+
+
+def test_what_a_killed_process_has_left_is_removed(tmp_path):
+    for name in (".v.mp4.lock", ".v.mp4.01234567.part.mp4"):
+        (tmp_path / name).write_text("half")
+    with VideoWriter(tmp_path / "v.mp4", 25) as writer:
+        writer.write(moving_square(0, 48, 96))
+    assert [path.name for path in tmp_path.iterdir()] == ["v.mp4"]
+
+
+# Writes 40 images of noise to a file that can have 100 kB.
+FULL = """
+import resource, sys
+import numpy as np
+from ood_seg.perception.io.video_io import VideoWriter
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+noise = np.random.default_rng(0)
+writer = VideoWriter(sys.argv[1], 25)
+for _ in range(40):
+    writer.write(noise.integers(0, 255, (120, 160, 3), dtype=np.uint8))
+try:
+    writer.close()
+except ValueError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v"])
+def test_images_that_do_not_arrive_in_the_file_are_missed(suffix, tmp_path):
+    path = tmp_path / f"v{suffix}"
+    command = [sys.executable, "-c", FULL, str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    told = re.search(
+        rf"v\{suffix}: 40 images were written, .*contains (\d+); is the disk", done.stdout
+    )
+    found, left = int(told[1]), [one.name for one in tmp_path.iterdir()]
+    # MP4 and MOV have their index at the end, without which nothing can be read.
+    assert left == ([f"v.partial{suffix}"] if found else [])
+    assert found == 0 if suffix in (".mp4", ".mov", ".m4v") else 1 < found < 40
+    if found:
+        assert frames_in(tmp_path / left[0]) == found
+        assert f"v.partial{suffix}" in done.stdout
+
+
+def test_a_full_disk_ends_the_video_at_once(tmp_path, monkeypatch):
+    writer = VideoWriter(tmp_path / "v.avi", 25)
+    for index in range(3):
+        writer.write(moving_square(index, 48, 96))
+    full = os.statvfs_result((4096, 4096, 1000, 15, 15, 0, 0, 0, 0, 255))
+    monkeypatch.setattr(os, "statvfs", lambda path: full)
+    with pytest.raises(OSError, match=r"No space left.*v\.avi"):
+        writer.write(moving_square(3, 48, 96))
+    assert writer.close(complete=False) == tmp_path / "v.partial.avi"
+    assert frames_in(tmp_path / "v.partial.avi") == 3
+    unknown = os.statvfs_result((4096, 4096, 0, 0, 0, 0, 0, 0, 0, 255))
+    monkeypatch.setattr(os, "statvfs", lambda path: unknown)
+    with VideoWriter(tmp_path / "v.avi", 25) as again:
+        again.write(moving_square(3, 48, 96))
+
+
+def test_frames_of_what_is_no_video(tmp_path):
+    (tmp_path / "v.mp4").write_bytes(b"no video")
+    assert frames_in(tmp_path / "v.mp4") == frames_in(tmp_path / "gone.mp4") == 0

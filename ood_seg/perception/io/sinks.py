@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +20,10 @@ from ood_seg.visualization import score_range
 ENDINGS = {**RESULT_ENDINGS, "scores-png": ".png"}
 SCORE_FOLDER, SCALE_FILE = "scores", "scale.json"
 _MAX_LEVEL = 65535
+# An image may come this share of a period before its place in a video.
+_ROUNDING = 0.25
+# For so long an image is shown at most, as clocks of cameras jump by years.
+_LONGEST_S = 60.0
 _LISTED = 5
 
 
@@ -136,16 +141,30 @@ def _levels(scores: np.ndarray, low: float, high: float) -> np.ndarray:
 
 
 class VideoSink:
-    """Writes the overlays of results as a video.
+    """Writes the overlays of results as a video, each for the time until the next one.
+
+    An image is repeated until the next one stands at its own time, for a minute at most. Images
+    without a stamp follow each other at the rate of the video, as do videos of a list.
 
     Args:
         writer: of the video.
         limits: scores at the ends of the colours. By default the probability is shown from 0 to 1;
             without one, the range of scores of the first image is used for all.
+        all_images: whether images that are closer to each other than the rate permits are all
+            written, and later ones catch up; otherwise they are left out.
+
+    Attributes:
+        left_out: number of images that are not in the video.
     """
 
-    def __init__(self, writer: VideoWriter, *, limits: ScoreRange | None = None) -> None:
-        self._writer, self._limits = writer, limits
+    def __init__(
+        self, writer: VideoWriter, *, limits: ScoreRange | None = None, all_images: bool = True
+    ) -> None:
+        self.left_out = 0
+        self._writer, self._limits, self._all_images = writer, limits, all_images
+        self._start: float | None = None  # stamp that would be the first of the video
+        self._stamp: float | None = None
+        self._shown: np.ndarray | None = None
 
     def write(self, result: AnomalyResult) -> None:
         """Add the overlay of a result.
@@ -153,9 +172,32 @@ class VideoSink:
         Raises:
             ValueError: an image of another size, or the video cannot be written.
         """
+        free = self._writer.written
+        place = self._place(result.stamp, free)
+        if place < free and not self._all_images:
+            self.left_out += 1
+            return
         if self._limits is None and result.probability is None:
             self._limits = score_range(result.anomaly)
-        self._writer.write(result.overlay(limits=self._limits))
+        overlay = result.overlay(limits=self._limits)
+        for image in [self._shown] * (place - free) if self._shown is not None else ():
+            self._writer.write(image)
+        self._writer.write(overlay)
+        self._shown = overlay
+
+    def _place(self, stamp: float | None, free: int) -> int:
+        """Position in the video of an image of this time; `free` is the first that is free."""
+        before, self._stamp = self._stamp, stamp
+        rate = self._writer.rate
+        if stamp is None:
+            return free
+        if before is None or stamp < before or self._start is None:
+            self._start = stamp - free / rate
+        place = math.floor((stamp - self._start) * rate + _ROUNDING)
+        last = free + math.ceil(_LONGEST_S * rate)
+        if place > last:
+            self._start = stamp - last / rate
+        return min(place, last)
 
     def close(self, *, complete: bool = True) -> None:
         """Finish the video; see `VideoWriter.close`."""

@@ -32,7 +32,7 @@ from ood_seg.perception.io.frames import open_frames, suffix_counts
 from ood_seg.perception.io.json_lines import JsonLines
 from ood_seg.perception.io.shards import SINGLE_PROCESS, Shard
 from ood_seg.perception.io.sinks import FolderSink, VideoSink
-from ood_seg.perception.io.video_io import VideoWriter
+from ood_seg.perception.io.video_io import VideoWriter, rate_like
 from ood_seg.perception.run.progress import progress
 from ood_seg.perception.run.segmentor import Segmentor
 from ood_seg.perception.run.stream import Analysis, Outcomes, analyse
@@ -41,7 +41,6 @@ EXISTING = ("refuse", "overwrite", "skip", "resume")
 RESULTS_FILE = "results.jsonl"
 # Ways to leave out images, as options of the command.
 _OPTIONS = {"skip": "--skip-existing", "resume": "--resume"}
-_RATE_OF_IMAGES = 25.0
 
 
 @dataclass
@@ -55,6 +54,7 @@ class InferenceSummary:
         failed: images that could not be used.
         failed_before: images that a resumed run leaves out because they failed in an earlier one.
         dropped: frames of a live source that were replaced by newer ones.
+        left_out: images that are not in the video, whose rate is lower than theirs.
         interrupted: whether Ctrl-C or SIGTERM ended the run.
     """
 
@@ -64,6 +64,7 @@ class InferenceSummary:
     failed: int = 0
     failed_before: int = 0
     dropped: int = 0
+    left_out: int = 0
     interrupted: bool = False
 
     def __str__(self) -> str:
@@ -77,8 +78,10 @@ class InferenceSummary:
         of_all = "" if self.total is None else f" of {self.total}"
         dropped = f"; {self.dropped} frames dropped for newer ones" if self.dropped else ""
         interrupted = "; interrupted before the end" if self.interrupted else ""
+        left_out = f"; {self.left_out} are not in the video of lower rate" if self.left_out else ""
         outputs = ", ".join(self.outputs)
-        return f"{self.written}{of_all} images written to {outputs}{interrupted}{dropped}{before}"
+        rest = f"{interrupted}{dropped}{left_out}{before}"
+        return f"{self.written}{of_all} images written to {outputs}{rest}"
 
 
 def infer(
@@ -89,6 +92,7 @@ def infer(
     save: Sequence[str] = ("overlay",),
     json: str | Path | None = None,
     video_out: str | Path | None = None,
+    video_rate: float | None = None,
     limits: ScoreRange | None = None,
     existing: str = "refuse",
     retry_failed: bool = False,
@@ -112,7 +116,9 @@ def infer(
         out: folder of the files `save`.
         save: kinds of files, see `FolderSink`.
         json: file with a line per image (`AnomalyResult.to_dict`), see `JsonLines`.
-        video_out: the overlays as a video, see `VideoWriter`.
+        video_out: the overlays as a video, see `VideoSink`.
+        video_rate: its images per second, at which images that are too close to each other are left
+            out; by default all are written, at the rate of the source as far as that is possible.
         limits: scores at the ends of the colours, see `AnomalyResult.overlay`.
         existing: what to do about existing outputs: `refuse` to start; `overwrite` them; `skip`
             images whose files all exist; or `resume` a run that has ended early, which leaves out
@@ -132,6 +138,8 @@ def infer(
     _check_arguments(out, json, video_out, existing, max_pixels, shard)
     if retry_failed and existing != "resume":
         raise ValueError("--retry-failed: only a resumed run leaves out failures; add --resume")
+    if video_rate is not None and not video_out:
+        raise ValueError("--video-rate is that of a video; give --video-out FILE")
     folder = None if out is None else _open_folder(out, save, limits, existing)
     if json is None and existing == "resume" and out is not None:
         json = Path(out) / RESULTS_FILE
@@ -161,8 +169,10 @@ def infer(
             return summary
         video = None
         if video_out is not None:
-            rate, overwrite = frames.rate or _RATE_OF_IMAGES, existing == "overwrite"
-            video = VideoSink(VideoWriter(video_out, rate, overwrite=overwrite), limits=limits)
+            rate = rate_like(video_out, frames.rate) if video_rate is None else video_rate
+            writer = _open_video(video_out, rate, existing)
+            stack.callback(writer.close, complete=False)  # if it is not reached by the images
+            video = VideoSink(writer, limits=limits, all_images=video_rate is None)
         model = segmentor if isinstance(segmentor, Segmentor) else segmentor()
         _check_outputs(model, save if out else (), tracker)
         if frames.single and temporal is None and tracker is None:
@@ -215,6 +225,15 @@ def _open_lines(json: str | Path, shard: Shard, existing: str, *, retry_failed: 
         raise ValueError(f"--json {json}: cannot be written ({error.strerror})") from error
 
 
+def _open_video(video_out: str | Path, rate: float, existing: str) -> VideoWriter:
+    try:
+        return VideoWriter(video_out, rate, overwrite=existing == "overwrite")
+    except OSError as error:
+        raise ValueError(
+            f"--video-out {video_out}: cannot be written ({error.strerror})"
+        ) from error
+
+
 def _check_outputs(model: Segmentor, kinds: Sequence[str], tracker: Any) -> None:
     """Refuse outputs that the model cannot give, before any image is read."""
     if model.threshold is None and ("mask" in kinds or tracker is not None):
@@ -254,6 +273,7 @@ def _write_all(
         ) from error
     finally:
         if video is not None:
+            summary.left_out = video.left_out
             video.close(complete=complete)
 
 
