@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from ood_seg.io.fields import Fields
 from ood_seg.io.files import write_text
+from ood_seg.io.json_files import is_number, read_json
 from ood_seg.labels import CITYSCAPES_CLASSES
 
 SCHEMA = "ood_seg.outlier_prior/1"
@@ -57,17 +57,21 @@ class OutlierPrior:
             **origin: provenance, see the class.
 
         Raises:
-            ValueError: counts and classes differ in number, or the counts are negative or all 0.
+            ValueError: counts and classes differ in number, or the counts are no integers,
+                negative or all 0.
         """
-        values = tuple(int(count) for count in counts)
-        if len(values) != len(classes):
+        given = tuple(counts)
+        if len(given) != len(classes):
             raise ValueError(
-                f"the outlier prior has {len(values)} counts for {len(classes)} classes; measure "
+                f"the outlier prior has {len(given)} counts for {len(classes)} classes; measure "
                 "it with the model and the dataset of the fine-tuning"
             )
-        if min(values, default=0) < 0 or not sum(values):
-            raise ValueError(f"counts of the outlier prior must be >= 0 and not all 0: {values}")
+        if not all(is_number(count) and 0 <= count == int(count) for count in map(float, given)):
+            raise ValueError(f"counts of the outlier prior must be integers >= 0, got {given}")
+        values = tuple(map(int, given))
         total = sum(values)
+        if not total:
+            raise ValueError(f"counts of the outlier prior must not all be 0: {given}")
         return cls(tuple(value / total for value in values), tuple(classes), values, origin)
 
     def check_classes(self, classes: Sequence[str], *, origin: str) -> None:
@@ -132,30 +136,23 @@ def read_prior(path: str | Path) -> OutlierPrior:
 
     Raises:
         ValueError: the file is not JSON of this schema, or its numbers are not a distribution
-            over its classes.
+            over its classes; names the entry.
     """
-    try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not JSON ({error}); expected an outlier prior") from error
+    content = read_json(Path(path))
     if not isinstance(content, dict) or content.get("schema") != SCHEMA:
         raise ValueError(
             f"{path} is not an outlier prior: expected a JSON object with schema {SCHEMA!r}; "
             "`ood-seg estimate-outlier-prior` writes one"
         )
+    fields = Fields({"counts": None, **content}, str(path))
+    classes, prior = fields.texts("classes"), fields.numbers("prior", 0)
+    counts = None if fields.value("counts") is None else fields.counts("counts")
+    for name, values in (("prior", prior), ("counts", counts)):
+        if values is not None and len(values) != len(classes):
+            raise fields.wrong(name, f"one number for each of the {len(classes)} classes")
+    if abs(sum(prior) - 1) > 1e-3:
+        raise ValueError(f"{path}: 'prior' must sum to 1, got {sum(prior):.4g}")
+    if counts is not None and not sum(counts):
+        raise fields.wrong("counts", "above 0 somewhere")
     origin = {k: v for k, v in content.items() if k not in ("schema", "prior", "counts", "classes")}
-    try:
-        values = np.asarray(content["prior"], dtype=float)
-        classes = tuple(map(str, content["classes"]))
-        counts = content.get("counts")
-        counts = None if counts is None else tuple(map(int, counts))
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path}: entry prior, classes or counts is missing or wrong") from error
-    if values.shape != (len(classes),) or not np.isfinite(values).all() or (values < 0).any():
-        raise ValueError(
-            f"{path}: prior must hold one finite number >= 0 for each of its {len(classes)} "
-            f"classes, got {content['prior']}"
-        )
-    if abs(values.sum() - 1) > 1e-3:
-        raise ValueError(f"{path}: prior must sum to 1, got {values.sum():.4f}")
-    return OutlierPrior(tuple(values.tolist()), classes, counts, origin)
+    return OutlierPrior(prior, classes, counts, origin)

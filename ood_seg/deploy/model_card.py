@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Any
 
-from ood_seg.io.json_files import is_number
+from ood_seg.io.curve_fields import curve_parameters
+from ood_seg.io.fields import Fields
 
 SCHEMA_NAME = "ood_seg.onnx"
 SCHEMA_VERSION = 1
@@ -18,6 +19,13 @@ LAYOUTS = ("nhwc", "nchw")
 COLOURS = ("bgr", "rgb")
 INPUT_TYPES = ("uint8", "float32")
 SIZE_KINDS = ("own", "fixed", "keep_ratio")
+_CHOICES = {
+    "layout": LAYOUTS,
+    "colour": COLOURS,
+    "network_colour": COLOURS,
+    "input_type": INPUT_TYPES,
+    "precision": ("fp32", "fp16", "int8"),
+}
 
 
 @dataclass(frozen=True)
@@ -114,37 +122,66 @@ class ModelCard:
         values = {}
         for part in fields(cls):
             if part.name in properties or part.default is MISSING:
-                values[part.name] = _frozen(_value(properties, part.name, origin))
-        card = cls(**values)
-        card._check(origin)
-        return card
+                values[part.name] = _value(properties, part.name, origin)
+            else:
+                values[part.name] = part.default
+        try:
+            _check(Fields(values, f"{origin}: its metadata are damaged"))
+        except ValueError as error:
+            raise ValueError(f"{error}; export the model again") from error
+        return cls(**{name: _frozen(value) for name, value in values.items()})
 
-    def _check(self, origin: str) -> None:
-        count = len(self.classes) if isinstance(self.classes, tuple) else 0
-        problems = {
-            "classes": count == 0 or not all(isinstance(name, str) for name in self.classes),
-            "palette": not _is_list(self.palette, count)
-            or not all(
-                _is_list(colour, 3, int) and all(0 <= level <= 255 for level in colour)
-                for colour in self.palette
-            ),
-            "score": not isinstance(self.score, str),
-            "thresholds": not isinstance(self.thresholds, dict)
-            or not all(is_number(value) for value in self.thresholds.values()),
-            "layout": self.layout not in LAYOUTS,
-            "colour": self.colour not in COLOURS,
-            "input_type": self.input_type not in INPUT_TYPES,
-            "size": not isinstance(self.size, dict) or self.size.get("kind") not in SIZE_KINDS,
-            "outputs": not isinstance(self.outputs, tuple)
-            or not {"labels", "anomaly"} <= set(self.outputs)
-            or (self.calibration is not None and "score" not in self.outputs),
-        }
-        wrong = [name for name, is_wrong in problems.items() if is_wrong]
-        if wrong:
-            raise ValueError(
-                f"{origin}: its metadata are damaged: invalid {wrong[0]!r}: "
-                f"{getattr(self, wrong[0])!r}; export the model again"
-            )
+
+def _check(card: Fields) -> None:
+    """Raise unless every entry of a card, as read from JSON, is what `ModelCard` documents."""
+    if not card.texts("classes"):
+        raise card.wrong("classes", "names of classes")
+    num_classes = len(card.texts("classes"))
+    palette = card.value("palette")
+    if not _is_list(palette, num_classes) or not all(map(_is_colour, palette)):
+        raise card.wrong("palette", f"{num_classes} lists of three integers from 0 to 255")
+    for name in card.object("thresholds").content:
+        card.object("thresholds").number(name)
+    for name, choices in _CHOICES.items():
+        card.choice(name, choices)
+    _check_preprocessing(card)
+    outputs = set(card.texts("outputs"))
+    needed = {"labels", "anomaly", *(["score"] if card.value("calibration") else [])}
+    if not needed <= outputs:
+        raise card.wrong("outputs", f"a list with {', '.join(sorted(needed))}")
+    card.count("channels", least=num_classes)
+    card.count("min_area", optional=True)
+    card.number("temperature", optional=True)
+    for name in ("score", "version"):
+        card.text(name)
+    for name in ("config", "config_sha256", "checkpoint", "checkpoint_sha256", "commit"):
+        card.text(name, optional=True)
+    if card.value("smoothing") is not None:
+        card.object("smoothing").count("kernel_size", least=1)
+        card.object("smoothing").number("sigma", 0)
+    if card.value("calibration") is not None:
+        parameters = card.object("calibration").object("parameters")
+        curve_parameters(parameters, isotonic="slope" not in parameters.content)
+
+
+def _check_preprocessing(card: Fields) -> None:
+    size = card.object("size")
+    least = 0 if size.choice("kind", SIZE_KINDS) == "own" else 1
+    for name in ("height", "width"):
+        size.count(name, least=least)
+    mean, std = card.numbers("mean"), card.numbers("std", 0)
+    if not mean or len(mean) != len(std):
+        raise card.wrong("std", f"as long as the {len(mean)} means")
+    if not all(std):
+        raise card.wrong("std", "above 0")
+    card.count("divisor", least=1)
+    padded = card.value("padded_size")
+    if padded is not None and (len(card.counts("padded_size")) != 2 or 0 in padded):
+        raise card.wrong("padded_size", "height and width, or null")
+
+
+def _is_colour(value: Any) -> bool:
+    return _is_list(value, 3) and all(type(level) is int and 0 <= level <= 255 for level in value)
 
 
 def _check_schema(schema: Any, origin: str) -> None:
@@ -168,19 +205,17 @@ def _value(properties: Mapping[str, str], name: str, origin: str, **default: Any
         raise ValueError(f"{origin}: no {name!r} in its metadata; export the model again")
     try:
         return json.loads(properties[name])
-    except ValueError as error:
+    except (ValueError, TypeError, RecursionError) as error:
         if "missing" in default:  # values of other programs need not be JSON
             return properties[name]
-        raise ValueError(f"{origin}: its metadata are damaged: {name!r} is not JSON") from error
+        raise ValueError(
+            f"{origin}: its metadata are damaged: {name!r} is not JSON; export the model again"
+        ) from error
 
 
 def _frozen(value: Any) -> Any:
     return tuple(map(_frozen, value)) if isinstance(value, list) else value
 
 
-def _is_list(value: Any, length: int, kind: type = object) -> bool:
-    return (
-        isinstance(value, tuple)
-        and len(value) == length
-        and all(isinstance(item, kind) and not isinstance(item, bool) for item in value)
-    )
+def _is_list(value: Any, length: int) -> bool:
+    return isinstance(value, list) and len(value) == length

@@ -13,13 +13,14 @@ layer); the caller interpolates them to the image. A fitted score reads its sect
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import ClassVar, Protocol
 
 from torch import Tensor, nn
 
 from ood_seg.detectors.network import Network, Outputs
+from ood_seg.detectors.sections import Entry, OptionKind, check_section
 from ood_seg.detectors.statistics import Statistics, StatisticsFile
 
 
@@ -47,17 +48,22 @@ class FittedDetector(Detector):
     Attributes:
         method: name of the section in the statistics file.
         fitter: class (or factory) of the `Fitter`; its arguments are the options of the fit.
+        entries: tensors of the section, see `ood_seg.detectors.sections`; None: any finite ones.
+        read_options: options of the section that the score reads, with their kinds.
 
     Args:
         statistics: file of `ood-seg fit`, or its content.
 
     Raises:
         FileNotFoundError: the file does not exist.
-        ValueError: the file is damaged, or has no section of this method.
+        ValueError: the file is damaged, has no section of this method, or one whose tensors or
+            options are not those declared; names the entry.
     """
 
     method: ClassVar[str]
     fitter: ClassVar[Callable[..., Fitter]]
+    entries: ClassVar[Mapping[str, Entry] | None] = None
+    read_options: ClassVar[Mapping[str, OptionKind]] = {}
 
     def __init__(self, statistics: str | Path | StatisticsFile) -> None:
         super().__init__()
@@ -67,6 +73,13 @@ class FittedDetector(Detector):
             statistics = StatisticsFile.load(statistics)
         self.statistics_file = statistics
         section = statistics.section(self.method, origin=self.origin)
+        check_section(
+            section,
+            self.entries,
+            self.read_options,
+            origin=self.origin,
+            num_classes=len(statistics.classes) or None,
+        )
         self.options = section.options
         for name, value in section.tensors.items():
             self.register_buffer(name, value, persistent=False)

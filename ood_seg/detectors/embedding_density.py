@@ -8,16 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from ood_seg.detectors.base import FittedDetector
-from ood_seg.detectors.flow import AffineFlow, train_flow
+from ood_seg.detectors.flow import AffineFlow, num_weights, train_flow
 from ood_seg.detectors.layer_weights import fit_layer_weights
 from ood_seg.detectors.network import PENULTIMATE, Network, Outputs
 from ood_seg.detectors.pixels import at_largest_size, layer_features, rows
 from ood_seg.detectors.reservoir import LayerSamples
+from ood_seg.detectors.sections import real
 from ood_seg.detectors.statistics import Statistics, StatisticsFile
 from ood_seg.precision import without_autocast
 
@@ -180,6 +182,15 @@ class EmbeddingDensity(FittedDetector):
 
     method = "flow"
     fitter = EmbeddingDensityFitter
+    entries: ClassVar = {
+        "mean_*": real("D*"),
+        "matrix_*": real("D*", "d*"),
+        "flow_*": real("W*"),
+        "mean_nll": real("L"),
+        "weights": real("L", present="together"),
+        "bias": real(present="together"),
+    }
+    read_options: ClassVar = {"layers": "names", "couplings": "count", "hidden": "count"}
     mean_nll: Tensor
     weights: Tensor
     bias: Tensor
@@ -199,6 +210,8 @@ class EmbeddingDensity(FittedDetector):
                 "with pasted outliers, or use combine='minimum'"
             )
         fitted = tuple(self.options["layers"])
+        for number in range(len(fitted)):
+            self._check_weights(number)
         layer = fitted[0] if layer is None else layer
         if layer not in fitted:
             raise ValueError(f"layer must be one of the fitted {fitted}, got {layer!r}")
@@ -226,11 +239,25 @@ class EmbeddingDensity(FittedDetector):
     def extra_repr(self) -> str:
         return f"combine={self.combine!r}, layers={self.layers}"
 
+    def _shape(self, number: int) -> tuple[int, int, int]:
+        """Arguments of the flow of a layer."""
+        width = self.get_buffer(f"matrix_{number}").shape[1]
+        return width, self.options["couplings"], self.options["hidden"]
+
+    def _check_weights(self, number: int) -> None:
+        """Raise unless the flow of a layer has the weights of its shape, before it is built."""
+        given, shape = len(self.get_buffer(f"flow_{number}")), self._shape(number)
+        if given != num_weights(*shape):
+            width, couplings, hidden = shape
+            raise ValueError(
+                f"{self.origin}: section {self.method!r}: 'flow_{number}' must hold "
+                f"{num_weights(*shape)} weights ({couplings} couplings, hidden width {hidden}, "
+                f"{width} components), got {given}; `ood-seg fit` writes it anew"
+            )
+
     def _flow(self, number: int) -> AffineFlow:
         """The flow of a layer, its weights as non-persistent buffers."""
-        width = self.get_buffer(f"matrix_{number}").shape[1]
-        flow = AffineFlow(width, self.options["couplings"], self.options["hidden"])
-        flow.load_vector(self.get_buffer(f"flow_{number}"))
+        flow = AffineFlow(*self._shape(number)).load_vector(self.get_buffer(f"flow_{number}"))
         for part in flow.modules():
             for name, weight in list(part.named_parameters(recurse=False)):
                 delattr(part, name)

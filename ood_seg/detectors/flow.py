@@ -126,6 +126,17 @@ class AffineFlow(nn.Module):
         return self
 
 
+def num_weights(width: int, couplings: int, hidden: int) -> int:
+    """Number of weights of an `AffineFlow` of that shape."""
+
+    def of_coupling(changed: int) -> int:
+        kept = width - changed
+        return (kept + 1) * hidden + (hidden + 1) * hidden + (hidden + 1) * 2 * changed
+
+    odd = couplings // 2
+    return (couplings - odd) * of_coupling((width + 1) // 2) + odd * of_coupling(width // 2)
+
+
 def train_flow(
     flow: AffineFlow,
     values: Tensor,

@@ -7,6 +7,7 @@ ICML 2022, section 3.2.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -15,6 +16,7 @@ from ood_seg.detectors.base import FittedDetector
 from ood_seg.detectors.moments import ClassMoments, reduced
 from ood_seg.detectors.network import Network, Outputs
 from ood_seg.detectors.pixels import check_classes, full_size_logits, rows
+from ood_seg.detectors.sections import counts, real
 from ood_seg.detectors.statistics import Statistics, StatisticsFile
 from ood_seg.labels import split_labels
 from ood_seg.precision import full_precision, without_autocast
@@ -99,6 +101,7 @@ class KLMatching(FittedDetector):
     method = "kl-matching"
     needs = "logits"
     fitter = KLMatchingFitter
+    entries: ClassVar = {"posteriors": real("C", "C", low=0), "counts": counts("C")}
     posteriors: Tensor
     counts: Tensor
     predicted: Tensor

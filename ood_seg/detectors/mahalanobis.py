@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -25,6 +25,7 @@ from ood_seg.detectors.mahalanobis_fit import MahalanobisFitter, RelativeMahalan
 from ood_seg.detectors.network import Network, Outputs
 from ood_seg.detectors.perturbation import check_epsilon, perturbed_images
 from ood_seg.detectors.pixels import at_largest_size, layer_features
+from ood_seg.detectors.sections import counts, real
 from ood_seg.detectors.statistics import StatisticsFile
 from ood_seg.detectors.whitened_distance import layer_distance
 
@@ -49,6 +50,14 @@ class Mahalanobis(FittedDetector):
     fitter = MahalanobisFitter
     method = MahalanobisFitter.method
     relative = MahalanobisFitter.relative
+    entries: ClassVar = {
+        "means_*": real("C", "D*"),
+        "counts_*": counts("C"),
+        "whitening_*": real("D*", "D*"),
+        "weights": real("L", present="with several layers"),
+        "bias": real(present="with several layers"),
+    }
+    read_options: ClassVar = {"layers": "names"}
     weights: Tensor
     bias: Tensor
 
@@ -109,3 +118,8 @@ class RelativeMahalanobis(Mahalanobis):
     fitter = RelativeMahalanobisFitter
     method = RelativeMahalanobisFitter.method
     relative = RelativeMahalanobisFitter.relative
+    entries: ClassVar = {
+        **Mahalanobis.entries,
+        "overall_mean_*": real(1, "D*"),
+        "overall_whitening_*": real("D*", "D*"),
+    }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -12,6 +13,7 @@ from ood_seg.detectors.base import FittedDetector
 from ood_seg.detectors.network import PENULTIMATE, Network, Outputs
 from ood_seg.detectors.pixels import layer_features, rows
 from ood_seg.detectors.reservoir import PixelReservoir
+from ood_seg.detectors.sections import real
 from ood_seg.detectors.statistics import Statistics, StatisticsFile
 from ood_seg.precision import without_autocast
 
@@ -115,6 +117,8 @@ class NearestNeighbours(FittedDetector):
 
     method = "knn"
     fitter = NearestNeighboursFitter
+    entries: ClassVar = {"bank": real("M", "D")}
+    read_options: ClassVar = {"layer": "name"}
     bank: Tensor
 
     def __init__(self, statistics: str | Path | StatisticsFile, k: int = 10) -> None:

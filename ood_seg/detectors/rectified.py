@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 import warnings
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -23,6 +24,7 @@ from ood_seg.detectors.base import Detector, FittedDetector
 from ood_seg.detectors.network import PENULTIMATE, Network, Outputs
 from ood_seg.detectors.pixels import layer_features
 from ood_seg.detectors.reservoir import PixelReservoir
+from ood_seg.detectors.sections import real
 from ood_seg.detectors.statistics import Statistics, StatisticsFile
 from ood_seg.scores import energy
 
@@ -174,6 +176,7 @@ class ReAct(FittedDetector):
 
     method = "react"
     fitter = ReActFitter
+    entries: ClassVar = {"percentiles": real(1001, ascending=True)}
     layers = (PENULTIMATE,)
     percentiles: Tensor
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -21,6 +22,7 @@ from ood_seg.detectors.base import FittedDetector
 from ood_seg.detectors.moments import ClassMoments, reduced
 from ood_seg.detectors.network import Network, Outputs
 from ood_seg.detectors.pixels import check_classes, full_size_logits
+from ood_seg.detectors.sections import counts, real
 from ood_seg.detectors.statistics import Statistics, StatisticsFile
 from ood_seg.labels import split_labels
 from ood_seg.precision import full_precision, without_autocast
@@ -195,6 +197,11 @@ class StandardizedMaxLogit(FittedDetector):
     method = "sml"
     needs = "logits"
     fitter = StandardizedMaxLogitFitter
+    entries: ClassVar = {
+        "mean": real("C"),
+        "std": real("C", low=0, above=True),
+        "counts": counts("C", present="optional"),
+    }
     mean: Tensor
     std: Tensor
 

@@ -16,6 +16,8 @@ from torch import Tensor
 
 from ood_seg import __version__
 from ood_seg.checkpoints import load_checkpoint, save_checkpoint
+from ood_seg.io.fields import Fields, shown
+from ood_seg.io.json_files import parse_json
 
 SCHEMA = "ood_seg.statistics/1"
 
@@ -102,25 +104,38 @@ class StatisticsFile:
 
         Raises:
             FileNotFoundError: the file does not exist.
-            ValueError: the file is damaged, unsafe, or of another kind.
+            ValueError: the file is damaged, unsafe, or of another kind; names the entry.
         """
         path = Path(path)
         if not path.is_file():
             raise FileNotFoundError(f"statistics {path} do not exist; `ood-seg fit` writes them")
         content = load_checkpoint(path)
         try:
-            described = json.loads(content["description"])
-            if described["schema"] != SCHEMA:
-                raise ValueError(f"schema {described['schema']!r}")
-            methods = {}
-            for name, options in described["options"].items():
-                parts = [(key.partition("/"), value) for key, value in content["tensors"].items()]
-                tensors = {key: value for (method, _, key), value in parts if method == name}
-                methods[name] = Statistics(name, tensors, options)
-            facts = described["fingerprint"], tuple(described["classes"]), described["facts"]
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            return cls(*_parts(content))
+        except ValueError as error:
             raise ValueError(
-                f"{path} is not a statistics file of `ood-seg fit` (expected schema {SCHEMA!r}; "
-                f"{type(error).__name__}: {error})"
+                f"{path} is not a statistics file of `ood-seg fit`, schema {SCHEMA!r}: {error}"
             ) from error
-        return cls(methods, *facts)
+
+
+def _parts(content: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Methods, fingerprint, classes and facts in the content of a file."""
+    text, tensors = content.get("description"), content.get("tensors")
+    if not isinstance(text, str):
+        raise ValueError(f"'description' must be a text, got {shown(text)}")
+    fields = Fields(parse_json(text, "'description'"), "'description'")
+    if fields.value("schema") != SCHEMA:
+        raise fields.wrong("schema", repr(SCHEMA))
+    options = fields.object("options")
+    methods = {name: Statistics(name, {}, options.object(name).content) for name in options.content}
+    if not isinstance(tensors, dict):
+        raise ValueError(f"'tensors' must be tensors by name, got {shown(tensors)}")
+    for place, value in tensors.items():
+        method, _, name = str(place).partition("/")
+        if method not in methods or not name.isidentifier():
+            raise ValueError(f"'tensors': {shown(place)} is of no section ({', '.join(methods)})")
+        if not isinstance(value, Tensor):
+            raise ValueError(f"'tensors': {place!r} must be a tensor, got {shown(value)}")
+        methods[method].tensors[name] = value.detach()
+    fingerprint = fields.text("fingerprint", optional=True)
+    return methods, fingerprint, fields.texts("classes"), fields.object("facts").content

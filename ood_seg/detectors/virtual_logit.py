@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,7 @@ from ood_seg.detectors.network import PENULTIMATE, Network, Outputs
 from ood_seg.detectors.pixels import layer_features, rows
 from ood_seg.detectors.ranks import from_any_rank
 from ood_seg.detectors.reservoir import PixelReservoir, labels_at
+from ood_seg.detectors.sections import real
 from ood_seg.detectors.statistics import Statistics, StatisticsFile
 from ood_seg.labels import split_labels
 from ood_seg.precision import full_precision, without_autocast
@@ -183,6 +185,12 @@ class VirtualLogit(FittedDetector):
 
     method = "vim"
     fitter = VirtualLogitFitter
+    entries: ClassVar = {
+        "origin_point": real("D"),
+        "null_space": real("D", "R"),
+        "alpha": real(low=0, above=True),
+    }
+    read_options: ClassVar = {"dimensions": "count"}
     layers = (PENULTIMATE,)
     alpha: Tensor
     null_space: Tensor

@@ -35,8 +35,41 @@ def finite(value: Any) -> Any:
 
 
 def is_number(value: Any) -> bool:
-    """Return whether a JSON value is a finite number."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    """Return whether a JSON value is a finite number, which a float can hold."""
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer beyond the largest float
+        return False
+
+
+def parse_json(text: str | bytes, origin: object) -> Any:
+    """Return the value of a JSON text.
+
+    Args:
+        text: the text; bytes are UTF-8, with or without a byte order mark.
+        origin: where it comes from, for the message.
+
+    Raises:
+        ValueError: it is not JSON, or nested too deeply to be read.
+    """
+    try:
+        return json.loads(text.decode("utf-8-sig") if isinstance(text, bytes) else text)
+    except ValueError as error:
+        raise ValueError(f"{origin} is not a JSON file: {error}") from error
+    except RecursionError as error:
+        raise ValueError(f"{origin} is not a usable JSON file: nested too deeply") from error
+
+
+def read_json(path: Path) -> Any:
+    """Return the value of a JSON file.
+
+    Raises:
+        ValueError: see `parse_json`.
+        OSError: the file cannot be read.
+    """
+    return parse_json(path.read_bytes(), path)
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import subprocess
 import sys
@@ -186,6 +187,42 @@ def test_degenerate_sets(method):
         fitted(single([3, 3], [0, 1]), method=method)
 
 
+OPTIONAL = ("model", "checkpoint_sha256", "min_area", "false_alarms_per_image", "guarantee")
+
+
+def places(value, place=()):
+    """Every place of a JSON value below its root."""
+    if isinstance(value, dict):
+        children = value.items()
+    elif isinstance(value, list):
+        children = list(enumerate(value))[:2]
+    else:
+        return
+    for key, child in children:
+        yield (*place, key)
+        yield from places(child, (*place, key))
+
+
+def reach(content, place):
+    """The value at a place."""
+    for key in place:
+        content = content[key]
+    return content
+
+
+def wrong_values(content, place):
+    """Values that are not allowed at a place."""
+    value = reach(content, place)
+    if isinstance(value, (dict, list)):
+        return [None, 3, "x", [[[]]], {"x": 1} if isinstance(value, list) else [1], [None]]
+    wrong = [[1], {"x": 1}] + ([] if place[-1] in OPTIONAL else [None])
+    if isinstance(value, bool):
+        return [*wrong, 0, "true"]
+    if isinstance(value, str) or place[-1] in ("guarantee", "model", "checkpoint_sha256"):
+        return [*wrong, 3, True]
+    return [*wrong, "1", True, float("nan"), float("inf"), -float("inf"), 10**400]
+
+
 class TestFile:
     @pytest.mark.parametrize("method", ["platt", "isotonic"])
     def test_round_trip(self, histograms, tmp_path, method):
@@ -266,6 +303,33 @@ class TestFile:
         with pytest.raises(ValueError, match=message) as error:
             Calibration.load(path)
         assert str(path) in str(error.value)
+
+    def test_every_value_of_another_type_is_refused(self, histograms, tmp_path):
+        content = to_content(fitted(histograms, model="net", checkpoint_sha256="ab12"))
+        path, tried = tmp_path / "c.json", 0
+        for place in places(content):
+            *parents, last = place
+            if place == ("version",):  # of the writer; it is not read
+                continue
+            for value in wrong_values(content, place):
+                mutated = copy.deepcopy(content)
+                reach(mutated, parents)[last] = value
+                path.write_text(json.dumps(mutated))
+                with pytest.raises(ValueError, match=r"c\.json") as error:
+                    Calibration.load(path)
+                named = last if isinstance(last, str) else parents[-1]
+                assert str(named) in str(error.value), (place, value)
+                assert "\n" not in str(error.value)
+                tried += 1
+        assert tried > 300
+
+    @pytest.mark.parametrize("text", ["[" * 100_000, '{"schema": ' + "[" * 100_000, "\udcff", ""])
+    def test_files_that_are_not_json_are_refused(self, tmp_path, text):
+        path = tmp_path / "c.json"
+        path.write_bytes(text.encode("utf-8", "surrogateescape"))
+        with pytest.raises(ValueError, match=r"c\.json is not a (usable )?JSON file") as error:
+            Calibration.load(path)
+        assert "\n" not in str(error.value)
 
     def test_no_field_may_be_missing(self, histograms, tmp_path):
         content = to_content(fitted(histograms))
