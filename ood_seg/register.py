@@ -32,6 +32,7 @@ from ood_seg.engine import (  # noqa: F401
     MultiSetTestLoop,
     OutlierPriorHook,
     RandomStateHook,
+    WholeCheckpointHook,
 )
 from ood_seg.evaluation import AnomalyMetric, KnownIoUMetric  # noqa: F401
 from ood_seg.models import (  # noqa: F401

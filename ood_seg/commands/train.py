@@ -15,6 +15,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="resume from the last checkpoint in the work dir; without one, start as usual",
     )
+    parser.add_argument(
+        "--resume-schedule",
+        choices=["config", "checkpoint"],
+        help="the learning-rate schedule of a resumed run where config and checkpoint differ "
+        "(default: the difference is an error that shows both)",
+    )
     parser.add_argument("--amp", action="store_true", help="automatic mixed precision")
     parser.add_argument(
         "--amp-dtype",
@@ -29,5 +35,11 @@ def run(args: argparse.Namespace) -> int:
     cfg = _arguments.load_config(args)
     from ood_seg.engine.training import train
 
-    train(cfg, resume=args.resume, amp=args.amp, amp_dtype=args.amp_dtype)
+    train(
+        cfg,
+        resume=args.resume,
+        resume_schedule=args.resume_schedule,
+        amp=args.amp,
+        amp_dtype=args.amp_dtype,
+    )
     return 0

@@ -6,7 +6,12 @@ from ood_seg import compat
 compat.apply()
 
 from ood_seg.engine.fitting import fit
-from ood_seg.engine.hooks import AnomalyVisualizationHook, OutlierPriorHook, RandomStateHook
+from ood_seg.engine.hooks import (
+    AnomalyVisualizationHook,
+    OutlierPriorHook,
+    RandomStateHook,
+    WholeCheckpointHook,
+)
 from ood_seg.engine.loops import MultiSetTestLoop
 from ood_seg.engine.outlier_prior import count_outlier_predictions
 from ood_seg.engine.pretrained import estimate_outlier_prior, report_margins
@@ -20,6 +25,7 @@ __all__ = [
     "MultiSetTestLoop",
     "OutlierPriorHook",
     "RandomStateHook",
+    "WholeCheckpointHook",
     "build_runner",
     "count_outlier_predictions",
     "estimate_outlier_prior",

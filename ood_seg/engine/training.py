@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,19 +13,26 @@ from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.runner import Runner
 
+from ood_seg.engine.hooks.resumed_schedule import Choice, ResumedSchedule
 from ood_seg.engine.runner import (
+    LAUNCHERS,
     allow_new_weights,
     build_runner,
     leave_out_logits,
     load_config,
     verify_readable,
 )
+from ood_seg.io.files import claimed, remove_unfinished
+
+LOCK = ".training.lock"
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def train(
     config: str | Path | Config,
     *,
     resume: bool = False,
+    resume_schedule: Choice | None = None,
     amp: bool = False,
     amp_dtype: str | None = None,
     hooks: Sequence[Hook] = (),
@@ -36,6 +45,10 @@ def train(
         config: path of a file, name of a shipped config, or a config, such as `load_config` of
             `engine.runner` returns with other options, work dir, seed or launcher.
         resume: continue from the last checkpoint in the work dir, if there is one.
+        resume_schedule: which learning-rate schedule a resumed run follows where the two differ:
+            `config`, the config's, from the iteration on that was reached; or `checkpoint`, that
+            of the interrupted run, which keeps its last learning rate after its end. None: a
+            difference is an error.
         amp: automatic mixed precision.
         amp_dtype: `float16` or `bfloat16`, which implies `amp`; None: the config's, else float16.
         hooks: more mmengine hooks.
@@ -46,8 +59,10 @@ def train(
 
     Raises:
         FileNotFoundError: config or checkpoint does not exist.
-        ValueError: the config has nothing to train on, mixed precision is not possible, or the
-            checkpoint to start from is damaged or belongs to another model.
+        ValueError: the config has nothing to train on, mixed precision is not possible, another
+            run is training in the work dir, the checkpoint to start from is damaged or belongs to
+            another model, or its learning-rate schedule differs and none is chosen.
+        OSError: logs or checkpoints cannot be written, as on a full disk.
     """
     cfg = load_config(config)
     if not cfg.get("train_dataloader"):
@@ -55,17 +70,44 @@ def train(
             f"config {cfg.filename} has no train_dataloader, so there is nothing to train on; "
             "`ood-seg configs` lists the configs of trainings by method"
         )
+    if resume_schedule and not resume:
+        raise ValueError(f"resume_schedule {resume_schedule!r} needs a run that is resumed")
     if amp or amp_dtype:
         require_accelerator()
         enable_amp(cfg, dtype=amp_dtype)
     allow_new_weights(cfg)
     leave_out_logits(cfg)
+    hooks = (ResumedSchedule(resume_schedule), *hooks)
+    if not is_first_process(cfg):
+        return _trained(cfg, resume, hooks)
+    folder = Path(cfg.work_dir)
+    with claimed(folder, lock=folder / LOCK):
+        remove_unfinished(folder, "*.pth")
+        try:
+            return _trained(cfg, resume, hooks)
+        except OSError as error:
+            if error.errno not in _FULL or error.filename is not None:
+                raise
+            raise OSError(error.errno, error.strerror, str(folder)) from error  # a log file
+
+
+def _trained(cfg: Config, resume: bool, hooks: Sequence[Hook]) -> Runner:
+    """The runner of a prepared config after training."""
     note = set_start(cfg, resume=resume)
     verify_readable(cfg.get("load_from"))
     runner = build_runner(cfg, *hooks)
     print_log(note, logger="current")
     runner.train()
     return runner
+
+
+def is_first_process(cfg: Config) -> bool:
+    """Whether this process writes the files of a run, as seen before the processes are joined."""
+    launcher = cfg.get("launcher", "none")
+    if launcher == "none":
+        return True
+    variable = LAUNCHERS[launcher][1].replace("LOCAL_RANK", "RANK")  # of all nodes together
+    return int(os.environ[variable]) == 0
 
 
 def require_accelerator() -> None:

@@ -188,9 +188,16 @@ if fcntl is not None:
 
 
 def write_bytes(path: Path, content: bytes) -> Path:
-    """Write a file atomically and return its path."""
+    """Write a file atomically and return its path.
+
+    Raises:
+        OSError: it cannot be written, as on a full disk; with the name of the file.
+    """
     with atomic_path(path) as unfinished:
-        unfinished.write_bytes(content)
+        try:
+            unfinished.write_bytes(content)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(path)) from error
     return path
 
 

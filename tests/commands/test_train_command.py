@@ -98,7 +98,9 @@ def test_training_starts_at_load_from_and_resumes_at_its_own_checkpoint(job, tmp
             assert torch.equal(saved["state_dict"][name], value), name
     assert saved["meta"]["seed"] == 5
 
-    assert train(job, tmp_path, "--resume", "--cfg-options", start) == 0
+    # The learning rate of the config is another one by now.
+    resume = "--resume", "--resume-schedule", "checkpoint"
+    assert train(job, tmp_path, *resume, "--cfg-options", start) == 0
     resumed = load_checkpoint(tmp_path / "iter_4.pth")
     assert resumed["meta"]["iter"] == 4
     assert resumed["meta"]["seed"] == 5
