@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
+from ood_seg.io.files import claimed, unfinished_path
 from ood_seg.ros.definitions import VISION_MSGS
 from ood_seg.ros.fields import Message, build, rosbags_runtime
 from ood_seg.ros.messages import LABEL_INFO
@@ -36,7 +38,7 @@ def reading(source: Path) -> Iterator[Any]:
     try:
         with Reader(source) as reader:
             yield reader
-    except ReaderError as error:
+    except (ReaderError, sqlite3.Error) as error:
         raise ValueError(
             f"bag {source} cannot be read: {error} If the recording was interrupted, `ros2 bag "
             "reindex` or `mcap recover` may repair it"
@@ -44,23 +46,77 @@ def reading(source: Path) -> Iterator[Any]:
 
 
 @contextlib.contextmanager
-def writing(path: Path, plugin: str) -> Iterator[Bag]:
-    """Open a new bag; it is closed properly even after an error, so that it can be read.
+def writing(target: Path, plugin: str) -> Iterator[Bag]:
+    """Write a new bag, which appears when it is complete.
+
+    After an error or Ctrl-C, a bag that can be read is left in `TARGET.part`. Before the bag gets
+    its name, the messages in it are counted. No other process can write the same bag meanwhile.
 
     Raises:
-        ValueError: it cannot be written, such as on a full disk.
+        ValueError: the target or `TARGET.part` exists, another process writes it, or it cannot be
+            written, such as on a full disk.
     """
+    part = target.with_name(f"{target.name}.part")
+    folder = unfinished_path(target)
+    with contextlib.ExitStack() as stack:
+        with _writing_errors(target):
+            stack.enter_context(claimed(target))
+            stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        if target.exists():
+            raise ValueError(f"{target} exists; give another target")
+        if part.exists():
+            raise ValueError(f"{part} exists: a run was interrupted; remove it to start again")
+        try:
+            with _open_bag(folder / target.name, target, plugin) as bag:
+                yield bag
+        except BaseException:
+            if (folder / target.name / "metadata.yaml").exists():  # written last
+                folder.rename(part)
+            raise
+        _check_count(folder / target.name, bag.count, target)
+        with _writing_errors(target):
+            (folder / target.name).rename(target)
+
+
+@contextlib.contextmanager
+def _open_bag(path: Path, target: Path, plugin: str) -> Iterator[Bag]:
+    """Open a bag, and close it even after an error, so that it can be read."""
     from rosbags.rosbag2 import StoragePlugin, Writer
 
     writer = Writer(path, version=_VERSION, storage_plugin=StoragePlugin[plugin.upper()])
-    try:
+    with _writing_errors(target):
         writer.open()
-        try:
-            yield Bag(writer)
-        finally:
-            writer.close()
-    except (OSError, sqlite3.Error) as error:
-        raise ValueError(f"bag {path} cannot be written: {error}") from error
+    try:
+        yield Bag(writer, target)
+    finally:
+        with _writing_errors(target):
+            try:
+                writer.close()
+            except BaseException:
+                with contextlib.suppress(Exception):
+                    writer.abort()
+                raise
+
+
+@contextlib.contextmanager
+def _writing_errors(target: Path) -> Iterator[None]:
+    """Errors of the operating system and the storage become a ValueError."""
+    from rosbags.rosbag2 import WriterError
+
+    try:
+        yield
+    except (OSError, sqlite3.Error, WriterError) as error:
+        raise ValueError(f"bag {target} cannot be written: {error}") from error
+
+
+def _check_count(path: Path, written: int, target: Path) -> None:
+    with reading(path) as reader:
+        found = sum(1 for _ in reader.messages())
+    if found != written:
+        raise ValueError(
+            f"bag {target}: {written} messages were written, but the bag contains {found}; is the "
+            "disk full?"
+        )
 
 
 def choose_storage(source: Path, storage: str | None) -> str:
@@ -78,12 +134,19 @@ def choose_storage(source: Path, storage: str | None) -> str:
 
 
 class Bag:
-    """A new bag, with copied and own messages."""
+    """A new bag, with copied and own messages.
 
-    def __init__(self, writer: Any) -> None:
+    Attributes:
+        store: types of the own messages.
+        written: number of own messages by topic.
+        count: number of all messages.
+    """
+
+    def __init__(self, writer: Any, target: Path) -> None:
         self.store = type_store()
         self.written: dict[str, int] = {}
-        self._writer = writer
+        self.count = 0
+        self._writer, self._target = writer, target
         self._runtime = rosbags_runtime(self.store)
         self._connections: dict[tuple[str, str], Any] = {}
         self._digests: dict[str, str] = {}
@@ -95,17 +158,18 @@ class Bag:
             return  # two publishers of one topic
         definition, digest = _definition(connection, self.store)
         self._digests[connection.msgtype] = digest
-        self._connections[key] = self._writer.add_connection(
-            *key,
-            msgdef=definition,
-            rihs01=digest,
-            offered_qos_profiles=connection.ext.offered_qos_profiles,
-        )
+        with _writing_errors(self._target):
+            self._connections[key] = self._writer.add_connection(
+                *key,
+                msgdef=definition,
+                rihs01=digest,
+                offered_qos_profiles=connection.ext.offered_qos_profiles,
+            )
 
     def write(self, connection: Any, time: int, data: bytes) -> None:
         """Copy a message."""
         key = (connection.topic, connection.msgtype)
-        self._writer.write(self._connections[key], time, data)
+        self._write(self._connections[key], time, data)
 
     def send(self, topic: str, message: Message, time: int) -> None:
         """Write an own message."""
@@ -113,8 +177,13 @@ class Bag:
         if connection is None:
             connection = self._add(topic, message.type)
         data = self.store.serialize_cdr(build(self._runtime, message), message.type)
-        self._writer.write(connection, time, data)
+        self._write(connection, time, data)
         self.written[topic] = self.written.get(topic, 0) + 1
+
+    def _write(self, connection: Any, time: int, data: bytes | memoryview) -> None:
+        with _writing_errors(self._target):
+            self._writer.write(connection, time, data)
+        self.count += 1
 
     def _add(self, topic: str, kind: str) -> Any:
         digest = self.store.hash_rihs01(kind)
@@ -124,9 +193,10 @@ class Bag:
                 "results (--no-copy)"
             )
         qos = _qos(latched=kind == LABEL_INFO)
-        connection = self._writer.add_connection(
-            topic, kind, typestore=self.store, offered_qos_profiles=[qos]
-        )
+        with _writing_errors(self._target):
+            connection = self._writer.add_connection(
+                topic, kind, typestore=self.store, offered_qos_profiles=[qos]
+            )
         self._connections[topic, kind] = connection
         return connection
 

@@ -89,12 +89,12 @@ def annotate(
     Raises:
         FileNotFoundError: no such source.
         ValueError: the source is not a readable ROS 2 bag; the topic is missing, not an image
-            topic, or must be chosen; the target or `TARGET.part` exists or cannot be written; an
-            unknown output or storage; a namespace that is not a ROS name; an output topic that the
-            source already has.
+            topic, or must be chosen; the target or `TARGET.part` exists, is being written by
+            another process, or cannot be written; an unknown output or storage; a namespace that is
+            not a ROS name; an output topic that the source already has.
     """
     source, target = Path(source), Path(target)
-    part, plugin = _part(target), choose_storage(source, storage)
+    plugin = choose_storage(source, storage)
     _check_outputs(outputs)
     namespace = _checked_namespace(namespace)
     with contextlib.ExitStack() as stack:
@@ -103,7 +103,7 @@ def annotate(
         topic = camera[0].topic
         copied = reader.connections if copy else []
         _check_names(copied, [f"{namespace}/{name}" for name in (*outputs, "label_info")])
-        bag = stack.enter_context(writing(part / target.name, plugin))
+        bag = stack.enter_context(writing(target, plugin))
         results = stack.enter_context(analyse(segmentor, _frames(source, topic), **options))
         for connection in copied:
             bag.copy_connection(connection)
@@ -116,8 +116,6 @@ def annotate(
                 annotator.add(next(results), _header(bag, connection, time, data), time)
                 if progress is not None:
                     progress(annotator.done, total)
-    (part / target.name).rename(target)
-    part.rmdir()
     return Summary(topic, annotator.done, tuple(annotator.failures), bag.written)
 
 
@@ -182,17 +180,6 @@ def _header(bag: Bag, connection: Any, time: int, data: bytes) -> Header:
         return Header.of(read_message(bag.store, connection, data))
     except ValueError:
         return Header.at(time)
-
-
-def _part(target: Path) -> Path:
-    part = target.with_name(f"{target.name}.part")
-    if target.exists():
-        raise ValueError(f"{target} exists; give another target")
-    if part.exists():
-        raise ValueError(
-            f"{part} exists: a run is in progress or was interrupted; remove it to start again"
-        )
-    return part
 
 
 def _check_outputs(outputs: Sequence[str]) -> None:

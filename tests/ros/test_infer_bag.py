@@ -14,7 +14,6 @@ import bag_doubles
 
 from ood_seg.apis import segmentors
 from ood_seg.commands import main
-from ood_seg.ros import bag_files
 from ood_seg.ros.images import array_of
 
 
@@ -100,11 +99,17 @@ def test_a_full_disk_is_an_error(error, bag, tmp_path, monkeypatch, capsys):
     def full(*_):
         raise error
 
-    monkeypatch.setattr(bag_files.Bag, "send", full)
+    monkeypatch.setattr("rosbags.rosbag2.Writer.write", full)
     assert infer(bag, "--out", tmp_path / "out") == 2
     message = capsys.readouterr().err
     assert str(tmp_path / "out") in message
     assert str(error) in message
+
+
+def test_an_output_below_a_file_is_an_error(bag, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert infer(bag, "--out", tmp_path / "file" / "out") == 2
+    assert re.search("bag .*out cannot be written: .*Not a directory", capsys.readouterr().err)
 
 
 def test_options_that_do_not_apply_to_bags(bag, tmp_path, capsys, monkeypatch):
@@ -115,6 +120,7 @@ def test_options_that_do_not_apply_to_bags(bag, tmp_path, capsys, monkeypatch):
     assert "--out BAG" in message(bag, "--json", tmp_path / "r.jsonl")
     assert "only source" in message(bag, tmp_path, "--out", tmp_path / "o")
     for option in (
+        ["--video-rate", "10"],
         ["--save", "mask"],
         ["--score-range", "0", "1"],
         ["--save-scores"],
