@@ -49,8 +49,9 @@ def reading(source: Path) -> Iterator[Any]:
 def writing(target: Path, plugin: str) -> Iterator[Bag]:
     """Write a new bag, which appears when it is complete.
 
-    After an error or Ctrl-C, a bag that can be read is left in `TARGET.part`. Before the bag gets
-    its name, the messages in it are counted. No other process can write the same bag meanwhile.
+    After an error or Ctrl-C, what was written is left in `TARGET.part`, unless it cannot be read
+    again, as on a full disk. Before a bag gets its name, the messages in it are counted. No other
+    process can write the same bag meanwhile.
 
     Raises:
         ValueError: the target or `TARGET.part` exists, another process writes it, or it cannot be
@@ -66,14 +67,20 @@ def writing(target: Path, plugin: str) -> Iterator[Bag]:
             raise ValueError(f"{target} exists; give another target")
         if part.exists():
             raise ValueError(f"{part} exists: a run was interrupted; remove it to start again")
+        bag = None
         try:
             with _open_bag(folder / target.name, target, plugin) as bag:
                 yield bag
         except BaseException:
-            if (folder / target.name / "metadata.yaml").exists():  # written last
+            if bag is not None and bag.count == _message_count(folder / target.name) > 0:
                 folder.rename(part)
             raise
-        _check_count(folder / target.name, bag.count, target)
+        found = _message_count(folder / target.name)
+        if found != bag.count:
+            raise ValueError(
+                f"bag {target}: {bag.count} messages were written, but the bag contains {found}; "
+                "is the disk full?"
+            )
         with _writing_errors(target):
             (folder / target.name).rename(target)
 
@@ -109,14 +116,13 @@ def _writing_errors(target: Path) -> Iterator[None]:
         raise ValueError(f"bag {target} cannot be written: {error}") from error
 
 
-def _check_count(path: Path, written: int, target: Path) -> None:
-    with reading(path) as reader:
-        found = sum(1 for _ in reader.messages())
-    if found != written:
-        raise ValueError(
-            f"bag {target}: {written} messages were written, but the bag contains {found}; is the "
-            "disk full?"
-        )
+def _message_count(path: Path) -> int:
+    """Number of messages that can be read from a bag."""
+    count = 0
+    with contextlib.suppress(ValueError, OSError), reading(path) as reader:
+        for _ in reader.messages():
+            count += 1
+    return count
 
 
 def choose_storage(source: Path, storage: str | None) -> str:

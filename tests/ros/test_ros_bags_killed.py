@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 from ros_doubles import ColourSegmentor, street
 
-pytest.importorskip("rosbags", reason="rosbags is not installed: ood-seg[bags]")
+rosbag2 = pytest.importorskip("rosbags.rosbag2", reason="rosbags is not installed: ood-seg[bags]")
 
 from bag_doubles import camera_bag, read_bag
 
@@ -69,6 +70,23 @@ def test_a_full_disk_leaves_nothing(tmp_path, storage):
     assert process.returncode == 1
     assert re.search(r"ValueError: bag \S*out cannot be written: ", err)
     assert list((tmp_path / "new").iterdir()) == []
+
+
+def test_a_bag_whose_messages_a_full_disk_has_taken_back_is_not_kept(tmp_path, monkeypatch):
+    """SQLite rolls back all that was written, but its file and metadata look whole."""
+    source = camera_bag(tmp_path / "in", IMAGES)
+    real = rosbag2.Writer.write
+
+    def full(writer, connection, time, data):
+        real(writer, connection, time, data)
+        if sum(writer.counts.values()) == 9:
+            writer.storage.conn.rollback()
+            raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(rosbag2.Writer, "write", full)
+    with pytest.raises(ValueError, match="out cannot be written: database or disk is full"):
+        annotate(source, tmp_path / "out", ColourSegmentor())
+    assert list(tmp_path.iterdir()) == [source]
 
 
 @STORAGES
