@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 from ros_doubles import ColourSegmentor, street
 
-rosbag2 = pytest.importorskip("rosbags.rosbag2", reason="rosbags is not installed: ood-seg[bags]")
+pytest.importorskip("rosbags", reason="rosbags is not installed: ood-seg[bags]")
 
 from bag_doubles import camera_bag, read_bag
+from rosbags import rosbag2
 
 from ood_seg.ros import bag_files
 from ood_seg.ros.bags import annotate
