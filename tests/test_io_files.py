@@ -50,6 +50,30 @@ def test_the_old_file_stays_until_the_new_one_is_complete(tmp_path):
     assert list(path.parent.iterdir()) == [path]
 
 
+def test_errors_of_a_write_name_the_file(tmp_path):
+    """Python names no file where a disk is full, and the temporary one where a name is taken."""
+    path = tmp_path / "a.txt"
+    with pytest.raises(OSError, match=r"No space.*a\.txt'$"), atomic_path(path):
+        raise OSError(28, "No space left on device")
+    path.mkdir()
+    with pytest.raises(IsADirectoryError, match=r"'[^']*/a\.txt'$"):
+        write_text(path, "first")
+    with pytest.raises(OSError, match="other"), atomic_path(path):
+        raise OSError(5, "Input/output error", "other")
+
+
+def test_a_file_that_cannot_be_written_is_known_before(tmp_path):
+    files.require_writable_file(tmp_path / "new" / "folder" / "a.txt")
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(IsADirectoryError, match=tmp_path.name):
+        files.require_writable_file(tmp_path)
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError, match="file"):
+        files.require_writable_file(tmp_path / "file" / "a.txt")
+    with pytest.raises(OSError, match="too long"):
+        files.require_writable_file(tmp_path / ("x" * 5000))
+
+
 def test_a_failed_write_leaves_no_trace(tmp_path):
     path = write_text(tmp_path / "a.txt", "first")
 

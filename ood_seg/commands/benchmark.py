@@ -88,12 +88,14 @@ def run(args: argparse.Namespace) -> int:
     cfg = _arguments.load_config(args)
     from ood_seg.comparison import compare_scores
     from ood_seg.comparison.tables import print_benchmark
+    from ood_seg.io.files import claimed
 
     names = ["scores", "statistics", "smoothing", "negate", "strip", "sets", "num_images", "title"]
     options = {name: getattr(args, name) for name in names}
     folder = args.out or Path(cfg.work_dir)
-    content = compare_scores(
-        cfg, args.checkpoint, configs=configs, maps=maps, folder=folder, **options
-    )
+    with claimed(folder / "benchmark.json"):  # an impossible --out fails here
+        content = compare_scores(
+            cfg, args.checkpoint, configs=configs, maps=maps, folder=folder, **options
+        )
     print_benchmark(content, folder)
     return 1 if content["failures"].keys() - content["unavailable"] else 0

@@ -40,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Evaluate as the arguments say; print the table and write the reports."""
     from ood_seg.evaluation.folders import evaluate_folders
+    from ood_seg.io.files import claimed
     from ood_seg.io.json_files import finite, plain
     from ood_seg.reports import write_reports
     from ood_seg.reports.terminal import print_evaluation
@@ -47,16 +48,18 @@ def run(args: argparse.Namespace) -> int:
     settings = evaluation_settings(args)
     folder = args.out or Path("work_dirs/evaluate") / f"{settings.method}_{settings.data_set}"
     names = ("images", "compare", "compare_method", "predicted_labels", "known_labels", "workers")
-    with _map_arguments.progress_bar() as on_image:
-        evaluation = evaluate_folders(
-            _map_arguments.map_folders(args),
-            settings,
-            partial=folder / "partial",
-            on_image=on_image,
-            **{name: getattr(args, name) for name in names},
-        )
-    content = evaluation.content
-    written = write_reports(finite(plain(content)), folder)
+    folders = _map_arguments.map_folders(args)
+    with claimed(folder / "evaluation.json"):  # an impossible --out fails here
+        with _map_arguments.progress_bar() as on_image:
+            evaluation = evaluate_folders(
+                folders,
+                settings,
+                partial=folder / "partial",
+                on_image=on_image,
+                **{name: getattr(args, name) for name in names},
+            )
+        content = evaluation.content
+        written = write_reports(finite(plain(content)), folder)
     if evaluation.reused:
         images = f"{evaluation.reused} of {content['num_images']} images"
         content["notes"].append(f"{images} reused from an earlier run")

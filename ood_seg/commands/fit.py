@@ -69,8 +69,10 @@ def run(args: argparse.Namespace) -> int:
     from mmengine.dist import is_main_process
 
     from ood_seg.engine.fitting import fit
+    from ood_seg.io.files import require_writable_file
     from ood_seg.reports.tables import print_lines
 
+    require_writable_file(args.out)
     names = ("methods", "layers", "data", "num_images", "pasted")
     found = fit(
         cfg, args.checkpoint, options=options, **{name: getattr(args, name) for name in names}

@@ -76,6 +76,8 @@ class ScoreComparison:
             for index, batch in enumerate(batches, self.start):
                 self._image(index, batch)
                 yield index
+                if self.failures.keys() >= self.counts.keys():
+                    return  # no score is left to count
                 if time.monotonic() - self._last_save >= self.interval:
                     self.save()
         finally:

@@ -11,6 +11,8 @@ from typing import TypeVar
 
 from ood_seg.datasets.listing import shorten
 
+_OF_ONE_FILE = (FileNotFoundError, PermissionError, IsADirectoryError)
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -20,21 +22,22 @@ def for_each(
 ) -> Iterator[Result]:
     """Yield `task(item)` in the order of the items; at most `2 * workers` are under way.
 
-    A bad file does not stop the others: ValueErrors are collected and raised together at the end.
-    Any other error is raised immediately.
+    A bad file does not stop the others: ValueErrors, and the errors of files that are gone or must
+    not be read, are collected and raised together at the end. Any other error, such as that of a
+    full disk, is raised immediately.
 
     Raises:
-        ValueError: one or more tasks raised one; all messages.
+        ValueError: one or more tasks raised one of those; all messages.
     """
     if workers < 1:
         raise ValueError(f"workers must be at least 1, got {workers}")
-    problems: list[ValueError] = []
+    problems: list[Exception] = []
     waiting: deque[Future[Result]] = deque()
 
     def finished() -> Iterator[Result]:
         try:
             yield waiting.popleft().result()
-        except ValueError as error:
+        except (ValueError, *_OF_ONE_FILE) as error:
             problems.append(error)
 
     pool = ThreadPoolExecutor(workers)

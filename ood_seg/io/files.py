@@ -36,13 +36,18 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
     Parent folders are created. The hidden temporary name is random, so that concurrent processes
     do not interfere, on a shared file system either. The temporary file is removed after an
-    error; only a killed process leaves it behind (see `remove_unfinished`).
+    error; only a killed process leaves it behind (see `remove_unfinished`). An `OSError` that names
+    no file, such as that of a full disk, or the temporary one, names `path`.
     """
     _make_folder(path.parent)
     unfinished = unfinished_path(path)
     try:
         yield unfinished
         os.replace(unfinished, path)
+    except OSError as error:
+        if error.errno is None or error.filename not in (None, str(unfinished), unfinished):
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         unfinished.unlink(missing_ok=True)
 
@@ -72,6 +77,17 @@ def _make_folder(folder: Path) -> None:
     except FileExistsError as error:  # says "File exists" of the file that should be a folder
         reason = os.strerror(errno.ENOTDIR)
         raise NotADirectoryError(errno.ENOTDIR, reason, str(folder)) from error
+
+
+def require_writable_file(path: Path) -> None:
+    """Raise now if a file cannot be written under this name; its folder need not exist yet.
+
+    Raises:
+        OSError: it is a folder, or as `require_writable`.
+    """
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    require_writable(path.parent)
 
 
 def unfinished_path(path: Path) -> Path:
@@ -130,8 +146,11 @@ def claimed(path: Path, *, lock: Path | None = None) -> Iterator[None]:
     try:
         since = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
         owner = {"pid": os.getpid(), "host": socket.gethostname(), "since": since}
-        os.truncate(descriptor, 0)
-        os.write(descriptor, json.dumps(owner).encode())
+        try:
+            os.truncate(descriptor, 0)
+            os.write(descriptor, json.dumps(owner).encode())
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(lock)) from error
         remove_unfinished(path.parent, glob.escape(path.name))
         yield
     finally:

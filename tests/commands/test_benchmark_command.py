@@ -156,6 +156,33 @@ def test_scores_that_fail_are_named_and_the_others_are_there(job, maps, tmp_path
     assert "Not scored:" in (tmp_path / "benchmark.md").read_text()
 
 
+def test_where_every_score_of_a_set_fails_there_is_a_table_with_the_reasons(
+    job, maps, tmp_path, capsys
+):
+    broken = tmp_path / "broken"
+    shutil.copytree(maps[0] / "anomalies", broken)
+    for path in broken.iterdir():
+        np.save(path, np.full((4, 4), np.nan, np.float32))
+    extra = ["--maps", f"broken={broken}", f"absent={tmp_path / 'absent'}"]
+    assert run_benchmark(job, tmp_path, *extra) == 1
+    output = capsys.readouterr()
+    assert "Traceback" not in output.err
+    assert "not scored: absent: anomalies:" in output.out
+    assert "not scored: broken: anomalies:" in output.out
+    content = content_of(tmp_path)
+    assert content["failures"].keys() == {"broken", "absent"}
+    assert content["sets"]["anomalies"]["scores"] == {}
+    assert "| broken | - |" in (tmp_path / "benchmark.md").read_text()
+    assert (tmp_path / "benchmark.png").is_file()
+
+
+def test_an_output_that_cannot_be_written_ends_it_before_the_work(job, maps, tmp_path, capsys):
+    (tmp_path / "file").touch()
+    extra = ["--maps", f"plain={maps[0]}"]
+    assert run_benchmark(job, tmp_path / "file", *extra) == 2
+    assert str(tmp_path / "file") in capsys.readouterr().err
+
+
 def test_of_all_scores_those_that_the_model_does_not_have_are_left_out(job, tmp_path, capsys):
     assert run_benchmark(job, tmp_path, "--sets", "anomalies", "--num-images", "1") == 0
     output = capsys.readouterr().out

@@ -42,6 +42,25 @@ def run(folder, out, *options) -> int:
     return main(["calibrate", *map(str, paths), *map(str, options)])
 
 
+def test_a_full_disk_or_an_impossible_output_is_one_line(maps, tmp_path, capsys, monkeypatch):
+    folder, _ = maps
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    for out in (tmp_path / "file" / "c.json", tmp_path / "folder", tmp_path / ("x" * 5000)):
+        assert run(folder, out, "--overwrite") == 2
+        (line, _) = capsys.readouterr().err.strip().splitlines()
+        assert str(out if out.name != "c.json" else out.parent) in line
+
+    def full(source, target):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.replace", full)
+    assert run(folder, tmp_path / "new" / "c.json") == 2
+    error = capsys.readouterr().err
+    assert re.search(r"No space left on device.*c\.json", error)
+    assert not list((tmp_path / "new").iterdir())
+
+
 def test_the_file_is_what_the_library_makes(maps, tmp_path, capsys):
     folder, images = maps
     weights = tmp_path / "net.pth"

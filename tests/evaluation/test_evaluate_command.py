@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import re
+from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +17,7 @@ from PIL import Image
 
 from ood_seg.commands import main
 from ood_seg.evaluation.saved_maps import MapReader
+from ood_seg.io.files import claimed
 from ood_seg.metrics import pixel_metrics
 from ood_seg.reports import write_reports
 
@@ -176,6 +181,70 @@ def test_closed_set(folders, tmp_path):
     closed = written(folders)["closed_set"]
     assert closed["miou"] == 1
     assert 0 < closed["open_iou"] < 1
+
+
+class TestDiskAndFiles:
+    @pytest.mark.parametrize("name", ["frame_03.npz", "evaluation.json", "report.html"])
+    def test_a_full_disk_is_one_line_and_nothing_is_half_written(
+        self, folders, capsys, monkeypatch, name
+    ):
+        replace = os.replace
+
+        def full(source, target):
+            if Path(target).name == name:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # as write() gives it
+            replace(source, target)
+
+        monkeypatch.setattr(os, "replace", full)
+        assert run(folders, "--samples", 0) == 2
+        (line, hint) = capsys.readouterr().err.strip().splitlines()
+        assert "No space left on device" in line
+        assert name in line
+        assert "--debug" in hint
+        out = folders.scores.parent / "out"
+        assert not [path for path in out.rglob("*") if ".part" in path.name or path.name == name]
+        monkeypatch.undo()
+        assert run(folders, "--samples", 0) == 0
+
+    @pytest.mark.parametrize("below", [False, True])
+    def test_an_impossible_output_ends_it_before_the_maps_are_read(self, folders, capsys, below):
+        out = folders.scores.parent / "file"
+        out.touch()
+        for path in folders.scores.iterdir():
+            path.write_bytes(b"never read")
+        assert run(folders, "--out", out / "below" if below else out) == 2
+        assert str(out) in capsys.readouterr().err
+        assert not out.read_bytes()
+
+    def test_names_that_no_file_has(self, folders, capsys):
+        name = "x" * 5000
+        for options in (["--out", name], ["--images", name], ["--compare", name]):
+            assert run(folders, "--samples", 0, *options) == 2
+            assert name in capsys.readouterr().err
+        assert run(folders, scores=name) == 2
+        assert name in capsys.readouterr().err
+
+    @pytest.mark.parametrize("reading", [1, 2])
+    def test_maps_that_vanish_are_named(self, folders, capsys, monkeypatch, reading):
+        read, gone = MapReader.read, ("frame_02.npy", "frame_04.npy")
+        seen = Counter()
+
+        def vanishing(reader, scores, truth):
+            seen[scores.name] += 1
+            if scores.name in gone and seen[scores.name] == reading:
+                scores.unlink()
+            return read(reader, scores, truth)
+
+        monkeypatch.setattr(MapReader, "read", vanishing)
+        assert run(folders, "--samples", 0) == 2
+        error = capsys.readouterr().err
+        assert "Traceback" not in error
+        assert all(name in error for name in gone)
+
+    def test_a_second_process_is_refused_while_one_writes(self, folders, capsys):
+        with claimed(folders.scores.parent / "out" / "evaluation.json"):
+            assert run(folders, "--samples", 0) == 2
+        assert "being written by another process" in capsys.readouterr().err
 
 
 class TestRefused:

@@ -48,6 +48,21 @@ def test_bad_items_are_collected_and_the_rest_is_done():
         list(for_each(task, range(5), workers=2))
 
 
+def test_files_that_are_gone_are_collected_as_well(tmp_path):
+    def task(x):
+        return (tmp_path / f"{x}.npy").read_bytes()
+
+    for name in (0, 2):
+        (tmp_path / f"{name}.npy").write_bytes(b"")
+    (tmp_path / "3.npy").mkdir()
+    with pytest.raises(ValueError, match=r"2 images cannot") as caught:
+        list(for_each(task, range(4), workers=2))
+    assert str(tmp_path / "1.npy") in str(caught.value)
+    assert str(tmp_path / "3.npy") in str(caught.value)
+    with pytest.raises(ValueError, match=r"1\.npy"):
+        list(for_each(task, range(3)))
+
+
 def test_other_errors_end_it_at_once():
     done = []
 
