@@ -41,6 +41,7 @@ _REMEDIES = (
     (("32F", "64F", "16S", "32S"), "not a colour image; is it a depth topic?"),
 )
 _COMPRESSED_FORMATS = re.compile("jpe?g|png")
+_STORED_AS_RGB = re.compile("compressed;? *rgb")
 _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
 
 
@@ -133,7 +134,7 @@ def _read_compressed(message: Any) -> np.ndarray:
     pixels = decode_image(data, "of a compressed message", apply_orientation=False)
     # After `compressed`, image_transport states the order of channels that was passed to its
     # encoder; `rgb` means that red and blue are swapped in the file.
-    order = _RGB if "compressed rgb" in message.format else _BGR
+    order = _RGB if _STORED_AS_RGB.search(message.format.lower()) else _BGR
     return np.ascontiguousarray(pixels[..., order])
 
 

@@ -11,7 +11,7 @@ from fake_segmentor import random_image
 from infer_process import finish, start
 
 from ood_seg.perception.io.frames import open_frames
-from ood_seg.perception.io.video_io import frames_in
+from ood_seg.perception.io.video_io import frames_in, rate_like
 
 
 @pytest.fixture
@@ -72,6 +72,7 @@ def test_a_chosen_rate_and_one_that_cannot_be_written(photos, tmp_path):
         writer.write(np.full((48, 64, 3), 20 * index, np.uint8))
     writer.release()
     assert open_frames(fast).rate > 1000
+    assert rate_like("slow.mp4", open_frames(fast).rate) == 25
     code, _, err = finish(fast, "--video-out", tmp_path / "slow.mp4")
     assert code == 0, err
     slow = open_frames(tmp_path / "slow.mp4")

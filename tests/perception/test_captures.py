@@ -15,7 +15,13 @@ from fake_segmentor import random_image
 from frame_files import write, write_uneven_video, write_video
 
 from ood_seg.perception.core.types import Failure, Frame
-from ood_seg.perception.io.captures import LiveSource, next_stamp, stream_name
+from ood_seg.perception.io.captures import (
+    LiveSource,
+    next_stamp,
+    plausible_rate,
+    stream_name,
+    usual_rate,
+)
 from ood_seg.perception.io.frames import open_frames
 
 
@@ -82,6 +88,34 @@ def test_rounded_times_of_a_constant_rate_are_exact(tmp_path):
         writer.write(random_image(index, 48, 64))
     writer.release()
     assert [frame.stamp for frame in open_frames(path)] == [index / 30 for index in range(7)]
+
+
+@pytest.mark.parametrize(
+    ("stated", "usual", "expected"),
+    [
+        (30.0, 30.3, 30),  # milliseconds
+        (29.97, 25.0, 29.97),
+        (3.637, 29.4, 29.4),  # an average over long pauses
+        (30.0, 1.0, 30),  # a pause in the beginning
+        (1000.0, 30.0, 30),  # the clock of a browser
+        (90000.0, None, 90000),
+        (500.0, 500.0, 500),
+        (400.0, 500.0, 400),  # milliseconds again
+        (None, 25.0, 25),
+        (None, None, None),
+    ],
+)
+def test_the_rate_of_a_video(stated, usual, expected):
+    assert plausible_rate(stated, usual) == expected
+
+
+def test_the_usual_rate_is_measured(tmp_path):
+    path = write_uneven_video(tmp_path / "clip.mkv", UNEVEN)
+    source = open_frames(path)
+    assert usual_rate(str(path)) == source.rate == pytest.approx(30, rel=0.03)
+    (tmp_path / "none.mp4").write_bytes(b"no video")
+    assert usual_rate(str(tmp_path / "none.mp4")) is None
+    assert usual_rate("rtsp://camera/1") is None
 
 
 def ends(path):

@@ -151,6 +151,8 @@ def test_png_is_read_exactly_and_jpeg_nearly():
         "jpg",
         "mjpeg",
         "image/jpeg",
+        "JPEG",
+        "bgr8; JPEG Compressed bgr8",
         "rgb8; jpeg compressed bgr8",
         "bgr8; jpeg compressed ",
         "rgb8; jpeg compressed; bgr8",
@@ -162,8 +164,9 @@ def test_png_is_read_exactly_and_jpeg_nearly():
         assert np.abs(read[..., ::-1].astype(int) - smooth).mean() > 20
 
 
-def test_a_format_that_states_rgb_is_swapped():
-    read = image_of(compressed(STREET[..., ::-1], "png", "rgb8; png compressed rgb8"))
+@pytest.mark.parametrize("text", ["rgb8; png compressed rgb8", "rgb8; png compressed; rgb8"])
+def test_a_format_that_states_rgb_is_swapped(text):
+    read = image_of(compressed(STREET[..., ::-1], "png", text))
     np.testing.assert_array_equal(read, STREET)
 
 

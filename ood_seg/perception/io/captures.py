@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
+import statistics
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -21,6 +23,9 @@ _COUNTING = frozenset({".mp4", ".m4v", ".mov", ".avi"})
 _MISSING_SHARE, _MISSING_FRAMES = 0.02, 2
 # Some containers round times to milliseconds.
 _ROUNDING_S = 0.001
+# Rates above are hardly those of frames, and differ from measured ones by rounding.
+_MAX_MEASURED_RATE = 240.0
+_MEASURED_FRAMES = 100
 
 
 def open_capture(address: str | int) -> cv2.VideoCapture:
@@ -37,7 +42,8 @@ class VideoSource(FrameSource):
 
     Stamps are the presentation times of the container, from its start: index / rate as long as that
     is the same but for rounding. Where a time is missing or does not rise, the frame follows one
-    period of the rate after the one before.
+    period of the rate after the one before. The rate is the one that the container states, or the
+    usual one of the first frames where that is far from it.
 
     If the video ends well before its end as stated in the container, the last outcome is a
     `Failure`. The end is the number of frames where containers count them (MP4, MOV, AVI), else
@@ -55,13 +61,15 @@ class VideoSource(FrameSource):
                     f"video {shown_address(path)}: OpenCV cannot read a frame; it is damaged, not "
                     "a video, or needs a codec that is not installed"
                 )
-            self.rate = _positive(capture.get(cv2.CAP_PROP_FPS))
+            stated = _positive(capture.get(cv2.CAP_PROP_FPS))
             self._count = _positive(capture.get(cv2.CAP_PROP_FRAME_COUNT))
             width = capture.get(cv2.CAP_PROP_FRAME_WIDTH)
             self.size = (int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT)), int(width))
         finally:
             capture.release()
         self._path, self._name = path, name
+        self.rate = plausible_rate(stated, usual_rate(path))
+        self._duration = self._count / stated if self._count and stated else None
         suffix = os.path.splitext(urlsplit(path).path if "://" in path else path)[1]
         self._counts = suffix.lower() in _COUNTING
 
@@ -105,12 +113,51 @@ class VideoSource(FrameSource):
         if self._counts:
             few = self._count - frames > max(_MISSING_FRAMES, _MISSING_SHARE * self._count)
             return f"{frames} of {self._count:.0f} frames" if few else ""
-        if self.rate is None:
+        if self._duration is None or self.rate is None:
             return ""
-        duration = self._count / self.rate
-        spare = max(_MISSING_FRAMES / self.rate, _MISSING_SHARE * duration, longest)
-        early = duration - (last + 1 / self.rate) > spare
-        return f"{frames} frames, {last:.2f} of {duration:.2f} seconds" if early else ""
+        spare = max(_MISSING_FRAMES / self.rate, _MISSING_SHARE * self._duration, longest)
+        early = self._duration - (last + 1 / self.rate) > spare
+        return f"{frames} frames, {last:.2f} of {self._duration:.2f} seconds" if early else ""
+
+
+def usual_rate(path: str) -> float | None:
+    """Return the usual rate of the first frames of a file, without decoding them.
+
+    Returns:
+        Inverse of the median time between two frames; None for URLs, and where times are unknown.
+    """
+    if "://" in path:
+        return None
+    # Encoded packets, which are not in the order of their times.
+    capture = cv2.VideoCapture(path, cv2.CAP_FFMPEG, [cv2.CAP_PROP_FORMAT, -1])
+    times: list[float] = []
+    try:
+        while len(times) < _MEASURED_FRAMES and capture.grab():
+            times.append(capture.get(cv2.CAP_PROP_POS_MSEC))
+    finally:
+        capture.release()
+    times.sort()
+    steps = [after - before for before, after in itertools.pairwise(times)]
+    step = statistics.median(steps) if steps else 0.0
+    return 1000 / step if step > 0 else None
+
+
+def plausible_rate(stated: float | None, usual: float | None) -> float | None:
+    """Return the stated rate of a video, unless it is an average or the ticks of a clock.
+
+    Args:
+        stated: by the container; None if it states none.
+        usual: see `usual_rate`.
+
+    Returns:
+        `usual` if that is clearly higher, as where long pauses lower an average, and if the stated
+        rate is that of a clock, such as 1000 in WebM files of browsers; else `stated`.
+    """
+    if usual is None or usual > _MAX_MEASURED_RATE:
+        return stated
+    average = stated is None or stated < 0.9 * usual
+    clock = stated is not None and stated > max(_MAX_MEASURED_RATE, 2.5 * usual)
+    return usual if average or clock else stated
 
 
 def next_stamp(before: float | None, shown: float, index: int, rate: float | None) -> float | None:
