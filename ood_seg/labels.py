@@ -77,3 +77,19 @@ def hide_outliers(
         Labels shaped like the input, which is not modified.
     """
     return labels.masked_fill(labels == outlier_index, ignore_index)
+
+
+def hide_ignored(labels: Tensor, ignore_index: int) -> Tensor:
+    """A copy of `labels` in which what a decode head ignores is `IGNORE`.
+
+    mmseg lets each decode head name one label that its losses ignore. Everything here that reads
+    training labels for a model takes this copy, so that such pixels are ignored everywhere.
+
+    Args:
+        labels: integer labels of any shape.
+        ignore_index: the decode head's.
+
+    Returns:
+        Labels shaped like the input, which is not modified.
+    """
+    return labels.masked_fill(labels == ignore_index, IGNORE)

@@ -11,7 +11,7 @@ from mmseg.registry import DATASETS, METRICS
 from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 
-from ood_seg.engine.test_sets import metrics_of, named_sets
+from ood_seg.engine.test_sets import ignore_what_the_model_ignores, metrics_of, named_sets
 from ood_seg.io.json_files import plain
 
 _METRIC = "AnomalyMetric"
@@ -31,6 +31,7 @@ def anomaly_sets(
         ValueError: a name is unknown or of a set without anomaly masks, or no set has them.
     """
     found = {}
+    ignore_what_the_model_ignores(cfg)
     for name, (loader, evaluator) in named_sets(cfg).items():
         metric = [one for one in metrics_of(evaluator) if one["type"] == _METRIC]
         if metric:
@@ -72,7 +73,7 @@ class AnomalySet:
         self._workers = loader.get("num_workers", 0)
         self.dataset = DATASETS.build(self.config)
         # The other options of the metric do not affect the labels.
-        space = {key: metric[key] for key in ("label_space",) if key in metric}
+        space = {key: metric[key] for key in ("label_space", "ignore_index") if key in metric}
         self._metric = METRICS.build({"type": _METRIC, **space})
         self._metric.dataset_meta = self.dataset.metainfo
         self.size = len(self.dataset) if num_images is None else min(num_images, len(self.dataset))

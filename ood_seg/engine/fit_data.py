@@ -24,7 +24,7 @@ from ood_seg.datasets.seeded_samples import SeededSamples, preserved_random_stat
 from ood_seg.detectors import Fitter
 from ood_seg.detectors.reservoir import labels_at
 from ood_seg.engine.test_sets import named_sets
-from ood_seg.labels import IGNORE, OUTLIER
+from ood_seg.labels import IGNORE, OUTLIER, hide_ignored
 
 FIT, TRAIN = "fit", "train"
 _PASTED_KEYS = ("pasted_dataloader", "train_dataloader")
@@ -248,7 +248,8 @@ def known_batches(
         only_outliers: keep the pasted pixels, and hide all others.
 
     Yields:
-        Images `(N, 3, H, W)` and labels `(N, H, W)`; padding is ignored.
+        Images `(N, 3, H, W)` and labels `(N, H, W)`; padding and what the model ignores is
+        `IGNORE`.
     """
     share = positions[(get_rank() - first) % get_world_size() :: get_world_size()]
     loader = DataLoader(
@@ -261,6 +262,7 @@ def known_batches(
             padded = images.shape[-2:]
             labels = [_fitted(one.gt_sem_seg.data, size, padded) for one in data["data_samples"]]
             stacked = torch.stack(labels).to(images.device)
+            stacked = hide_ignored(stacked, getattr(model, "ignore_index", IGNORE))
             if only_outliers:
                 stacked = torch.where(stacked == OUTLIER, stacked, IGNORE)
             yield images, stacked

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset, Subset
 from ood_seg.datasets.outlier_mix import OutlierMix
 from ood_seg.datasets.seeded_samples import SeededSamples, preserved_random_state
 from ood_seg.datasets.setup.config_datasets import training_data
-from ood_seg.labels import OUTLIER
+from ood_seg.labels import OUTLIER, hide_ignored
 from ood_seg.models.ood_encoder_decoder import OODEncoderDecoder
 from ood_seg.outlier_priors import OutlierPrior
 
@@ -42,7 +42,8 @@ def visit_pasted_scenes(
         model: an `OODEncoderDecoder` with its pre-trained weights.
         dataset: training dataset whose pipeline pastes outliers; of an `OutlierMix` the pasted
             scenes.
-        visit: called with logits `(N, C, H, W)` at the labels' size and labels `(N, H, W)`.
+        visit: called with logits `(N, C, H, W)` at the labels' size and labels `(N, H, W)`, in
+            which what the model ignores is `IGNORE`.
         num_images: number of scenes over all ranks.
         seed: fixes scenes and augmentations.
         batch_size: scenes per forward pass; their crops must have one size.
@@ -60,7 +61,7 @@ def visit_pasted_scenes(
             for batch in track(loader, title, disable=get_rank() != 0):
                 data = model.data_preprocessor(batch, True)
                 labels = torch.stack([sample.gt_sem_seg.data for sample in data["data_samples"]])
-                labels = labels.squeeze(1)
+                labels = hide_ignored(labels.squeeze(1), model.ignore_index)
                 logits = model.energy_head.class_logits(model(data["inputs"], mode="tensor"))
                 size, align = labels.shape[-2:], model.align_corners
                 visit(resize(logits, size=size, mode="bilinear", align_corners=align), labels)

@@ -20,6 +20,7 @@ from mmseg.registry import RUNNERS
 from ood_seg import config_files
 from ood_seg.checkpoints import is_local, load_weights
 from ood_seg.engine.hooks.checkpoint_guard import CheckpointGuard
+from ood_seg.engine.test_sets import ignore_what_the_model_ignores
 from ood_seg.startup import quiet_terminal
 
 # Launcher -> the program that starts the processes, and a variable that it sets.
@@ -94,6 +95,7 @@ def build_runner(cfg: Config, *hooks: Hook) -> Runner:
         hooks: more hooks to register.
     """
     allow_processes_without_gpu(cfg)
+    ignore_what_the_model_ignores(cfg)
     runner = QuietRunner.from_cfg(cfg) if "runner_type" not in cfg else RUNNERS.build(cfg)
     origin = str(cfg.get("load_from") or "the checkpoint")
     for hook in (CheckpointGuard(origin, allowed=cfg.get("allowed_key_mismatch", ())), *hooks):

@@ -12,8 +12,11 @@ from mmcv.transforms import LoadAnnotations
 from mmengine.config import Config
 from mmseg.registry import METRICS, TRANSFORMS
 
+from ood_seg.labels import IGNORE
+
 MULTI_SET_LOOP = "MultiSetTestLoop"
 ONLY_SET = "test"
+_OUR_METRICS = ("AnomalyMetric", "KnownIoUMetric")
 
 
 def has_named_sets(cfg: Config) -> bool:
@@ -38,6 +41,28 @@ def named_sets(cfg: Config) -> dict[str, tuple[dict, Any]]:
             f"{sorted(evaluators)}; each set needs both"
         )
     return {name: (loaders[name], evaluators[name]) for name in loaders}
+
+
+def ignore_what_the_model_ignores(cfg: Config) -> None:
+    """Give the metrics of the config the label that its decode head ignores.
+
+    Metrics that name a label themselves keep it. mmseg's own metrics are not touched.
+    """
+    model = cfg.model
+    while "module" in model:  # within test-time augmentation
+        model = model["module"]
+    heads = model.get("decode_head") or {}
+    head = heads[-1] if isinstance(heads, (list, tuple)) else heads
+    ignored = head.get("ignore_index", IGNORE)
+    waiting = [cfg.get("val_evaluator"), cfg.get("test_evaluator")] if ignored != IGNORE else []
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, (list, tuple)):
+            waiting += part
+        elif isinstance(part, dict) and part.get("type") in _OUR_METRICS:
+            part.setdefault("ignore_index", ignored)
+        elif isinstance(part, dict):
+            waiting += part.values()
 
 
 def keep_sets(cfg: Config, names: Sequence[str]) -> None:

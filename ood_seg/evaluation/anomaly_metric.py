@@ -14,7 +14,7 @@ from mmseg.registry import METRICS
 
 from ood_seg.evaluation.score_maps import ScoreMapWriter
 from ood_seg.evaluation.streamed_images import ImageScores, StreamedImages, sum_over_processes
-from ood_seg.labels import ANOMALY, IGNORE, KNOWN, OUTLIER
+from ood_seg.labels import ANOMALY, IGNORE, KNOWN, OUTLIER, hide_ignored
 from ood_seg.metrics.checks import above
 from ood_seg.metrics.component import ComponentMetrics
 from ood_seg.metrics.formatting import metric_title, percent_bounds
@@ -45,6 +45,8 @@ class AnomalyMetric(BaseMetric):
         label_space: 'evaluation' for ground truth with 0 known, 1 anomaly, 255 ignored;
             'training' for 0..C-1 known, 254 anomaly, 255 ignored. C comes from the dataset's
             `classes`; where it has none, every value up to 253 counts as known.
+        ignore_index: in the label space 'training' a further label to be ignored; in a run, by
+            default the one that the model's decode head ignores.
         mode: 'exact', 'streaming' (see `ood_seg.metrics.PixelMetrics`), or 'auto': exact as long
             as the scores of all processes together take at most `memory` bytes. Which one was
             used is logged, and is the value of `mode_used` from then on.
@@ -71,6 +73,7 @@ class AnomalyMetric(BaseMetric):
         self,
         *,
         label_space: str = "evaluation",
+        ignore_index: int = IGNORE,
         mode: str = "auto",
         memory: int = 2 * 2**30,
         protocol: str = "pooled",
@@ -94,6 +97,7 @@ class AnomalyMetric(BaseMetric):
         if mode == "streaming" and protocol != "pooled":
             raise ValueError(f"the protocol {protocol!r} needs all scores, it cannot stream")
         self.label_space = label_space
+        self.ignore_index = ignore_index
         self.protocol = get_protocol(protocol)
         self.mode = mode if protocol == "pooled" else "exact"
         self.memory = memory
@@ -248,6 +252,7 @@ class AnomalyMetric(BaseMetric):
         """Labels as 0 known, 1 anomaly, 255 ignored, of the same shape."""
         if self.label_space == "evaluation":
             return labels
+        labels = hide_ignored(labels, self.ignore_index)
         classes = (self.dataset_meta or {}).get("classes") or range(OUTLIER)
         known = (labels >= 0) & (labels < len(classes))
         meaningless = ~(known | (labels == OUTLIER) | (labels == IGNORE))

@@ -23,7 +23,8 @@ class KnownIoUMetric(IoUMetric):
 
     Args:
         outlier_index: label of outlier pixels in the ground truth.
-        ignore_index: label of pixels to leave out.
+        ignore_index: label of pixels to leave out, beside `IGNORE`; in a run, by default the one
+            that the model's decode head ignores.
         per_class_table: log mmseg's table with one row per class.
         **kwargs: as `IoUMetric`.
     """
@@ -76,4 +77,5 @@ class KnownIoUMetric(IoUMetric):
             outlier_index=self.outlier_index,
             ignore_index=self.ignore_index,
         )
+        labels = labels.masked_fill(labels == IGNORE, self.ignore_index)
         return {**sample, "gt_sem_seg": {**ground_truth, "data": labels}}

@@ -9,7 +9,7 @@ from mmengine.model import BaseModule
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from ood_seg.labels import split_labels
+from ood_seg.labels import IGNORE, OUTLIER, split_labels
 from ood_seg.losses._common import means
 from ood_seg.losses._logsumexp import pixel_sums
 from ood_seg.models.detector_scores import needs_of
@@ -35,6 +35,9 @@ class EnergyHead(BaseModule):
         losses: configs of outlier losses, called with logits and training labels.
         num_classes: number of class channels C, the first of the decode head's. None: all
             channels are classes.
+
+    Raises:
+        ValueError: a loss without a name of its own, or with labels of its own.
     """
 
     def __init__(
@@ -50,6 +53,8 @@ class EnergyHead(BaseModule):
         self.score = MODELS.build(score or {"type": "Energy"})
         self.smoothing = None if smoothing is None else GaussianSmoothing(**smoothing)
         self.losses = nn.ModuleList(MODELS.build(loss) for loss in losses)
+        for loss in self.losses:
+            check_label_options(loss)
         names = [getattr(loss, "loss_name", None) for loss in self.losses]
         wrong = [name for name in names if not str(name).startswith("loss")]
         if wrong or len(set(names)) < len(names):
@@ -127,6 +132,22 @@ class EnergyHead(BaseModule):
         """The channels that a score or loss reads."""
         class_logits = self.class_logits(logits)
         return logits if wants_all_channels(module) else class_logits
+
+
+def check_label_options(loss: nn.Module) -> None:
+    """Refuse a loss with labels of its own: it would train on what the others leave out.
+
+    Raises:
+        ValueError: its `outlier_index` or `ignore_index` is another than the package's.
+    """
+    options = getattr(loss, "options", {})
+    for name, expected in (("outlier_index", OUTLIER), ("ignore_index", IGNORE)):
+        if options.get(name, expected) != expected:
+            raise ValueError(
+                f"{type(loss).__name__}: {name}={options[name]} in a model, whose losses get "
+                f"{expected} for such pixels; leave it out. decode_head.ignore_index names a "
+                "further label that all losses ignore"
+            )
 
 
 def wants_all_channels(module: nn.Module) -> bool:

@@ -11,9 +11,9 @@ from mmseg.models.utils import resize
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from mmseg.utils import add_prefix
-from torch import Tensor
+from torch import Tensor, nn
 
-from ood_seg.labels import hide_outliers
+from ood_seg.labels import IGNORE, OUTLIER, hide_ignored, hide_outliers
 from ood_seg.models.extra_channels import widen_rows
 from ood_seg.models.freezing import (
     fix_norm_statistics,
@@ -111,8 +111,18 @@ class OODEncoderDecoder(EncoderDecoder):
             parts = {"backbone": backbone, "neck": neck, "decode_head": decode_head}
             self._teacher = (Teacher(parts, **distillation),)
 
+    @property
+    def ignore_index(self) -> int:
+        """Label that the decode head ignores; beside `IGNORE`, no other is ignored anywhere."""
+        return self.decode_head.ignore_index
+
     def _check_decode_head(self) -> None:
-        """Refuse decode heads that give no class logits."""
+        """Refuse decode heads that give no class logits, or that ignore outliers."""
+        if self.ignore_index == OUTLIER:
+            raise ValueError(
+                f"decode_head.ignore_index {OUTLIER} is the label of outliers; give it the label "
+                f"of the pixels to be ignored, {IGNORE} by default"
+            )
         if self.out_channels < 2:
             raise ValueError(
                 "anomaly scores compare class logits, so the decode head needs at least 2 "
@@ -162,7 +172,11 @@ class OODEncoderDecoder(EncoderDecoder):
 
         Args:
             inputs: `(N, 3, H, W)`, preprocessed.
-            data_samples: with `gt_sem_seg`, labels 0..C-1, `OUTLIER` and `IGNORE`.
+            data_samples: with `gt_sem_seg`, labels 0..C-1, `OUTLIER` and `IGNORE`. What the decode
+                head ignores is ignored by all losses.
+
+        Raises:
+            ValueError: an auxiliary head ignores another label than the decode head.
         """
         features = self.extract_feat(inputs)
         outputs = self.decode_head(features)
@@ -170,6 +184,7 @@ class OODEncoderDecoder(EncoderDecoder):
         if self.closed_set_loss:
             losses.update(self._closed_set_losses(features, outputs, data_samples))
         labels = self.decode_head._stack_batch_gt(data_samples).squeeze(1)
+        labels = hide_ignored(labels, self.ignore_index)
         logits = self._main_logits(outputs)
         resized = resize(
             logits, size=labels.shape[-2:], mode="bilinear", align_corners=self.align_corners
@@ -194,14 +209,26 @@ class OODEncoderDecoder(EncoderDecoder):
             outputs = self.energy_head.class_logits(outputs)
         losses = add_prefix(self.decode_head.loss_by_feat(outputs, known_samples), "decode")
         if self.with_auxiliary_head:
+            self._check_auxiliary_heads()
             losses.update(self._auxiliary_head_forward_train(features, known_samples))
         return losses
 
+    def _check_auxiliary_heads(self) -> None:
+        """Refuse heads that ignore another label: they would train on the hidden outliers."""
+        several = isinstance(self.auxiliary_head, nn.ModuleList)
+        for head in self.auxiliary_head if several else [self.auxiliary_head]:
+            if head.ignore_index != self.ignore_index:
+                raise ValueError(
+                    f"decode_head.ignore_index is {self.ignore_index} and that of an auxiliary "
+                    f"head is {head.ignore_index}; give both the same"
+                )
+
     def _hide_outliers(self, sample: SegDataSample) -> SegDataSample:
-        """A copy of the sample with outlier pixels ignored."""
+        """A copy of the sample in which the decode head ignores outlier and ignored pixels."""
         known = SegDataSample(metainfo=sample.metainfo)
         known.set_data(dict(sample.items()))
-        labels = hide_outliers(sample.gt_sem_seg.data, ignore_index=self.decode_head.ignore_index)
+        labels = hide_outliers(sample.gt_sem_seg.data, ignore_index=self.ignore_index)
+        labels = labels.masked_fill(labels == IGNORE, self.ignore_index)
         known.gt_sem_seg = PixelData(data=labels)
         return known
 

@@ -16,7 +16,9 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
+from ood_seg.labels import IGNORE, hide_ignored
 from ood_seg.models.deep_wv3_plus_head import DeepWV3PlusHead, ImagePoolingASPP
+from ood_seg.models.energy_head import check_label_options
 from ood_seg.models.residual_block import CopiedASPP, ResidualPatternBlock
 
 if TYPE_CHECKING:
@@ -116,6 +118,8 @@ class ResidualPatternMixin(_WrappedHead):
         if contrast is not None and self.residual_block.projection is None:
             raise ValueError("contrast compares projected features: set block.projection_channels")
         self.contrast: Any = None if contrast is None else MODELS.build(contrast)
+        if self.contrast is not None:
+            check_label_options(self.contrast)
         self._projected: Tensor | None = None
         # Of the output, which sliding windows are collected in; num_classes stays.
         self.out_channels = 2 * self.num_classes
@@ -175,8 +179,8 @@ class ResidualPatternMixin(_WrappedHead):
         if self._projected is None:
             return {}
         features, self._projected = self._projected, None
-        labels = self._stack_batch_gt(data_samples)
-        none = torch.full_like(labels[0], self.ignore_index)
+        labels = hide_ignored(self._stack_batch_gt(data_samples), self.ignore_index)
+        none = torch.full_like(labels[0], IGNORE)
         context = torch.stack(
             [s.gt_context.data if "gt_context" in s else none for s in data_samples]
         )

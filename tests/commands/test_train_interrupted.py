@@ -11,6 +11,7 @@ import pytest
 
 pytest.importorskip("mmseg")
 from ood_seg.apis import load_checkpoint
+from ood_seg.checkpoints import save_checkpoint
 from ood_seg.commands import main
 from ood_seg.engine import train
 from ood_seg.engine.training import LOCK
@@ -103,6 +104,24 @@ def test_parts_that_do_not_correspond_need_the_schedule_of_the_config(job, short
     chosen = "--resume-schedule", "config"
     assert resumed(short, tmp_path / "run", config, *chosen) == 0
     assert rates(tmp_path / "run") == {5: 0.05, 6: 0.05}
+
+
+def test_a_checkpoint_without_the_state_of_a_training_is_not_resumed(job, short, tmp_path, capsys):
+    config = write_config(job, tmp_path / "run.py", iterations=6, end=4)
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "last_checkpoint").write_text("iter_4.pth")
+    weights = load_checkpoint(short / "iter_4.pth")["state_dict"]
+    save_checkpoint(folder / "iter_4.pth", {"state_dict": weights})
+    assert main(["train", config, "--work-dir", str(folder), "--resume"]) == 2
+    assert "iter_4.pth holds no state of a training" in capsys.readouterr().err
+
+
+def test_an_optimizer_of_other_parameters_is_refused(job, short, tmp_path, capsys):
+    config = write_config(job, tmp_path / "run.py", iterations=6, end=4)
+    grouped = "--cfg-options", "optim_wrapper.paramwise_cfg.bias_lr_mult=2.0"
+    assert resumed(short, tmp_path / "run", config, *grouped) == 2
+    assert "paramwise_cfg" in capsys.readouterr().err
 
 
 def test_a_choice_without_a_resumed_run_is_refused(job):

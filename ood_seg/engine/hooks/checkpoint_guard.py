@@ -13,7 +13,7 @@ from ood_seg.checkpoints import check_weights
 
 
 class CheckpointGuard(Hook):
-    """Refuses a checkpoint of another model, or one that is not finite, before it is used.
+    """Refuses a checkpoint before it is used: of another model, not finite, or not to be resumed.
 
     Args:
         origin: path of the checkpoint, for the error.
@@ -30,7 +30,20 @@ class CheckpointGuard(Hook):
         """Compare the weights with the model; drop the config text inside the checkpoint."""
         # mmengine would run that text as Python while resuming, only to read `gpu_ids` of it.
         checkpoint.get("meta", {}).pop("config", None)
+        if runner._resume:
+            _check_training_state(checkpoint, self.origin)
         check_weights(unwrap(runner.model), checkpoint, origin=self.origin, allowed=self.allowed)
+
+
+def _check_training_state(checkpoint: dict[str, Any], origin: str) -> None:
+    """Raise unless a training can be resumed from the checkpoint."""
+    meta = checkpoint.get("meta", {})
+    counted = all(isinstance(meta.get(key), int) and meta[key] >= 0 for key in ("iter", "epoch"))
+    if not counted or not isinstance(checkpoint.get("message_hub"), dict):
+        raise ValueError(
+            f"{origin} holds no state of a training (meta.iter, meta.epoch, message_hub), so it "
+            "cannot be resumed; start from its weights instead: load_from, without --resume"
+        )
 
 
 def unwrap(model: BaseModel) -> BaseModel:

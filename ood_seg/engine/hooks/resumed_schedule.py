@@ -50,6 +50,14 @@ class ResumedSchedule(Hook):
         states = [scheduler.state_dict() for scheduler in own]
         groups, saved_groups = list(runner.optim_wrapper.param_groups), _saved_groups(checkpoint)
         rates, saved_rates = _initial_rates(groups), _initial_rates(saved_groups)
+        sizes, saved_sizes = _sizes(groups), _sizes(saved_groups)
+        if saved_groups and sizes != saved_sizes:
+            raise ValueError(
+                f"the checkpoint's optimizer has {sum(saved_sizes)} parameters in "
+                f"{len(saved_sizes)} groups, the config's {sum(sizes)} in "
+                f"{len(sizes)}; resume with the freezing and paramwise_cfg of the "
+                "interrupted run, or start from its weights: load_from, without --resume"
+            )
         if _essence(states) == _essence(saved) and saved_rates in (rates, []):
             return
         both = (
@@ -106,6 +114,11 @@ def _saved_groups(checkpoint: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def _initial_rates(groups: Sequence[Mapping[str, Any]]) -> list[float]:
     return [float(group.get("initial_lr", group["lr"])) for group in groups]
+
+
+def _sizes(groups: Sequence[Mapping[str, Any]]) -> list[int]:
+    """Number of parameters in each group."""
+    return [len(group.get("params", ())) for group in groups]
 
 
 def described(states: Sequence[Mapping[str, Any]], rates: Sequence[float]) -> str:
