@@ -3,9 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import math
+import os
+import sys
 from pathlib import Path
 
 from ood_seg.commands._segmentor_arguments import add_segmentor_arguments, load
+
+_LIMITS = (
+    "max_batch",
+    "batch_megapixels",
+    "max_queue",
+    "max_megabytes",
+    "max_megapixels",
+    "min_rate",
+    "timeout",
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,39 +34,88 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--host",
         default="127.0.0.1",
-        help="address to listen on (default 127.0.0.1, this machine only; there is no "
-        "authentication, so use a proxy in front of any other address)",
+        help="address to listen on (default 127.0.0.1, this machine only; give --token and use a "
+        "proxy that encrypts in front of any other address)",
     )
     parser.add_argument("--port", type=int, default=8000, help="default 8000; 0: any free port")
+    parser.add_argument(
+        "--allow-host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a name by which clients address the service, beside localhost and --host; "
+        "'*.example.org' for a domain, '*' for any. May be repeated",
+    )
+    parser.add_argument(
+        "--token",
+        default=os.environ.get("OOD_SEG_TOKEN"),
+        help="demand `Authorization: Bearer TOKEN`; better in the environment variable "
+        "OOD_SEG_TOKEN, where other users of the machine cannot see it",
+    )
     limits = parser.add_argument_group("limits")
     limits.add_argument("--max-batch", type=int, default=4, help="images of one run (default 4)")
+    limits.add_argument(
+        "--batch-megapixels",
+        type=float,
+        default=2.5,
+        help="of one run (default 2.5); larger images are reduced to it, and their maps enlarged",
+    )
     limits.add_argument(
         "--max-queue", type=int, default=32, help="waiting requests; others get 429 (default 32)"
     )
     limits.add_argument("--max-megabytes", type=float, default=32, help="of a request (default 32)")
-    limits.add_argument("--max-megapixels", type=float, default=16, help="of an image (default 16)")
+    limits.add_argument(
+        "--max-megapixels",
+        type=float,
+        default=16,
+        help="of an image, and of all that are decoded at a time (default 16)",
+    )
+    limits.add_argument(
+        "--min-rate",
+        type=float,
+        default=64,
+        help="KiB per second at which clients must send and read (default 64)",
+    )
     limits.add_argument("--timeout", type=float, default=60, help="seconds (default 60)")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Load the model, run it once, and serve until Ctrl-C."""
-    from ood_seg.serving.app import ServiceLimits
+    """Load the model, run it once, and serve until Ctrl-C or SIGTERM; 1 if the model ends."""
+    from ood_seg.serving.batching import ModelStopped
+    from ood_seg.serving.limits import ServiceLimits
     from ood_seg.serving.server import serve
 
-    for name in ("max_batch", "max_queue", "max_megabytes", "max_megapixels", "timeout"):
-        if not getattr(args, name) > 0:
-            raise ValueError(f"--{name.replace('_', '-')} must be above 0, got {vars(args)[name]}")
+    for name in _LIMITS:
+        if not 0 < getattr(args, name) < math.inf:
+            raise ValueError(
+                f"--{name.replace('_', '-')} must be above 0 and finite, got {vars(args)[name]}"
+            )
     if not 0 <= args.port <= 65535:
         raise ValueError(f"--port must be from 0 to 65535, got {args.port}")
     limits = ServiceLimits(
         max_bytes=int(args.max_megabytes * 2**20),
-        max_pixels=int(args.max_megapixels * 1e6),
+        max_pixels=math.ceil(args.max_megapixels * 1e6),
         max_batch=args.max_batch,
+        batch_pixels=math.ceil(args.batch_megapixels * 1e6),
         max_queue=args.max_queue,
+        min_rate=args.min_rate * 2**10,
         timeout=args.timeout,
     )
     exported = args.model.endswith(".onnx")
     args.onnx, args.config = (args.model, None) if exported else (None, args.model)
     name = Path(args.model).stem
-    serve(load(args), name=name, limits=limits, host=args.host, port=args.port)
+    segmentor = load(args)
+    try:
+        serve(
+            segmentor,
+            name=name,
+            limits=limits,
+            host=args.host,
+            port=args.port,
+            allow_hosts=args.allow_host,
+            token=args.token,
+        )
+    except ModelStopped as error:
+        print(f"ood-seg serve: {error}", file=sys.stderr)
+        return 1
     return 0

@@ -1,10 +1,11 @@
 """The HTTP service: image in; JSON, PNG or scores out.
 
 ```
-POST /predict -> admission (429 if full) -> body (413 if too large, 408 if it does not arrive)
+POST /predict -> host, origin, token, content type (400, 403, 401, 415)
+              -> body (413 too large, 408 too slow, 429 too many) -> place in the queue (429)
               -> decode (422 if not an image, or not of the size of --region mask:FILE)
-              -> BatchWorker -> Prediction -> DecisionRule
-              -> json | overlay | labels | mask | scores
+              -> reduced to the pixels of a batch -> BatchWorker -> Prediction, enlarged again
+              -> DecisionRule -> json | overlay | labels | mask | scores
 GET  /        the page          GET /model    classes, thresholds, limits
 GET  /health  200 or 503        GET /metrics  counters for Prometheus
 ```
@@ -14,100 +15,89 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import time
-from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
+from dataclasses import replace
 from importlib import resources
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import numpy as np
-from fastapi import FastAPI, HTTPException, Query, Request, Response
+from fastapi import Depends, FastAPI, HTTPException, Query, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import UploadFile
-from starlette.exceptions import HTTPException as AnyHTTPException
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import ClientDisconnect
 
 from ood_seg import __version__
 from ood_seg.io.images import decode_image
 from ood_seg.perception.core.decision import DecisionRule
 from ood_seg.perception.core.regions import MaskRegion
-from ood_seg.perception.core.result import AnomalyResult, npy_bytes, png_bytes
-from ood_seg.perception.core.types import Frame
+from ood_seg.perception.core.result import AnomalyResult
+from ood_seg.perception.core.types import Frame, Prediction
 from ood_seg.perception.run.segmentor import Segmentor
-from ood_seg.serving.batching import BatchWorker, Busy
+from ood_seg.serving.batching import BatchWorker, Busy, ModelStopped
 from ood_seg.serving.counters import Counters
+from ood_seg.serving.images import PixelBudget, enlarged, pixels_stated, reduced
+from ood_seg.serving.limits import ServiceLimits
+from ood_seg.serving.protection import (
+    LOOPBACK,
+    ResponseHeaders,
+    refuse_other_origins,
+    token_check,
+)
+from ood_seg.serving.rendering import Format, render
+from ood_seg.serving.uploads import Uploads, busy
 
-Format = Literal["json", "overlay", "labels", "mask", "scores"]
+CLIENT_CLOSED_REQUEST = 499  # the number that nginx gave it; nobody receives it
 
-
-@dataclass(frozen=True)
-class ServiceLimits:
-    """Limits of the service.
-
-    Attributes:
-        max_bytes: of the body of a request.
-        max_pixels: of an image.
-        max_batch: images of one run of the model.
-        max_wait: seconds that an image may wait for others of its batch.
-        max_queue: requests in progress beyond those of a batch; more are answered with 429.
-        timeout: seconds until a request is abandoned: 408 while its body is read, 504 while it
-            waits for the model.
-    """
-
-    max_bytes: int = 32 * 2**20
-    max_pixels: int = 16_000_000
-    max_batch: int = 4
-    max_wait: float = 0.005
-    max_queue: int = 32
-    timeout: float = 60.0
+logger = logging.getLogger("uvicorn.error")
 
 
 def create_app(
-    segmentor: Segmentor, *, name: str = "", limits: ServiceLimits = ServiceLimits()
+    segmentor: Segmentor,
+    *,
+    name: str = "",
+    limits: ServiceLimits | None = None,
+    allowed_hosts: Sequence[str] = LOOPBACK,
+    token: str | None = None,
 ) -> FastAPI:
     """Return the application, for uvicorn or another ASGI server.
 
     Args:
         segmentor: the model; called from one thread only.
         name: of the model, shown by `/model` and `/health`.
-        limits: see `ServiceLimits`.
+        limits: None for the defaults of `ServiceLimits`.
+        allowed_hosts: names that clients may address it by, see `protection.trusted_hosts`.
+        token: demanded by `/predict`, `/model` and `/metrics`; None: they are open.
     """
+    limits = limits or ServiceLimits()
     service = Service(segmentor, name, limits)
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         yield
-        await run_in_threadpool(service.worker.close)
+        await run_in_threadpool(service.worker.close, limits.timeout)
 
     app = FastAPI(title="ood_seg", version=__version__, lifespan=lifespan)
-    app.add_middleware(BodyLimit, max_bytes=limits.max_bytes)
-    app.add_api_route("/predict", service.predict, methods=["POST"], response_class=Response)
+    app.state.service = service
+    content = resources.files(__package__).joinpath("page.html").read_text("utf-8")
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=allowed_hosts, www_redirect=False)
+    app.add_middleware(ResponseHeaders, page=content, observe=service.count)  # the outer one
+    private = [] if token is None else [Depends(token_check(token))]
+    app.add_api_route(
+        "/predict",
+        service.predict,
+        methods=["POST"],
+        response_class=Response,
+        dependencies=[Depends(refuse_other_origins), *private],
+    )
+    app.add_api_route("/metrics", service.metrics, dependencies=private)
+    app.add_api_route("/model", service.model, dependencies=private)
     app.add_api_route("/health", service.health)
-    app.add_api_route("/metrics", service.metrics, response_class=PlainTextResponse)
-    app.add_api_route("/model", service.model)
-    app.add_api_route("/", page, response_class=HTMLResponse, include_in_schema=False)
+    app.add_api_route("/", lambda: HTMLResponse(content), include_in_schema=False)
     return app
-
-
-class BodyLimit:
-    """Middleware that stops reading a body that is too large, whatever length its header states."""
-
-    def __init__(self, app: Any, max_bytes: int) -> None:
-        self.app, self.max_bytes = app, max_bytes
-
-    async def __call__(self, scope: dict, receive: Any, send: Any) -> None:
-        seen = 0
-
-        async def limited() -> dict:
-            nonlocal seen
-            message = await receive()
-            seen += len(message.get("body", b""))
-            if seen > self.max_bytes:
-                raise HTTPException(413, f"the body is larger than {self.max_bytes} bytes")
-            return message
-
-        await self.app(scope, limited, send)
 
 
 class Service:
@@ -119,11 +109,19 @@ class Service:
         self.worker = BatchWorker(
             segmentor.predict,
             max_batch=limits.max_batch,
+            max_pixels=limits.batch_pixels,
             max_wait=limits.max_wait,
             max_queue=limits.max_queue + limits.max_batch,
             observe=self.counters.add_batch,
         )
+        self.uploads = Uploads(limits)
+        self._pixels = PixelBudget(limits.max_pixels)
         self._in_progress = 0
+
+    def count(self, path: str, status: int, seconds: float) -> None:
+        """Count the answer to a request."""
+        if path == "/predict":
+            self.counters.add_request(status, seconds)
 
     async def predict(
         self,
@@ -136,39 +134,60 @@ class Service:
 
         `threshold` (on the score) and `min_area` override those of the service.
         """
-        start, status = time.monotonic(), 500
+        start = time.monotonic()
+        rule = _adjusted(self.segmentor.decision_rule, threshold, min_area)
         try:
-            with self._admission():
-                image = await run_in_threadpool(self._decode, await self._body(request))
-                rule = _adjusted(self.segmentor.decision_rule, threshold, min_area)
-                result = await self._result(image, rule, start)
-                response = await run_in_threadpool(render, result, format)
-            status = response.status_code
-            return response
-        except AnyHTTPException as error:  # Starlette itself refuses damaged forms
-            status = error.status_code
-            raise
-        finally:
-            self.counters.add_request(status, time.monotonic() - start)
+            self._check_free()  # before anybody sends a body for nothing
+            async with self.uploads.image(request) as body:
+                with self._place():
+                    answer = self._answer(body, rule, format, start)
+                    return await _unless_gone(request, answer, self.limits.timeout)
+        except ClientDisconnect:
+            client = request.client.host if request.client else "unknown"
+            logger.info("%s went away after %.3g s", client, time.monotonic() - start)
+            return Response(status_code=CLIENT_CLOSED_REQUEST)
+
+    def _check_free(self) -> None:
+        if not self.worker.alive:
+            raise HTTPException(503, f"the model has ended: {self.worker.error!r}")
+        if self._in_progress >= self.limits.max_queue + self.limits.max_batch:
+            raise busy(f"{self._in_progress} requests are in progress")
 
     @contextlib.contextmanager
-    def _admission(self) -> Iterator[None]:
-        """Refuse before the body is read, so that waiting requests cannot fill the memory."""
-        if self._in_progress >= self.limits.max_queue + self.limits.max_batch:
-            raise _busy(f"{self._in_progress} requests are in progress")
+    def _place(self) -> Iterator[None]:
+        self._check_free()
         self._in_progress += 1
         try:
             yield
         finally:
             self._in_progress -= 1
 
-    async def _body(self, request: Request) -> bytes:
-        """The content of the image; a client that stops sending must not block its place."""
+    async def _answer(
+        self, body: bytes, rule: DecisionRule, format: Format, start: float
+    ) -> Response:
+        """The response to an image, once the service has room for its pixels."""
         try:
-            return await asyncio.wait_for(_body(request), self.limits.timeout)
-        except asyncio.TimeoutError as error:
-            message = f"the body did not arrive within {self.limits.timeout} s"
-            raise HTTPException(408, message) from error
+            stated = await run_in_threadpool(pixels_stated, body, "the body")
+        except ValueError as error:
+            raise HTTPException(422, str(error)) from error
+        most = self.limits.max_pixels
+        async with self._pixels.hold(most if stated is None else min(stated, most)):
+            image = await run_in_threadpool(self._decode, body)
+            small = await run_in_threadpool(reduced, image, self.limits.batch_pixels)
+            try:
+                prediction = await asyncio.wrap_future(self.worker.submit(small))
+                prediction = await run_in_threadpool(enlarged, prediction, small, image.shape[:2])
+                result = await run_in_threadpool(self._result, image, prediction, rule, start)
+            except Busy as error:
+                raise busy(str(error)) from error
+            except ModelStopped as error:
+                raise HTTPException(503, str(error)) from error
+            except Exception as error:
+                raise HTTPException(500, f"the model failed: {error}") from error
+            response = await run_in_threadpool(render, result, format)
+        if small is not image:
+            response.headers["X-Reduced-To"] = f"{small.shape[1]}x{small.shape[0]}"
+        return response
 
     def _decode(self, body: bytes) -> np.ndarray:
         try:
@@ -179,25 +198,16 @@ class Service:
         except ValueError as error:
             raise HTTPException(422, str(error)) from error
 
-    async def _result(self, image: np.ndarray, rule: DecisionRule, start: float) -> AnomalyResult:
-        """Wait for the model and apply the decision rule."""
-        try:
-            future = asyncio.wrap_future(self.worker.submit(image))
-            prediction = await asyncio.wait_for(future, self.limits.timeout)
-            return await run_in_threadpool(
-                rule,
-                Frame(image, "image"),
-                prediction,
-                palette=self.segmentor.palette,
-                score_name=self.segmentor.score_name,
-                latency={"model": time.monotonic() - start},
-            )
-        except Busy as error:
-            raise _busy(str(error)) from error
-        except asyncio.TimeoutError as error:
-            raise HTTPException(504, f"no result within {self.limits.timeout} s") from error
-        except Exception as error:
-            raise HTTPException(500, f"the model failed: {error}") from error
+    def _result(
+        self, image: np.ndarray, prediction: Prediction, rule: DecisionRule, start: float
+    ) -> AnomalyResult:
+        return rule(
+            Frame(image, "image"),
+            prediction,
+            palette=self.segmentor.palette,
+            score_name=self.segmentor.score_name,
+            latency={"model": time.monotonic() - start},
+        )
 
     async def health(self) -> JSONResponse:
         """Whether the thread of the model is alive."""
@@ -225,51 +235,40 @@ class Service:
             "min_area": rule.min_area,
             "max_bytes": self.limits.max_bytes,
             "max_pixels": self.limits.max_pixels,
+            "batch_pixels": self.limits.batch_pixels,
         }
 
 
-def page() -> HTMLResponse:
-    """The page for trying the model on an image."""
-    return HTMLResponse(resources.files(__package__).joinpath("page.html").read_text("utf-8"))
-
-
-def render(result: AnomalyResult, format: Format) -> Response:
-    """Return the result in the requested format.
+async def _unless_gone(
+    request: Request, answer: Coroutine[Any, Any, Response], timeout: float
+) -> Response:
+    """The answer to a request whose body has been read.
 
     Raises:
-        HTTPException: 409, a mask is requested and there is no threshold.
+        ClientDisconnect: the client has gone before it; nobody needs the answer then.
+        HTTPException: 504, it takes too long.
     """
-    if format == "json":
-        return JSONResponse(result.to_dict())
-    if format == "scores":
-        return Response(npy_bytes(result.anomaly), media_type="application/octet-stream")
-    if format == "labels":
-        return _png(result.labels)
-    if format == "overlay":
-        return _png(result.overlay())
-    if result.mask is None:
-        raise HTTPException(409, "a mask needs a threshold: give ?threshold=NUMBER")
-    return _png(result.mask * np.uint8(255))
+    work = asyncio.ensure_future(answer)
+    gone = asyncio.ensure_future(_disconnect(request))
+    try:
+        done, _ = await asyncio.wait(
+            {work, gone}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED
+        )
+        if work in done:
+            return work.result()
+        if gone in done:
+            raise ClientDisconnect
+        raise HTTPException(504, f"no result within {timeout} s")
+    finally:
+        work.cancel()
+        gone.cancel()
+        # What runs in a thread comes to its end first.
+        await asyncio.gather(work, gone, return_exceptions=True)
 
 
-def _png(image: np.ndarray) -> Response:
-    return Response(png_bytes(image), media_type="image/png")
-
-
-def _busy(message: str) -> HTTPException:
-    return HTTPException(429, f"{message}; try again", headers={"Retry-After": "1"})
-
-
-async def _body(request: Request) -> bytes:
-    """The content of the image: the whole body, or the file in the form field `image`."""
-    if not request.headers.get("content-type", "").startswith("multipart/form-data"):
-        return await request.body()
-    async with request.form() as form:
-        field = form.get("image")
-        if not isinstance(field, UploadFile):
-            names = ", ".join(form) or "none"
-            raise HTTPException(422, f"expected a file in the form field 'image', got {names}")
-        return await field.read()
+async def _disconnect(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
 
 
 def _adjusted(rule: DecisionRule, threshold: float | None, min_area: int | None) -> DecisionRule:

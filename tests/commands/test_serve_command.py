@@ -26,8 +26,9 @@ httpx = pytest.importorskip("httpx", reason="httpx is not installed")
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--max-batch", "0"], "--max-batch must be above 0, got 0"),
-        (["--max-megapixels", "-1"], "--max-megapixels must be above 0, got -1.0"),
+        (["--max-batch", "0"], "--max-batch must be above 0 and finite, got 0"),
+        (["--max-megapixels", "-1"], "--max-megapixels must be above 0 and finite, got -1.0"),
+        (["--timeout", "inf"], "--timeout must be above 0 and finite, got inf"),
         (["--port", "70000"], "--port must be from 0 to 65535, got 70000"),
         (["--checkpoint", "a.pth"], "--checkpoint"),
     ],
@@ -35,6 +36,57 @@ httpx = pytest.importorskip("httpx", reason="httpx is not installed")
 def test_refusals(options, message, capsys):
     assert main(["serve", "model.onnx", *options]) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--allow-host", "*example.org"], "got '*example.org'"),
+        (["--allow-host", "http://example.org"], "got 'http://example.org'"),
+        (["--token", " "], "--token"),
+    ],
+)
+def test_who_may_use_it_is_checked_before_the_model_runs(options, message, monkeypatch, capsys):
+    monkeypatch.setattr(segmentors, "load_segmentor", lambda *_, **__: FakeSegmentor())
+    monkeypatch.setattr("uvicorn.Server.run", lambda _self: pytest.fail("was served"))
+    assert main(["serve", "model.onnx", *options]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_the_token_may_come_from_the_environment(monkeypatch):
+    given = {}
+    monkeypatch.setenv("OOD_SEG_TOKEN", "secret")
+    monkeypatch.setattr(segmentors, "load_segmentor", lambda *_, **__: FakeSegmentor())
+    monkeypatch.setattr("ood_seg.serving.server.serve", lambda _, **options: given.update(options))
+    assert main(["serve", "model.onnx", "--allow-host", "a", "--allow-host", "*.b"]) == 0
+    assert (given["token"], given["allow_hosts"]) == ("secret", ["a", "*.b"])
+
+
+def test_a_model_that_ends_ends_the_command_with_an_error(monkeypatch, capsys):
+    """SystemExit is no Exception: it ends the thread of the model, as a fault in it would."""
+
+    class Ending(FakeSegmentor):
+        runs = 0
+
+        def predict(self, images):
+            self.runs += 1
+            if self.runs > 1:
+                raise SystemExit("out of order")
+            return super().predict(images)
+
+    def run(server):
+        worker = server.config.app.state.service.worker
+        future = worker.submit(np.zeros((4, 5, 3), np.uint8))
+        assert "out of order" in str(future.exception(30))
+        worker.close(30)
+        assert server.should_exit
+
+    monkeypatch.setattr(segmentors, "load_segmentor", lambda *_, **__: Ending())
+    monkeypatch.setattr("uvicorn.Server.run", run)
+    assert main(["serve", "model.onnx"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()[-1:]
+    assert "SystemExit('out of order')" in line
+    assert "Traceback" not in line
 
 
 def test_serves_until_interrupted(job):
@@ -69,6 +121,6 @@ def test_a_model_that_gives_nan_is_not_served(monkeypatch, capsys):
             return [one._replace(anomaly=one.anomaly * np.nan) for one in super().predict(images)]
 
     monkeypatch.setattr(segmentors, "load_segmentor", lambda *_, **__: Overflowing())
-    monkeypatch.setattr("uvicorn.run", lambda *args, **options: None)
+    monkeypatch.setattr("uvicorn.Server.run", lambda _self: pytest.fail("was served"))
     assert main(["serve", "model.onnx"]) == 2
     assert "8192 anomaly scores are NaN" in capsys.readouterr().err

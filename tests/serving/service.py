@@ -8,9 +8,12 @@ import time
 
 import cv2
 import numpy as np
+from fastapi.testclient import TestClient
 
 from ood_seg.perception.core.types import Palette, Prediction
 from ood_seg.perception.run.segmentor import Segmentor
+from ood_seg.serving.limits import ServiceLimits
+from ood_seg.serving.server import make_server
 
 THRESHOLDS = {"fpr 5%": 100.5, "tpr 95%": 50.5}
 
@@ -48,12 +51,15 @@ def png(image: np.ndarray) -> bytes:
     return cv2.imencode(".png", image)[1].tobytes()
 
 
-@contextlib.contextmanager
-def running(app):
-    """The address of a server that runs the app in a thread."""
-    import uvicorn
+def client_of(app, **options) -> TestClient:
+    """A client of the app in this process, which addresses it as a browser on this machine does."""
+    return TestClient(app, base_url="http://localhost", **options)
 
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning"))
+
+@contextlib.contextmanager
+def running(app, limits=None):
+    """The address of a server that runs the app in a thread."""
+    server = make_server(app, limits or ServiceLimits(), port=0)
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
@@ -65,3 +71,4 @@ def running(app):
     finally:
         server.should_exit = True
         thread.join(30)
+        assert not thread.is_alive()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ood_seg.perception.core.types import Prediction
-from ood_seg.serving.batching import BatchWorker, Busy
+from ood_seg.serving.batching import BatchWorker, Busy, ModelStopped
 
 
 def grey(value: int, size=(4, 6)) -> np.ndarray:
@@ -119,6 +119,75 @@ def test_a_cancelled_request_is_left_out():
     model.gate.set()
     wait([first, futures[1]], 20)
     assert [value for batch in model.batches for _, value in batch] == [0, 2]
+    worker.close()
+
+
+def test_a_batch_has_no_more_pixels_than_allowed():
+    model, worker, first = held_worker(max_batch=8, max_wait=0.0, max_pixels=3 * 4 * 6)
+    sizes = [(4, 6)] * 4 + [(40, 60)] * 2  # the last ones run alone
+    futures = [worker.submit(grey(20 + i, size)) for i, size in enumerate(sizes)]
+    model.gate.set()
+    wait([first, *futures], 20)
+    assert [len(batch) for batch in model.batches] == [1, 3, 1, 1, 1]
+    worker.close()
+
+
+@pytest.mark.parametrize("returned", [lambda found: found[:-1], lambda found: None])
+def test_a_model_that_returns_another_number_of_predictions_fails_and_goes_on(returned):
+    model = Model()
+    worker = BatchWorker(lambda images: returned(model(images)))
+    for value in (1, 2):
+        with pytest.raises((ValueError, TypeError), match=r"0 predictions for 1|NoneType"):
+            worker.submit(grey(value)).result(20)
+    assert worker.alive
+    worker.close()
+
+
+def test_a_thread_that_ends_answers_all_that_wait_and_refuses_the_rest():
+    started, gate, told = threading.Event(), threading.Event(), []
+
+    def predict(images):
+        started.set()
+        assert gate.wait(20)
+        raise SystemExit("broken")  # no Exception
+
+    worker = BatchWorker(predict, max_batch=2, max_wait=0.0, max_queue=3)
+    worker.on_error = lambda: told.append(worker.error)
+    futures = [worker.submit(grey(0))]
+    assert started.wait(20)
+    futures += [worker.submit(grey(value, size)) for value, size in ((1, (4, 6)), (2, (5, 5)))]
+    futures.append(worker.submit(grey(3)))
+    assert futures[3].cancel()
+    gate.set()
+    for future in futures[:3]:
+        assert isinstance(future.exception(20), ModelStopped)
+    worker.close()  # with a full queue it must not block
+    assert not worker.alive
+    assert [str(error) for error in told] == ["broken"]
+    with pytest.raises(ModelStopped, match="broken"):
+        worker.submit(grey(4))
+
+
+def test_close_leaves_a_model_that_hangs():
+    model, worker, first = held_worker(max_queue=1)
+    worker.submit(grey(1))  # the queue is full
+    worker.close(timeout=0.01)
+    assert not first.done()
+    model.gate.set()
+    worker.close()
+    assert first.done()
+
+
+def test_nothing_of_a_batch_stays_in_memory():
+    import weakref
+
+    worker = BatchWorker(Model())
+    image = grey(20)
+    reference = weakref.ref(image)
+    worker.submit(image).result(20)
+    worker.submit(grey(21)).result(20)  # the first one has been left behind by then
+    del image
+    assert reference() is None
     worker.close()
 
 

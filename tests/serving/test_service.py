@@ -18,8 +18,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 pytest.importorskip("fastapi", reason="the extra `serve` is not installed")
 httpx = pytest.importorskip("httpx", reason="httpx is not installed")
 
-from fastapi.testclient import TestClient  # noqa: E402
-from service import THRESHOLDS, Brightness, png, running, scene  # noqa: E402
+from service import THRESHOLDS, Brightness, client_of, png, running, scene  # noqa: E402
 
 from ood_seg.serving.app import ServiceLimits, create_app  # noqa: E402
 
@@ -28,7 +27,7 @@ OBJECTS = [(10, 20, 12, 8, 120), (40, 30, 9, 9, 80), (70, 5, 3, 3, 200)]
 
 @pytest.fixture
 def client():
-    with TestClient(create_app(Brightness(), name="tiny")) as client:
+    with client_of(create_app(Brightness(), name="tiny")) as client:
         yield client
 
 
@@ -84,7 +83,7 @@ def test_images_and_scores(client):
 
 
 def test_a_mask_needs_a_threshold():
-    with TestClient(create_app(Brightness(thresholds={}))) as client:
+    with client_of(create_app(Brightness(thresholds={}))) as client:
         body = png(scene(OBJECTS))
         answer = client.post("/predict", content=body, params={"format": "mask"})
         assert answer.status_code == 409
@@ -116,7 +115,7 @@ def test_settings_of_a_request_are_checked(client):
 
 def test_large_bodies_and_large_images_are_refused_before_they_are_decoded():
     limits = ServiceLimits(max_bytes=20_000, max_pixels=5000)
-    with TestClient(create_app(Brightness(), limits=limits)) as client:
+    with client_of(create_app(Brightness(), limits=limits)) as client:
         answer = client.post("/predict", content=bytes(20_001))
         assert answer.status_code == 413
         assert "20000 bytes" in answer.json()["detail"]
@@ -160,7 +159,7 @@ def test_a_mask_for_images_of_another_size_is_the_clients_error():
     region = np.zeros((60, 90), np.uint8)
     region[:, :20] = 1
     model = Brightness(region=region)
-    with TestClient(create_app(model)) as client:
+    with client_of(create_app(model)) as client:
         answer = client.post("/predict", content=png(scene(OBJECTS)))
         assert [one["box"] for one in answer.json()["instances"]] == [[10, 20, 10, 8]]
         answer = client.post("/predict", content=png(scene([], (90, 60))))
@@ -179,7 +178,7 @@ def test_a_request_times_out():
             assert answered.wait(60)
             return super().predict(images)
 
-    with TestClient(create_app(HeldUp(), limits=ServiceLimits(timeout=0.05))) as client:
+    with client_of(create_app(HeldUp(), limits=ServiceLimits(timeout=0.05))) as client:
         answer = client.post("/predict", content=png(scene(OBJECTS)))
         answered.set()
         assert answer.status_code == 504
@@ -188,11 +187,11 @@ def test_a_request_times_out():
 
 def test_a_client_that_stops_sending_frees_its_place():
     limits = ServiceLimits(timeout=0.05, max_queue=1, max_batch=1)
-    with running(create_app(Brightness(), limits=limits)) as address:
+    with running(create_app(Brightness(), limits=limits), limits) as address:
         host, port = address.removeprefix("http://").split(":")
         for _ in range(3):  # one more than there are places
             with socket.create_connection((host, int(port)), timeout=60) as connection:
-                head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n\r\n"
+                head = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99\r\n\r\n"
                 connection.sendall(head + b"only the beginning")
                 assert connection.recv(100).startswith(b"HTTP/1.1 408 ")
         assert 'status="408"} 3' in httpx.get(f"{address}/metrics", timeout=60).text
@@ -261,7 +260,7 @@ def test_a_client_that_disconnects_does_not_affect_others():
     body = png(scene(OBJECTS))
     with running(create_app(model)) as address:
         host, port = address.removeprefix("http://").split(":")
-        head = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
+        head = f"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
         for sent in (body[:50], body):
             with socket.create_connection((host, int(port))) as connection:
                 connection.sendall(head.encode() + sent)
@@ -281,7 +280,7 @@ def test_scores_that_are_nan_are_an_error():
         def predict(self, images):
             return [one._replace(anomaly=one.anomaly * np.nan) for one in super().predict(images)]
 
-    with TestClient(create_app(Overflowing()), raise_server_exceptions=False) as client:
+    with client_of(create_app(Overflowing()), raise_server_exceptions=False) as client:
         answer = client.post("/predict", content=png(scene([])))
     assert answer.status_code == 500
     assert "5400 anomaly scores are NaN" in answer.json()["detail"]
