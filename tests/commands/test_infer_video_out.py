@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import random
+import subprocess
 import time
 
 import cv2
@@ -90,5 +93,39 @@ def test_videos_that_cannot_be_written(photos, tmp_path):
     (tmp_path / "v.mp4").mkdir()
     code, _, err = finish(photos, "--video-out", tmp_path / "v.mp4", "--overwrite")
     assert (code, "expected a file" in err) == (2, True)
-    code, _, err = finish(photos, "--video-out", tmp_path / ("a" * 260 + ".mp4"))
-    assert (code, "File name too long" in err, "Traceback" in err) == (2, True, False)
+    for length in (240, 260):  # the hidden name is longer
+        code, _, err = finish(photos, "--video-out", tmp_path / ("a" * length + ".mp4"))
+        assert (code, "File name too long" in err, "Traceback" in err) == (2, True, False)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "photos", "v.mp4"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("suffix", ["mp4", "mkv"])
+def test_of_processes_that_start_at_once_one_writes_the_video(suffix, photos, tmp_path):
+    for attempt in range(5):
+        video = tmp_path / str(attempt) / f"v.{suffix}"
+        processes = [start(photos, "--video-out", video, seconds=0.05) for _ in range(4)]
+        ended = [(process.communicate(timeout=120), process.returncode) for process in processes]
+        assert sorted(code for _, code in ended) == [0, 2, 2, 2]
+        for (_, err), code in ended:
+            assert code == 0 or "is being written by" in err or f"v.{suffix} exists" in err, err
+        assert list(video.parent.iterdir()) == [video]
+        assert frames_in(video) == 8
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("suffix", ["mp4", "avi", "mkv", "webm"])
+def test_kills_at_random_moments_of_a_video(suffix, photos, tmp_path):
+    rng = random.Random(suffix)
+    video = tmp_path / "out" / f"v.{suffix}"
+    for _ in range(10):
+        process = start(photos, "--video-out", video, "--overwrite", seconds=0.05)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(rng.uniform(0.1, 2.5))
+        process.kill()
+        process.communicate()
+        assert not video.exists() or frames_in(video) == 8
+    code, _, err = finish(photos, "--video-out", video, "--overwrite")
+    assert code == 0, err
+    assert list(video.parent.iterdir()) == [video]
+    assert frames_in(video) == 8

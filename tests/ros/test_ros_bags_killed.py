@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import random
 import re
+import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -115,3 +118,20 @@ def test_a_target_that_comes_into_being_meanwhile_is_kept(tmp_path):
     with pytest.raises(ValueError, match=r"out cannot be written: .*not empty"):
         annotate(source, tmp_path / "out", ColourSegmentor(), progress=other_program)
     assert (tmp_path / "out" / "file").read_text() == "kept"
+
+
+@pytest.mark.slow
+@STORAGES
+def test_kills_at_random_moments(tmp_path, storage):
+    source, target = camera_bag(tmp_path / "in", IMAGES, storage=storage), tmp_path / "new" / "out"
+    rng = random.Random(storage)
+    for _ in range(10):
+        process = start(source, target)
+        threading.Timer(rng.uniform(0.2, 2.0), process.kill).start()
+        process.communicate("\n")
+        if target.exists():  # it had ended before the kill
+            assert len(read_bag(target)["/ood_seg/labels"]) == 4
+            shutil.rmtree(target)
+    assert annotate(source, target, ColourSegmentor()).frames == 4
+    assert list(target.parent.iterdir()) == [target]
+    assert len(read_bag(target)["/ood_seg/labels"]) == 4

@@ -71,9 +71,10 @@ class VideoWriter:
             stack.enter_context(claimed(self.path))
             if self.path.exists() and not overwrite:
                 raise ValueError(f"video {path} exists; give another name, or --overwrite")
+            hidden = unfinished_path(self.path)
+            self._unfinished = hidden.with_name(hidden.name + self.path.suffix)
+            self._unfinished.touch()  # its error has a reason, that of OpenCV has none
             self._claim = stack.pop_all()
-        hidden = unfinished_path(self.path)
-        self._unfinished = hidden.with_name(hidden.name + self.path.suffix)
 
     def write(self, image: np.ndarray) -> None:
         """Add an image, `(H, W, 3)` uint8 BGR.
@@ -94,13 +95,11 @@ class VideoWriter:
         self.written += 1
 
     def _open(self, image: np.ndarray) -> cv2.VideoWriter:
-        self._unfinished.touch()  # its error has a reason, that of OpenCV has none
         height, width = even_sized(image).shape[:2]
         codec = _CODECS[self.path.suffix.lower()]
         code = cv2.VideoWriter.fourcc(*codec)
         writer = cv2.VideoWriter(str(self._unfinished), code, self.rate, (width, height))
         if not writer.isOpened():
-            self._unfinished.unlink()
             raise ValueError(
                 f"video {self.path}: this OpenCV cannot write {codec} at rate {self.rate}; "
                 "use the suffix .avi, or install an OpenCV with FFmpeg"
@@ -119,6 +118,7 @@ class VideoWriter:
         """
         with self._claim:
             if self._writer is None:
+                self._unfinished.unlink(missing_ok=True)
                 return None
             self._writer.release()
             self._writer = None
