@@ -240,26 +240,64 @@ def jpeg_with_hidden_size(image: np.ndarray) -> bytes:
     return content[:2] + b"\xff\x01" + struct.pack(">H", 6) + comment + content[2:]
 
 
-def tiff_with_repeated_size(first: int, last: int, side: int) -> bytes:
-    """A TIFF of one channel whose tags of width and height stand in it twice."""
-    entries = [(tag, size) for tag in (256, 257) for size in (first, last)]
-    entries += [(258, 8), (259, 1), (262, 1), (273, 0), (277, 1), (278, side), (279, side * side)]
+def tiff(sizes: list[tuple[int, int, int]], data: bytes, deflate: bool = False) -> bytes:
+    """A TIFF of one channel from its tags of size, `(tag, type, value)`, in their order."""
+    tiled = any(tag == 322 for tag, *_ in sizes)
+    entries = [*sizes, (258, 3, 8), (259, 3, 8 if deflate else 1), (262, 3, 1), (277, 3, 1)]
+    entries += [(324 if tiled else 273, 4, -1), (325 if tiled else 279, 4, len(data))]
+    entries.sort(key=lambda entry: entry[0])  # stable: repeated ones keep their order
     start = 8 + 2 + 12 * len(entries) + 4
     body = b"".join(
-        struct.pack("<HHII", tag, 4, 1, start if tag == 273 else value) for tag, value in entries
+        struct.pack("<HHII", tag, kind, 1, start if value < 0 else value)
+        for tag, kind, value in entries
     )
-    count = struct.pack("<H", len(entries))
-    return b"II*\0" + struct.pack("<I", 8) + count + body + bytes(4) + bytes(side * side)
+    head = b"II*\0" + struct.pack("<IH", 8, len(entries))
+    return head + body + bytes(4) + data
+
+
+SHORT, LONG, SIGNED_LONG8, RATIONAL = 3, 4, 17, 5
+
+
+def test_a_tiff_states_its_size_once(with_pillow):
+    plain = tiff([(256, LONG, 12), (257, SHORT, 11)], bytes(12 * 11))
+    assert decode_image(plain, grey_ok=True).shape == (11, 12, 3)
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        [(256, LONG, 121), (256, LONG, 10), (257, LONG, 121), (257, LONG, 10)],
+        [(256, LONG, 10), (256, LONG, 121), (257, LONG, 10), (257, LONG, 121)],
+        # Pillow passes over a type that it does not know, libtiff takes it.
+        [(256, SIGNED_LONG8, 121), (256, SHORT, 10), (257, SHORT, 10)],
+        [(256, LONG, 10), (257, SIGNED_LONG8, 121), (257, SHORT, 10)],
+        [(256, RATIONAL, 121), (257, LONG, 10)],
+    ],
+)
+def test_a_tiff_whose_size_can_be_understood_in_two_ways_is_not_decoded(sizes, monkeypatch):
+    monkeypatch.setattr(cv2, "imdecode", lambda *_: pytest.fail("was decoded"))
+    with pytest.raises(ValueError, match=r"image x\.tif: .*damaged"):
+        decode_image(tiff(sizes, bytes(121 * 121)), "x.tif", max_pixels=1000, grey_ok=True)
+
+
+def test_tiles_of_a_tiff_are_not_much_larger_than_its_image(monkeypatch):
+    """One of 140 kB took 550 MB for a tile of 144 million pixels, in an image of 256."""
+    zeros = zlib.compress(bytes(16384))
+    small = tiff(
+        [(256, LONG, 16), (257, LONG, 16), (322, LONG, 128), (323, LONG, 128)], zeros, True
+    )
+    assert decode_image(small, grey_ok=True).shape == (16, 16, 3)
+    sizes = [(256, LONG, 16), (257, LONG, 16), (322, LONG, 12000), (323, LONG, 12000)]
+    monkeypatch.setattr(cv2, "imdecode", lambda *_: pytest.fail("was decoded"))
+    with pytest.raises(ValueError, match="144000000 pixels in an image of 256"):
+        decode_image(tiff(sizes, zeros, True), grey_ok=True)
 
 
 def test_sizes_that_headers_hide_are_refused(image, with_pillow):
-    large_first = tiff_with_repeated_size(121, 10, side=121)
-    for content in (jpeg_with_hidden_size(image), large_first):
+    twice = [(256, LONG, 121), (256, LONG, 10), (257, LONG, 121), (257, LONG, 10)]
+    for content in (jpeg_with_hidden_size(image), tiff(twice, bytes(121 * 121))):
         with pytest.raises(ValueError, match=r"more than the allowed 1000|damaged"):
             decode_image(content, max_pixels=1000, grey_ok=True)
-    # The decoders agree that the first tag of a kind counts.
-    small_first = tiff_with_repeated_size(10, 121, side=121)
-    assert decode_image(small_first, max_pixels=1000, grey_ok=True).shape == (10, 10, 3)
 
 
 def test_what_was_decoded_is_checked_as_well(image, monkeypatch):

@@ -22,6 +22,11 @@ _SIGNATURES = (
 )
 _SIGNATURE_BYTES = 12
 _EXIF_ORIENTATION = 0x0112
+# Tags of a TIFF that state how much memory its decoder takes, and their types by the standard.
+_TIFF_SIZES = {256: "width", 257: "length", 322: "tile width", 323: "tile length"}
+_TIFF_TYPES = {3: "H", 4: "I"}
+# Tiles may be larger than a small image, up to this number of pixels.
+_TILE_PIXELS = 1 << 22
 # Everything that Pillow's decoders raise for broken files.
 _PILLOW_ERRORS = (OSError, SyntaxError, ValueError, IndexError, struct.error, zlib.error)
 
@@ -72,6 +77,8 @@ def read_header(file: BinaryIO, source: object = "content") -> ImageHeader | Non
         # The plug-in itself, as `Image.open` has a limit on pixels of its own for all its callers.
         image = plugin(file)
         orientation = _orientation(image)
+        if image.format == "TIFF":
+            _check_tiff(file)
     return ImageHeader(image.height, image.width, image.mode, orientation, file.tell())
 
 
@@ -123,6 +130,29 @@ def _pillow_plugin(name: str) -> Any:
     except ImportError:
         return None
     return getattr(module, f"{name}ImageFile")
+
+
+def _check_tiff(file: BinaryIO) -> None:
+    """Refuse a TIFF that another reader may take for a larger one, or whose tiles are larger.
+
+    Readers differ in what they make of a size that stands there twice, or in an unusual type.
+    """
+    file.seek(0)
+    order = "<" if file.read(4)[:1] == b"I" else ">"
+    (offset,) = struct.unpack(f"{order}I", file.read(4))
+    file.seek(offset)
+    (count,) = struct.unpack(f"{order}H", file.read(2))
+    sizes: dict[int, int] = {}
+    for _ in range(count):
+        tag, kind, number, value = struct.unpack(f"{order}HHI4s", file.read(12))
+        if tag not in _TIFF_SIZES:
+            continue
+        if tag in sizes or kind not in _TIFF_TYPES or number != 1:
+            raise ValueError(f"{_TIFF_SIZES[tag]} repeated, or not one whole number")
+        (sizes[tag],) = struct.unpack_from(order + _TIFF_TYPES[kind], value)
+    pixels, tile = (sizes.get(a, 0) * sizes.get(b, 0) for a, b in ((256, 257), (322, 323)))
+    if tile > max(pixels, _TILE_PIXELS):
+        raise ValueError(f"tiles of {tile} pixels in an image of {pixels}")
 
 
 def _orientation(image: Any) -> int:

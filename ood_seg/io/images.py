@@ -16,7 +16,8 @@ service):
     bytes after the end          ignored
     truncated, damaged           refused, although decoders would fill a JPEG with grey
     more than `max_pixels`       refused from the header, before anything is decoded, and again if
-                                 the decoded image is larger than its header states
+                                 the decoded image is larger than its header states; a TIFF whose
+                                 size stands in it twice, or that has huge tiles, is damaged
 
 OpenCV decodes, Pillow reads headers. Pillow is optional here, so that OpenCV and NumPy suffice on
 an edge device; without it the number of pixels is only checked after decoding (OpenCV itself stops

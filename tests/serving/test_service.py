@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import socket
+import struct
 import sys
 import threading
 import time
@@ -130,6 +131,20 @@ def test_large_bodies_and_large_images_are_refused_before_they_are_decoded():
         assert answer.status_code == 422
         assert "71x71 pixels are more than the allowed 5000" in answer.json()["detail"]
         assert client.post("/predict", content=png(scene([], (70, 70)))).status_code == 200
+
+
+def test_images_that_hide_their_size_are_refused_before_they_are_decoded(client, monkeypatch):
+    jpeg = cv2.imencode(".jpg", scene([], (121, 121)))[1].tobytes()
+    tem = jpeg[:2] + b"\xff\x01" + jpeg[2:]  # a marker without a length
+    # Width and height twice: tags 256 and 257, long whole numbers.
+    entries = [(256, 10), (256, 5000), (257, 10), (257, 5000)]
+    tags = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in entries)
+    tiff = b"II*\0" + struct.pack("<IH", 8, len(entries)) + tags + bytes(4)
+    monkeypatch.setattr(cv2, "imdecode", lambda *_: pytest.fail("was decoded"))
+    for body in (tem, tiff):
+        answer = client.post("/predict", content=body)
+        assert answer.status_code == 422
+        assert "damaged" in answer.json()["detail"]
 
 
 def test_a_failure_of_the_model_does_not_stop_the_service(client):
