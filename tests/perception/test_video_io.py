@@ -218,6 +218,14 @@ def test_a_full_disk_ends_the_video_at_once(tmp_path, monkeypatch):
         again.write(moving_square(3, 48, 96))
 
 
+def test_frames_are_counted_without_ffmpeg(tmp_path, monkeypatch):
+    with VideoWriter(tmp_path / "v.avi", 25) as writer:
+        for index in range(5):
+            writer.write(moving_square(index, 48, 96))
+    monkeypatch.setattr(cv2, "CAP_FFMPEG", cv2.CAP_AVFOUNDATION)  # not in this OpenCV
+    assert frames_in(tmp_path / "v.avi") == 5
+
+
 def test_frames_of_what_is_no_video(tmp_path):
     (tmp_path / "v.mp4").write_bytes(b"no video")
     assert frames_in(tmp_path / "v.mp4") == frames_in(tmp_path / "gone.mp4") == 0

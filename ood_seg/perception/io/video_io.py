@@ -189,9 +189,11 @@ def even_sized(image: np.ndarray) -> np.ndarray:
 
 
 def frames_in(path: Path) -> int:
-    """Return the number of frames in a video file, counted without decoding; 0 if unreadable."""
+    """Return the number of frames in a video file, 0 if unreadable; FFmpeg need not decode them."""
     capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_FORMAT, -1])
     try:
+        if not capture.isOpened():  # an OpenCV without FFmpeg
+            capture.open(str(path))
         count = 0
         while capture.grab():
             count += 1
