@@ -141,10 +141,11 @@ def check_matches(
     }
     if any(problems.values()):
         listed = "; ".join(_first(kind, keys) for kind, keys in problems.items() if keys)
+        part = next(keys[0] for keys in problems.values() if keys).partition(".")[0]
         raise ValueError(
             f"{origin} belongs to another model: of {len(own)} weights of "
             f"{type(model).__name__}, {listed}. Give the checkpoint of this config, or name the "
-            "keys that may differ in the config: allowed_key_mismatch = ['^auxiliary_head']"
+            f"keys that may differ in the config: allowed_key_mismatch = ['^{part}']"
         )
 
 

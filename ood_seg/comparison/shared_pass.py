@@ -45,16 +45,18 @@ class SharedPass:
     def __init__(
         self, model: BaseModel, scores: Mapping[str, nn.Module], smoothing: nn.Module | None = None
     ) -> None:
-        self.model: Any = model
+        # With an anomaly branch, the scores are those of the branch's network.
+        branch = getattr(model, "anomaly_branch", None)
+        self.model: Any = model if branch is None else branch.network(model)
         self.smoothing = smoothing
         self._raw: Any = None  # small logits of all channels
-        self.network = network_of(model, self._forward)
+        self.network = network_of(self.model, self._forward)
         self.shared = {"forward": 0.0, "logits": 0.0, "images": 0}
         self.failures: dict[str, str] = {}
         self._scores = {}
         for name, score in scores.items():
             try:
-                require_whole_images(model)
+                require_whole_images(self.model)
                 self._check(score)
                 self._scores[name] = score
             except ValueError as error:

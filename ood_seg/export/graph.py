@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from ood_seg.calibration.curves import IsotonicCurve, LogisticCurve
 from ood_seg.export.resizing import SizeRule, resize_image
-from ood_seg.models.detector_scores import network_of, network_scores
+from ood_seg.models.detector_scores import logits_and_scores, network_of
 from ood_seg.scores import Energy
 
 if TYPE_CHECKING:
@@ -100,7 +100,9 @@ class InferenceGraph(nn.Module):
     def channels(self) -> int:
         """C' of the logits; with a score of activations, the class channels only."""
         model = self.model
-        return model.out_channels if self._needs == "logits" else model.num_classes
+        if self._needs != "logits" or model.energy_head.has_branch:
+            return model.num_classes
+        return model.out_channels
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         """Labels and scores of images.
@@ -116,7 +118,7 @@ class InferenceGraph(nn.Module):
         size = image.shape[1:3] if self.layout == "nhwc" else image.shape[2:]
         logits, scores = self.full_maps(image, size)
         energy_head, scored = self.model.energy_head, len(self.outputs) > 1
-        values = {"logits": logits}
+        values = {"logits": logits[:, : self.channels]}
         if self._is_energy and scored:
             values["labels"], scores = self._labels_and_energy(logits)
         else:
@@ -131,7 +133,11 @@ class InferenceGraph(nn.Module):
     def _labels_and_energy(self, logits: Tensor) -> tuple[Tensor, Tensor]:
         energy_head = self.model.energy_head
         temperature = energy_head.score.temperature
-        return labels_and_energy(energy_head.class_logits(logits), temperature)
+        labels, energies = labels_and_energy(energy_head.class_logits(logits), temperature)
+        if energy_head.has_branch:
+            scored = logits[:, energy_head.score_channels]
+            energies = labels_and_energy(scored, temperature)[1]
+        return labels, energies
 
     def network_input(self, image: Tensor, height: int, width: int) -> Tensor:
         """Images at the size of the network's input, normalised, not yet padded."""
@@ -161,12 +167,12 @@ class InferenceGraph(nn.Module):
         if self._needs == "logits" or len(self.outputs) == 1:
             return enlarged(self._logits(maps)), None
         network = network_of(self.model, self._logits)
-        logits, scores = network_scores(self.model.energy_head.score, network, maps)
+        logits, scores = logits_and_scores(self.model, network, maps)
         return enlarged(logits), enlarged(scores.unsqueeze(1)).squeeze(1)
 
     def _logits(self, maps: Tensor) -> Tensor:
         """Logits of preprocessed images, at the network's own resolution."""
-        logits = self.model.decode_head(self.model.extract_feat(maps))
+        logits = self.model.small_logits(maps)
         if not isinstance(logits, Tensor):
             raise ValueError(
                 f"{type(self.model.decode_head).__name__} returns {type(logits).__name__}, "

@@ -34,6 +34,9 @@ def needs_of(score: nn.Module) -> str:
 def network_of(model: BaseModel, forward: Callable[[Tensor], Tensor] | None = None) -> Network:
     """Return an encoder-decoder as a `Network`: prepared images to small logits.
 
+    Of a model with an anomaly branch this is the branch's network, whose layers have the names of
+    a plain model.
+
     The classifier is mmseg's `conv_seg`, or the layer that the decode head names in its attribute
     `classifier_name`; a head without either has no layer `penultimate`.
 
@@ -41,6 +44,8 @@ def network_of(model: BaseModel, forward: Callable[[Tensor], Tensor] | None = No
         model: an `OODEncoderDecoder`.
         forward: images to small logits of all channels; None: the model's own.
     """
+    if getattr(model, "anomaly_branch", None) is not None:
+        model = model.anomaly_branch.network(model)
     classifier = getattr(model.decode_head, "classifier_name", "conv_seg")
     has_classifier = isinstance(getattr(model.decode_head, classifier, None), nn.Module)
     std = getattr(model.data_preprocessor, "std", None)
@@ -97,6 +102,32 @@ def network_scores(
     if outputs is None:
         outputs = network(images, score.layers)
     return outputs.logits, score(outputs, network)
+
+
+def logits_and_scores(model: BaseModel, network: Network, images: Tensor) -> tuple[Tensor, Tensor]:
+    """Return small class logits and scores of prepared images, for labels and anomaly map.
+
+    With an anomaly branch the logits are those of the frozen segmentor, and the score is computed
+    on the branch's network.
+
+    Args:
+        model: an `OODEncoderDecoder` whose score needs `outputs` or `network`.
+        network: `network_of` it.
+        images: `(N, 3, H, W)`, prepared.
+    """
+    branch, score = model.anomaly_branch, model.energy_head.score
+    if branch is None:
+        return network_scores(score, network, images)
+    if needs_of(score) == "network":  # it may change modes or images, so nothing is shared
+        return network.class_logits(model._forward(images)), network_scores(score, network, images)[
+            1
+        ]
+    logits, (_, scores) = branch.both(
+        model,
+        lambda frozen: frozen.small_logits(images),
+        lambda trained: network_scores(score, network_of(trained), images),
+    )
+    return network.class_logits(logits), scores
 
 
 def image_maps(

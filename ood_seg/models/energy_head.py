@@ -38,6 +38,10 @@ class EnergyHead(BaseModule):
 
     Raises:
         ValueError: a loss without a name of its own, or with labels of its own.
+
+    Attributes:
+        has_branch: whether the model has an anomaly branch: after the C class channels of the
+            frozen segmentor come all channels of the branch, which the score reads.
     """
 
     def __init__(
@@ -50,6 +54,7 @@ class EnergyHead(BaseModule):
     ) -> None:
         super().__init__(init_cfg)
         self.num_classes = num_classes
+        self.has_branch = False
         self.score = MODELS.build(score or {"type": "Energy"})
         self.smoothing = None if smoothing is None else GaussianSmoothing(**smoothing)
         self.losses = nn.ModuleList(MODELS.build(loss) for loss in losses)
@@ -88,7 +93,15 @@ class EnergyHead(BaseModule):
     @property
     def scores_all_channels(self) -> bool:
         """Whether the score needs the channels beyond the classes."""
-        return wants_all_channels(self.score)
+        return self.has_branch or wants_all_channels(self.score)
+
+    @property
+    def score_channels(self) -> slice:
+        """The channels that the score reads."""
+        start = self.num_classes or 0 if self.has_branch else 0
+        if self.num_classes is None or wants_all_channels(self.score):
+            return slice(start, None)
+        return slice(start, start + self.num_classes)
 
     def predict(self, logits: Tensor) -> Tensor:
         """Anomaly score maps, `(N, C', H, W) -> (N, H, W)`, higher = more anomalous.
@@ -101,7 +114,8 @@ class EnergyHead(BaseModule):
                 f"{type(self.score).__name__} cannot be computed from logits alone; it needs "
                 "`OODEncoderDecoder.predict`, without test-time augmentation"
             )
-        return self.smooth(self.score(self._channels_for(self.score, logits)))
+        self.class_logits(logits)  # raises if there are too few
+        return self.smooth(self.score(logits[:, self.score_channels]))
 
     def smooth(self, scores: Tensor) -> Tensor:
         """Smoothed score maps `(N, H, W)`, or the same where no smoothing is set."""

@@ -74,9 +74,22 @@ def switch_off_dropout(module: nn.Module) -> None:
 
 def _match(module: nn.Module, patterns: Sequence[str]) -> set[str]:
     """Names of the parameters that match any pattern; every pattern must match one."""
+    return matching_names([name for name, _ in module.named_parameters()], patterns)
+
+
+def matching_names(names: Sequence[str], patterns: Sequence[str]) -> set[str]:
+    """Return the names that match any pattern; every pattern must match one.
+
+    Args:
+        names: dotted names of parameters.
+        patterns: shell patterns on them.
+
+    Raises:
+        TypeError: the patterns are a string.
+        ValueError: a pattern matches nothing; the message lists how the names begin.
+    """
     if isinstance(patterns, str):
         raise TypeError(f"patterns must be a list of strings, got the string {patterns!r}")
-    names = [name for name, _ in module.named_parameters()]
     matched: set[str] = set()
     for pattern in patterns:
         found = {name for name in names if fnmatchcase(name, pattern)}

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+import torch
 from mmengine.structures import PixelData
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.models.segmentors import EncoderDecoder
@@ -14,6 +15,7 @@ from mmseg.utils import add_prefix
 from torch import Tensor, nn
 
 from ood_seg.labels import IGNORE, OUTLIER, hide_ignored, hide_outliers
+from ood_seg.models.anomaly_branch import AnomalyBranch
 from ood_seg.models.extra_channels import widen_rows
 from ood_seg.models.freezing import (
     fix_norm_statistics,
@@ -48,6 +50,10 @@ class OODEncoderDecoder(EncoderDecoder):
                or, for scores of activations or gradients, predict_with_network()
     ```
 
+    With an anomaly branch all of `loss()` is that of the branch's network, and logits are those of
+    the frozen segmentor followed by those of the branch, which the score reads; see
+    `AnomalyBranch`.
+
     Parameter names are those of `EncoderDecoder`, so its checkpoints load strictly. A decode head
     may give more channels than there are classes (`decode_head.num_classes` 20 and
     `energy_head.num_classes` 19 for PEBAL's abstention): only scores and losses that ask for them
@@ -57,12 +63,19 @@ class OODEncoderDecoder(EncoderDecoder):
     Args:
         backbone, decode_head, neck, auxiliary_head, ...: as for `EncoderDecoder`.
         energy_head: config of `EnergyHead`; None for the plain energy score.
+        anomaly_branch: None, or a dict with `fork`, a list of shell patterns on parameter names of
+            backbone, neck and decode head, such as `["decode_head.*"]`: the modules that they
+            match are copied and trained for the anomaly score; labels and logits stay those of
+            the pre-trained weights, bit for bit. See `AnomalyBranch`.
         freeze: None, or a dict with either `frozen` or `trained`, a list of shell patterns on
             parameter names, and optionally `norm_statistics` ('fixed', the default, or 'updated',
             which is what PEBAL's released code does) and `dropout` ('off', the default, or 'on').
-            None trains everything, batch-norm statistics included.
+            None trains everything, batch-norm statistics included. With an anomaly branch, it
+            applies inside the fork, where patterns are names without `anomaly_branch.`.
         distillation: None, or a dict with `checkpoint` (the pre-trained weights) and optionally
-            `weight` (1.0) and `temperature` (1.0); see `losses.distillation_loss`.
+            `weight` (1.0) and `temperature` (1.0); see `losses.distillation_loss`. With an
+            anomaly branch, no checkpoint is needed: the teacher is the frozen segmentor, of which
+            only the part behind the fork is computed for it.
         logits_index: for decode heads whose training forward returns several maps: the index of
             the one that is used at inference.
         closed_set_loss: False leaves out the losses of decode and auxiliary heads, for methods
@@ -72,7 +85,8 @@ class OODEncoderDecoder(EncoderDecoder):
             of time and memory.
 
     Raises:
-        ValueError: if the decode head cannot give an anomaly score, or a pattern matches nothing.
+        ValueError: if the decode head cannot give an anomaly score, a pattern matches nothing, or
+            a distillation has neither a checkpoint nor an anomaly branch.
     """
 
     def __init__(
@@ -81,6 +95,7 @@ class OODEncoderDecoder(EncoderDecoder):
         decode_head: dict,
         neck: dict | None = None,
         energy_head: dict | None = None,
+        anomaly_branch: dict | None = None,
         freeze: dict | None = None,
         distillation: dict | None = None,
         logits_index: int | None = None,
@@ -97,6 +112,9 @@ class OODEncoderDecoder(EncoderDecoder):
         self._check_decode_head()
         if self.energy_head.num_classes is not None:
             self.num_classes = self.energy_head.num_classes  # the head's counts all channels
+        self.anomaly_branch: AnomalyBranch | None = None
+        if anomaly_branch is not None:
+            self._fork(**anomaly_branch)
         self._fixed_norm = self._fixed_dropout = False
         if freeze is not None:
             self._freeze(**freeze)
@@ -106,6 +124,11 @@ class OODEncoderDecoder(EncoderDecoder):
         # In a tuple, so that its parameters are none of this module's.
         self._teacher: tuple[Teacher, ...] = ()
         if distillation is not None:
+            if self.anomaly_branch is None and distillation.get("checkpoint") is None:
+                raise ValueError(
+                    "distillation needs checkpoint, the file with the pre-trained weights; only a "
+                    "model with an anomaly_branch is its own teacher"
+                )
             if self.num_classes != self.decode_head.num_classes:  # it knows the classes alone
                 decode_head = {**decode_head, "num_classes": self.num_classes}
             parts = {"backbone": backbone, "neck": neck, "decode_head": decode_head}
@@ -135,6 +158,21 @@ class OODEncoderDecoder(EncoderDecoder):
                 "losses cannot reach its logits; use it for inference (losses=[]), or another head"
             )
 
+    def _fork(self, fork: Sequence[str]) -> None:
+        """Apply the `anomaly_branch` option; see the class."""
+        self.anomaly_branch = AnomalyBranch(self, fork)
+        head = self.energy_head
+        head.has_branch = True
+        if head.num_classes is None:  # not all channels are classes any more
+            head.num_classes = self.decode_head.out_channels
+        self.out_channels = head.num_classes + self.decode_head.out_channels
+
+    def init_weights(self) -> None:
+        """Initialise as the config says; the branch starts from the weights of the segmentor."""
+        super().init_weights()
+        if self.anomaly_branch is not None:
+            self.anomaly_branch.copy_weights(self)
+
     def _freeze(
         self,
         *,
@@ -151,10 +189,11 @@ class OODEncoderDecoder(EncoderDecoder):
                 "freeze expects norm_statistics 'fixed' or 'updated' and dropout 'off' or 'on', "
                 f"got {norm_statistics!r} and {dropout!r}"
             )
+        trainable = self if self.anomaly_branch is None else self.anomaly_branch
         if frozen:
-            freeze_parameters(self, frozen)
+            freeze_parameters(trainable, frozen)
         if trained is not None:
-            train_only(self, trained)
+            train_only(trainable, trained)
         self._fixed_norm = norm_statistics == "fixed"
         self._fixed_dropout = dropout == "off"
 
@@ -165,6 +204,8 @@ class OODEncoderDecoder(EncoderDecoder):
             fix_norm_statistics(self)
         if mode and self._fixed_dropout:
             switch_off_dropout(self)
+        if self.anomaly_branch is not None:
+            self.anomaly_branch.freeze(self)
         return self
 
     def loss(self, inputs: Tensor, data_samples: list[SegDataSample]) -> dict[str, Tensor]:
@@ -178,6 +219,8 @@ class OODEncoderDecoder(EncoderDecoder):
         Raises:
             ValueError: an auxiliary head ignores another label than the decode head.
         """
+        if self.anomaly_branch is not None:
+            return self.anomaly_branch.loss(self, inputs, data_samples)
         features = self.extract_feat(inputs)
         outputs = self.decode_head(features)
         losses = {}
@@ -243,6 +286,27 @@ class OODEncoderDecoder(EncoderDecoder):
             )
         return outputs[self.logits_index]
 
+    def small_logits(self, inputs: Tensor) -> Tensor:
+        """Logits at the resolution of the decode head, `(N, C', h, w)`.
+
+        With an anomaly branch, its C' channels follow the C class channels of the frozen
+        segmentor, `(N, C + C', h, w)`. `_forward` (`mode='tensor'`) is that of the latter.
+
+        Args:
+            inputs: `(N, 3, H, W)`, preprocessed.
+        """
+        if self.anomaly_branch is None:
+            return self.decode_head(self.extract_feat(inputs))
+        run = lambda network: network.small_logits(inputs)  # noqa: E731
+        return torch.cat(self.anomaly_branch.logits(self, run), dim=1)
+
+    def encode_decode(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
+        """Logits at the size of the input; see `small_logits` for their channels."""
+        if self.anomaly_branch is None:
+            return super().encode_decode(inputs, batch_img_metas)
+        run = lambda network: network.encode_decode(inputs, batch_img_metas)  # noqa: E731
+        return torch.cat(self.anomaly_branch.logits(self, run), dim=1)
+
     def predict(
         self, inputs: Tensor, data_samples: list[SegDataSample] | None = None
     ) -> list[SegDataSample]:
@@ -271,8 +335,11 @@ class OODEncoderDecoder(EncoderDecoder):
         Returns:
             Samples with `seg_logits (C,H,W)`, `pred_sem_seg (1,H,W)` and `pred_anomaly (1,H,W)`
             at the size of the original image; and `all_logits (C',H,W)` where the score needs
-            the channels beyond the classes.
+            the channels beyond the classes. With an anomaly branch also `branch_sem_seg
+            (1,H,W)`, the labels that the branch would give.
         """
+        if self.anomaly_branch is not None:
+            return self.anomaly_branch.postprocess(self, seg_logits, data_samples)
         if self.energy_head.scores_all_channels:
             samples = super().postprocess_result(seg_logits, data_samples)
             for sample in samples:
@@ -290,13 +357,20 @@ class OODEncoderDecoder(EncoderDecoder):
 
         The first rows of the classifier come from `state_dict`, the others are this model's own.
         Loading calls this. The classifier is mmseg's `conv_seg`, or the submodule
-        that the decode head names in its attribute `classifier_name`.
+        that the decode head names in its attribute `classifier_name`. An anomaly branch that the
+        weights lack is filled with those of the segmentor.
+
+        Raises:
+            ValueError: the weights hold another anomaly branch.
         """
-        if self.out_channels == self.num_classes:
-            return dict(state_dict)
-        classifier = getattr(self.decode_head, "classifier_name", "conv_seg")
-        names = [f"decode_head.{classifier}.{part}" for part in ("weight", "bias")]
-        return widen_rows(state_dict, self.state_dict(), names, self.num_classes)
+        weights = dict(state_dict)
+        if self.decode_head.out_channels != self.num_classes:
+            classifier = getattr(self.decode_head, "classifier_name", "conv_seg")
+            names = [f"decode_head.{classifier}.{part}" for part in ("weight", "bias")]
+            weights = widen_rows(weights, self.state_dict(), names, self.num_classes)
+        if self.anomaly_branch is not None:
+            weights = self.anomaly_branch.with_fork(weights, self.state_dict())
+        return weights
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args) -> None:
         """Load, after widening the classifier of a checkpoint of the classes alone."""

@@ -14,6 +14,7 @@ true. `network` is for scores that read more than logits.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -28,12 +29,13 @@ from ood_seg.detectors import Network
 from ood_seg.full_resolution import MAX_CLASSES, labels_and_scores
 from ood_seg.models.detector_scores import (
     image_maps,
+    logits_and_scores,
     network_of,
-    network_scores,
     require_layers,
     require_whole_images,
 )
-from ood_seg.models.energy_head import EnergyHead
+from ood_seg.models.energy_head import EnergyHead, wants_all_channels
+from ood_seg.scores import MaxLogit
 
 
 def add_prediction(sample: SegDataSample, logits: Tensor, energy_head: EnergyHead) -> None:
@@ -41,7 +43,8 @@ def add_prediction(sample: SegDataSample, logits: Tensor, energy_head: EnergyHea
 
     Args:
         sample: is given `seg_logits (C, H, W)`, `pred_sem_seg (1, H, W)`, `pred_anomaly
-            (1, H, W)`, and `all_logits (C', H, W)` if the score needs all channels.
+            (1, H, W)`, and `all_logits (C', H, W)` if the score needs all channels; with an
+            anomaly branch also `branch_sem_seg (1, H, W)`, the labels that its logits would give.
         logits: `(C', H, W)`: all channels if the score needs them, else at least the classes.
         energy_head: holds the number of classes and the score.
     """
@@ -53,6 +56,9 @@ def add_prediction(sample: SegDataSample, logits: Tensor, energy_head: EnergyHea
     }
     if energy_head.scores_all_channels:
         values["all_logits"] = logits
+    if energy_head.has_branch:
+        branch_logits = logits[energy_head.num_classes :][: energy_head.num_classes]
+        values["branch_sem_seg"] = branch_logits.argmax(dim=0, keepdim=True)
     sample.set_data({name: PixelData(data=data) for name, data in values.items()})
 
 
@@ -91,27 +97,34 @@ def predict_fused(
     Returns:
         Samples with `pred_sem_seg` (data `(1, H, W)` uint8) and `pred_anomaly` (data `(1, H, W)`).
     """
-    head = model.energy_head
-    logits = model.decode_head(model.extract_feat(inputs))
-    class_logits = head.class_logits(logits)
-    if not head.scores_all_channels:
-        logits = class_logits
+    head, branch = model.energy_head, model.anomaly_branch
+    if branch is None:
+        logits = labelled = model.small_logits(inputs)
+    else:
+        labelled, logits = branch.logits(model, lambda network: network.small_logits(inputs))
+    class_logits = head.class_logits(labelled)
+    if not wants_all_channels(head.score):
+        logits = head.class_logits(logits)
     size = tuple(inputs.shape[-2:])
     if data_samples is None:
         data_samples = [SegDataSample() for _ in inputs]
     else:
         size = _input_size(data_samples[0].metainfo)
-    for image_logits, sample in zip(logits, data_samples, strict=True):
+    for image_logits, image_class_logits, sample in zip(
+        logits, class_logits, data_samples, strict=True
+    ):
         meta = sample.metainfo
-        labels, scores = labels_and_scores(
-            image_logits[None],
-            meta.get("ori_shape", size),
-            head.score,
+        enlarge = partial(
+            labels_and_scores,
+            size=meta.get("ori_shape", size),
             num_classes=class_logits.shape[1],
             align_corners=model.align_corners,
             input_size=size,
             padding=meta.get("img_padding_size", meta.get("padding_size", (0, 0, 0, 0))),
         )
+        labels, scores = enlarge(image_logits[None], score=head.score)
+        if branch is not None:
+            labels, _ = enlarge(image_class_logits[None], score=MaxLogit())
         values = {"pred_sem_seg": labels, "pred_anomaly": head.smooth(scores)}
         sample.set_data({name: PixelData(data=data) for name, data in values.items()})
     return data_samples
@@ -170,7 +183,7 @@ def predict_with_network(
         Samples with `seg_logits`, `pred_sem_seg` and `pred_anomaly (1, H, W)`.
     """
     head, size = model.energy_head, tuple(inputs.shape[-2:])
-    logits, scores = network_scores(head.score, network, inputs)
+    logits, scores = logits_and_scores(model, network, inputs)
     maps = image_maps(scores.unsqueeze(1), size, data_samples, align_corners=model.align_corners)
     logits = resize(
         logits, size=size, mode="bilinear", align_corners=model.align_corners, warning=False

@@ -22,23 +22,44 @@ class Teacher:
 
     Args:
         parts: configs of backbone, neck and decode head.
-        checkpoint: file with the pre-trained weights; keys must match strictly.
+        checkpoint: file with the pre-trained weights; keys must match strictly. None for a model
+            with an anomaly branch, whose frozen part is the teacher.
         weight: factor of the distillation loss.
         temperature: of both softmaxes.
     """
 
     def __init__(
-        self, parts: dict, checkpoint: str, weight: float = 1.0, temperature: float = 1.0
+        self,
+        parts: dict,
+        checkpoint: str | None = None,
+        weight: float = 1.0,
+        temperature: float = 1.0,
     ) -> None:
         self.weight = weight
         self.temperature = temperature
         self.checkpoint = checkpoint
         self._parts = copy.deepcopy(parts)
         self._network: EncoderDecoder | None = None
+        self._logits: Tensor | None = None
+
+    def with_logits(self, logits: Tensor) -> Teacher:
+        """This teacher for one batch of which its logits `(N, C', h, w)` are known."""
+        known = copy.copy(self)
+        known._logits = logits
+        return known
+
+    def logits(self, inputs: Tensor) -> Tensor:
+        """Its logits `(N, C', h, w)` of preprocessed images; given ones, or computed."""
+        if self._logits is not None:
+            return self._logits
+        network = self.network(inputs.device)
+        with torch.no_grad():
+            return network.decode_head(network.extract_feat(inputs))
 
     def network(self, device: torch.device) -> EncoderDecoder:
         """The network in evaluation mode on a device; built and loaded at the first call."""
         if self._network is None:
+            assert self.checkpoint is not None  # given by the config, see OODEncoderDecoder
             network = EncoderDecoder(**self._parts).eval().requires_grad_(False)
             weights = load_weights(self.checkpoint)
             decoder = {k: v for k, v in weights.items() if not k.startswith("auxiliary_head.")}
@@ -57,9 +78,7 @@ class Teacher:
             logits: student's class logits as the decode head gives them, `(N, C, h, w)`.
             labels: `(N, H, W)`.
         """
-        network = self.network(inputs.device)
-        with torch.no_grad():
-            teacher_logits = network.decode_head(network.extract_feat(inputs))
+        teacher_logits = self.logits(inputs)
         small_labels = F.interpolate(labels[:, None].float(), logits.shape[-2:], mode="nearest")
         loss = distillation_loss(
             logits,
