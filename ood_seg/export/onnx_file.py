@@ -6,7 +6,7 @@ import contextlib
 import logging
 import os
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,16 +17,20 @@ from ood_seg.export.graph import InferenceGraph
 from ood_seg.io.files import atomic_path
 
 if TYPE_CHECKING:
-    from onnx import GraphProto, ModelProto
+    from onnx import GraphProto, ModelProto, NodeProto
 
 DEFAULT_OPSET = 18
 _EXAMPLE = (2, 97, 131)
 _LARGEST_FILE = 2**31 - 2**20  # limit of protobuf, minus a margin for the rest of the graph
 _INPUT = "image"
-NETWORK = "network/"  # prefix of the nodes of the network, except the final classifier
+NETWORK = "network/"  # prefix of the nodes of the network, except the final classifiers
 _SCOPES = "pkg.torch.onnx.name_scopes"
 _LAYERS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
-_NETWORK_SCOPES = ("model.backbone", "model.neck", "model.decode_head")
+# Of the segmentor and of the copied modules of an anomaly branch, each with a final classifier.
+_NETWORK_SCOPES = (
+    ("model.backbone", "model.neck", "model.decode_head"),
+    ("model.anomaly_branch",),
+)
 
 
 def to_onnx(graph: InferenceGraph, *, opset: int = DEFAULT_OPSET) -> ModelProto:
@@ -129,21 +133,26 @@ def _tidy(graph: GraphProto, input_axes: Mapping[int, str]) -> None:
 
 
 def _name_nodes(graph: GraphProto) -> None:
-    """Prefix nodes by `NETWORK`, or by `frame/` from the final classifier on."""
-    inside = [
-        any(
-            f"'{scope}" in entry.value
-            for entry in node.metadata_props
-            if entry.key == _SCOPES
-            for scope in _NETWORK_SCOPES
-        )
-        for node in graph.node
-    ]
-    layers = [i for i, node in enumerate(graph.node) if inside[i] and node.op_type in _LAYERS]
-    last = layers[-1] if layers else len(inside)
-    for index, node in enumerate(graph.node):
-        part = NETWORK if inside[index] and index < last else "frame/"
+    """Prefix nodes by `NETWORK`, or by `frame/` from the final classifier of a network on."""
+    parts = ["frame/"] * len(graph.node)
+    for scopes in _NETWORK_SCOPES:
+        inside = [i for i, node in enumerate(graph.node) if _is_inside(node, scopes)]
+        layers = [index for index in inside if graph.node[index].op_type in _LAYERS]
+        for index in inside:
+            if not layers or index < layers[-1]:
+                parts[index] = NETWORK
+    for index, (part, node) in enumerate(zip(parts, graph.node, strict=True)):
         node.name = f"{part}{index}_{node.op_type}"
+
+
+def _is_inside(node: NodeProto, scopes: Sequence[str]) -> bool:
+    """Whether a node comes from a module in one of the scopes."""
+    return any(
+        f"'{scope}" in entry.value
+        for entry in node.metadata_props
+        if entry.key == _SCOPES
+        for scope in scopes
+    )
 
 
 def set_properties(model: ModelProto, properties: Mapping[str, str]) -> None:

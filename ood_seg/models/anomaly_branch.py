@@ -264,7 +264,7 @@ def _frozen_parts(model: nn.Module) -> dict[str, nn.Module]:
 def _without_branch(model: OODEncoderDecoder) -> OODEncoderDecoder:
     """The frozen segmentor, as a model without a branch; its modules are those of the model."""
     plain = shallow_copy(model)
-    plain._modules = {k: v for k, v in model._modules.items() if k != _PREFIX[:-1]}
+    plain._modules = {k: v for k, v in plain._modules.items() if k != _PREFIX[:-1]}
     plain.__dict__["anomaly_branch"] = None
     plain.out_channels = model.decode_head.out_channels
     plain.energy_head = shallow_copy(model.energy_head)

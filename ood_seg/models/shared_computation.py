@@ -102,8 +102,9 @@ def _rebuilt(
     replaced: Callable[[nn.Module, nn.Module], nn.Module],
 ) -> Any:
     """A module whose parts are steps and replaced parts."""
+    module = _itself(module)
     if name in copies:
-        return replaced(module, copies[name])
+        return replaced(module, _itself(copies[name]))
     leads_to_copy = any(copied.startswith(f"{name}." if name else "") for copied in copies)
     # A list of modules is not called, so its entries are the steps.
     is_step = not leads_to_copy and type(module).forward is not nn.Module.forward
@@ -121,9 +122,16 @@ def _rebuilt(
 
 def shallow_copy(module: Module) -> Module:
     """A module with the same attributes, parameters, submodules and hooks."""
+    module = _itself(module)
     copied = type(module).__new__(type(module))
     copied.__dict__.update(module.__dict__)
     return copied
+
+
+def _itself(module: Module) -> Module:
+    """The module, where torch.export hands out an object that only resembles it."""
+    get_base = getattr(module, "get_base", None)
+    return module if get_base is None else get_base()
 
 
 def _stand_in(module: Module, forward: Callable[..., Any]) -> Module:
