@@ -9,8 +9,6 @@ sources -> open_frames, without what is done -> Segmentor -> files of each image
 from __future__ import annotations
 
 import contextlib
-import math
-import os
 import signal
 import sys
 import threading
@@ -19,9 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from ood_seg.io.files import require_writable
 from ood_seg.io.images import MAX_PIXELS
 from ood_seg.perception.core.errors import ends_run, ends_writing, error_text
 from ood_seg.perception.core.result import AnomalyResult, ScoreRange
@@ -32,15 +27,18 @@ from ood_seg.perception.io.frames import open_frames, suffix_counts
 from ood_seg.perception.io.json_lines import JsonLines
 from ood_seg.perception.io.shards import SINGLE_PROCESS, Shard
 from ood_seg.perception.io.sinks import FolderSink, VideoSink
-from ood_seg.perception.io.video_io import VideoWriter, rate_like
+from ood_seg.perception.run.outputs import (
+    check_arguments,
+    check_outputs,
+    open_folder,
+    open_lines,
+    open_video,
+)
 from ood_seg.perception.run.progress import progress
 from ood_seg.perception.run.segmentor import Segmentor
 from ood_seg.perception.run.stream import Analysis, Outcomes, analyse
 
-EXISTING = ("refuse", "overwrite", "skip", "resume")
 RESULTS_FILE = "results.jsonl"
-# Ways to leave out images, as options of the command.
-_OPTIONS = {"skip": "--skip-existing", "resume": "--resume"}
 
 
 @dataclass
@@ -135,18 +133,18 @@ def infer(
         ValueError: arguments that do not fit together or do not fit the model, outputs that exist
             or cannot be written, a source that cannot be read, or a GPU that is lost.
     """
-    _check_arguments(out, json, video_out, existing, max_pixels, shard)
+    check_arguments(out, json, video_out, existing, max_pixels, shard)
     if retry_failed and existing != "resume":
         raise ValueError("--retry-failed: only a resumed run leaves out failures; add --resume")
     if video_rate is not None and not video_out:
         raise ValueError("--video-rate is that of a video; give --video-out FILE")
-    folder = None if out is None else _open_folder(out, save, limits, existing)
+    folder = None if out is None else open_folder(out, save, limits, existing)
     if json is None and existing == "resume" and out is not None:
         json = Path(out) / RESULTS_FILE
     with sigterm_as_interrupt(), contextlib.ExitStack() as stack:
         lines = None
         if json is not None:
-            opened = _open_lines(json, shard, existing, retry_failed=retry_failed)
+            opened = open_lines(json, shard, existing, retry_failed=retry_failed)
             lines = stack.enter_context(contextlib.closing(opened))
         done, failed = (lines.done, lines.failed) if lines else ((), ())
 
@@ -169,12 +167,10 @@ def infer(
             return summary
         video = None
         if video_out is not None:
-            rate = rate_like(video_out, frames.rate) if video_rate is None else video_rate
-            writer = _open_video(video_out, rate, existing)
-            stack.callback(writer.close, complete=False)  # if it is not reached by the images
-            video = VideoSink(writer, limits=limits, all_images=video_rate is None)
+            video = open_video(video_out, video_rate, frames.rate, limits, existing)
+            stack.callback(video.close, complete=False)  # if it is not reached by the images
         model = segmentor if isinstance(segmentor, Segmentor) else segmentor()
-        _check_outputs(model, save if out else (), tracker)
+        check_outputs(model, save if out else (), tracker)
         if frames.single and temporal is None and tracker is None:
             _write_all(model.outcomes(frames), folder, video, lines, summary)
             return summary
@@ -182,68 +178,6 @@ def infer(
         _write_all(outcomes, folder, video, lines, summary)
         summary.dropped = outcomes.dropped
         return summary
-
-
-def _check_arguments(
-    out: Any, json: Any, video_out: Any, existing: str, max_pixels: float, shard: Shard
-) -> None:
-    if existing not in EXISTING:
-        raise ValueError(f"existing: expected one of {', '.join(EXISTING)}, got {existing!r}")
-    if not (out or json or video_out):
-        raise ValueError("no output; give --out DIR, --json FILE.jsonl or --video-out FILE")
-    if video_out and existing in _OPTIONS:
-        raise ValueError(
-            f"--video-out: the video would lack the images that {_OPTIONS[existing]} leaves out; "
-            "analyse all of them (--overwrite), or write no video"
-        )
-    if video_out and shard.world > 1:
-        raise ValueError(f"--video-out: {shard.world} processes cannot write one video; start one")
-    if not 1 <= max_pixels < math.inf:
-        raise ValueError(f"--max-pixels: expected a number of at least 1, got {max_pixels}")
-
-
-def _open_folder(
-    out: str | Path, save: Sequence[str], limits: ScoreRange | None, existing: str
-) -> FolderSink:
-    if os.path.exists(out) and not os.path.isdir(out):
-        raise ValueError(f"--out {out}: expected a folder, got a file")
-    # An image with files but without a line was interrupted, so a resumed run overwrites them.
-    overwrite = existing in ("overwrite", "resume")
-    try:
-        require_writable(Path(out))
-        return FolderSink(out, save, limits=limits, overwrite=overwrite, skip=existing == "skip")
-    except OSError as error:
-        raise ValueError(f"--out {out}: cannot be written ({error.strerror})") from error
-
-
-def _open_lines(json: str | Path, shard: Shard, existing: str, *, retry_failed: bool) -> JsonLines:
-    resume, keep = existing in _OPTIONS, existing == "resume" and not retry_failed
-    replace = existing == "overwrite"
-    try:
-        return JsonLines(json, shard, resume=resume, keep_failures=keep, replace=replace)
-    except OSError as error:
-        raise ValueError(f"--json {json}: cannot be written ({error.strerror})") from error
-
-
-def _open_video(video_out: str | Path, rate: float, existing: str) -> VideoWriter:
-    try:
-        return VideoWriter(video_out, rate, overwrite=existing == "overwrite")
-    except OSError as error:
-        raise ValueError(
-            f"--video-out {video_out}: cannot be written ({error.strerror})"
-        ) from error
-
-
-def _check_outputs(model: Segmentor, kinds: Sequence[str], tracker: Any) -> None:
-    """Refuse outputs that the model cannot give, before any image is read."""
-    if model.threshold is None and ("mask" in kinds or tracker is not None):
-        option = "--save mask" if "mask" in kinds else "--track"
-        raise ValueError(f"{option} needs a threshold; give --operating-point NAME or NUMBER")
-    if "probability" in kinds and model.probability(np.zeros((1, 1), np.float32)) is None:
-        raise ValueError(
-            "--save probability needs a calibration; give --calibration FILE, or an exported model "
-            "that contains one"
-        )
 
 
 def _write_all(
