@@ -12,7 +12,14 @@ import numpy as np
 import pytest
 
 from ood_seg.io import files
-from ood_seg.io.files import atomic_path, claimed, remove_unfinished, write_image, write_text
+from ood_seg.io.files import (
+    atomic_path,
+    claimed,
+    remove_unfinished,
+    require_unclaimed,
+    write_image,
+    write_text,
+)
 
 # Claims a path and writes beside it; prints that it has, and waits until it is killed.
 OWNER = """
@@ -121,6 +128,24 @@ def test_a_claim_of_another_process_is_refused_by_its_owner_and_ends_with_a_kill
         assert (owner["pid"], owner["host"]) == (os.getpid(), socket.gethostname())
         write_text(path, "whole")
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_claim_can_be_asked_for(tmp_path, monkeypatch):
+    path = tmp_path / "a.txt"
+    require_unclaimed(path)
+    with owner_of(path) as process:
+        with pytest.raises(ValueError, match=rf"a\.txt.*\({process.pid} on "):
+            require_unclaimed(path)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    require_unclaimed(path)
+    with claimed(path):
+
+        def flock(descriptor, operation):
+            raise OSError("no locks here")
+
+        monkeypatch.setattr(files.fcntl, "flock", flock)
+        require_unclaimed(path)
 
 
 def test_a_claim_is_refused_in_the_same_process_and_ends_with_an_error(tmp_path):

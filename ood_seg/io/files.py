@@ -130,15 +130,12 @@ def claimed(path: Path, *, lock: Path | None = None) -> Iterator[None]:
         ValueError: it is claimed, by another process or by this one; names the owner.
         OSError: the lock file cannot be written.
     """
-    lock = path.with_name(f".{path.name}.lock") if lock is None else lock
+    lock = _lock_beside(path) if lock is None else lock
     _make_folder(lock.parent)
     try:
         descriptor = _locked(lock)
     except BlockingIOError as error:
-        raise ValueError(
-            f"{path} is being written by another process{_owner(lock)}; wait for its end, or give "
-            "another name"
-        ) from error
+        raise ValueError(_refusal(path, lock)) from error
     if descriptor is None:
         yield
         return
@@ -158,6 +155,31 @@ def claimed(path: Path, *, lock: Path | None = None) -> Iterator[None]:
             _claims.remove(descriptor)
             lock.unlink(missing_ok=True)
             os.close(descriptor)
+
+
+def require_unclaimed(path: Path) -> None:
+    """Raise a ValueError that names the owner if `path` is claimed now, without claiming it."""
+    lock = _lock_beside(path)
+    if fcntl is None or not lock.exists():
+        return
+    with contextlib.suppress(FileNotFoundError), lock.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ValueError(_refusal(path, lock)) from error
+        except OSError:  # a file system without locks
+            return
+
+
+def _lock_beside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.lock")
+
+
+def _refusal(path: Path, lock: Path) -> str:
+    return (
+        f"{path} is being written by another process{_owner(lock)}; wait for its end, or give "
+        "another name"
+    )
 
 
 def _locked(lock: Path) -> int | None:

@@ -182,6 +182,21 @@ def test_the_part_of_a_running_process_is_neither_moved_nor_removed(options, tmp
     assert list(tmp_path.iterdir()) == [running.own]
 
 
+@pytest.mark.parametrize("running", [Shard(), Shard(1, 3)])
+def test_processes_of_another_number_wait_for_the_end_of_a_run(running, tmp_path):
+    first = JsonLines(tmp_path / "r.jsonl", running)
+    for rank in (0, 1):
+        with pytest.raises(ValueError, match=rf"{re.escape(first.own.name)}.*\({os.getpid()} on"):
+            JsonLines(tmp_path / "r.jsonl", Shard(rank, 2), resume=True)
+    first.write({"name": "a"})
+    first.close()
+    # Those of one run do not wait for each other.
+    both = [JsonLines(tmp_path / "r.jsonl", Shard(rank, 2), resume=True) for rank in (0, 1)]
+    assert {name for lines in both for name in lines.done} == {"a"}
+    for lines in both:
+        lines.close()
+
+
 def test_a_single_process_removes_what_killed_processes_have_left(tmp_path):
     for name in (".r.part-1-of-4.jsonl.lock", ".r.part-1-of-4.jsonl.0123abcd.part"):
         (tmp_path / name).write_text("{")

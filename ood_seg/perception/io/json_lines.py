@@ -23,7 +23,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from ood_seg.io.files import atomic_path, claimed
+from ood_seg.io.files import atomic_path, claimed, require_unclaimed
 from ood_seg.perception.core.types import Failure
 from ood_seg.perception.io.shards import SINGLE_PROCESS, Shard
 
@@ -74,7 +74,9 @@ class JsonLines:
             )
         with contextlib.ExitStack() as stack:
             stack.enter_context(claimed(self.own))
-            if (resume or replace) and shard.world == 1:
+            if shard.world > 1:
+                self._check_claims(shard)
+            elif resume or replace:
                 for part in self._claimed_parts():
                     stack.enter_context(claimed(part))
             if resume:
@@ -83,6 +85,13 @@ class JsonLines:
                 self._check_new(shard)
             self._stream = stack.enter_context(self.own.open("ab", buffering=0))
             self._claims = stack.pop_all()
+
+    def _check_claims(self, shard: Shard) -> None:
+        """Refuse to run beside a single process, or beside another number of processes."""
+        require_unclaimed(self.path)
+        for part in self._claimed_parts():
+            if not part.stem.endswith(f"-of-{shard.world}"):
+                require_unclaimed(part)
 
     def _check_new(self, shard: Shard) -> None:
         siblings = f"-of-{shard.world}"
