@@ -20,6 +20,8 @@ ANOMALY = 1
 # Pixels of the smallest flagged component that is an object or a false alarm, by default.
 MIN_AREA = 50
 
+MAX_CLASSES = 65535  # of labels of 16 bits
+
 CITYSCAPES_CLASSES = (
     "road",
     "sidewalk",
@@ -41,6 +43,42 @@ CITYSCAPES_CLASSES = (
     "motorcycle",
     "bicycle",
 )
+
+
+def label_type(num_classes: int) -> str:
+    """Name of the type of predicted labels: `uint8` up to 254 classes, else `uint16`.
+
+    In either type no class has the highest value, which stands for unlabelled pixels, and in 8
+    bits none has `OUTLIER` or `IGNORE`.
+
+    Raises:
+        ValueError: no classes, or more than 65535.
+    """
+    if not 1 <= num_classes <= MAX_CLASSES:
+        raise ValueError(f"labels: expected 1..{MAX_CLASSES} classes, got {num_classes}")
+    return "uint8" if num_classes <= OUTLIER else "uint16"
+
+
+def unlabelled(num_classes: int) -> int:
+    """The highest value of `label_type`, which no predicted pixel has: 255 or 65535."""
+    return 255 if label_type(num_classes) == "uint8" else 65535
+
+
+def require_distinct_labels(
+    num_classes: int, *, outlier_index: int = OUTLIER, ignore_index: int = IGNORE
+) -> None:
+    """Raise where a class would have the label of outlier or of ignored pixels.
+
+    Raises:
+        ValueError: one of the two is below the number of classes.
+    """
+    for name, value in (("outlier_index", outlier_index), ("ignore_index", ignore_index)):
+        if 0 <= value < num_classes:
+            raise ValueError(
+                f"{num_classes} classes: class {value} has the label of {name}={value}; training "
+                f"and evaluation on labels support up to {OUTLIER} classes (prediction and export "
+                "any number)"
+            )
 
 
 def split_labels(

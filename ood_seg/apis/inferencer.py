@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import cv2
 import numpy as np
 import torch
 from mmengine.config import Config
@@ -15,7 +16,9 @@ from mmengine.dataset import Compose, pseudo_collate
 from ood_seg.apis.pipelines import split_test_pipeline
 from ood_seg.calibration import Calibration
 from ood_seg.io.provenance import checkpoint_sha256
+from ood_seg.labels import label_type
 from ood_seg.models.loading import load_model
+from ood_seg.perception.core.errors import error_text
 from ood_seg.perception.core.regions import Region
 from ood_seg.perception.core.types import Palette, Prediction
 from ood_seg.perception.run.segmentor import Segmentor, predict_by_size
@@ -78,6 +81,7 @@ class AnomalyInferencer(Segmentor):
         self.model.keep_logits = False  # nothing here reads them
         cfg, meta = self.model.cfg, self.model.dataset_meta
         self.device = next(self.model.parameters()).device
+        self._label_type = getattr(torch, label_type(self.model.num_classes))
         self._load, rest = split_test_pipeline(cfg)
         self._prepare = Compose(rest)
         self.calibration = _checked_calibration(calibration, self.model)
@@ -107,16 +111,26 @@ class AnomalyInferencer(Segmentor):
         return None if self.calibration is None else self.calibration.probability(scores)
 
     def _predict_batch(self, images: list[np.ndarray]) -> list[Prediction]:
-        batch = pseudo_collate([self._prepare(self._as_loaded(image)) for image in images])
+        batch = pseudo_collate([self._prepared(image) for image in images])
         # Not inference mode, in which scores of input gradients could not turn them on again.
         with torch.no_grad():
             samples = self.model.test_step(batch)
         predictions = []
         for sample in samples:
-            labels = sample.pred_sem_seg.data[0].to(torch.uint8).cpu().numpy()
+            labels = sample.pred_sem_seg.data[0].to(self._label_type).cpu().numpy()
             anomaly = sample.pred_anomaly.data[0].float().cpu().numpy()
             predictions.append(Prediction(labels, anomaly, self.probability(anomaly)))
         return predictions
+
+    def _prepared(self, image: np.ndarray) -> dict[str, Any]:
+        """The image after the test pipeline; `cv2.error` has no size in its message."""
+        try:
+            return self._prepare(self._as_loaded(image))
+        except cv2.error as error:
+            raise ValueError(
+                f"the test pipeline cannot prepare an image of {image.shape[0]}x{image.shape[1]} "
+                f"(height x width): {error_text(error)}"
+            ) from error
 
     def _as_loaded(self, image: np.ndarray) -> dict[str, Any]:
         """What the pipeline's loading transform would give."""

@@ -8,10 +8,14 @@ from pathlib import Path
 import numpy as np
 
 from ood_seg.deploy.model_card import ModelCard
-from ood_seg.deploy.runtimes import open_runtime
+from ood_seg.deploy.runtimes import Signature, TensorType, open_runtime
+from ood_seg.labels import label_type
+from ood_seg.perception.core.errors import error_text
 from ood_seg.perception.core.regions import Region
 from ood_seg.perception.core.types import Palette, Prediction
 from ood_seg.perception.run.segmentor import Segmentor, predict_by_size
+
+_CALIBRATED = ("labels", "score", "anomaly")  # as `Prediction` orders them
 
 
 class OnnxAnomalySegmentor(Segmentor):
@@ -37,8 +41,8 @@ class OnnxAnomalySegmentor(Segmentor):
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: the file is damaged, of another program, or of a newer schema; or an argument
-            is invalid.
+        ValueError: the file is damaged, of another program, or of a newer schema; its graph is not
+            the one that its metadata describe; or an argument is invalid.
     """
 
     def __init__(
@@ -54,7 +58,9 @@ class OnnxAnomalySegmentor(Segmentor):
     ) -> None:
         self.path = Path(path).expanduser()
         self._run = open_runtime(self.path, runtime, device=device, threads=threads)
-        self.card = card = ModelCard.from_properties(self._run.properties, str(self.path))
+        signature = self._run.signature
+        self.card = card = ModelCard.from_properties(signature.properties, str(self.path))
+        _check_graph(signature, card, str(self.path))
         super().__init__(
             Palette(card.classes, card.palette),
             card.score,
@@ -68,7 +74,7 @@ class OnnxAnomalySegmentor(Segmentor):
         """Predict images `(H, W, 3)` uint8 BGR; those of equal size run as one batch.
 
         Raises:
-            ValueError: an array is not such an image.
+            ValueError: an array is not such an image, or the runtime cannot run the graph on it.
         """
         return predict_by_size(images, self._predict_batch)
 
@@ -82,8 +88,43 @@ class OnnxAnomalySegmentor(Segmentor):
             batch = batch[..., ::-1]
         if self.card.layout == "nchw":
             batch = batch.transpose(0, 3, 1, 2)
-        outputs = self._run(np.ascontiguousarray(batch, dtype=self.card.input_type))
-        labels, anomaly = outputs["labels"], outputs["anomaly"]
-        if self.card.calibration is None:
-            return [Prediction(*maps) for maps in zip(labels, anomaly, strict=True)]
-        return [Prediction(*maps) for maps in zip(labels, outputs["score"], anomaly, strict=True)]
+        size = images[0].shape[:2]
+        try:
+            outputs = self._run(np.ascontiguousarray(batch, dtype=self.card.input_type))
+        except Exception as error:  # the errors of the runtimes have no common base class
+            raise ValueError(
+                f"{self.path} cannot be run on an image of {size[0]}x{size[1]} (height x width): "
+                f"{error_text(error)}"
+            ) from error
+        names = ("labels", "anomaly") if self.card.calibration is None else _CALIBRATED
+        maps = [outputs[name] for name in names]
+        for name, values in zip(names, maps, strict=True):
+            if values.shape != (len(images), *size):
+                raise ValueError(
+                    f"{self.path}: {name}: expected the shape {(len(images), *size)}, got "
+                    f"{values.shape}; export the model again"
+                )
+        count = len(self.card.classes)
+        if int(maps[0].max()) >= count:
+            raise ValueError(f"{self.path}: labels: expected 0..{count - 1}, got {maps[0].max()}")
+        return [Prediction(*parts) for parts in zip(*maps, strict=True)]
+
+
+def _check_graph(signature: Signature, card: ModelCard, origin: str) -> None:
+    """Raise a ValueError unless the graph has the input and the outputs of the metadata."""
+    if len(signature.inputs) != 1:
+        raise ValueError(f"{origin}: expected a graph with one input, got {len(signature.inputs)}")
+    wanted = {name: TensorType("float32", 3) for name in card.outputs}
+    wanted["labels"] = TensorType(label_type(len(card.classes)), 3)
+    if "logits" in wanted:
+        wanted["logits"] = TensorType("float32", 4)
+    wanted["input"] = TensorType(card.input_type, 4)
+    found = {**signature.outputs, "input": next(iter(signature.inputs.values()))}
+    for name, expected in wanted.items():
+        got = found.get(name)
+        if got is None or got.kind != expected.kind or got.rank not in (0, expected.rank):
+            text = "none" if got is None else f"{got.kind} of {got.rank} axes"
+            raise ValueError(
+                f"{origin}: {name}: expected {expected.kind} of {expected.rank} axes, as its "
+                f"metadata state, got {text}; export the model again"
+            )

@@ -3,21 +3,47 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 RUNTIMES = ("onnxruntime", "openvino")
 
 
+class TensorType(NamedTuple):
+    """Type of an input or output of a graph.
+
+    Attributes:
+        kind: such as `uint8` or `float32`.
+        rank: number of axes; 0 where the file does not state it.
+    """
+
+    kind: str
+    rank: int
+
+
+class Signature(NamedTuple):
+    """What a model file states about its graph.
+
+    Attributes:
+        properties: `metadata_props` of the file.
+        inputs: by name.
+        outputs: by name, in the order of the graph.
+    """
+
+    properties: dict[str, str]
+    inputs: dict[str, TensorType]
+    outputs: dict[str, TensorType]
+
+
 class Runtime(Protocol):
     """A loaded model.
 
     Attributes:
-        properties: `metadata_props` of the file.
+        signature: of the graph.
     """
 
-    properties: dict[str, str]
+    signature: Signature
 
     def __call__(self, image: np.ndarray) -> dict[str, np.ndarray]:
         """Return the outputs by name."""
@@ -56,13 +82,11 @@ class OnnxRuntime:
         self._session = _session(path, options, providers)
         if device is not None:
             _check_device(device, providers, self._session.get_providers())
-        self._input = self._session.get_inputs()[0].name
-        self.outputs = [output.name for output in self._session.get_outputs()]
-        self.properties = dict(self._session.get_modelmeta().custom_metadata_map)
+        self.signature = _signature(self._session, path)
 
     def __call__(self, image: np.ndarray) -> dict[str, np.ndarray]:
-        arrays = self._session.run(None, {self._input: image})
-        return dict(zip(self.outputs, arrays, strict=True))
+        arrays = self._session.run(None, {next(iter(self.signature.inputs)): image})
+        return dict(zip(self.signature.outputs, arrays, strict=True))
 
 
 class OpenVino:
@@ -77,8 +101,7 @@ class OpenVino:
         options.log_severity_level = 3
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         session = _session(path, options, ["CPUExecutionProvider"])
-        self.properties = dict(session.get_modelmeta().custom_metadata_map)
-        self.outputs = [output.name for output in session.get_outputs()]
+        self.signature = _signature(session, path)
         del session
         # On some CPUs the default is half precision, which would change the scores.
         settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32"}
@@ -86,12 +109,29 @@ class OpenVino:
             settings["INFERENCE_NUM_THREADS"] = threads
         try:
             self._model = openvino.Core().compile_model(str(path), device or "CPU", settings)
-        except RuntimeError as error:
+        except Exception as error:  # its errors have no common base class
             raise ValueError(f"{path}: OpenVINO cannot run it: {_reason(error)}") from error
 
     def __call__(self, image: np.ndarray) -> dict[str, np.ndarray]:
         arrays = self._model([image]).to_tuple()
-        return dict(zip(self.outputs, map(np.asarray, arrays), strict=True))
+        return dict(zip(self.signature.outputs, map(np.asarray, arrays), strict=True))
+
+
+def _signature(session: Any, path: Path) -> Signature:
+    try:
+        return Signature(
+            dict(session.get_modelmeta().custom_metadata_map),
+            {one.name: _tensor_type(one) for one in session.get_inputs()},
+            {one.name: _tensor_type(one) for one in session.get_outputs()},
+        )
+    except Exception as error:  # such as names that are not UTF-8
+        raise ValueError(f"{path}: its metadata are damaged ({_reason(error)})") from error
+
+
+def _tensor_type(argument: Any) -> TensorType:
+    """Type of an input or output of a session, such as `tensor(float)`."""
+    kind = str(argument.type).removeprefix("tensor(").removesuffix(")")
+    return TensorType("float32" if kind == "float" else kind, len(argument.shape or ()))
 
 
 def _session(path: Path, options: Any, providers: list[Any]) -> Any:

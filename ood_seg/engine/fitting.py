@@ -21,7 +21,7 @@ from ood_seg.detectors import Fitter, Network, Statistics, StatisticsFile, layer
 from ood_seg.engine.fit_data import FIT, FitData
 from ood_seg.engine.runner import load_config, set_up_process
 from ood_seg.io.provenance import checkpoint_sha256, git_commit
-from ood_seg.labels import IGNORE, OUTLIER
+from ood_seg.labels import IGNORE, OUTLIER, require_distinct_labels
 from ood_seg.models.detector_scores import network_of, require_layers
 from ood_seg.models.loading import load_model
 
@@ -195,6 +195,7 @@ def fit_statistics(
 
 def _label_counts(labels: Tensor, num_classes: int) -> Tensor:
     """Pixels of each class, of outliers and of ignored ones, `(C + 2,)`."""
+    require_distinct_labels(num_classes)
     values = torch.bincount(labels.flatten().long(), minlength=256)
     rest = values.clone()
     rest[:num_classes] = 0

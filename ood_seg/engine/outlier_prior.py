@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset, Subset
 from ood_seg.datasets.outlier_mix import OutlierMix
 from ood_seg.datasets.seeded_samples import SeededSamples, preserved_random_state
 from ood_seg.datasets.setup.config_datasets import training_data
-from ood_seg.labels import OUTLIER, hide_ignored
+from ood_seg.labels import OUTLIER, hide_ignored, require_distinct_labels
 from ood_seg.models.ood_encoder_decoder import OODEncoderDecoder
 from ood_seg.outlier_priors import OutlierPrior
 
@@ -49,7 +49,11 @@ def visit_pasted_scenes(
         batch_size: scenes per forward pass; their crops must have one size.
         num_workers: loader processes.
         title: of the progress bar.
+
+    Raises:
+        ValueError: more than 254 classes.
     """
+    require_distinct_labels(model.num_classes)
     was_training = model.training
     model.eval()
     dataset = dataset.dataset if isinstance(dataset, SeededSamples) else dataset

@@ -14,7 +14,14 @@ from mmseg.registry import METRICS
 
 from ood_seg.evaluation.score_maps import ScoreMapWriter
 from ood_seg.evaluation.streamed_images import ImageScores, StreamedImages, sum_over_processes
-from ood_seg.labels import ANOMALY, IGNORE, KNOWN, OUTLIER, hide_ignored
+from ood_seg.labels import (
+    ANOMALY,
+    IGNORE,
+    KNOWN,
+    OUTLIER,
+    hide_ignored,
+    require_distinct_labels,
+)
 from ood_seg.metrics.checks import above
 from ood_seg.metrics.component import ComponentMetrics
 from ood_seg.metrics.formatting import metric_title, percent_bounds
@@ -254,6 +261,7 @@ class AnomalyMetric(BaseMetric):
             return labels
         labels = hide_ignored(labels, self.ignore_index)
         classes = (self.dataset_meta or {}).get("classes") or range(OUTLIER)
+        require_distinct_labels(len(classes))
         known = (labels >= 0) & (labels < len(classes))
         meaningless = ~(known | (labels == OUTLIER) | (labels == IGNORE))
         if meaningless.any():

@@ -9,7 +9,7 @@ import numpy as np
 from mmseg.evaluation.metrics import IoUMetric
 from mmseg.registry import METRICS
 
-from ood_seg.labels import IGNORE, OUTLIER, hide_outliers
+from ood_seg.labels import IGNORE, OUTLIER, hide_outliers, require_distinct_labels
 
 
 @METRICS.register_module()
@@ -45,7 +45,13 @@ class KnownIoUMetric(IoUMetric):
         self.per_class_table = per_class_table
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        """Count the pixels of a batch; the samples of the caller stay as they are."""
+        """Count the pixels of a batch; the samples of the caller stay as they are.
+
+        Raises:
+            ValueError: more than 254 classes, which collide with the other label values.
+        """
+        classes = (self.dataset_meta or {}).get("classes") or ()
+        require_distinct_labels(len(classes), outlier_index=self.outlier_index)
         super().process(data_batch, [self._without_outliers(sample) for sample in data_samples])
 
     def compute_metrics(self, results: list) -> dict[str, float]:

@@ -9,6 +9,7 @@ config, checkpoint -> AnomalyInferencer -> InferenceGraph -> onnx_file.to_onnx -
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from ood_seg.export.check import as_input
 from ood_seg.export.graph import InferenceGraph
 from ood_seg.export.layers import with_fast_layers
 from ood_seg.export.settings import check_exportable, preprocessing_of, with_size
+from ood_seg.io.files import require_writable
 from ood_seg.io.images import read_image
 from ood_seg.io.provenance import file_sha256, git_commit
 
@@ -132,6 +134,7 @@ def export_onnx(
         report: called with a line of text before each slow step.
 
     Raises:
+        OSError: a full disk; nothing is left of the export.
         ValueError: `out` cannot be written, an image cannot be read, the model cannot be exported
             or converted, or a check failed (the file is then kept under another name, which the
             message gives).
@@ -148,23 +151,29 @@ def export_onnx(
     model = onnx_file.to_onnx(graph, opset=options.opset)
     onnx_file.set_properties(model, card.to_properties())
     unchecked = out.with_name(f"{out.stem}.failed.onnx")
-    onnx_file.save(model, unchecked)
-    report("comparing ONNX Runtime with torch at three sizes")
-    in_torch, in_pipeline = _compare(unchecked, graph, inferencer)
-    reduced = _reduce(unchecked, graph, options.precision, images, report)
-    onnx_file.move(unchecked, out)
-    return Export([out, *sidecars.write(card, out)], card, in_torch, in_pipeline, reduced)
+    try:
+        onnx_file.save(model, unchecked)
+        report("comparing ONNX Runtime with torch at three sizes")
+        in_torch, in_pipeline = _compare(unchecked, graph, inferencer)
+        reduced = _reduce(unchecked, graph, options.precision, images, report)
+        with sidecars.written(card, out) as files:
+            onnx_file.move(unchecked, out)
+    except OSError:  # such as a full disk, on which nothing should be left
+        onnx_file.remove(unchecked)
+        raise
+    return Export([out, *files], card, in_torch, in_pipeline, reduced)
 
 
 def _check_target(out: Path) -> None:
     """Raise before any work if `out` cannot be written."""
     if out.suffix != ".onnx":
         raise ValueError(f"out: expected a file that ends in .onnx, got {out}")
-    if out.is_dir():
+    if os.path.isdir(out):  # unlike Path.is_dir, raises no error for names that are too long
         raise ValueError(f"out: {out} is a folder, expected a file")
-    existing = next((parent for parent in out.parents if parent.exists()), Path())
-    if not existing.is_dir():
-        raise ValueError(f"out: {existing} is a file, so {out} cannot be inside it")
+    try:
+        require_writable(out.parent)
+    except OSError as error:
+        raise ValueError(f"out: {out} cannot be written ({error})") from error
 
 
 def _compare(
@@ -201,6 +210,8 @@ def _reduce(
     full = check.file_predictor(path, graph)
     try:
         precision.convert(path, name, [as_input(image, graph) for image in images])
+    except OSError:
+        raise
     except Exception as error:  # the errors of ONNX Runtime have no common base class
         onnx_file.remove(path)
         raise ValueError(

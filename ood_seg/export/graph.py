@@ -24,11 +24,15 @@ from torch import Tensor, nn
 
 from ood_seg.calibration.curves import IsotonicCurve, LogisticCurve
 from ood_seg.export.resizing import SizeRule, resize_image
+from ood_seg.labels import label_type
 from ood_seg.models.detector_scores import logits_and_scores, network_of
 from ood_seg.scores import Energy
 
 if TYPE_CHECKING:
     from ood_seg.models.ood_encoder_decoder import OODEncoderDecoder
+
+# Beyond, the exporter takes minutes over the nodes of each class.
+_MOST_UNROLLED = 200
 
 
 class Preprocessing(NamedTuple):
@@ -111,7 +115,8 @@ class InferenceGraph(nn.Module):
             image: `(N, H, W, 3)` or `(N, 3, H, W)`, of the input type.
 
         Returns:
-            The tensors named by `outputs`: `labels` `(N, H, W)` uint8, `anomaly` `(N, H, W)`
+            The tensors named by `outputs`: `labels` `(N, H, W)` uint8 (uint16 for more than 254
+            classes, see `labels.label_type`), `anomaly` `(N, H, W)`
             float32 (a probability if there is a curve), `score` `(N, H, W)` float32, `logits`
             `(N, C', H, W)` float32.
         """
@@ -119,11 +124,11 @@ class InferenceGraph(nn.Module):
         logits, scores = self.full_maps(image, size)
         energy_head, scored = self.model.energy_head, len(self.outputs) > 1
         values = {"logits": logits[:, : self.channels]}
-        if self._is_energy and scored:
+        if self._is_energy and scored and self.model.num_classes <= _MOST_UNROLLED:
             values["labels"], scores = self._labels_and_energy(logits)
         else:
             class_logits = energy_head.class_logits(logits)
-            values["labels"] = class_logits.argmax(dim=1).to(torch.uint8)
+            values["labels"] = class_logits.argmax(dim=1).to(_label_type(class_logits))
         if scored:
             scores = energy_head.predict(logits) if scores is None else energy_head.smooth(scores)
             values["score"] = scores
@@ -214,7 +219,8 @@ def labels_and_energy(logits: Tensor, temperature: float) -> tuple[Tensor, Tenso
         temperature: `T > 0`.
 
     Returns:
-        Labels `(N, H, W)` uint8, the first class of equal maxima, and energies `(N, H, W)`.
+        Labels `(N, H, W)` of `labels.label_type`, the first class of equal maxima, and energies
+        `(N, H, W)`.
     """
     maps = logits.unbind(dim=1)
     highest, labels = maps[0], torch.zeros_like(maps[0])
@@ -222,7 +228,12 @@ def labels_and_energy(logits: Tensor, temperature: float) -> tuple[Tensor, Tenso
         labels = torch.maximum(labels, torch.where(one > highest, float(index), 0.0))
         highest = torch.maximum(highest, one)
     total = functools.reduce(operator.add, (_exp(one - highest, temperature) for one in maps))
-    return labels.to(torch.uint8), -(highest + _times(total.log(), temperature))
+    energies = -(highest + _times(total.log(), temperature))
+    return labels.to(_label_type(logits)), energies
+
+
+def _label_type(logits: Tensor) -> torch.dtype:
+    return getattr(torch, label_type(logits.shape[1]))
 
 
 def _exp(differences: Tensor, temperature: float) -> Tensor:

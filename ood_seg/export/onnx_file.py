@@ -175,7 +175,11 @@ def save(model: ModelProto, path: Path) -> None:
         else:
             weights = _weights_beside(path)
             weights.unlink(missing_ok=True)  # onnx would append to it
-            onnx.save(model, str(unfinished), save_as_external_data=True, location=weights.name)
+            try:
+                onnx.save(model, str(unfinished), save_as_external_data=True, location=weights.name)
+            except OSError:
+                weights.unlink(missing_ok=True)
+                raise
 
 
 def move(source: Path, target: Path) -> None:
@@ -190,8 +194,8 @@ def move(source: Path, target: Path) -> None:
 
 
 def remove(path: Path) -> None:
-    """Delete a model file, and its second file if there is one."""
-    path.unlink()
+    """Delete a model file, and its second file, as far as they exist."""
+    path.unlink(missing_ok=True)
     _weights_beside(path).unlink(missing_ok=True)
 
 

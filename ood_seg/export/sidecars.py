@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
 from ood_seg.deploy.model_card import SCHEMA_NAME, SCHEMA_VERSION, ModelCard
-from ood_seg.io.files import write_text
+from ood_seg.io.files import atomic_path
+from ood_seg.labels import label_type, unlabelled
 
-UNLABELLED = 255
 
+@contextlib.contextmanager
+def written(card: ModelCard, model: Path) -> Iterator[list[Path]]:
+    """Context manager: all sidecars, which appear when the block succeeds.
 
-def write(card: ModelCard, model: Path) -> list[Path]:
-    """Write all sidecars, with the name of the model and other suffixes.
+    They are JSON, class names, and configurations for Triton, DeepStream and `LabelInfo`, with the
+    name of the model and other suffixes. All are written before the block begins.
 
     Args:
         card: the metadata.
         model: path of the ONNX file.
-
-    Returns:
-        The files written: JSON, class names, Triton, DeepStream and `LabelInfo` configurations.
     """
     texts = {
         "json": as_json(card, model.name),
@@ -30,18 +32,19 @@ def write(card: ModelCard, model: Path) -> list[Path]:
         "nvinfer.txt": deepstream(card, model.name),
         "label_info.yaml": label_info(card),
     }
-    files = []
-    for suffix, text in texts.items():
-        files.append(model.with_name(f"{model.stem}.{suffix}"))
-        write_text(files[-1], text)
-    return files
+    files = [model.with_name(f"{model.stem}.{suffix}") for suffix in texts]
+    with contextlib.ExitStack() as stack:
+        for file, text in zip(files, texts.values(), strict=True):
+            content = text.encode("utf-8", "backslashreplace")
+            stack.enter_context(atomic_path(file)).write_bytes(content)
+        yield files
 
 
 def tensors(card: ModelCard) -> tuple[dict[str, tuple], dict[str, tuple]]:
     """Types and shapes of the inputs and the outputs, without the batch axis; -1 is dynamic."""
     shape = (-1, -1, 3) if card.layout == "nhwc" else (3, -1, -1)
     kinds = {
-        "labels": ("uint8", (-1, -1)),
+        "labels": (label_type(len(card.classes)), (-1, -1)),
         "anomaly": ("float32", (-1, -1)),
         "score": ("float32", (-1, -1)),
         "logits": ("float32", (card.channels, -1, -1)),
@@ -70,7 +73,7 @@ def as_json(card: ModelCard, model: str) -> str:
 
 def triton(card: ModelCard, name: str) -> str:
     """`config.pbtxt` for a model repository of Triton, with dynamic batching."""
-    kinds = {"uint8": "TYPE_UINT8", "float32": "TYPE_FP32"}
+    kinds = {"uint8": "TYPE_UINT8", "uint16": "TYPE_UINT16", "float32": "TYPE_FP32"}
     inputs, outputs = tensors(card)
 
     def tensor_list(part: dict[str, tuple]) -> str:
@@ -140,7 +143,7 @@ def label_info(card: ModelCard) -> str:
     Its `threshold` is a probability, so it is 0 without a calibration.
     """
     names = [*card.classes]
-    entries = [*enumerate(names), (UNLABELLED, "UNLABELED")]
+    entries = [*enumerate(names), (unlabelled(len(names)), "UNLABELED")]
     lines = [f"  - {{class_id: {i}, class_name: {json.dumps(name)}}}" for i, name in entries]
     point = next(iter(card.thresholds), None)
     value = None if point is None else card.probability(card.thresholds[point])

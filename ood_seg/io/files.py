@@ -251,11 +251,11 @@ def write_text(path: Path, text: str) -> Path:
 
 
 def write_image(path: Path, image: np.ndarray) -> Path:
-    """Write a uint8 image atomically in the format of the suffix, and return its path.
+    """Write an image atomically in the format of the suffix, and return its path.
 
     Args:
         path: file to write.
-        image: `(H, W)` grey or `(H, W, 3)` BGR.
+        image: `(H, W)` grey or `(H, W, 3)` BGR, uint8 or, as PNG or TIFF, uint16.
 
     Raises:
         ValueError: OpenCV cannot write that format.

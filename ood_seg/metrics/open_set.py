@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from ood_seg.labels import IGNORE, OUTLIER
+from ood_seg.labels import IGNORE, OUTLIER, require_distinct_labels
 from ood_seg.metrics.checks import above, as_numpy, checked_arrays
 
 
@@ -37,7 +37,8 @@ class OpenSetMetrics:
         ignore_index: label of the pixels to leave out.
 
     Raises:
-        ValueError: no class, or a threshold that is NaN.
+        ValueError: no class, a class with the label of outliers or of ignored pixels, or a
+            threshold that is NaN.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class OpenSetMetrics:
     ) -> None:
         if num_classes < 1:
             raise ValueError(f"num_classes must be at least 1, got {num_classes}")
+        require_distinct_labels(num_classes, outlier_index=outlier_index, ignore_index=ignore_index)
         if np.isnan(threshold):
             raise ValueError("threshold must be a number, got NaN")
         self.num_classes = num_classes

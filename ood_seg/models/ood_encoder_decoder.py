@@ -14,7 +14,13 @@ from mmseg.structures import SegDataSample
 from mmseg.utils import add_prefix
 from torch import Tensor, nn
 
-from ood_seg.labels import IGNORE, OUTLIER, hide_ignored, hide_outliers
+from ood_seg.labels import (
+    IGNORE,
+    OUTLIER,
+    hide_ignored,
+    hide_outliers,
+    require_distinct_labels,
+)
 from ood_seg.models.anomaly_branch import AnomalyBranch
 from ood_seg.models.extra_channels import widen_rows
 from ood_seg.models.freezing import (
@@ -217,8 +223,10 @@ class OODEncoderDecoder(EncoderDecoder):
                 head ignores is ignored by all losses.
 
         Raises:
-            ValueError: an auxiliary head ignores another label than the decode head.
+            ValueError: an auxiliary head ignores another label than the decode head; or more than
+                254 classes, of which two would have the labels `OUTLIER` and `IGNORE`.
         """
+        require_distinct_labels(self.num_classes)
         if self.anomaly_branch is not None:
             return self.anomaly_branch.loss(self, inputs, data_samples)
         features = self.extract_feat(inputs)

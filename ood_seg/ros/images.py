@@ -27,6 +27,7 @@ _LAYOUTS: dict[str, tuple[type, int]] = {
     "rgba8": (np.uint8, 4),
     "bgra8": (np.uint8, 4),
     "mono8": (np.uint8, 1),
+    "mono16": (np.uint16, 1),
     "32FC1": (np.float32, 1),
 }
 _REMEDIES = (
@@ -80,10 +81,11 @@ def array_of(message: Any) -> np.ndarray:
     """Return the values of an `Image` message as stored, without the padding of its rows.
 
     Args:
-        message: `sensor_msgs/Image` in rgb8, bgr8, rgba8, bgra8, mono8 or 32FC1.
+        message: `sensor_msgs/Image` in rgb8, bgr8, rgba8, bgra8, mono8, mono16 or 32FC1.
 
     Returns:
-        `(H, W, channels)`, or `(H, W)` with one channel; uint8, or float32 in native order.
+        `(H, W, channels)`, or `(H, W)` with one channel; uint8, or uint16 or float32 in native
+        order.
 
     Raises:
         ValueError: another encoding, no pixels, or `step` or the length of the data does not fit
@@ -156,7 +158,7 @@ def image_message(pixels: np.ndarray, encoding: str, header: Header) -> Message:
 
     Args:
         pixels: `(H, W, 3)` uint8 for rgb8 and bgr8, with the channels in this order; `(H, W)` uint8
-            for mono8; `(H, W)` float32 for 32FC1.
+            for mono8, uint16 for mono16; `(H, W)` float32 for 32FC1.
         encoding: one of these.
         header: stamp and coordinate frame.
 

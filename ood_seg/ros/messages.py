@@ -2,7 +2,8 @@
 
 | topic            | type                         | content                                       |
 |------------------|------------------------------|-----------------------------------------------|
-| `~/labels`       | sensor_msgs/Image mono8      | number of the most likely known class         |
+| `~/labels`       | sensor_msgs/Image mono8      | number of the most likely known class; mono16 |
+|                  |                              | for more than 254 classes                     |
 | `~/anomaly`      | sensor_msgs/Image 32FC1      | probability of an anomaly; without a          |
 |                  |                              | calibration, the score                        |
 | `~/anomaly_mask` | sensor_msgs/Image mono8      | 255 where an anomaly is flagged, else 0       |
@@ -21,6 +22,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from ood_seg import __version__
+from ood_seg.labels import unlabelled
 from ood_seg.perception.core.result import AnomalyResult
 from ood_seg.perception.core.types import Instance
 from ood_seg.perception.run.segmentor import Segmentor
@@ -31,7 +33,6 @@ DETECTIONS = "vision_msgs/msg/Detection2DArray"
 LABEL_INFO = "vision_msgs/msg/LabelInfo"
 
 UNKNOWN = "unknown"
-UNLABELED = 255
 _FULL = np.uint8(255)
 
 # Message type of each output topic.
@@ -62,7 +63,8 @@ def result_messages(
 
 
 def _labels(result: AnomalyResult, header: Header) -> Message:
-    return image_message(result.labels, "mono8", header)
+    encoding = "mono8" if result.labels.dtype == np.uint8 else "mono16"
+    return image_message(result.labels, encoding, header)
 
 
 def _anomaly(result: AnomalyResult, header: Header) -> Message:
@@ -140,17 +142,13 @@ def _no_pose() -> Message:
 def label_info(segmentor: Segmentor, header: Header) -> Message:
     """Return the meaning of the values of `~/labels` as `vision_msgs/msg/LabelInfo`, sent once.
 
-    The highest class is 255, UNLABELED, as the definition of the message demands; no pixel has it.
+    The highest class is UNLABELED, as the definition of the message demands: 255, or 65535 where
+    labels have 16 bits. No pixel has it.
     The threshold, which must lie in 0..1, is the calibrated probability at the operating point, or
     0 if unknown. The threshold on the score is in `describe`.
-
-    Raises:
-        ValueError: more than 255 classes, which mono8 cannot hold.
     """
     known = segmentor.palette.classes
-    if len(known) > UNLABELED:
-        raise ValueError(f"labels: expected at most 255 classes, got {len(known)}")
-    names = [*enumerate(known), (UNLABELED, "UNLABELED")]
+    names = [*enumerate(known), (unlabelled(len(known)), "UNLABELED")]
     classes = [_vision("VisionClass", class_id=number, class_name=name) for number, name in names]
     fields = {"class_map": classes, "threshold": _calibrated_threshold(segmentor)}
     return Message(LABEL_INFO, {"header": header.message(), **fields})

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 import cv2
 import numpy as np
 
-from ood_seg.labels import ANOMALY, IGNORE, KNOWN
+from ood_seg.labels import ANOMALY, IGNORE, KNOWN, OUTLIER
 
 # Its lightness rises steadily, so that a print without colour keeps the order of the scores.
 # OpenCV and matplotlib have the same table.
@@ -35,8 +35,9 @@ def label_overlay(
 
     Args:
         image: `(H, W, 3)` uint8.
-        labels: `(H, W)` integers. Values without a colour (254, 255) leave the image unchanged.
-        palette: one colour for each class, at most 254, channels ordered as in the image.
+        labels: `(H, W)` integers. Values without a colour (254 and 255 with up to 254 classes)
+            leave the image unchanged.
+        palette: one colour for each class, channels ordered as in the image.
         alpha: weight of the colour, 0 (image alone) to 1 (colour alone).
 
     Returns:
@@ -48,13 +49,19 @@ def label_overlay(
     _check_image(image)
     check_same_size("labels", labels, image)
     count = len(palette)
-    table = np.zeros((256, 3), np.uint8)
-    table[:count] = np.asarray(palette, np.uint8).reshape(-1, 3)
-    if labels.dtype != np.uint8:
-        labels = np.where((labels >= 0) & (labels < count), labels, IGNORE).astype(np.uint8)
-    colours = cv2.LUT(cv2.cvtColor(labels, cv2.COLOR_GRAY2BGR), table[None])
-    blended = blend(image, colours, alpha)
-    return cv2.copyTo(image, (labels >= count).astype(np.uint8), blended)
+    colours = np.asarray(palette, np.uint8).reshape(-1, 3)
+    inside = (labels >= 0) & (labels < count)
+    if count <= OUTLIER:
+        # Four times faster than NumPy's indexing, but for 8 bits only.
+        table = np.zeros((256, 3), np.uint8)
+        table[:count] = colours
+        if labels.dtype != np.uint8:
+            labels = np.where(inside, labels, IGNORE).astype(np.uint8)
+        layer = cv2.LUT(cv2.cvtColor(labels, cv2.COLOR_GRAY2BGR), table[None])
+    else:
+        layer = colours[np.where(inside, labels, 0)]
+    blended = blend(image, layer, alpha)
+    return cv2.copyTo(image, (~inside).astype(np.uint8), blended)
 
 
 def blend(image: np.ndarray, layer: np.ndarray, alpha: float) -> np.ndarray:

@@ -120,12 +120,13 @@ def test_links_in_folders(tmp_path):
     (folder / "in.png").symlink_to(folder / "real" / "a.png")
     (folder / "indir").symlink_to(folder / "real")
     (folder / "broken.png").symlink_to(folder / "nowhere.png")
+    (folder / "loop.png").symlink_to("loop.png")
     os.mkfifo(folder / "pipe")
     (folder / ".hidden").symlink_to("/etc/passwd")
     found, problems = listed(folder)
     assert found == ["in.png", "real/a.png"]
-    refused = ["'broken.png'", "'out.png'", "'outdir'", "'pipe'"]
-    assert problems[0].startswith(f"{folder}: 4 entries refused, ")
+    refused = ["'broken.png'", "'loop.png'", "'out.png'", "'outdir'", "'pipe'"]
+    assert problems[0].startswith(f"{folder}: 5 entries refused, ")
     assert problems[0].endswith(": " + ", ".join(refused))
     # The folder that is given may itself be a link.
     (tmp_path / "shortcut").symlink_to(tmp_path / "elsewhere")
@@ -174,4 +175,6 @@ def test_places_below_a_folder(tmp_path):
         assert not leads_below(folder, relative)
     (folder / "real").mkdir()
     assert leads_below(folder, "real/deep/a.png")
+    (folder / "loop").symlink_to("loop")
+    assert leads_below(folder, "loop/a.png")  # where nothing can be opened
     assert leads_below(tmp_path / "new", "a.png")

@@ -282,3 +282,23 @@ def test_real_data(real_data):
     assert {name: states[name].problems for name in sound} == {name: [] for name in sound}
     assert states["camvid"].found[1] == "val: 101 pairs of 480x360, values 0..11"
     assert states["road_anomaly"].found == ["60 pairs of 1280x720, values 0, 2"]
+
+
+def test_any_error_of_one_file_is_a_problem_of_this_file(tmp_path, monkeypatch):
+    for name in "abc":
+        trees.image(tmp_path / "images" / f"{name}.png")
+    images = sorted((tmp_path / "images").iterdir())
+    errors = {"a": MemoryError(), "b": OSError(5, "Input/output error", str(images[1]))}
+
+    def require_whole(path):
+        if path.stem in errors:
+            raise errors[path.stem]
+
+    monkeypatch.setattr("ood_seg.datasets.setup.pair_checks.require_whole", require_whole)
+    (problem,) = check_images(images)
+    assert problem.startswith("2 images that cannot be read: ")
+    assert f"{images[0]}: MemoryError" in problem
+    assert "Input/output error" in problem
+    listing = Listing(pairs=[(image, image) for image in images])
+    _, problems = check_pairs(listing, dict.fromkeys(range(256), 0))
+    assert any(f"{images[0]}: MemoryError" in problem for problem in problems)

@@ -2,7 +2,9 @@
 
 import configparser
 import dataclasses
+import errno
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -18,6 +20,7 @@ import yaml
 
 from ood_seg.deploy import ModelCard, runtimes
 from ood_seg.export import check, exporting, precision, sidecars
+from ood_seg.io.files import atomic_path
 from ood_seg.io.provenance import file_sha256
 
 
@@ -230,7 +233,11 @@ def test_bad_targets_and_images_are_refused_before_the_export(tmp_path, monkeypa
     for out, options, message in [
         ("model.pt", None, r"out: .*\.onnx.*model\.pt"),
         ("folder.onnx", None, r"out: .*folder\.onnx"),
-        ("file/deep/model.onnx", None, r"out: .*file .*model\.onnx"),
+        (
+            "file/deep/model.onnx",
+            None,
+            r"model\.onnx cannot be written .*Not a directory.*file",
+        ),
         ("model.onnx", broken, r"broken\.png"),
     ]:
         with pytest.raises(ValueError, match=message):
@@ -269,3 +276,26 @@ def test_reduced_precision_stays_close_and_keeps_the_frame_in_float32(
     classifier = [n for n in model.graph.node if n.op_type == "Conv" and n.name.startswith("frame")]
     weights = {w.name: w.data_type for w in model.graph.initializer}
     assert [weights[node.input[1]] for node in classifier] == [onnx.TensorProto.FLOAT]
+
+
+@pytest.mark.parametrize("step", ["onnx_file.save", "sidecars.atomic_path", "onnx_file.move"])
+def test_a_full_disk_leaves_neither_model_nor_sidecars(step, exported, tmp_path, monkeypatch):
+    def full(*arguments):
+        if step == "sidecars.atomic_path" and arguments[0].suffix != ".yaml":
+            return atomic_path(*arguments)  # the last sidecar does not fit
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(arguments[-1]))
+
+    model = onnx.load(exported["model"])
+    monkeypatch.setattr("ood_seg.export.onnx_file.to_onnx", lambda graph, opset: model)
+    monkeypatch.setattr("ood_seg.export.exporting._compare", lambda *_: ([], []))
+    monkeypatch.setattr(f"ood_seg.export.{step}", full)
+    with pytest.raises(OSError, match="No space left"):
+        exporting.export_onnx(tiny_export.config(), exported["weights"], tmp_path / "out.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_targets_that_cannot_be_written_are_refused_at_once(tmp_path):
+    (tmp_path / "file").touch()
+    for name in ("file/out.onnx", f"{'n' * 300}/out.onnx"):
+        with pytest.raises(ValueError, match=r"out\.onnx cannot be written"):
+            exporting.export_onnx(tiny_export.config(), None, tmp_path / name)

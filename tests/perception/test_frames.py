@@ -136,6 +136,14 @@ def test_list_of_everything(tmp_path):
     assert "element 5: expected a path or array, got 7.5" in messages[1]
 
 
+def test_a_file_that_is_found_through_a_link_is_given_once(tmp_path):
+    for name in ("a/1.png", "a/b/2.png"):
+        write(tmp_path / name)
+    (tmp_path / "a" / "b" / "up").symlink_to("..")
+    (tmp_path / "a" / "loop").symlink_to("loop")
+    assert names(open_frames(str(tmp_path / "**" / "*.png"))) == ["1", "b/2"]
+
+
 def test_patterns_and_lists_of_equal_names_do_not_collide(tmp_path):
     for side in ("left", "right"):
         for name in ("10", "9"):

@@ -124,11 +124,12 @@ def test_label_info_without_calibration_or_operating_point():
         assert build(RUNTIME, label_info(segmentor, HEADER)).threshold == 0.0
 
 
-def test_label_info_of_too_many_classes():
+@pytest.mark.parametrize(("count", "unlabelled"), [(254, 255), (255, 65535), (256, 65535)])
+def test_the_number_of_unlabelled_is_no_class(count, unlabelled):
     segmentor = ColourSegmentor()
-    segmentor.palette = Palette(tuple(map(str, range(256))), ((0, 0, 0),) * 256)
-    with pytest.raises(ValueError, match="at most 255 classes, got 256"):
-        label_info(segmentor, HEADER)
+    segmentor.palette = Palette(tuple(map(str, range(count))), ((0, 0, 0),) * count)
+    numbers = [one.class_id for one in build(RUNTIME, label_info(segmentor, HEADER)).class_map]
+    assert numbers == [*range(count), unlabelled]
 
 
 def test_description_names_the_operating_point():

@@ -7,6 +7,7 @@ Every name is checked before any file is read: entries that could lead outside (
 from __future__ import annotations
 
 import gzip
+import os
 import stat
 import tarfile
 import zipfile
@@ -119,7 +120,7 @@ def list_members(path: Path, stack: ExitStack, *, limit: float) -> tuple[list[Me
 def leads_below(folder: Path, relative: str) -> bool:
     """Whether a path is below a folder, links on the way included."""
     parent = (folder / relative).parent
-    return stays_inside(relative) and parent.resolve().is_relative_to(folder.resolve())
+    return stays_inside(relative) and _real(parent).is_relative_to(_real(folder))
 
 
 def _entries(path: Path, stack: ExitStack) -> Iterator[_Entry]:
@@ -142,15 +143,20 @@ def _entries(path: Path, stack: ExitStack) -> Iterator[_Entry]:
 
 
 def _folder_entries(folder: Path) -> Iterator[_Entry]:
-    root = folder.resolve()
+    root = _real(folder)
     for path in sorted(root.rglob("*")):
-        is_inside = not path.is_symlink() or path.resolve().is_relative_to(root)
+        is_inside = not path.is_symlink() or _real(path).is_relative_to(root)
         # A folder inside is listed itself, so a link to it is not followed.
         if not (is_inside and path.is_dir()):
             is_regular = is_inside and path.is_file()
             size = path.stat().st_size if is_regular else 0
             open_file = cast("_Open", partial(path.open, "rb"))
             yield path.relative_to(root).as_posix(), size, is_regular, open_file
+
+
+def _real(path: Path) -> Path:
+    """The path without links; unlike `Path.resolve`, without an error for a link to itself."""
+    return Path(os.path.realpath(path))
 
 
 def _zip_entries(archive: zipfile.ZipFile) -> Iterator[_Entry]:

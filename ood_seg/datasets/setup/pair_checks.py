@@ -101,8 +101,8 @@ def check_pair(image: Path, mask: Path, known: np.ndarray, *, quick: bool = Fals
             )
         if not quick:
             require_whole(image)
-    except ValueError as error:
-        result.faults["images that cannot be read"] = str(error)
+    except Exception as error:  # such as a MemoryError, or a disk that cannot be read
+        result.faults["images that cannot be read"] = _reason(error, image)
     try:
         if quick:
             mask_size = image_header(mask)[:2]
@@ -110,13 +110,19 @@ def check_pair(image: Path, mask: Path, known: np.ndarray, *, quick: bool = Fals
             raw = decode_label_image(mask.read_bytes(), mask)
             mask_size = raw.shape
             result.counts = np.bincount(raw.ravel(), minlength=256)
-    except (ValueError, OSError) as error:
-        result.faults["masks that cannot be read"] = str(error)
+    except Exception as error:
+        result.faults["masks that cannot be read"] = _reason(error, mask)
     if unknown := unknown_values(result.counts, known):
         result.faults["masks with unknown values"] = f"{mask}: {unknown}"
     if result.size and mask_size and result.size != mask_size:
         result.faults[_OTHER_SIZE] = f"{mask} (height, width) {mask_size}, its image {result.size}"
     return result
+
+
+def _reason(error: Exception, path: Path) -> str:
+    """The message of an error, which names the file."""
+    text = str(error)
+    return text if str(path) in text else f"{path}: {type(error).__name__} {text}".rstrip()
 
 
 def check_pairs(
@@ -191,8 +197,8 @@ def check_images(paths: list[Path], *, quick: bool = False, track: Track = untra
             elif not quick:
                 image_header(path)
                 require_whole(path)
-        except ValueError as error:
-            broken.append(str(error))
+        except Exception as error:
+            broken.append(_reason(error, path))
     problems = [f"{len(missing)} listed images not found: {shorten(missing)}"] if missing else []
     if broken:
         listed = shorten(broken, separator="; ")

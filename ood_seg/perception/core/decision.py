@@ -107,12 +107,12 @@ def check_prediction(prediction: Prediction, size: tuple[int, int], name: str) -
     for part, values in prediction._asdict().items():
         if part == "probability" and values is None:
             continue
-        kind = np.uint8 if part == "labels" else np.float32
-        if not isinstance(values, np.ndarray) or values.shape != size or values.dtype != kind:
+        kinds = ("uint8", "uint16") if part == "labels" else ("float32",)
+        if not isinstance(values, np.ndarray) or values.shape != size or values.dtype not in kinds:
             shape = getattr(values, "shape", None)
             got = f"{shape} of {getattr(values, 'dtype', type(values).__name__)}"
             raise ValueError(
-                f"{name or 'image'}: {part}: expected {size} of {np.dtype(kind)}, got {got}"
+                f"{name or 'image'}: {part}: expected {size} of {' or '.join(kinds)}, got {got}"
             )
     check_finite(prediction.anomaly, name)
 

@@ -51,7 +51,7 @@ class AnomalyResult:
         index: position in the source.
         stamp: seconds, as `Frame.stamp`.
         image: `(H, W, 3)` uint8 BGR.
-        labels: `(H, W)` uint8, the most likely known class.
+        labels: `(H, W)` uint8, the most likely known class; uint16 for more than 254 classes.
         anomaly: `(H, W)` float32 score, higher means more anomalous.
         probability: `(H, W)` float32 of an anomaly; None without a calibration.
         mask: `(H, W)` uint8, 1 where a pixel is flagged; None without a threshold.
@@ -195,7 +195,7 @@ class AnomalyResult:
 
                 overlay      NAME_overlay.png: image, heat map, mask edges, boxes
                 anomaly      NAME_anomaly.png: figure of image, labels and heat map (matplotlib)
-                labels       NAME_labels.png: class numbers, 8 bits
+                labels       NAME_labels.png: class numbers, 8 bits; 16 for more than 254 classes
                 scores       NAME_scores.npy: float32
                 probability  NAME_probability.npy: float32
                 mask         NAME_mask.png: 255 where flagged, else 0
@@ -246,7 +246,7 @@ def npy_bytes(values: np.ndarray) -> bytes:
 
 
 def png_bytes(image: np.ndarray) -> bytes:
-    """Return `(H, W)` or `(H, W, 3)` BGR, uint8, as the content of a PNG file."""
+    """Return `(H, W)` or `(H, W, 3)` BGR, uint8 or uint16, as the content of a PNG file."""
     return cv2.imencode(".png", image)[1].tobytes()
 
 

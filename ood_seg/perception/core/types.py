@@ -108,7 +108,8 @@ class Prediction(NamedTuple):
     """Output of a network for one image; all arrays have the size of the image.
 
     Attributes:
-        labels: `(H, W)` uint8, the most likely known class.
+        labels: `(H, W)` uint8, the most likely known class; uint16 for more than 254 classes
+            (`labels.label_type`).
         anomaly: `(H, W)` float32 score, higher means more anomalous, unbounded.
         probability: `(H, W)` float32 calibrated probability of an anomaly; None without a
             calibration.

@@ -131,8 +131,18 @@ def before_pattern(text: str) -> str:
 
 
 def matches_of(pattern: str) -> list[str]:
-    """The files that match a pattern, naturally sorted."""
-    found = (path for path in glob.iglob(pattern, recursive=True) if not os.path.isdir(path))
+    """The files that match a pattern, naturally sorted.
+
+    A file that `**` finds in several ways, such as through a link to a folder above, is given once,
+    with its shortest path.
+    """
+    found = [path for path in glob.iglob(pattern, recursive=True) if not os.path.isdir(path)]
+    if "**" in pattern:
+        first: dict[tuple[str, str], str] = {}
+        for path in sorted(found, key=len):
+            folder, name = os.path.split(path)
+            first.setdefault((os.path.realpath(folder), name), path)
+        found = list(first.values())
     return sorted(found, key=natural_key)
 
 
