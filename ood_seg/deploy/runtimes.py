@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -94,8 +95,8 @@ class OpenVino:
 
     def __init__(self, path: Path, device: str | None, threads: int | None) -> None:
         import onnxruntime
-        import openvino
 
+        openvino = _openvino()
         # OpenVINO discards the metadata of the file.
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
@@ -115,6 +116,20 @@ class OpenVino:
     def __call__(self, image: np.ndarray) -> dict[str, np.ndarray]:
         arrays = self._model([image]).to_tuple()
         return dict(zip(self.signature.outputs, map(np.asarray, arrays), strict=True))
+
+
+def _openvino() -> Any:
+    """The package without its telemetry, which prints tracebacks where there is no network."""
+    name = "openvino_telemetry"
+    is_blocked = name not in sys.modules
+    if is_blocked:
+        sys.modules[name] = None  # type: ignore[assignment]
+    try:
+        import openvino
+    finally:
+        if is_blocked:
+            del sys.modules[name]
+    return openvino
 
 
 def _signature(session: Any, path: Path) -> Signature:

@@ -114,17 +114,21 @@ class MapReader:
         """Scores `(H, W)`, float32 or float64, and labels `(H, W)`, uint8: 0, 1, 255.
 
         Raises:
-            ValueError: a file is damaged or no map, the sizes differ, a score is NaN or infinite,
-                or a label has no meaning; names the file.
+            ValueError: a file is damaged or no map, the sizes differ, a score that counts is NaN
+                or infinite, or a label has no meaning; names the file.
         """
         labels = self.read_truth(truth)
-        score_map = read_scores(scores, self.format)
+        score_map = _score_map(scores, self.format)
         if score_map.shape != labels.shape:
             raise ValueError(
                 f"{scores}: the score map has size {_size(score_map)} but the ground truth {truth} "
                 f"{_size(labels)} (height x width); resize the scores to the size of the ground "
                 "truth, never the ground truth"
             )
+        ignored = (labels == IGNORE) & ~np.isfinite(score_map)
+        if ignored.any():
+            score_map = np.where(ignored, score_map.dtype.type(0), score_map)
+        _check_finite(score_map, scores)
         return score_map, labels
 
     def read_truth(self, path: Path) -> np.ndarray:
@@ -143,14 +147,23 @@ def read_scores(path: Path, format: MapFormat = MapFormat()) -> np.ndarray:
         ValueError: the file is damaged, not of a known type, holds no single map of real numbers,
             or a score is NaN or infinite.
     """
+    scores = _score_map(path, format)
+    _check_finite(scores, path)
+    return scores
+
+
+def _score_map(path: Path, format: MapFormat) -> np.ndarray:
     stored = _as_map(_stored_array(path, format), path)
     scores = _as_scores(stored, format, path)
+    return np.negative(scores) if format.negate else scores
+
+
+def _check_finite(scores: np.ndarray, path: Path) -> None:
     if scores.size and not (np.isfinite(scores.min()) and np.isfinite(scores.max())):
         raise ValueError(
             f"{path}: {np.isnan(scores).sum()} NaN and {np.isinf(scores).sum()} infinite scores "
             f"among {scores.size}; look for an overflow in the model (half precision?)"
         )
-    return np.negative(scores) if format.negate else scores
 
 
 def _stored_array(path: Path, format: MapFormat) -> np.ndarray:

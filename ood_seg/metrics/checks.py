@@ -14,9 +14,11 @@ from ood_seg.labels import ANOMALY, KNOWN
 def checked_arrays(scores: Any, labels: Any, ignore_index: int) -> tuple[np.ndarray, np.ndarray]:
     """Scores and labels as flat arrays of the same length, views of the input where possible.
 
+    Scores of ignored pixels that are NaN or infinite are 0 in the result.
+
     Raises:
-        ValueError: shapes differ, a score is NaN or infinite, or a label is none of 0, 1 and
-            `ignore_index`.
+        ValueError: shapes differ, a score that counts is NaN or infinite, or a label is none of 0,
+            1 and `ignore_index`.
         TypeError: scores or labels are not real numbers.
     """
     scores, labels = as_numpy(scores), as_numpy(labels)
@@ -29,7 +31,7 @@ def checked_arrays(scores: Any, labels: Any, ignore_index: int) -> tuple[np.ndar
         raise TypeError(f"labels must be integers, got {labels.dtype}")
     labels = labels.reshape(-1)
     _check_labels(labels, ignore_index)
-    return _checked_scores(scores), labels
+    return _checked_scores(scores, labels == ignore_index), labels
 
 
 def checked_parts(scores: np.ndarray | Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -67,21 +69,32 @@ def above(scores: np.ndarray, threshold: float | None) -> np.ndarray:
     return np.greater(scores, threshold, signature="dd->?")
 
 
-def _checked_scores(scores: np.ndarray) -> np.ndarray:
-    """Flat finite scores, float32 or float64, in which every input value is exact."""
+def _checked_scores(scores: np.ndarray, ignored: np.ndarray | None = None) -> np.ndarray:
+    """Flat finite scores, float32 or float64, in which every input value is exact.
+
+    Args:
+        scores: any shape.
+        ignored: flat, boolean: where scores that are not finite become 0.
+    """
     if scores.dtype.kind not in "biuf":
         raise TypeError(f"scores must be real numbers, got {scores.dtype}")
     if scores.dtype not in (np.float32, np.float64):
         scores = scores.astype(np.float32 if scores.dtype == np.float16 else np.float64)
     scores = scores.reshape(-1)
-    # NaN and infinity both show in the extremes, which need no memory of their own.
-    if scores.size and not (np.isfinite(scores.min()) and np.isfinite(scores.max())):
+    if not _all_finite(scores) and ignored is not None:
+        scores = np.where(ignored & ~np.isfinite(scores), scores.dtype.type(0), scores)
+    if not _all_finite(scores):
         raise ValueError(
             f"scores must be finite, got {np.isnan(scores).sum()} NaN and "
             f"{np.isinf(scores).sum()} infinite values among {scores.size}; look for an overflow "
             "in the model (half precision?) or a diverged training"
         )
     return scores
+
+
+def _all_finite(scores: np.ndarray) -> bool:
+    # NaN and infinity both show in the extremes, which need no memory of their own.
+    return not scores.size or bool(np.isfinite(scores.min()) and np.isfinite(scores.max()))
 
 
 def _check_labels(labels: np.ndarray, ignore_index: int) -> None:

@@ -81,8 +81,9 @@ class OpenSetMetrics:
             )
         truth = self._true_classes(labels)
         valid = labels.reshape(-1) != self.ignore_index
-        # Only the scores are checked here: labels of zeros do for that.
-        scores, _ = checked_arrays(scores, np.zeros(labels.shape, np.uint8), IGNORE)
+        # Only the scores are checked here: labels of zeros and ignored ones do for that.
+        checked = np.where(valid, 0, IGNORE).reshape(labels.shape)
+        scores, _ = checked_arrays(scores, checked, IGNORE)
         classes = classes.reshape(-1)[valid].astype(np.int64)
         if classes.size and not 0 <= classes.min() <= classes.max() < self.num_classes:
             raise ValueError(

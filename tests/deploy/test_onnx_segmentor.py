@@ -101,6 +101,18 @@ def test_openvino_agrees(exported, segmentor):
     assert other.thresholds == segmentor.thresholds
 
 
+def test_openvino_is_imported_without_its_telemetry(exported):
+    """Which sends at the import, from a process that prints a traceback without network."""
+    pytest.importorskip("openvino")
+    program = (
+        "import sys; from ood_seg.deploy import OnnxAnomalySegmentor as Segmentor\n"
+        "Segmentor(sys.argv[1], runtime='openvino', threads=1)\n"
+        "print('openvino' in sys.modules, 'openvino_telemetry' in sys.modules)"
+    )
+    run = run_blocked(BLOCKED, program, exported["model"])
+    assert (run.stdout.split(), run.stderr) == (["True", "False"], "")
+
+
 def with_properties(exported, path, **changes):
     model = onnx.load(exported["model"])
     properties = {entry.key: entry.value for entry in model.metadata_props} | changes
