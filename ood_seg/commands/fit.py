@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -69,16 +70,18 @@ def run(args: argparse.Namespace) -> int:
     from mmengine.dist import is_main_process
 
     from ood_seg.engine.fitting import fit
-    from ood_seg.io.files import require_writable_file
+    from ood_seg.engine.runner import is_first_process
+    from ood_seg.io.files import claimed, require_writable_file
     from ood_seg.reports.tables import print_lines
 
     require_writable_file(args.out)
     names = ("methods", "layers", "data", "num_images", "pasted")
-    found = fit(
-        cfg, args.checkpoint, options=options, **{name: getattr(args, name) for name in names}
-    )
+    given = {name: getattr(args, name) for name in names}
+    with claimed(args.out) if is_first_process(cfg) else contextlib.nullcontext():
+        found = fit(cfg, args.checkpoint, options=options, **given)
+        if is_main_process():
+            found.file.save(args.out)
     if is_main_process():
-        found.file.save(args.out)
         print_lines(f"written to {args.out}", *found.summary())
     return 1 if found.failures else 0
 

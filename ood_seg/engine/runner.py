@@ -87,6 +87,15 @@ def check_launched(launcher: str) -> None:
         )
 
 
+def is_first_process(cfg: Config) -> bool:
+    """Whether this process writes the files of a run, as seen before the processes are joined."""
+    launcher = cfg.get("launcher", "none")
+    if launcher == "none":
+        return True
+    variable = LAUNCHERS[launcher][1].replace("LOCAL_RANK", "RANK")  # of all nodes together
+    return int(os.environ[variable]) == 0
+
+
 def build_runner(cfg: Config, *hooks: Hook) -> Runner:
     """Build the runner of a config, with the hook that refuses another model's checkpoint.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,9 +14,9 @@ from mmengine.runner import Runner
 
 from ood_seg.engine.hooks.resumed_schedule import Choice, ResumedSchedule
 from ood_seg.engine.runner import (
-    LAUNCHERS,
     allow_new_weights,
     build_runner,
+    is_first_process,
     leave_out_logits,
     load_config,
     verify_readable,
@@ -82,7 +81,8 @@ def train(
         return _trained(cfg, resume, hooks)
     folder = Path(cfg.work_dir)
     with claimed(folder, lock=folder / LOCK):
-        remove_unfinished(folder, "*.pth")
+        for name in ("*.pth", "last_checkpoint"):
+            remove_unfinished(folder, name)
         try:
             return _trained(cfg, resume, hooks)
         except OSError as error:
@@ -99,15 +99,6 @@ def _trained(cfg: Config, resume: bool, hooks: Sequence[Hook]) -> Runner:
     print_log(note, logger="current")
     runner.train()
     return runner
-
-
-def is_first_process(cfg: Config) -> bool:
-    """Whether this process writes the files of a run, as seen before the processes are joined."""
-    launcher = cfg.get("launcher", "none")
-    if launcher == "none":
-        return True
-    variable = LAUNCHERS[launcher][1].replace("LOCAL_RANK", "RANK")  # of all nodes together
-    return int(os.environ[variable]) == 0
 
 
 def require_accelerator() -> None:
@@ -175,7 +166,7 @@ def last_checkpoint(work_dir: Path) -> Path | None:
     pointer = work_dir / "last_checkpoint"
     if not pointer.is_file():
         return None
-    named = Path(pointer.read_text(encoding="utf-8").strip())
+    named = Path(pointer.read_text(encoding="utf-8", errors="replace").strip())
     # A work dir may have been moved or copied since: then the file lies beside its pointer.
     for path in (work_dir / named.name, named):
         if path.is_file():

@@ -16,6 +16,7 @@ from ood_seg.commands import main
 from ood_seg.commands.fit import parse_options
 from ood_seg.detectors import StatisticsFile
 from ood_seg.engine.fitting import make_fitters
+from ood_seg.io.files import claimed
 
 MODELS.register_module(module=NearestMean, force=True)
 
@@ -51,6 +52,17 @@ def test_one_file_for_all_methods(job, tmp_path, capsys):
     output = capsys.readouterr().out
     assert "sml, mahalanobis, nearest-mean" in output
     assert "3 images of street" in output
+
+
+def test_two_fits_of_one_file_are_refused_and_leftovers_removed(job, tmp_path, capsys):
+    left = tmp_path / ".tiny.stats.0123abcd.part"
+    with claimed(tmp_path / "tiny.stats"):
+        left.touch()
+        assert run_fit(job, tmp_path) == 2
+        assert f"{tmp_path / 'tiny.stats'} is being written" in capsys.readouterr().err
+    assert run_fit(job, tmp_path) == 0
+    assert [path.name for path in tmp_path.glob("*tiny.stats*")] == ["tiny.stats"]
+    assert not left.exists()
 
 
 def test_the_flow_shows_its_training(job, tmp_path, capsys, monkeypatch):
