@@ -32,6 +32,7 @@ def fit_on_noise(model: dict, path: Path, *, seed: int = 0) -> Path:
         "flow": {"steps": 1, "layers": ("penultimate", "decode_head.conv_seg")},
         "mahalanobis": regular,
         "relative-mahalanobis": regular,
+        "multi-mahalanobis": {"layers": ("penultimate", "decode_head.conv_seg"), **regular},
     }
     fitters = make_fitters(["all"], {}, options)
     found = fit_statistics(network, [(images, labels)], fitters, num_classes=19)

@@ -13,6 +13,7 @@ statistics = "work_dirs/cgnet.stats"  # written by `ood-seg fit`, read by the sc
 fit_options = {
     "mahalanobis": dict(shrinkage=0.01),
     "relative-mahalanobis": dict(shrinkage=0.01),
+    "multi-mahalanobis": dict(layers=["penultimate", "backbone.norm_prelu_1"], shrinkage=0.01),
     "vim": dict(dimensions=64),
     "flow": dict(layers=["penultimate", "backbone.norm_prelu_1", "backbone.norm_prelu_0"]),
 }

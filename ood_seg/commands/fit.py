@@ -19,7 +19,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out", required=True, type=Path, metavar="FILE", help="file of the statistics to write"
     )
     parser.add_argument(
-        "--methods", nargs="+", default=["all"], metavar="NAME", help="default: all of them"
+        "--methods",
+        nargs="+",
+        default=["all"],
+        metavar="NAME",
+        help="default: all that the config has layers and outliers for",
     )
     parser.add_argument(
         "--layers",

@@ -32,11 +32,14 @@ class Detector(nn.Module):
         layers: activations that `outputs` must hold.
         pointwise: for `needs = "logits"`: whether the score of a pixel depends on that pixel's
             logits alone. If not, the logits must be complete maps at full resolution.
+        jumps: whether the score is discontinuous where two logits are equal, so that rounding can
+            change it by more than a rounding error there.
     """
 
     needs: str = "outputs"
     layers: tuple[str, ...] = ()
     pointwise: bool = True
+    jumps: bool = False
 
 
 class FittedDetector(Detector):

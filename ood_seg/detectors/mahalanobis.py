@@ -21,7 +21,11 @@ import torch
 from torch import Tensor
 
 from ood_seg.detectors.base import FittedDetector
-from ood_seg.detectors.mahalanobis_fit import MahalanobisFitter, RelativeMahalanobisFitter
+from ood_seg.detectors.mahalanobis_fit import (
+    MahalanobisFitter,
+    MultiLayerMahalanobisFitter,
+    RelativeMahalanobisFitter,
+)
 from ood_seg.detectors.network import Network, Outputs
 from ood_seg.detectors.perturbation import check_epsilon, perturbed_images
 from ood_seg.detectors.pixels import at_largest_size, layer_features
@@ -123,3 +127,18 @@ class RelativeMahalanobis(Mahalanobis):
         "overall_mean_*": real(1, "D*"),
         "overall_whitening_*": real("D*", "D*"),
     }
+
+
+class MultiLayerMahalanobis(Mahalanobis):
+    """The feature ensemble of Lee et al. (section 2.2): `Mahalanobis` of several named layers.
+
+    It has a section of its own in the statistics, so that one file serves it and `Mahalanobis` of
+    the penultimate layer.
+
+    Args:
+        statistics: see `FittedDetector`.
+        epsilon: as for `Mahalanobis`.
+    """
+
+    fitter = MultiLayerMahalanobisFitter
+    method = MultiLayerMahalanobisFitter.method

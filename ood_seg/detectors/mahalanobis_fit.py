@@ -150,3 +150,28 @@ class RelativeMahalanobisFitter(MahalanobisFitter):
 
     method = "relative-mahalanobis"
     relative = True
+
+
+class MultiLayerMahalanobisFitter(MahalanobisFitter):
+    """As `MahalanobisFitter`, of at least two layers, which have to be named.
+
+    Raises:
+        ValueError: as `MahalanobisFitter`, or there is only one layer.
+    """
+
+    method = "multi-mahalanobis"
+    least_layers = 2
+
+    def __init__(
+        self,
+        layers: Sequence[str] = (),
+        shrinkage: float = 0.0,
+        sample_size: int = 10_000,
+        seed: int = 0,
+    ) -> None:
+        if len(layers) < self.least_layers:
+            raise ValueError(
+                f"multi-mahalanobis needs at least {self.least_layers} layers, got {list(layers)}; "
+                "name them by --layers or fit_options, or use mahalanobis"
+            )
+        super().__init__(layers, shrinkage, sample_size, seed)

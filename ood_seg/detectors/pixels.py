@@ -34,8 +34,8 @@ def at_largest_size(maps: Sequence[Tensor], *, align_corners: bool) -> list[Tens
     ]
 
 
-def layer_features(outputs: Outputs, name: str) -> Tensor:
-    """An activation `(N, D, *)` in at least float32; `(N, D)` for image-level networks.
+def activation(outputs: Outputs, name: str) -> Tensor:
+    """An activation `(N, D, *)` as the layer gives it, in at least float32.
 
     Raises:
         ValueError: the outputs do not contain it.
@@ -43,7 +43,16 @@ def layer_features(outputs: Outputs, name: str) -> Tensor:
     if name not in outputs.features:
         held = ", ".join(outputs.features) or "none"
         raise ValueError(f"the activation of layer {name!r} is required, outputs contain {held}")
-    return full_precision(pooled_to(outputs.features[name], outputs.logits.ndim - 2))
+    return full_precision(outputs.features[name])
+
+
+def layer_features(outputs: Outputs, name: str) -> Tensor:
+    """An activation `(N, D, *)` in at least float32; `(N, D)` for image-level networks.
+
+    Raises:
+        ValueError: the outputs do not contain it.
+    """
+    return pooled_to(activation(outputs, name), outputs.logits.ndim - 2)
 
 
 def full_size_logits(outputs: Outputs, labels: Tensor, network: Network) -> Tensor:

@@ -1,31 +1,23 @@
-"""Scores that modify the penultimate activation before the classifier: ReAct, ASH and SCALE.
+"""Scores that modify the penultimate activation before the classifier: ASH and SCALE.
 
 penultimate (N,D,*) -> modified -> the network's classifier -> logits (N,C,*) -> energy (N,*)
 
-The papers treat images, where a sample is one activation vector after (ReAct) or one map before
-(ASH, SCALE) the spatial mean. In a dense network **a sample is one pixel**: percentiles and sums
-of ASH and SCALE run over the D channels of a pixel, never over the image, so that the score of a
-pixel does not depend on the rest of the image. With few channels the percentile is coarse: of 16
-channels, 90 % keeps two.
+The papers treat images, where a sample is one map before the spatial mean. In a dense network **a
+sample is one pixel**: percentiles and sums run over the D channels of a pixel, never over the
+image, so that the score of a pixel does not depend on the rest of the image. With few channels the
+percentile is coarse: of 16 channels, 90 % keeps two.
 """
 
 from __future__ import annotations
 
-import math
 import warnings
-from pathlib import Path
-from typing import ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from ood_seg.detectors.base import Detector, FittedDetector
+from ood_seg.detectors.base import Detector
 from ood_seg.detectors.network import PENULTIMATE, Network, Outputs
 from ood_seg.detectors.pixels import layer_features
-from ood_seg.detectors.reservoir import PixelReservoir
-from ood_seg.detectors.sections import real
-from ood_seg.detectors.statistics import Statistics, StatisticsFile
 from ood_seg.scores import energy
 
 # exp(60) times an activation times a weight is far below the largest float32.
@@ -39,9 +31,9 @@ def shape_activations(features: Tensor, percentile: float, variant: str = "S") -
     """ASH: remove most of an activation and simplify or scale the rest.
 
     Source: Djurisic et al., "Extremely Simple Activation Shaping for Out-of-Distribution
-    Detection", ICLR 2023, algorithms 1 to 3. Of the D channels of a sample the
-    `D - int(D * percentile / 100)` largest are kept (the lower index where equal), the others
-    become 0. With the sums `s1` before and `s2` after that,
+    Detection", ICLR 2023, algorithms 1 to 3, and its released code. Of the D channels of a sample
+    the `D - round(D * percentile / 100)` largest are kept, at least one (the lower index where
+    equal); the others become 0. With the sums `s1` before and `s2` after that,
 
         variant "P":  the kept ones are unchanged
         variant "B":  each becomes s1 / number of kept ones
@@ -114,7 +106,8 @@ def _largest(features: Tensor, percentile: float) -> Tensor:
 
 
 def _num_kept(width: int, percentile: float) -> int:
-    return width - math.floor(width * _checked_percentile(percentile) / 100)
+    """Number of kept channels; half a channel is rounded to the even number, as by NumPy."""
+    return max(1, width - round(width * _checked_percentile(percentile) / 100))
 
 
 def _sum_ratio(features: Tensor, pruned: Tensor) -> Tensor:
@@ -122,86 +115,6 @@ def _sum_ratio(features: Tensor, pruned: Tensor) -> Tensor:
     before, after = (values.sum(dim=1, keepdim=True) for values in (features, pruned))
     ratio = before / after.where(after > 0, torch.ones_like(after))
     return ratio.where(after > 0, torch.ones_like(ratio)).clamp(max=_LARGEST_EXPONENT)
-
-
-class ReActFitter:
-    """Percentiles of the penultimate activations of known pixels, from a uniform sample.
-
-    Args:
-        sample_size: maximum number of pixels.
-        seed: of the sample.
-    """
-
-    layers = (PENULTIMATE,)
-
-    def __init__(self, sample_size: int = 20000, seed: int = 0) -> None:
-        self.reservoir = PixelReservoir(sample_size, seed)
-
-    def update(self, outputs: Outputs, labels: Tensor, network: Network) -> None:
-        """Add a batch, see `Fitter`."""
-        self.reservoir.update(outputs.features[PENULTIMATE], labels)
-
-    def reduce(self) -> None:
-        """See `Fitter`."""
-        self.reservoir.reduce()
-
-    def result(self) -> Statistics:
-        """Tensor `percentiles (1001,)`, from 0 to 100 in tenths.
-
-        Raises:
-            ValueError: there is no known pixel, or activations are not finite.
-        """
-        values = self.reservoir.require(1, "ReAct").numpy()
-        percentiles = np.percentile(values, np.linspace(0, 100, 1001)).astype(np.float32)
-        options = {"seed": self.reservoir.seed, "pixels": len(self.reservoir)}
-        return Statistics(ReAct.method, {"percentiles": torch.from_numpy(percentiles)}, options)
-
-
-class ReAct(FittedDetector):
-    """Energy after clipping activations at a percentile of in-distribution data.
-
-    Source: Sun, Guo and Li, "ReAct: Out-of-distribution Detection With Rectified Activations",
-    NeurIPS 2021, eqs. 3 to 5. At percentile 100 the threshold is the largest activation of the
-    sample, so that the sample has its plain energy.
-
-    Args:
-        statistics: see `FittedDetector`.
-        percentile: of all channels of known pixels together, 0 to 100; 90 in the paper. Linearly
-            interpolated between the stored tenths of a percent.
-        temperature: of the energy.
-
-    Raises:
-        ValueError: see `FittedDetector`; or the percentile is out of range.
-    """
-
-    method = "react"
-    fitter = ReActFitter
-    entries: ClassVar = {"percentiles": real(1001, ascending=True)}
-    layers = (PENULTIMATE,)
-    percentiles: Tensor
-
-    def __init__(
-        self,
-        statistics: str | Path | StatisticsFile,
-        percentile: float = 90.0,
-        temperature: float = 1.0,
-    ) -> None:
-        super().__init__(statistics)
-        if not 0 <= percentile <= 100:
-            raise ValueError(f"percentile must be in [0, 100], got {percentile}")
-        self.percentile = float(percentile)
-        self.temperature = temperature
-        levels = np.linspace(0, 100, len(self.percentiles))
-        self.threshold = float(np.interp(percentile, levels, self.percentiles.cpu().numpy()))
-
-    @torch.no_grad()
-    def forward(self, outputs: Outputs, network: Network) -> Tensor:
-        """Scores `(N, *)` at the resolution of the penultimate activation."""
-        clipped = layer_features(outputs, PENULTIMATE).clamp(max=self.threshold)
-        return energy(network.classify(clipped), self.temperature)
-
-    def extra_repr(self) -> str:
-        return f"percentile={self.percentile}, threshold={self.threshold:.6g}"
 
 
 class ASH(Detector):

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ood_seg.detectors.base import FittedDetector
+from ood_seg.detectors.linear_classifier import classifier_weights
 from ood_seg.detectors.moments import ClassMoments, reduced
 from ood_seg.detectors.network import PENULTIMATE, Network, Outputs
 from ood_seg.detectors.pixels import layer_features, rows
@@ -18,32 +19,6 @@ from ood_seg.detectors.sections import real
 from ood_seg.detectors.statistics import Statistics, StatisticsFile
 from ood_seg.labels import split_labels
 from ood_seg.precision import full_precision, without_autocast
-
-
-def classifier_weights(network: Network) -> tuple[Tensor, Tensor]:
-    """Weight `(C, D)` and bias `(C,)` of a linear classifier's class channels, in float64.
-
-    Raises:
-        ValueError: the classifier is neither a linear layer nor a 1x1 convolution.
-    """
-    layer = network.layer(network.classifier or PENULTIMATE)
-    pointwise = (
-        isinstance(layer, (nn.Conv1d, nn.Conv2d, nn.Conv3d))
-        and layer.groups == 1
-        and all(size == 1 for size in (*layer.kernel_size, *layer.stride))
-        and not any(layer.padding if isinstance(layer.padding, tuple) else ())
-    )
-    if not (pointwise or isinstance(layer, nn.Linear)):
-        raise ValueError(
-            "the virtual logit needs a classifier that is a linear layer or a 1x1 convolution "
-            f"without groups, stride or padding; {network.classifier!r} is {layer}"
-        )
-    weight = layer.get_parameter("weight").detach().flatten(1).double()
-    bias = weight.new_zeros(len(weight))
-    if layer.bias is not None:
-        bias = layer.get_parameter("bias").detach().double()
-    count = network.num_classes
-    return weight[:count], bias[:count]
 
 
 def origin_of(weight: Tensor, bias: Tensor) -> Tensor:

@@ -40,6 +40,7 @@ class Fit:
         num_outliers: pasted pixels.
         num_ignored: pixels without a label.
         images: number of images by dataset; set by `fit`.
+        left_out: methods that `all` did not include; set by `fit`.
         file: the statistics with classes and provenance, to be saved; set by `fit`.
     """
 
@@ -49,6 +50,7 @@ class Fit:
     num_outliers: int = 0
     num_ignored: int = 0
     images: dict[str, int] = field(default_factory=dict)
+    left_out: tuple[str, ...] = ()
     file: StatisticsFile = field(default_factory=lambda: StatisticsFile({}))
 
     def absent_classes(self, names: Iterable[str]) -> list[str]:
@@ -71,6 +73,11 @@ class Fit:
             lines.append(f"note: no pixel of {', '.join(absent)}")
         if rare:
             lines.append(f"note: less than {_RARE:.1%} of the pixels each: {', '.join(rare)}")
+        if self.left_out:
+            lines.append(
+                f"note: {', '.join(self.left_out)} not included in `{ALL}`: no layers named, or no "
+                "pasted scenes read; --methods fits them"
+            )
         return [*lines, *(f"not fitted: {name}: {why}" for name, why in self.failures.items())]
 
 
@@ -91,14 +98,17 @@ def fit(
         config: path of a file, name of a shipped config, or a config, such as `load_config` of
             `engine.runner` returns with other options, seed or launcher.
         checkpoint: file; None: the config's `load_from`.
-        methods: names of fitted methods, or `all`.
+        methods: names of fitted methods, or `all`: every one except `multi-mahalanobis` where
+            no two layers are named for it, and `weighted-energy` where no other method reads
+            pasted scenes.
         layers: activations for the methods that can read others than the classifier's input.
         options: of single methods, by method and name; they override the config's `fit_options`.
         data: `fit`, the config's `fit_dataloader`; `train`, its augmented training scenes; or
             names of its test sets with class labels.
         num_images: a seeded choice of that many images of each of `data`; None: all.
         pasted: number of scenes with pasted objects, from which methods of several layers learn
-            how to weight them; read only if such a method is fitted.
+            how to weight them, and weighted energy its weights; read only if such a method is
+            fitted.
 
     Returns:
         Statistics and failures by method, pixel counts, and the `StatisticsFile` to save.
@@ -117,6 +127,8 @@ def fit(
     fitters = make_fitters(methods, {**common, "seed": seed}, *given)
     network = network_of(model)
     require_layers(network, layers_of(fitters))
+    if ALL in methods and not (pasted and weights_layers(fitters)):
+        fitters = {k: one for k, one in fitters.items() if not needs_outliers(one)}
     pasted = pasted if learns_from_outliers(fitters) else 0
     source = FitData(cfg, data, num_images=num_images, pasted=pasted, seed=seed)
     with source.batches(model, fitters) as batches:
@@ -125,6 +137,8 @@ def fit(
         reasons = "; ".join(f"{name}: {reason}" for name, reason in found.failures.items())
         raise ValueError(f"nothing could be fitted: {reasons}")
     found.images = source.counts
+    if ALL in methods:
+        found.left_out = tuple(name for name in detectors.FITTED if name not in fitters)
     classes = source.classes
     if len(classes) != model.num_classes:
         classes = tuple(f"class {index}" for index in range(model.num_classes))
@@ -231,8 +245,9 @@ def make_fitters(
     for what, names in (("--methods", chosen), ("--option", options), ("fit_options", defaults)):
         unknown = [name for name in names if name not in detectors.FITTED]
         if unknown:
+            image_level = " for dense networks" if unknown[0] in detectors.IMAGE_LEVEL else ""
             raise ValueError(
-                f"{what}: there is no fitted method {unknown[0]!r}; there are "
+                f"{what}: there is no fitted method {unknown[0]!r}{image_level}; there are "
                 f"{', '.join(detectors.FITTED)}"
             )
     unused = [name for name in options if name not in chosen]
@@ -249,13 +264,26 @@ def make_fitters(
             raise ValueError(
                 f"--option: {name} has no option {unknown[0]!r}; it has {', '.join(known)}"
             )
+        fitter = detectors.FITTED[name].fitter
+        if ALL in methods and len(own.get("layers", ())) < getattr(fitter, "least_layers", 0):
+            continue
         used |= shared.keys()
-        fitters[name] = detectors.FITTED[name].fitter(**own)
+        fitters[name] = fitter(**own)
     if "layers" in common and "layers" not in used:
         raise ValueError(f"--layers: none of {', '.join(chosen)} reads layers")
     return fitters
 
 
 def learns_from_outliers(fitters: Mapping[str, Fitter]) -> bool:
-    """Whether a method learns from outlier pixels: those of several layers do, to weight them."""
+    """Whether a method learns from outlier pixels: to weight its layers, or its classes."""
+    return weights_layers(fitters) or any(needs_outliers(one) for one in fitters.values())
+
+
+def weights_layers(fitters: Mapping[str, Fitter]) -> bool:
+    """Whether a method has several layers, which it weights by outlier pixels if there are any."""
     return any(len(fitter.layers) > 1 for fitter in fitters.values())
+
+
+def needs_outliers(fitter: Fitter) -> bool:
+    """Whether a method cannot be fitted without outlier pixels."""
+    return getattr(fitter, "needs_outliers", False)

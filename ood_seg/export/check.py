@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,9 +45,9 @@ class Agreement:
             the calibration applied to its own scores (so that a steep curve does not amplify
             differences of scores); None without a calibration.
         finite: whether all scores of the predictor under test are finite.
-        jump_share: share of pixels within `label_reach` of a differing label whose scores differ
-            by more than `LARGEST_DIFFERENCE`; 0 for scores that do not depend on the predicted
-            class.
+        jump_share: share of pixels within `label_reach` of a differing label (for scores with
+            `jumps`: of all pixels) whose scores differ by more than `LARGEST_DIFFERENCE`; 0 for
+            scores that do not depend on the predicted class.
     """
 
     shape: tuple[int, int, int]
@@ -101,7 +102,7 @@ def compare(
     images: np.ndarray,
     curve: Curve | None = None,
     *,
-    label_reach: int | None = None,
+    label_reach: float | None = None,
 ) -> Agreement:
     """Compare `labels` and `score` of two predictors, and `probability` with the calibration.
 
@@ -111,7 +112,8 @@ def compare(
         images: `(N, H, W, 3)` uint8.
         curve: calibration of the predictor under test, if it has one.
         label_reach: for a score that depends on the predicted class: distance in pixels up to
-            which a changed label changes the score; None for all other scores.
+            which a changed label changes the score, infinity for one with `jumps`; None for all
+            other scores.
     """
     first, second = tested(images), reference(images)
     scores, expected = (np.asarray(part["score"], dtype=np.float64) for part in (first, second))
@@ -135,15 +137,18 @@ def compare(
     )
 
 
-def _within(mask: np.ndarray, reach: int | None) -> np.ndarray:
-    """Pixels `(N, H, W)` at most `reach` rows and columns from a pixel of the mask."""
-    if reach is None:
-        return np.zeros_like(mask)
-    square = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
+def _within(mask: np.ndarray, reach: float | None) -> np.ndarray:
+    """Pixels `(N, H, W)` at most `reach` rows and columns from a pixel of the mask.
+
+    All of them for an infinite reach, with or without a pixel in the mask.
+    """
+    if reach is None or math.isinf(reach):
+        return np.full_like(mask, reach is not None)
+    square = np.ones((2 * int(reach) + 1, 2 * int(reach) + 1), np.uint8)
     return np.stack([cv2.dilate(part.astype(np.uint8), square) > 0 for part in mask])
 
 
-def label_reach(graph: InferenceGraph, height: int, width: int) -> int | None:
+def label_reach(graph: InferenceGraph, height: int, width: int) -> float | None:
     """Distance up to which a changed label changes the score of a graph, in pixels of the image.
 
     Args:
@@ -152,9 +157,12 @@ def label_reach(graph: InferenceGraph, height: int, width: int) -> int | None:
         width: of the image.
 
     Returns:
-        None for a score that does not depend on the predicted class.
+        None for a score that does not depend on the predicted class; infinity for one that jumps
+        where any two classes swap places.
     """
     head = graph.model.energy_head
+    if getattr(head.score, "jumps", False):
+        return math.inf
     reach = getattr(head.score, "label_reach", None)
     if reach is None:
         return None

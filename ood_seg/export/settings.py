@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from ood_seg.detectors import ReAct, VirtualLogit
+from ood_seg.detectors import DICE, FDBD, SHE, VRA, GradNorm, OpenMax, ReAct, VirtualLogit
 from ood_seg.export.graph import Preprocessing
 from ood_seg.export.resizing import SizeRule
 
@@ -15,8 +15,11 @@ if TYPE_CHECKING:
     from ood_seg.models.ood_encoder_decoder import OODEncoderDecoder
 
 # Scores of activations whose operations exist in ONNX for dynamic sizes. Others sort channels
-# stably (ASH, SCALE) or loop over images and blocks of pixels (Mahalanobis, kNN).
-EXPORTABLE = (ReAct, VirtualLogit)
+# stably (ASH, SCALE), need eigenvectors (RankFeat) or loop over images and blocks of pixels
+# (Mahalanobis, GMM, kNN, NNGuide).
+EXPORTABLE = (ReAct, VRA, VirtualLogit, DICE, SHE, FDBD, GradNorm)
+# Scores of logits that the exporter cannot translate: OpenMax ranks the classes of each pixel.
+_REFUSED = (OpenMax,)
 _REMEDY = "; remove it from the test pipeline, or export with --size"
 
 
@@ -120,7 +123,8 @@ def check_exportable(model: OODEncoderDecoder) -> None:
             raise ValueError(
                 f"{type(head).__name__} has its own {method}, which cannot be exported"
             )
-    if model.energy_head.needs != "logits" and not isinstance(score, EXPORTABLE):
+    of_logits = model.energy_head.needs == "logits" and not isinstance(score, _REFUSED)
+    if not of_logits and not isinstance(score, EXPORTABLE):
         names = ", ".join(kind.__name__ for kind in EXPORTABLE)
         raise ValueError(
             f"the score {type(score).__name__} cannot be exported; use a score of logits, such as "

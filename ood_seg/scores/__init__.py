@@ -15,6 +15,7 @@ from ood_seg.scores.energies import (
     energy,
     residual_energy,
     split_corrected,
+    weighted_energy,
 )
 from ood_seg.scores.entropies import (
     Entropy,
@@ -40,4 +41,5 @@ __all__ = [
     "max_softmax",
     "residual_energy",
     "split_corrected",
+    "weighted_energy",
 ]

@@ -29,6 +29,36 @@ def energy(logits: Tensor, temperature: float = 1.0) -> Tensor:
     return -temperature * (logits / temperature).logsumexp(dim=1)
 
 
+def weighted_energy(logits: Tensor, weights: Tensor, temperature: float = 1.0) -> Tensor:
+    """Weighted free energy `-T log sum_c w_c exp(f_c(x) / T)`.
+
+    Source: Du et al., "VOS: Learning What You Don't Know by Virtual Outlier Synthesis", ICLR 2022,
+    eq. 5; with equal weights of 1 it is `energy`. Their training keeps the weights positive by a
+    ReLU, so negative ones count as 0.
+
+    Args:
+        logits: `f(x)`, `(N, C, *)`.
+        weights: `w`, `(C,)`, at least one of them positive.
+        temperature: `T > 0`.
+
+    Returns:
+        Scores `(N, *)`.
+
+    Raises:
+        TypeError, ValueError: as `energy`; also for another number of weights, or none that is
+            positive.
+    """
+    check_temperature(temperature)
+    logits = checked(logits)
+    if tuple(weights.shape) != (logits.shape[1],) or not bool((weights > 0).any()):
+        raise ValueError(
+            f"weights must be ({logits.shape[1]},) like the classes of the logits "
+            f"{tuple(logits.shape)}, at least one positive, got {tuple(weights.shape)}"
+        )
+    offsets = weights.to(logits).clamp(min=0).log().view(-1, *[1] * (logits.ndim - 2))
+    return -temperature * (logits / temperature + offsets).logsumexp(dim=1)
+
+
 def split_corrected(logits: Tensor) -> tuple[Tensor, Tensor]:
     """Split the channels of a residual pattern head into class logits and corrected logits.
 

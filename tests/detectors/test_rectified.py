@@ -8,7 +8,8 @@ import torch
 import toy_networks
 
 from ood_seg.detectors import Network, Outputs
-from ood_seg.detectors.rectified import ASH, SCALE, ReAct, scale_activations, shape_activations
+from ood_seg.detectors.clipped import VRA, ReAct, rectify_activations
+from ood_seg.detectors.rectified import ASH, SCALE, scale_activations, shape_activations
 from ood_seg.scores import energy
 
 BUILDS = [toy_networks.dense, toy_networks.image_level]
@@ -17,7 +18,7 @@ BUILDS = [toy_networks.dense, toy_networks.image_level]
 def slow_ash(row, percentile, variant):
     """One sample, as in algorithms 1-3."""
     row = np.maximum(row, 0)
-    count = len(row) - int(len(row) * percentile / 100)
+    count = len(row) - int(np.round(len(row) * percentile / 100))
     kept = np.argsort(-row, kind="stable")[:count]
     before, after = row.sum(), row[kept].sum()
     found = np.zeros_like(row)
@@ -31,7 +32,7 @@ def slow_ash(row, percentile, variant):
 
 
 def slow_scale(row, percentile):
-    count = len(row) - int(len(row) * percentile / 100)
+    count = len(row) - int(np.round(len(row) * percentile / 100))
     largest = np.sort(np.maximum(row, 0))[::-1][:count]
     return row * np.exp(np.maximum(row, 0).sum() / largest.sum())
 
@@ -70,6 +71,18 @@ def test_by_hand():
     assert shape_activations(row, 50, "S")[0].tolist() == pytest.approx(expected)
     expected = [value * factor for value in (1, 4, 3, 2)]
     assert scale_activations(row, 50)[0].tolist() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("width", "percentile", "removed"),
+    [(16, 60, 10), (16, 65, 10), (16, 40, 6), (10, 25, 2), (10, 35, 4), (3, 99, 2), (16, 99, 15)],
+)
+def test_number_of_removed_channels_is_rounded(width, percentile, removed):
+    """To the nearest, halves to the even number as `numpy.round` does; one always remains."""
+    row = torch.rand(1, width, generator=torch.Generator().manual_seed(0)) + 1
+    assert (shape_activations(row, percentile, "P") == 0).sum() == removed
+    ratio = row.sum() / row.topk(width - removed).values.sum()
+    assert torch.allclose(scale_activations(row, percentile), row * ratio.exp())
 
 
 @pytest.mark.parametrize("build", BUILDS)
@@ -152,6 +165,46 @@ def test_react_equals_slow_clipping(build):
     assert not torch.allclose(expected, energy(outputs.logits))
 
 
+@pytest.mark.parametrize("build", BUILDS)
+@pytest.mark.parametrize("amplification", [0.0, 0.6])
+def test_vra_equals_slow_rectification(build, amplification):
+    network = build()
+    images, labels = toy_networks.images_and_labels(8)
+    labels = labels if build is toy_networks.dense else torch.tensor([0, 1, 2, 3, 0, 1, 254, 255])
+    statistics = toy_networks.fitted(ReAct.fitter(), network, images, labels, (3, 5))
+    outputs = network(images, ("penultimate",))
+    features = outputs.features["penultimate"]
+    at = labels[:, 1::2, 1::2] if labels.ndim == 3 else labels
+    known = features.movedim(1, -1)[at < 254].numpy()
+    low, high = np.quantile(known, [0.3, 0.8])
+    score = VRA(statistics, lower=30, upper=80, amplification=amplification)
+    assert score.thresholds == pytest.approx((low, high), abs=1e-6)
+    rectified = features.clone()
+    for index in np.ndindex(*features.shape):
+        value = features[index].item()
+        if value < low:
+            rectified[index] = 0
+        elif value > high:
+            rectified[index] = high
+        else:
+            rectified[index] = value + amplification
+    expected = energy(network.classify(rectified))
+    assert torch.allclose(score(outputs, network), expected, atol=1e-5)
+
+
+def test_vra_without_a_lower_threshold_is_react():
+    network = toy_networks.dense()
+    images, labels = toy_networks.images_and_labels()
+    statistics = toy_networks.fitted(ReAct.fitter(), network, images, labels)
+    outputs = network(images, ("penultimate",))
+    found = VRA(statistics, lower=0, upper=80)(outputs, network)
+    assert torch.allclose(found, ReAct(statistics, 80)(outputs, network), atol=1e-6)
+    row = torch.tensor([[-1.0, 0.5, 1.0, 2.0, 3.0, torch.nan]])
+    expected = torch.tensor([[0.0, 0.0, 1.1, 2.1, 2.0, torch.nan]])
+    found = rectify_activations(row, 1.0, 2.0, 0.1)
+    assert torch.allclose(found, expected, equal_nan=True)
+
+
 def test_react_at_percentile_100_is_the_energy():
     network = toy_networks.dense()
     images, labels = toy_networks.images_and_labels()
@@ -188,6 +241,9 @@ def test_bad_input():
     statistics = toy_networks.fitted(ReAct.fitter(), network, images, labels)
     with pytest.raises(ValueError, match=r"percentile.*\[0, 100\].*101"):
         ReAct(statistics, 101)
+    for wrong in ((70, 60), (-1, 50), (50, 101), (float("nan"), 50)):
+        with pytest.raises(ValueError, match=rf"\[0, 100\].*{wrong[0]}.*{wrong[1]}"):
+            VRA(statistics, *wrong)
     with pytest.raises(ValueError, match=r"ReAct.*\b1\b.*known pixels.*\b0\b"):
         toy_networks.fitted(ReAct.fitter(), network, images, labels * 0 + 254)
 

@@ -107,7 +107,7 @@ def test_missing_and_undeclared_tensors_are_refused(method, tmp_path):
         others = {key: value for key, value in section.tensors.items() if key != name}
         path = saved(tmp_path / "missing.stats", Statistics(method, others, section.options))
         assert f"'{name}' is missing" in refused(path, method)
-    for name in ("forward", "training", "means"):
+    for name in ("forward", "training", "others"):
         more = {**section.tensors, name: torch.ones(2)}
         path = saved(tmp_path / "more.stats", Statistics(method, more, section.options))
         assert f"'{name}' is not one of" in refused(path, method)
@@ -130,6 +130,12 @@ def test_missing_and_undeclared_tensors_are_refused(method, tmp_path):
         ("vim", "null_space", lambda tensor: tensor[:-1], "shape"),
         ("react", "percentiles", lambda tensor: tensor.flip(0), "never fall"),
         ("react", "percentiles", lambda tensor: tensor[::10].contiguous(), "1001"),
+        ("openmax", "scales", with_first(0), "above 0"),
+        ("openmax", "centres", lambda tensor: tensor[:, :-1].contiguous(), "C=4, C=4"),
+        ("gmm", "whitening", lambda tensor: tensor[:, :-1].contiguous(), r"C=4, D=6, D=6"),
+        ("dice", "weight", lambda tensor: tensor[:-1], r"C=4, D=6\), got \(3, 6\)"),
+        ("temperature-scaling", "temperature", lambda tensor: -tensor, "at least 0"),
+        ("weighted-energy", "weights", with_first(0), "above 0"),
         ("flow", "flow_1", lambda tensor: tensor[:-1], "weights"),
         ("flow", "matrix_0", lambda tensor: tensor[:, :-1].contiguous(), "'flow_0'.*components"),
     ],
@@ -146,7 +152,7 @@ def test_values_and_shapes_that_do_not_fit(method, name, change, message, tmp_pa
     [
         *(
             (method, "layers", value)
-            for method in ("mahalanobis", "relative-mahalanobis", "flow")
+            for method in ("mahalanobis", "relative-mahalanobis", "multi-mahalanobis", "flow")
             for value in (None, "0", [], [0, 1], ["0", "0"], {"0": 1}, ["0"])
         ),
         *(("knn", "layer", value) for value in (None, 3, "", ["0"])),

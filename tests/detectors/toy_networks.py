@@ -61,6 +61,7 @@ def quick_fitter(method, layers=("0", "penultimate")):
     options = {
         "mahalanobis": {"layers": layers},
         "relative-mahalanobis": {"layers": layers},
+        "multi-mahalanobis": {"layers": layers},
         "flow": {"layers": layers, "steps": 20, "sample_size": 2000},
     }
     return FITTED[method].fitter(**options.get(method, {}))

@@ -226,3 +226,27 @@ def test_two_processes_give_the_statistics_of_one(scenes, tmp_path):
         assert found.keys() == expected.keys()
         for name, value in found.items():
             torch.testing.assert_close(value, expected[name], rtol=1e-4, atol=1e-5, msg=name)
+
+
+def test_all_leaves_out_what_needs_layers_or_outliers():
+    from ood_seg.detectors import FITTED
+    from ood_seg.engine.fitting import Fit, learns_from_outliers, make_fitters, weights_layers
+
+    plain = make_fitters(["all"], {}, {})
+    assert FITTED.keys() - plain.keys() == {"multi-mahalanobis"}
+    assert not weights_layers(plain)
+    layers = ("penultimate", "backbone.conv")
+    assert make_fitters(["all"], {"layers": layers}, {})["multi-mahalanobis"].layers == layers
+    assert "multi-mahalanobis" not in make_fitters(["all"], {"layers": layers[:1]}, {})
+    named = make_fitters(["all"], {}, {}, {"multi-mahalanobis": {"layers": layers}})
+    assert weights_layers(named)
+    assert "multi-mahalanobis" in named
+    # Named methods get their outliers, whatever else is fitted.
+    assert learns_from_outliers(make_fitters(["weighted-energy", "react"], {}, {}))
+    assert not learns_from_outliers(make_fitters(["react", "mahalanobis"], {}, {}))
+    with pytest.raises(ValueError, match=r"\b2 layers.*\[\].*--layers"):
+        make_fitters(["multi-mahalanobis"], {}, {})
+    found = Fit(left_out=("multi-mahalanobis", "weighted-energy"))
+    assert any("multi-mahalanobis, weighted-energy" in line for line in found.summary())
+    with pytest.raises(ValueError, match=r"'gram' for dense networks.*gmm"):
+        make_fitters(["gram"], {}, {})

@@ -12,7 +12,17 @@ from ood_seg.export.exporting import Options, export_onnx, inference_graph
 from ood_seg.export.settings import check_exportable
 from ood_seg.models.detector_scores import network_of
 
-EXPORTED = ("ReAct", "VirtualLogit", "StandardizedMaxLogit", "KLMatching")
+EXPORTED = (
+    "ReAct",
+    "VirtualLogit",
+    "DICE",
+    "SHE",
+    "FDBD",
+    "StandardizedMaxLogit",
+    "KLMatching",
+    "TemperatureScaling",
+    "WeightedEnergy",
+)
 
 
 @pytest.fixture(scope="module")
@@ -25,6 +35,7 @@ def statistics(tmp_path_factory):
             generator = torch.Generator().manual_seed(seed)
             images = torch.randn(2, 3, *tiny_export.SIZE, generator=generator)
             labels = torch.randint(0, 5, (2, *tiny_export.SIZE), generator=generator)
+            labels[:, :4] = 254
             with torch.no_grad():
                 fitter.update(network(images, fitter.layers), labels, network)
         section = fitter.result()
@@ -50,7 +61,7 @@ def test_graph_equals_the_test_pipeline(statistics, tmp_path, name, resize):
     assert all(agreement.holds and agreement.score < 1e-5 for agreement in found), found
 
 
-@pytest.mark.parametrize("name", EXPORTED[:3])
+@pytest.mark.parametrize("name", EXPORTED[:6])
 def test_file_equals_torch(statistics, tmp_path, name):
     cfg = config({"type": name, "statistics": str(statistics)})
     weights = tiny_export.checkpoint(tmp_path)
@@ -75,8 +86,31 @@ def test_logits_with_a_score_of_activations_are_the_class_logits(statistics, tmp
     assert graph.channels == 4
 
 
-@pytest.mark.parametrize("score", [{"type": "ASH"}, {"type": "SCALE"}, {"type": "ODIN"}])
+@pytest.mark.parametrize("score", [{"type": "VRA"}, {"type": "GradNorm"}])
+def test_other_scores_of_activations_equal_torch(statistics, tmp_path, score):
+    if score["type"] == "VRA":
+        score = {**score, "statistics": str(statistics)}
+    weights = tiny_export.checkpoint(tmp_path)
+    export = export_onnx(config(score), weights, tmp_path / "model.onnx", Options())
+    assert all(agreement.holds for agreement in (*export.graph, *export.pipeline))
+
+
+@pytest.mark.parametrize(
+    "score", [{"type": "ASH"}, {"type": "SCALE"}, {"type": "ODIN"}, {"type": "RankFeat"}]
+)
 def test_other_scores_are_refused_with_a_list_of_exportable_ones(score):
     model = tiny.build(energy_head={"type": "EnergyHead", "score": score})
-    with pytest.raises(ValueError, match=f"{score['type']} .*Energy.*ReAct, VirtualLogit"):
+    with pytest.raises(ValueError, match=f"{score['type']} .*Energy.*ReAct, VRA, VirtualLogit"):
+        check_exportable(model)
+
+
+def test_openmax_is_refused():
+    fitter = detectors.OpenMax.fitter(tail=2)
+    logits = torch.randn(40, 5, generator=torch.Generator().manual_seed(0))
+    fitter.update(detectors.Outputs(logits, {}), logits.argmax(dim=1), None)
+    model = tiny.build()
+    model.energy_head.score = detectors.OpenMax(
+        detectors.StatisticsFile({"openmax": fitter.result()})
+    )
+    with pytest.raises(ValueError, match=r"OpenMax .*Energy"):
         check_exportable(model)
