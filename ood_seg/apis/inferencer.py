@@ -15,6 +15,7 @@ from mmengine.dataset import Compose, pseudo_collate
 
 from ood_seg.apis.pipelines import split_test_pipeline
 from ood_seg.calibration import Calibration
+from ood_seg.io.map_origins import MapOrigin, named_model
 from ood_seg.io.provenance import checkpoint_sha256
 from ood_seg.labels import label_type
 from ood_seg.models.loading import load_model
@@ -43,8 +44,7 @@ class AnomalyInferencer(Segmentor):
             and is executed.
         weights: checkpoint file; by default the config's `load_from`. See `models.load_model`.
         device: `cuda`, `cuda:1`, `cpu`, ...; by default `cuda` if available, else `cpu`.
-        calibration: a calibration of this model's score, or its file. A warning is given if it
-            was made with another checkpoint.
+        calibration: a calibration of this model's score and checkpoint, or its file.
         operating_point: name of the calibration's point at which pixels are flagged, by default
             the first one; or a number, the lowest score that is flagged.
         min_area: pixels of the smallest connected group that is an instance; None: the smallest
@@ -52,6 +52,7 @@ class AnomalyInferencer(Segmentor):
         region: where pixels count, see `perception.core.regions`.
         smoothing: keyword arguments of `GaussianSmoothing`, instead of the config's; False for
             none.
+        allow_other_model: accept a calibration of another checkpoint, with a warning.
 
     Attributes:
         calibration: the `Calibration`, or None.
@@ -62,7 +63,8 @@ class AnomalyInferencer(Segmentor):
         FileNotFoundError: config or checkpoint does not exist.
         ValueError: no checkpoint given, one that is unsafe, damaged, not finite or of another
             model; a model without anomaly scores; a device that is not available; a calibration
-            that is damaged, of another score, or without the operating point; or a bad region.
+            that is damaged, of another score or checkpoint, or without the operating point; or a
+            bad region.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class AnomalyInferencer(Segmentor):
         min_area: int | None = None,
         region: str | Sequence[str] | np.ndarray | Region | None = None,
         smoothing: Mapping[str, Any] | bool | None = None,
+        allow_other_model: bool = False,
     ) -> None:
         self.model = load_model(model, weights, device)
         self.model.keep_logits = False  # nothing here reads them
@@ -84,7 +87,9 @@ class AnomalyInferencer(Segmentor):
         self._label_type = getattr(torch, label_type(self.model.num_classes))
         self._load, rest = split_test_pipeline(cfg)
         self._prepare = Compose(rest)
-        self.calibration = _checked_calibration(calibration, self.model)
+        self.calibration = _checked_calibration(
+            calibration, self.model, allow_other_model=allow_other_model
+        )
         points = self.calibration.operating_points if self.calibration else {}
         smallest = self.calibration.min_area if self.calibration else None
         super().__init__(
@@ -105,6 +110,12 @@ class AnomalyInferencer(Segmentor):
             ValueError: an array is no such image.
         """
         return predict_by_size(images, self._predict_batch)
+
+    def map_origin(self) -> MapOrigin:
+        """See `Segmentor.map_origin`."""
+        cfg = self.model.cfg
+        digest = checkpoint_sha256(cfg.load_from)
+        return MapOrigin(self.score_name, str(cfg.load_from), digest, cfg.filename)
 
     def probability(self, scores: np.ndarray) -> np.ndarray | None:
         """Probability of an anomaly by the calibration, `(H, W)`; None without one."""
@@ -156,20 +167,29 @@ class AnomalyInferencer(Segmentor):
 
 
 def _checked_calibration(
-    calibration: str | Path | Calibration | None, model: OODEncoderDecoder
+    calibration: str | Path | Calibration | None,
+    model: OODEncoderDecoder,
+    *,
+    allow_other_model: bool,
 ) -> Calibration | None:
-    """The calibration, loaded, of this model's score."""
+    """The calibration, loaded, of this model's score and checkpoint."""
     if calibration is None:
         return None
     if not isinstance(calibration, Calibration):
         calibration = Calibration.load(calibration)
     calibration.check_score(type(model.energy_head.score).__name__)
-    expected = calibration.checkpoint_sha256
-    checkpoint = model.cfg.load_from
-    if expected is not None and checkpoint_sha256(checkpoint) != expected:
-        warnings.warn(
-            f"the calibration was made with another checkpoint than {checkpoint} (SHA-256 "
-            f"{expected[:12]}...): its probabilities and thresholds may not hold",
-            stacklevel=3,
+    expected, checkpoint = calibration.checkpoint_sha256, model.cfg.load_from
+    digest = None if expected is None else checkpoint_sha256(checkpoint)
+    if expected != digest:
+        message = (
+            f"the calibration was made with another checkpoint, "
+            f"{named_model(calibration.model, expected)}, than the model in use, "
+            f"{named_model(checkpoint, digest)}: its probabilities and thresholds may not hold"
         )
+        if digest is not None and not allow_other_model:
+            raise ValueError(
+                f"{message}; calibrate this model (`ood-seg calibrate`), or accept it with "
+                "--allow-other-model"
+            )
+        warnings.warn(message, stacklevel=3)
     return calibration

@@ -28,6 +28,7 @@ def load_segmentor(
     operating_point: str | float | None = None,
     min_area: int | None = None,
     region: str | Sequence[str] | np.ndarray | Region | None = None,
+    allow_other_model: bool = False,
 ) -> Segmentor:
     """Load a model for use.
 
@@ -43,6 +44,7 @@ def load_segmentor(
         calibration, smoothing: of a config, see `AnomalyInferencer`; an exported model contains
             its own.
         operating_point, min_area, region: see `Segmentor`.
+        allow_other_model: accept a calibration of another checkpoint, with a warning.
 
     Raises:
         FileNotFoundError: model or checkpoint does not exist.
@@ -66,7 +68,13 @@ def load_segmentor(
     if device is None and local_rank is not None:
         device = _gpu(local_rank)
     return AnomalyInferencer(
-        model, checkpoint, device, calibration=calibration, smoothing=smoothing, **decision
+        model,
+        checkpoint,
+        device,
+        calibration=calibration,
+        smoothing=smoothing,
+        allow_other_model=allow_other_model,
+        **decision,
     )
 
 

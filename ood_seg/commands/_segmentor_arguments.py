@@ -38,6 +38,11 @@ def add_segmentor_arguments(
         metavar="PIXELS",
         help="components of fewer pixels are not objects (default: as in the calibration, or 50)",
     )
+    decision.add_argument(
+        "--allow-other-model",
+        action="store_true",
+        help="accept a --calibration that was made with another checkpoint, with a warning",
+    )
     region = decision.add_mutually_exclusive_group()
     region.add_argument(
         "--region",
@@ -69,6 +74,7 @@ def load(args: argparse.Namespace, shard: Shard = SINGLE_PROCESS) -> Segmentor:
         operating_point=args.operating_point,
         min_area=args.min_area,
         region=args.region,
+        allow_other_model=args.allow_other_model,
     )
     print(threshold_description(segmentor.decision_rule))
     return segmentor

@@ -14,12 +14,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="JSON to write")
     parser.add_argument(
         "--score",
-        required=True,
         metavar="NAME",
-        help="type of the score in the model's config, such as Energy; `infer` refuses another",
+        help="type of the score in the model's config, such as Energy; `infer` refuses another "
+        "(default: that in provenance.json of the maps, which `ood-seg test --out` writes)",
     )
     parser.add_argument(
-        "--checkpoint", type=Path, metavar="FILE", help="the model's file; its hash is kept"
+        "--checkpoint",
+        type=Path,
+        metavar="FILE",
+        help="the model's file; its hash is kept (default: that in provenance.json of the maps)",
+    )
+    parser.add_argument(
+        "--allow-other-model",
+        action="store_true",
+        help="calibrate maps although their provenance.json names another score or checkpoint",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace an existing file")
     _add_fit(parser.add_argument_group("fit"))
@@ -78,6 +86,7 @@ def run(args: argparse.Namespace) -> int:
             _map_arguments.map_folders(args),
             score=args.score,
             checkpoint=args.checkpoint,
+            allow_other_model=args.allow_other_model,
             min_area=args.min_area,
             workers=args.workers,
             on_image=on_image,

@@ -19,6 +19,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of `ood-seg calibrate`: `anomaly` becomes a probability, `score` is the raw score, "
         "and the operating points are stored in the file",
     )
+    parser.add_argument(
+        "--allow-other-model",
+        action="store_true",
+        help="accept a --calibration that was made with another checkpoint, with a warning",
+    )
     _add_input(parser)
     parser.add_argument("--logits", action="store_true", help="add the logits to the outputs")
     _add_precision(parser)
@@ -81,6 +86,7 @@ def run(args: argparse.Namespace) -> int:
             opset=args.opset,
         ),
         calibration=args.calibration,
+        allow_other_model=args.allow_other_model,
         report=lambda line: print(line, file=sys.stderr, flush=True),
     )
     print(export)

@@ -9,6 +9,7 @@ import numpy as np
 
 from ood_seg.deploy.model_card import ModelCard
 from ood_seg.deploy.runtimes import Signature, TensorType, open_runtime
+from ood_seg.io.map_origins import MapOrigin
 from ood_seg.labels import label_type
 from ood_seg.perception.core.errors import error_text
 from ood_seg.perception.core.regions import Region
@@ -69,6 +70,11 @@ class OnnxAnomalySegmentor(Segmentor):
             min_area=card.min_area if min_area is None else min_area,
             region=region,
         )
+
+    def map_origin(self) -> MapOrigin:
+        """See `Segmentor.map_origin`."""
+        card = self.card
+        return MapOrigin(card.score, card.checkpoint, card.checkpoint_sha256, card.config)
 
     def predict(self, images: Sequence[np.ndarray]) -> list[Prediction]:
         """Predict images `(H, W, 3)` uint8 BGR; those of equal size run as one batch.

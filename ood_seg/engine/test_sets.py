@@ -121,21 +121,25 @@ def _with_label_loaders(steps: list, labels: list[dict]) -> list:
     return replaced
 
 
-def save_predictions(cfg: Config, folder: Path) -> None:
+def save_predictions(cfg: Config, folder: Path) -> list[Path]:
     """Set the output folder of every metric that saves its input, one folder per set.
+
+    Returns:
+        These folders.
 
     Raises:
         ValueError: no metric of the config can.
     """
-    saving = 0
+    saving: list[Path] = []
     for name, (_, evaluator) in named_sets(cfg).items():
         target = folder / name if has_named_sets(cfg) else folder
         for metric in metrics_of(evaluator):
             if takes_argument(metric["type"], "output_dir"):
                 metric["output_dir"] = str(target)
-                saving += 1
+                saving.append(target)
     if not saving:
         raise ValueError("--out: no metric of the config's test_evaluator has an output_dir")
+    return list(dict.fromkeys(saving))
 
 
 def takes_argument(metric: str | type, name: str) -> bool:

@@ -20,6 +20,7 @@ from ood_seg.engine.runner import (
 )
 from ood_seg.engine.test_sets import keep_sets, metrics_of, named_sets, save_predictions, use_tta
 from ood_seg.io.json_files import write_json
+from ood_seg.io.map_origins import ORIGIN_FILE, MapOrigin
 from ood_seg.io.provenance import checkpoint_sha256, git_commit, versions
 from ood_seg.metrics.protocols import get_protocol
 
@@ -46,7 +47,8 @@ def test(
         checkpoint: file; None: the config's `load_from`.
         sets: names of the test sets to evaluate on; empty: all.
         tta: test-time augmentation by the config's `tta_pipeline`.
-        out: folder to save the score maps in, as `SET/IMAGE.npy`.
+        out: folder to save the score maps in, as `SET/IMAGE.npy`, with their model in
+            `SET/provenance.json`.
         show: show each prediction in a window.
         show_dir: folder to save a figure of each prediction in.
         wait_time: seconds that a window stays.
@@ -71,14 +73,19 @@ def test(
         keep_sets(cfg, sets)
     if tta:
         use_tta(cfg)
-    if out:
-        save_predictions(cfg, Path(out))
+    saved = save_predictions(cfg, Path(out)) if out else []
     if show or show_dir:
         draw_predictions(cfg, show=show, wait_time=wait_time, folder=show_dir)
     verify_readable(cfg.load_from)
     recorder = SetRecorder()
     runner = build_runner(cfg, recorder, *hooks)
+    if is_main_process():
+        for folder in saved:  # until all maps are those of this model, theirs is not known
+            (folder / ORIGIN_FILE).unlink(missing_ok=True)
     rows = rows_by_set(runner.test(), list(named_sets(cfg)))
+    if is_main_process():
+        for folder in saved:
+            _map_origin(cfg, runner).write(folder)
     content = _described(cfg, runner, rows, recorder, tta=tta)
     if is_main_process():
         write_json(Path(runner.work_dir) / RESULT_FILE, content)
@@ -151,6 +158,19 @@ def protocol_of(evaluator: Any) -> str | None:
             protocol = get_protocol(metric.get("protocol", "pooled"))
             return f"{protocol.name}: {protocol.description}"
     return None
+
+
+def _map_origin(cfg: Config, runner: Runner) -> MapOrigin:
+    """The model and score of the saved maps."""
+    model: Any = runner.model
+    while hasattr(model, "module"):  # of data-parallel and test-time augmentation wrappers
+        model = model.module
+    return MapOrigin(
+        type(model.energy_head.score).__name__,
+        str(cfg.load_from),
+        checkpoint_sha256(cfg.load_from),
+        cfg.filename,
+    )
 
 
 def _described(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from ood_seg.evaluation.matching import MapPair, Matches, match_images, match_ma
 from ood_seg.evaluation.run import Evaluation, compare_with, evaluate_maps
 from ood_seg.evaluation.saved_maps import SCALE_FILE, MapFormat, MapReader, read_scale_file
 from ood_seg.evaluation.settings import Settings
+from ood_seg.io.map_origins import ORIGIN_FILE, MapOrigin, read_origin
 from ood_seg.io.provenance import file_sha256
 from ood_seg.labels import MIN_AREA
 from ood_seg.metrics import ScoreHistogram
@@ -60,6 +61,10 @@ class MapFolders:
         if format.scale is None and sidecar.is_file():
             format = replace(format, **read_scale_file(sidecar))
         return MapReader(format, self.label_map)
+
+    def origin(self) -> MapOrigin | None:
+        """The model of the maps; None where no sidecar records it, ValueError for a damaged one."""
+        return read_origin(self.scores if self.scores.is_dir() else self.scores.parent)
 
     def matches(self) -> Matches:
         """The pairs of files; raises as `match_maps`."""
@@ -104,7 +109,7 @@ def evaluate_folders(
         ValueError: files without a partner, bad files (all of them are named), a scale or label
             map out of range, or only one folder of class labels.
     """
-    reader, matches = folders.reader(), folders.matches()
+    reader, matches, origin = folders.reader(), folders.matches(), folders.origin()
     names = [pair.name for pair in matches.pairs]
     classes, notes = _class_files(folders, names, predicted_labels, known_labels)
     readings = 1 + bool(settings.calibration or settings.track or classes) + bool(compare)
@@ -130,6 +135,7 @@ def evaluate_folders(
             folder=partial and partial.with_name(f"{partial.name}-compare"),
             **reading,
         )
+    evaluation.content["origin"] = asdict(origin) if origin else None
     evaluation.content["notes"] += [*matches.notes, *notes]
     return evaluation
 
@@ -137,8 +143,9 @@ def evaluate_folders(
 def calibrate_folders(
     folders: MapFolders,
     *,
-    score: str,
+    score: str | None = None,
     checkpoint: Path | None = None,
+    allow_other_model: bool = False,
     min_area: int = MIN_AREA,
     workers: int = 1,
     on_image: OnImage = lambda done, total: None,
@@ -150,20 +157,30 @@ def calibrate_folders(
 
     Args:
         folders: maps and ground truth.
-        score: type of the score in the model's config.
-        checkpoint: file of the model, whose hash is kept.
+        score: type of the score in the model's config; None: that of the sidecar of the maps.
+        checkpoint: file of the model, whose hash is kept; None: that of the sidecar, if any.
+        allow_other_model: accept maps whose sidecar names another score or checkpoint.
         min_area: smallest false alarm that counts, in pixels.
         workers: threads that read and count.
         on_image: called after each map with the number read so far and in all.
         **options: further arguments of `calibrate`; `data_set` is by default the name of the
-            folder of the ground truth.
+            folder of the ground truth, `model` that of the checkpoint.
 
     Raises:
         FileNotFoundError: a folder or the checkpoint does not exist.
-        ValueError: as `evaluate_folders` and `calibrate`.
+        ValueError: as `evaluate_folders` and `calibrate`; no score is given or recorded, or the
+            maps are of another score or model than those given.
     """
     if checkpoint is not None and not checkpoint.is_file():
         raise FileNotFoundError(f"checkpoint {checkpoint} does not exist")
+    origin = _origin(folders, score, checkpoint, allow_other_model=allow_other_model)
+    if origin.checkpoint_sha256 is None:
+        warnings.warn(
+            f"the model is not recorded, since {folders.scores} has no {ORIGIN_FILE} (which "
+            "`ood-seg test --out` writes) and no checkpoint was given: with another model this "
+            "calibration would pass unnoticed",
+            stacklevel=2,
+        )
     reader, matches = folders.reader(), folders.matches()
     count = _counter(on_image, 2 * len(matches.pairs))
 
@@ -177,14 +194,51 @@ def calibrate_folders(
 
     calibration = calibrate(
         list(for_each(counted, matches.pairs, workers=workers)),
-        score=score,
-        checkpoint_sha256=file_sha256(checkpoint) if checkpoint else None,
-        **{"data_set": folders.ground_truth.resolve().name, **options},
+        score=origin.score,
+        checkpoint_sha256=origin.checkpoint_sha256,
+        **{
+            "data_set": folders.ground_truth.resolve().name,
+            "model": origin.model,
+            **{name: value for name, value in options.items() if value is not None},
+        },
     )
     for note in matches.notes:
         warnings.warn(note, stacklevel=2)
     maps = for_each(read, matches.pairs, workers=workers)
     return with_false_alarms(calibration, maps, min_area=min_area)
+
+
+def _origin(
+    folders: MapFolders, score: str | None, checkpoint: Path | None, *, allow_other_model: bool
+) -> MapOrigin:
+    """Score and model of the maps: as given, else as their sidecar records them.
+
+    Raises:
+        ValueError: the two differ, or no score is known.
+    """
+    recorded = folders.origin()
+    given = checkpoint and MapOrigin(
+        score or "", str(checkpoint), file_sha256(checkpoint), config=None
+    )
+    if recorded is None:
+        if score is None:
+            raise ValueError(
+                f"{folders.scores} has no {ORIGIN_FILE} that names the score of the maps; give it: "
+                "--score Energy"
+            )
+        return given or MapOrigin(score)
+    remedy = "calibrate the maps of that model, or accept these with --allow-other-model"
+    if score is not None and score != recorded.score and not allow_other_model:
+        raise ValueError(
+            f"{folders.scores} holds maps of the score {recorded.score!r} ({recorded.named()}), "
+            f"but the score given is {score!r}; {remedy}"
+        )
+    if given and recorded.is_other(given.checkpoint_sha256) and not allow_other_model:
+        raise ValueError(
+            f"{folders.scores} holds maps of the model {recorded.named()}, but the checkpoint "
+            f"given is {given.named()}; {remedy}"
+        )
+    return replace(given or recorded, score=score or recorded.score)
 
 
 def _counter(on_image: OnImage, total: int) -> Callable[[], object]:

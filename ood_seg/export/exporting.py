@@ -121,6 +121,7 @@ def export_onnx(
     options: Options | None = None,
     *,
     calibration: str | Path | None = None,
+    allow_other_model: bool = False,
     report: Callable[[str], Any] = lambda line: None,
 ) -> Export:
     """Export a model; the file appears at `out` only if it agrees with torch.
@@ -131,6 +132,7 @@ def export_onnx(
         out: file to write, `.onnx`.
         options: None: the defaults.
         calibration: file of `ood-seg calibrate`; then `anomaly` is a probability.
+        allow_other_model: accept a calibration of another checkpoint, with a warning.
         report: called with a line of text before each slow step.
 
     Raises:
@@ -143,7 +145,9 @@ def export_onnx(
     _check_target(out)
     images = [read_image(name)[None] for name in options.calibration_images]
     cfg = with_size(cfg, options.size)
-    inferencer = AnomalyInferencer(cfg, checkpoint, "cpu", calibration=calibration)
+    inferencer = AnomalyInferencer(
+        cfg, checkpoint, "cpu", calibration=calibration, allow_other_model=allow_other_model
+    )
     check_exportable(inferencer.model)
     graph = inference_graph(inferencer, cfg, options)
     card = model_card(inferencer, graph, cfg, checkpoint, options.precision)

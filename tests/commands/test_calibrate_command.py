@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
+import shutil
 
 import cv2
 import numpy as np
@@ -15,6 +17,7 @@ pytest.importorskip("PIL")
 from ood_seg.calibration import Calibration, calibrate, with_false_alarms
 from ood_seg.calibration.files import to_content
 from ood_seg.commands import main
+from ood_seg.io.map_origins import MapOrigin
 from ood_seg.metrics import ScoreHistogram
 
 
@@ -40,6 +43,73 @@ def maps(tmp_path_factory):
 def run(folder, out, *options) -> int:
     paths = [folder / "scores", folder / "truth", "--out", out, "--score", "Energy"]
     return main(["calibrate", *map(str, paths), *map(str, options)])
+
+
+class TestModelOfTheMaps:
+    """`provenance.json` beside the maps, as `ood-seg test --out` writes it."""
+
+    @pytest.fixture
+    def recorded(self, maps, tmp_path):
+        shutil.copytree(maps[0], tmp_path / "copy")
+        (tmp_path / "net.pth").write_bytes(b"weights")
+        digest = hashlib.sha256(b"weights").hexdigest()
+        MapOrigin("Energy", "runs/net.pth", digest).write(tmp_path / "copy" / "scores")
+        return tmp_path / "copy", digest
+
+    def calibrate(self, folder, out, *options):
+        paths = [folder / "scores", folder / "truth", "--out", out]
+        return main(["calibrate", *map(str, paths), *map(str, options)])
+
+    def test_it_is_kept(self, recorded, tmp_path, capsys):
+        assert self.calibrate(recorded[0], tmp_path / "c.json") == 0
+        made = Calibration.load(tmp_path / "c.json", score="Energy")
+        assert (made.model, made.checkpoint_sha256) == ("runs/net.pth", recorded[1])
+        assert "model is not recorded" not in capsys.readouterr().out
+
+    def test_the_same_checkpoint_under_another_name_is_accepted(self, recorded, tmp_path):
+        options = ["--checkpoint", tmp_path / "net.pth", "--method", "net"]
+        assert self.calibrate(recorded[0], tmp_path / "c.json", *options) == 0
+        made = Calibration.load(tmp_path / "c.json")
+        assert (made.model, made.checkpoint_sha256) == ("net", recorded[1])
+
+    def test_another_checkpoint_is_refused_with_both_names(self, recorded, tmp_path, capsys):
+        other = tmp_path / "other.pth"
+        other.write_bytes(b"others")
+        digest = hashlib.sha256(b"others").hexdigest()
+        assert self.calibrate(recorded[0], tmp_path / "c.json", "--checkpoint", other) == 2
+        (line, _) = capsys.readouterr().err.strip().splitlines()
+        for text in ("runs/net.pth", recorded[1][:12], "other.pth", digest[:12]):
+            assert text in line
+        options = ["--checkpoint", other, "--allow-other-model"]
+        assert self.calibrate(recorded[0], tmp_path / "c.json", *options) == 0
+        assert Calibration.load(tmp_path / "c.json").checkpoint_sha256 == digest
+
+    def test_another_score_is_refused_with_both_names(self, recorded, tmp_path, capsys):
+        assert self.calibrate(recorded[0], tmp_path / "c.json", "--score", "Entropy") == 2
+        error = capsys.readouterr().err
+        assert "'Energy'" in error
+        assert "'Entropy'" in error
+        options = ["--score", "Entropy", "--allow-other-model"]
+        assert self.calibrate(recorded[0], tmp_path / "c.json", *options) == 0
+        assert Calibration.load(tmp_path / "c.json").score == "Entropy"
+
+    def test_maps_of_unknown_origin_have_a_note(self, maps, tmp_path, capsys):
+        assert run(maps[0], tmp_path / "c.json") == 0
+        assert "model is not recorded" in re.sub(r"\s+", " ", capsys.readouterr().out)
+        assert self.calibrate(maps[0], tmp_path / "d.json") == 2
+        assert "--score Energy" in capsys.readouterr().err
+
+    @pytest.mark.parametrize(
+        ("entry", "value"),
+        [("schema", "x/1"), ("score", None), ("model", 3), ("checkpoint_sha256", ["a"])],
+    )
+    def test_a_damaged_sidecar_is_refused(self, recorded, tmp_path, capsys, entry, value):
+        path = recorded[0] / "scores" / "provenance.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), entry: value}))
+        assert self.calibrate(recorded[0], tmp_path / "c.json") == 2
+        error = capsys.readouterr().err
+        assert str(path) in error
+        assert entry in error
 
 
 def test_a_full_disk_or_an_impossible_output_is_one_line(maps, tmp_path, capsys, monkeypatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -16,6 +17,7 @@ from ood_seg.apis import AnomalyInferencer
 from ood_seg.calibration import calibrate
 from ood_seg.commands import main
 from ood_seg.commands.infer import parse_range
+from ood_seg.io.map_origins import MapOrigin, read_origin
 from ood_seg.io.provenance import file_sha256
 from ood_seg.metrics import ScoreHistogram
 
@@ -71,7 +73,7 @@ def test_a_folder_gives_a_figure_and_scores_for_each_image(job, tmp_path, infere
     assert infer(job, job.folder / "images", tmp_path, "--save-scores") == 0
     names = sorted(path.name for path in tmp_path.iterdir())
     expected = [f"{i}_{kind}" for i in range(3) for kind in ("anomaly.png", "scores.npy")]
-    assert names == expected
+    assert names == [*expected, "provenance.json"]
     scores = np.load(tmp_path / "2_scores.npy")
     assert (scores.shape, scores.dtype) == ((HEIGHT, WIDTH), np.float32)
     np.testing.assert_array_equal(scores, inferencer(job.folder / "images" / "2.png").anomaly)
@@ -199,8 +201,34 @@ def test_a_calibration_that_does_not_fit_is_refused(calibration, job, tmp_path):
         AnomalyInferencer(job.config, job.weights, "cpu", made, "best f1")
     with pytest.raises(ValueError, match=r"operating point 'best f1'.*calibration"):
         AnomalyInferencer(job.config, job.weights, "cpu", operating_point="best f1")
-    with pytest.warns(UserWarning, match="another checkpoint than"):
-        AnomalyInferencer(job.config, job.weights, "cpu", replace(made, checkpoint_sha256="0" * 64))
+    foreign = replace(made, model="other.pth", checkpoint_sha256="0" * 64)
+    message = (
+        rf"another checkpoint.*other\.pth.*000000000000.*{Path(job.weights).name}.*[0-9a-f]{{12}}"
+    )
+    with pytest.raises(ValueError, match=rf"{message}.*--allow-other-model"):
+        AnomalyInferencer(job.config, job.weights, "cpu", foreign)
+    with pytest.warns(UserWarning, match=message):
+        AnomalyInferencer(job.config, job.weights, "cpu", foreign, allow_other_model=True)
+
+
+def test_saved_scores_name_their_model(job, tmp_path, capsys):
+    options = ["--save", "scores", "scores-png", "--score-range", "-20", "5"]
+    image = job.folder / "images" / "1.png"
+    assert infer(job, image, tmp_path, *options) == 0
+    digest = file_sha256(job.weights)
+    for folder in (tmp_path, tmp_path / "scores"):
+        origin = read_origin(folder)
+        assert (origin.score, origin.model) == ("Energy", str(job.weights))
+        assert origin.checkpoint_sha256 == digest
+    MapOrigin("Energy", "other.pth", "0" * 64).write(tmp_path)
+    capsys.readouterr()
+    other = job.folder / "images" / "2.png"
+    assert infer(job, other, tmp_path, *options) == 2
+    error = capsys.readouterr().err
+    assert "other.pth" in error
+    assert digest[:12] in error
+    assert infer(job, other, tmp_path, *options, "--overwrite") == 0
+    assert read_origin(tmp_path).checkpoint_sha256 == digest
 
 
 def test_calibrated_run_writes_probability_and_mask(calibration, job, tmp_path, capsys):
@@ -211,7 +239,10 @@ def test_calibrated_run_writes_probability_and_mask(calibration, job, tmp_path, 
     assert "'tpr 80%'" in first
     assert first.endswith(f" {made.point('tpr 80%').threshold:.6g}")
     names = sorted(file.name for file in tmp_path.iterdir())
-    assert names == ["1_anomaly.png", "1_mask.png", "1_probability.npy", "1_scores.npy"]
+    assert names == [
+        *("1_anomaly.png", "1_mask.png", "1_probability.npy", "1_scores.npy"),
+        "provenance.json",
+    ]
     scores = np.load(tmp_path / "1_scores.npy")
     probability = np.load(tmp_path / "1_probability.npy")
     np.testing.assert_array_equal(probability, made.probability(scores))

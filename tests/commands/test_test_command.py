@@ -62,6 +62,10 @@ def test_the_numbers_are_those_of_the_saved_scores(job, tmp_path):
     flat = np.concatenate([one.ravel() for one in masks]), np.concatenate(scores).ravel()
     expected = 100 * metrics.roc_auc_score(*flat)
     assert report["sets"]["anomalies"]["metrics"]["anomaly/auroc"] == pytest.approx(expected)
+    origin = json.loads((out / "anomalies" / "provenance.json").read_text())
+    assert origin["score"] == "Energy"
+    assert origin["model"] == report["checkpoint"]
+    assert origin["checkpoint_sha256"] == report["checkpoint_sha256"]
 
 
 def test_augmentation_keeps_the_label_loaders_and_changes_the_scores(job, tmp_path):

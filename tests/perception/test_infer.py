@@ -42,7 +42,7 @@ def test_one_image_is_analysed_in_the_calling_thread(photos, tmp_path):
     summary = infer(photos / "1.png", Watching(), out=tmp_path / "one", save=["scores", "mask"])
     assert summary == InferenceSummary((str(tmp_path / "one"),), total=1, written=1)
     assert started == [threading.main_thread()]
-    assert files_in(tmp_path / "one") == ["1_mask.png", "1_scores.npy"]
+    assert files_in(tmp_path / "one") == ["1_mask.png", "1_scores.npy", "provenance.json"]
     # The same as among others, which are read while the model runs.
     infer(photos, Watching(), out=tmp_path / "all", save=["scores", "mask"])
     assert threading.main_thread() not in started[1:]

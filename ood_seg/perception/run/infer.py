@@ -171,6 +171,8 @@ def infer(
             stack.callback(video.close, complete=False)  # if it is not reached by the images
         model = segmentor if isinstance(segmentor, Segmentor) else segmentor()
         check_outputs(model, save if out else (), tracker)
+        if folder is not None:
+            folder.write_origin(model.map_origin(), replace=existing == "overwrite")
         if frames.single and temporal is None and tracker is None:
             _write_all(model.outcomes(frames), folder, video, lines, summary)
             return summary

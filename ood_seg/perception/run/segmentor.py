@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ood_seg.io.images import checked_image
+from ood_seg.io.map_origins import MapOrigin
 from ood_seg.labels import MIN_AREA
 from ood_seg.perception.core.decision import DecisionRule, choose_threshold
 from ood_seg.perception.core.errors import ends_run
@@ -74,6 +75,10 @@ class Segmentor(ABC):
         min_area = MIN_AREA if min_area is None else min_area
         inside = None if region is None else parse_region(region, palette.classes)
         self.decision_rule = DecisionRule(threshold, name, min_area, inside)
+
+    def map_origin(self) -> MapOrigin:
+        """Score and checkpoint, for the sidecar of saved score maps."""
+        return MapOrigin(self.score_name)
 
     @property
     def judge(self) -> DecisionRule:
