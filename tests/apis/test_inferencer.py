@@ -89,6 +89,24 @@ def test_pipelines_that_load_floats_are_given_floats(weights):
     np.testing.assert_array_equal(found.anomaly, expected.anomaly)
 
 
+def test_a_size_that_the_pipeline_cannot_prepare_is_named(weights):
+    """Scaled to the width of the network, its height is 0."""
+    resize = {"type": "Resize", "scale": (64, 32), "keep_ratio": True}
+    inferencer = AnomalyInferencer(config([PIPELINE[0], resize, PIPELINE[1]]), weights, "cpu")
+    with pytest.raises(ValueError, match=r"image of 1x3000 \(height x width\): error: .*resize"):
+        inferencer(np.zeros((1, 3000, 3), np.uint8))
+
+
+def test_tensors_are_a_type_error_at_once(weights):
+    inferencer = AnomalyInferencer(config(), weights, "cpu")
+    tensor = torch.zeros(3, 24, 32, dtype=torch.uint8)
+    for source in (tensor, [tensor]):
+        with pytest.raises(TypeError, match=r"NumPy array .*got Tensor"):
+            inferencer(source)
+        with pytest.raises(TypeError, match="NumPy array, got Tensor"):
+            inferencer.predict([tensor])
+
+
 def test_one_image_and_a_list(weights):
     inferencer = AnomalyInferencer(config(), weights, "cpu", operating_point=-4.0, min_area=1)
     image = random_image(24, 32)

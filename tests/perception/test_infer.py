@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import inspect
 import json
 import os
 import re
+import sys
 import threading
 from pathlib import Path
 
@@ -15,6 +17,8 @@ import pytest
 from fake_segmentor import FakeSegmentor, random_image
 
 from ood_seg.perception.core.tracking import InstanceTracker
+from ood_seg.perception.core.types import Failure
+from ood_seg.perception.io.listings import walk_folder
 from ood_seg.perception.io.shards import Shard
 from ood_seg.perception.run.infer import InferenceSummary, infer
 
@@ -135,6 +139,22 @@ def test_a_disk_that_takes_no_more_ends_the_run(code, photos, tmp_path, monkeypa
     assert not (tmp_path / "r.jsonl").exists()
 
 
+def test_a_folder_that_cannot_be_made_is_refused_before_the_model(photos):
+    def load():
+        raise AssertionError("was loaded")
+
+    for folder in ("/proc/new", "/dev/null/new"):  # also for root, who may write anywhere else
+        with pytest.raises(ValueError, match=rf"--out {folder}: cannot be written"):
+            infer(photos, load, out=folder)
+
+
+def test_failures_name_their_image_and_file():
+    error = OSError(errno.ENOENT, "No such file", "/x/12.png")
+    assert str(Failure.of(error, "2", 7)) == "2: No such file: /x/12.png"
+    assert str(Failure.of(error, "12", 7)) == "No such file: /x/12.png"
+    assert str(Failure("a[1]", "image a[1].png: cut")) == "image a[1].png: cut"
+
+
 def test_a_lost_gpu_ends_the_run_and_keeps_what_is_written(photos, tmp_path):
     class Lost(FakeSegmentor):
         def predict(self, images):
@@ -186,19 +206,16 @@ def test_a_folder_that_cannot_be_searched_fails_alone(photos, tmp_path, monkeypa
 
 
 def test_folders_nested_beyond_the_recursion_limit(tmp_path):
-    deep = tmp_path / "deep"
-    folder = os.open(tmp_path, os.O_RDONLY)
-    levels = 1100
-    for _ in range(levels):
-        os.mkdir("d", dir_fd=folder)
-        below = os.open("d", os.O_RDONLY, dir_fd=folder)
-        os.close(folder)
-        folder = below
-    os.close(folder)
-    os.rename(tmp_path / "d", deep)
-    cv2.imwrite(str(deep / "0.png"), random_image(0))
-    summary = infer(deep, FakeSegmentor(), json=tmp_path / "r.jsonl")
-    assert (summary.written, summary.failed) == (1, 0)
+    deepest = tmp_path.joinpath(*["d"] * 200)
+    deepest.mkdir(parents=True)
+    cv2.imwrite(str(deepest / "0.png"), random_image(0))
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(len(inspect.stack(0)) + 100)
+    try:
+        (entry,) = walk_folder(tmp_path)
+    finally:
+        sys.setrecursionlimit(limit)
+    assert entry.image == str(deepest / "0.png")
 
 
 def test_a_resumed_run_has_its_lines_in_the_folder(photos, tmp_path):

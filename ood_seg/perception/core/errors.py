@@ -36,6 +36,8 @@ _NO_MORE_FILES = (
 
 def error_text(error: BaseException) -> str:
     """The message of an error; of another kind than ValueError and OSError in one line."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror + (f": {error.filename}" if error.filename else "")
     if isinstance(error, (ValueError, OSError)) and str(error):
         return str(error)
     text = " ".join(str(error).split())

@@ -10,6 +10,7 @@ Images are `(H, W, 3)` uint8 in BGR order, as OpenCV reads them.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -62,8 +63,9 @@ class Failure:
         return cls(name, error_text(error), index, error)
 
     def __str__(self) -> str:
-        """The message, which begins with the name unless it contains it."""
-        return self.message if self.name in self.message else f"{self.name}: {self.message}"
+        """The message, which begins with the name unless it contains it as a word."""
+        named = re.search(rf"(?<!\w){re.escape(self.name)}(?!\w)", self.message)
+        return self.message if named else f"{self.name}: {self.message}"
 
 
 class FrameSource:

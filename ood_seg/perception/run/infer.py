@@ -30,6 +30,7 @@ from ood_seg.perception.io.sinks import FolderSink, VideoSink
 from ood_seg.perception.run.outputs import (
     check_arguments,
     check_outputs,
+    make_folder,
     open_folder,
     open_lines,
     open_video,
@@ -165,6 +166,8 @@ def infer(
             folder.check()
         if summary.total == 0:
             return summary
+        if folder is not None:
+            make_folder(folder.folder)
         video = None
         if video_out is not None:
             video = open_video(video_out, video_rate, frames.rate, limits, existing)

@@ -57,6 +57,18 @@ def open_folder(
         raise ValueError(f"--out {out}: cannot be written ({error.strerror})") from error
 
 
+def make_folder(folder: Path) -> None:
+    """Create the folder of the files, before the work begins.
+
+    Raises:
+        ValueError: it cannot be created.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"--out {folder}: cannot be written ({error.strerror})") from error
+
+
 def open_lines(json: str | Path, shard: Shard, existing: str, *, retry_failed: bool) -> JsonLines:
     """The lines of JSON; a ValueError where they cannot be written."""
     resume, keep = existing in _OPTIONS, existing == "resume" and not retry_failed
