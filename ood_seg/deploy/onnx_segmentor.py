@@ -95,6 +95,7 @@ class OnnxAnomalySegmentor(Segmentor):
         if self.card.layout == "nchw":
             batch = batch.transpose(0, 3, 1, 2)
         size = images[0].shape[:2]
+        _check_scaled(self.card, *size)
         try:
             outputs = self._run(np.ascontiguousarray(batch, dtype=self.card.input_type))
         except Exception as error:  # the errors of the runtimes have no common base class
@@ -114,6 +115,19 @@ class OnnxAnomalySegmentor(Segmentor):
         if int(maps[0].max()) >= count:
             raise ValueError(f"{self.path}: labels: expected 0..{count - 1}, got {maps[0].max()}")
         return [Prediction(*parts) for parts in zip(*maps, strict=True)]
+
+
+def _check_scaled(card: ModelCard, height: int, width: int) -> None:
+    """Raise a ValueError for an image of which the network would see no row or no column."""
+    if card.size["kind"] != "keep_ratio":
+        return
+    sides, rule = (height, width), (card.size["height"], card.size["width"])
+    scale = min(max(rule) / max(sides), min(rule) / min(sides))
+    if min(sides) * scale < 0.5:
+        raise ValueError(
+            f"an image of {height}x{width} (height x width) is too thin: scaled to the network's "
+            f"{rule[0]}x{rule[1]} it has a side of 0 pixels"
+        )
 
 
 def _check_graph(signature: Signature, card: ModelCard, origin: str) -> None:

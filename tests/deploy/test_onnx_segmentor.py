@@ -1,6 +1,7 @@
 """`OnnxAnomalySegmentor` agrees with torch, runs without it, and refuses files it cannot read."""
 
 import json
+from dataclasses import replace
 
 import cv2
 import exported_tiny as tiny_export
@@ -11,6 +12,7 @@ from blocking import run_blocked
 
 from ood_seg.apis.inferencer import AnomalyInferencer
 from ood_seg.deploy import ModelCard, OnnxAnomalySegmentor
+from ood_seg.deploy.onnx_segmentor import _check_scaled
 from ood_seg.export.onnx_file import set_properties
 
 BLOCKED = {"torch", "mmengine", "mmcv", "mmseg", "matplotlib", "PIL", "onnx", "scipy", "sklearn"}
@@ -99,6 +101,17 @@ def test_openvino_agrees(exported, segmentor):
         assert (found.labels == expected.labels).mean() > 0.999
         np.testing.assert_allclose(found.anomaly, expected.anomaly, atol=1e-3)
     assert other.thresholds == segmentor.thresholds
+
+
+def test_images_too_thin_for_the_network_are_refused():
+    size = {"kind": "keep_ratio", "height": 48, "width": 64}
+    card = replace(card_without_calibration(), size=size)
+    for shape in ((1, 128), (128, 1), (48, 64), (7, 500)):
+        _check_scaled(card, *shape)
+    for shape in ((1, 129), (3000, 1)):
+        with pytest.raises(ValueError, match=f"{shape[0]}x{shape[1]} .* 48x64 .* 0 pixels"):
+            _check_scaled(card, *shape)
+    _check_scaled(card_without_calibration(), 1, 3000)  # the image's own size
 
 
 def test_openvino_is_imported_without_its_telemetry(exported):
