@@ -39,7 +39,12 @@ def test_the_suffix_chooses_the_class(loaded):
     )
     assert options == {"runtime": "onnxruntime", "device": "cpu", **decision}
     assert openvino["runtime"] == "openvino"
-    assert config == {"calibration": "c.json", "smoothing": None, **decision}
+    assert config == {
+        "calibration": "c.json",
+        "smoothing": None,
+        "allow_other_model": False,
+        **decision,
+    }
 
 
 @pytest.mark.parametrize(

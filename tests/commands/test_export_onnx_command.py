@@ -21,8 +21,8 @@ def calls(monkeypatch, tmp_path):
     """Arguments of each call of an export that only writes a file of zeros."""
     seen = []
 
-    def fake(cfg, checkpoint, out, options, *, calibration, report):
-        seen.append((cfg, checkpoint, out, options, calibration))
+    def fake(cfg, checkpoint, out, options, *, calibration, allow_other_model, report):
+        seen.append((cfg, checkpoint, out, options, calibration, allow_other_model))
         report("exporting")
         Path(out).write_bytes(bytes(2_000_000))
         card = SimpleNamespace(
@@ -41,8 +41,8 @@ def run(*arguments):
 
 def test_defaults_and_report(calls, tmp_path, capsys):
     assert run("-", tmp_path / "m.onnx") == 0
-    cfg, checkpoint, out, options, calibration = calls[0]
-    assert (checkpoint, calibration) == (None, None)
+    cfg, checkpoint, out, options, calibration, allow_other_model = calls[0]
+    assert (checkpoint, calibration, allow_other_model) == (None, None, False)
     assert (out, options) == (str(tmp_path / "m.onnx"), exporting.Options())
     assert cfg.model.type == "OODEncoderDecoder"
     text = capsys.readouterr().out
@@ -57,10 +57,11 @@ def test_options(calls, tmp_path):
         cv2.imwrite(str(images / name), np.zeros((4, 4, 3), np.uint8))
     (images / "notes.txt").write_text("not an image")
     words = "--layout nchw --colour rgb --input float32 --size 64x96 --logits --int8 --opset 20"
-    extra = ["--calibration-images", images, "--cfg-options", "model.test_cfg.mode=whole"]
+    extra = ["--calibration-images", images, "--allow-other-model"]
+    extra += ["--cfg-options", "model.test_cfg.mode=whole"]
     assert run("w.pth", tmp_path / "m.onnx", *words.split(), *extra) == 0
-    _, checkpoint, _, options, _ = calls[0]
-    assert checkpoint == "w.pth"
+    _, checkpoint, _, options, _, allow_other_model = calls[0]
+    assert (checkpoint, allow_other_model) == ("w.pth", True)
     assert (options.layout, options.colour, options.input_type) == ("nchw", "rgb", "float32")
     assert (options.size, options.logits, options.precision) == ("64x96", True, "int8")
     assert [path.name for path in options.calibration_images] == ["a.jpg", "b.png"]
