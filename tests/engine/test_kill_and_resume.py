@@ -1,8 +1,10 @@
 """A training that is killed and resumed in a new process ends with the same weights."""
 
+import random
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ pytest.importorskip("mmseg")
 from mmengine.config import Config
 from tiny_training import runner_config
 
-from ood_seg.checkpoints import load_weights
+from ood_seg.checkpoints import load_checkpoint, load_weights
 
 PROGRAM = """
 import os, signal, sys
@@ -57,3 +59,74 @@ def test_killed_and_resumed_equals_uninterrupted(scenes, tmp_path, workers):
     assert list(straight) == list(resumed)
     for name, value in straight.items():
         assert torch.equal(value, resumed[name]), name
+
+
+def start(*arguments: object) -> subprocess.Popen:
+    command = [sys.executable, "-m", "ood_seg", *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def killed(process: subprocess.Popen, after: float) -> bool:
+    """Kill a process some seconds from now; whether it was still running."""
+    try:
+        process.communicate(timeout=after)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+        return True
+    return False
+
+
+def wait_for_checkpoints(process: subprocess.Popen, work_dir: Path, number: int) -> None:
+    """Return when a training has written that many checkpoints, or has ended."""
+    pointer = work_dir / "last_checkpoint"
+    seen = {pointer.read_text() if pointer.exists() else ""}
+    while len(seen) <= number and process.poll() is None:
+        seen.add(pointer.read_text() if pointer.exists() else "")
+        time.sleep(0.005)
+
+
+def write_config(scenes: Path, folder: Path, *, iterations: int) -> Path:
+    settings = runner_config(scenes, folder, iterations=iterations)
+    # Half of the time is spent on writing, so that kills fall there too.
+    settings["default_hooks"]["checkpoint"] |= {"interval": 1, "max_keep_ckpts": 1}
+    settings["param_scheduler"][0]["end"] = iterations
+    settings["custom_imports"] = {"imports": ["ood_seg.register"]}
+    config = folder / "config.py"
+    Config(settings).dump(config)
+    return config
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_kills_at_random_moments_change_no_weight(scenes, tmp_path, seed):
+    iterations, work_dir, draw = 10, tmp_path / "killed", random.Random(seed)
+    config = write_config(scenes, tmp_path, iterations=iterations)
+    straight = start("train", config, "--work-dir", tmp_path / "straight")
+    wait_for_checkpoints(straight, tmp_path / "straight", 1)
+    began = time.monotonic()
+    output = straight.communicate()[0]
+    assert straight.returncode == 0, output
+    length = (time.monotonic() - began) / iterations
+
+    arguments = ("train", config, "--work-dir", work_dir, "--resume")
+    kills = 0
+    for _ in range(3):
+        process = start(*arguments)
+        wait_for_checkpoints(process, work_dir, draw.randint(1, 2))
+        kills += killed(process, draw.uniform(0, length))
+        for path in work_dir.glob("*.pth"):  # every file under a final name is whole
+            load_checkpoint(path)
+        assert Path((work_dir / "last_checkpoint").read_text()).is_file()
+    assert kills
+    last = start(*arguments)
+    output = last.communicate()[0]
+    assert last.returncode == 0, output
+
+    name = f"iter_{iterations}.pth"
+    expected, found = (load_weights(tmp_path / run / name) for run in ("straight", "killed"))
+    assert list(expected) == list(found)
+    for key, value in expected.items():
+        assert torch.equal(value, found[key]), key
+    # The next start removes what a kill has left behind, so nothing heaps up.
+    assert not list(work_dir.glob(".*.part"))
