@@ -33,7 +33,7 @@ RECIPES = [name for name in LEAVES if re.search(r"_\d+e_cityscapes-coco", name)]
 LIGHT_TRAINED = [
     name
     for name in LEAVES
-    if ("erfnet" in name and not name.startswith("posthoc")) or "unet-small" in name
+    if (re.search("erfnet|cgnet", name) and not name.startswith("posthoc")) or "unet-small" in name
 ]
 # Built without storage: hundreds of megabytes each, of which these tests look at shapes alone.
 HEAVY = ("wrn38", "r101")

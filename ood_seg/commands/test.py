@@ -23,6 +23,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--tta", action="store_true", help="test-time augmentation, by the config's tta_pipeline"
     )
+    parser.add_argument(
+        "--branch-iou",
+        action="store_true",
+        help="mIoU also of the labels that the anomaly branch would give (branch/mIoU); a "
+        "prediction keeps those of the frozen weights",
+    )
     parser.add_argument("--show", action="store_true", help="show each prediction in a window")
     parser.add_argument("--show-dir", metavar="DIR", help="save a figure of each prediction")
     parser.add_argument(
@@ -49,6 +55,7 @@ def run(args: argparse.Namespace) -> int:
         args.checkpoint,
         sets=args.sets or (),
         tta=args.tta,
+        branch_iou=args.branch_iou,
         out=args.out,
         show=args.show,
         show_dir=args.show_dir,

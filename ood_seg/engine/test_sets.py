@@ -101,6 +101,34 @@ def use_tta(cfg: Config) -> None:
     cfg.model = dict(**cfg.tta_model, module=cfg.model)
 
 
+def add_branch_iou(cfg: Config) -> None:
+    """Evaluate the labels that the anomaly branch would give, too, as `branch/mIoU`.
+
+    Every closed-set metric of the test sets gets a second one beside it.
+
+    Raises:
+        ValueError: the model has no anomaly branch, or no test set has a closed-set metric.
+    """
+    if not cfg.model.get("anomaly_branch"):
+        raise ValueError("--branch-iou needs a config with model.anomaly_branch")
+    cfg.model.keep_logits = True  # the labels of the branch are taken from its logits
+    added = 0
+    for key, evaluator in named_sets(cfg).items():
+        metrics = list(metrics_of(evaluator[1]))
+        known = [metric for metric in metrics if metric["type"] in ("KnownIoUMetric", "IoUMetric")]
+        added += len(known)
+        beside = [
+            dict(metric, type="KnownIoUMetric", prediction="branch_sem_seg", prefix="branch")
+            for metric in known
+        ]
+        if has_named_sets(cfg):
+            cfg.test_evaluator[key] = [*metrics, *beside]
+        else:
+            cfg.test_evaluator = [*metrics, *beside]
+    if not added:
+        raise ValueError("--branch-iou: no test set of the config has a KnownIoUMetric")
+
+
 def _loads_labels(step: dict) -> bool:
     kind = TRANSFORMS.get(step["type"])
     return isinstance(kind, type) and issubclass(kind, LoadAnnotations)

@@ -18,7 +18,14 @@ from ood_seg.engine.runner import (
     set_checkpoint,
     verify_readable,
 )
-from ood_seg.engine.test_sets import keep_sets, metrics_of, named_sets, save_predictions, use_tta
+from ood_seg.engine.test_sets import (
+    add_branch_iou,
+    keep_sets,
+    metrics_of,
+    named_sets,
+    save_predictions,
+    use_tta,
+)
 from ood_seg.io.json_files import write_json
 from ood_seg.io.map_origins import ORIGIN_FILE, MapOrigin
 from ood_seg.io.provenance import checkpoint_sha256, git_commit, versions
@@ -33,6 +40,7 @@ def test(
     *,
     sets: Sequence[str] = (),
     tta: bool = False,
+    branch_iou: bool = False,
     out: str | Path | None = None,
     show: bool = False,
     show_dir: str | Path | None = None,
@@ -47,6 +55,8 @@ def test(
         checkpoint: file; None: the config's `load_from`.
         sets: names of the test sets to evaluate on; empty: all.
         tta: test-time augmentation by the config's `tta_pipeline`.
+        branch_iou: closed-set metrics also of the labels that an anomaly branch would give, as
+            `branch/mIoU`.
         out: folder to save the score maps in, as `SET/IMAGE.npy`, with their model in
             `SET/provenance.json`.
         show: show each prediction in a window.
@@ -71,6 +81,8 @@ def test(
     leave_out_logits(cfg)
     if sets:
         keep_sets(cfg, sets)
+    if branch_iou:
+        add_branch_iou(cfg)
     if tta:
         use_tta(cfg)
     saved = save_predictions(cfg, Path(out)) if out else []

@@ -26,6 +26,8 @@ class KnownIoUMetric(IoUMetric):
         ignore_index: label of pixels to leave out, beside `IGNORE`; in a run, by default the one
             that the model's decode head ignores.
         per_class_table: log mmseg's table with one row per class.
+        prediction: the labels to be evaluated: `pred_sem_seg`, or `branch_sem_seg` for those that
+            an anomaly branch would give.
         **kwargs: as `IoUMetric`.
     """
 
@@ -38,17 +40,20 @@ class KnownIoUMetric(IoUMetric):
         outlier_index: int = OUTLIER,
         ignore_index: int = IGNORE,
         per_class_table: bool = True,
+        prediction: str = "pred_sem_seg",
         **kwargs: Any,
     ) -> None:
         super().__init__(ignore_index=ignore_index, **kwargs)
         self.outlier_index = outlier_index
         self.per_class_table = per_class_table
+        self.prediction = prediction
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Count the pixels of a batch; the samples of the caller stay as they are.
 
         Raises:
-            ValueError: more than 254 classes, which collide with the other label values.
+            ValueError: more than 254 classes, which collide with the other label values, or a
+                sample has no such prediction.
         """
         classes = (self.dataset_meta or {}).get("classes") or ()
         require_distinct_labels(len(classes), outlier_index=self.outlier_index)
@@ -75,6 +80,13 @@ class KnownIoUMetric(IoUMetric):
 
     def _without_outliers(self, sample: dict) -> dict:
         """A shallow copy of `sample` whose ground truth holds no outlier label."""
+        if self.prediction not in sample:
+            raise ValueError(
+                f"the prediction has no {self.prediction}, only {', '.join(sorted(sample))}; "
+                "branch_sem_seg is given by models with an anomaly_branch, a score of logits and "
+                "keep_logits=True"
+            )
+        sample = {**sample, "pred_sem_seg": sample[self.prediction]}
         if self.format_only:
             return sample
         ground_truth = sample["gt_sem_seg"]

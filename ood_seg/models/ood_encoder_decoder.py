@@ -257,6 +257,12 @@ class OODEncoderDecoder(EncoderDecoder):
         """mmseg's own losses of the class channels, outliers hidden."""
         known_samples = [self._hide_outliers(sample) for sample in data_samples]
         if isinstance(outputs, Tensor):
+            if self.logits_index is not None:
+                raise ValueError(
+                    f"{type(self.decode_head).__name__} needs for its closed-set loss the further "
+                    "maps of training, which an anomaly branch does not compute: set "
+                    "closed_set_loss=False"
+                )
             outputs = self.energy_head.class_logits(outputs)
         losses = add_prefix(self.decode_head.loss_by_feat(outputs, known_samples), "decode")
         if self.with_auxiliary_head:

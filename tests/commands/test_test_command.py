@@ -161,3 +161,28 @@ def test_rows_and_columns():
     # `ap` stands for two metrics here, so that the short title would be ambiguous.
     assert metric_titles(rows) == {"anomaly/ap": "anomaly/ap", "mIoU": "mIoU", "x/ap": "x/ap"}
     assert metric_titles({"a": {"anomaly/ap": 1.0}}) == {"anomaly/ap": "AP"}
+
+
+def test_iou_of_frozen_and_branch_labels(job, tmp_path, capsys):
+    plain, changed = torch.load(job.weights, weights_only=True), {}
+    for name, value in plain["state_dict"].items():
+        if name.startswith("decode_head."):
+            changed[f"anomaly_branch.{name}"] = value.roll(1, 0)  # other classes
+    weights = tmp_path / "branch.pth"
+    torch.save({"state_dict": {**plain["state_dict"], **changed}}, weights)
+    fork = "model.anomaly_branch.fork=['decode_head.*']"
+    arguments = ["--sets", "street", "--branch-iou", "--cfg-options", fork]
+    assert run_test(job, tmp_path / "plain", "--sets", "street") == 0
+    for tta in ([], ["--tta"]):
+        folder = tmp_path / f"both{len(tta)}"
+        command = ["test", job.config, weights, "--work-dir", folder, *tta, *arguments]
+        assert main(list(map(str, command))) == 0
+        rows = [
+            json.loads((path / "metrics.json").read_text())["sets"]["street"]["metrics"]
+            for path in (tmp_path / "plain", folder)
+        ]
+        assert rows[0]["mIoU"] == rows[1]["mIoU"] or tta
+        assert rows[1]["branch/mIoU"] != rows[1]["mIoU"]
+        assert "branch/mIoU" in capsys.readouterr().out
+    assert run_test(job, tmp_path, "--branch-iou") == 2
+    assert "anomaly_branch" in capsys.readouterr().err
