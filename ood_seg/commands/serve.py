@@ -57,8 +57,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     limits.add_argument(
         "--batch-megapixels",
         type=float,
-        default=2.5,
-        help="of one run (default 2.5); larger images are reduced to it, and their maps enlarged",
+        default=2.1,
+        help="of one run (default 2.1); larger images are reduced to it, and their maps enlarged",
     )
     limits.add_argument(
         "--max-queue", type=int, default=32, help="waiting requests; others get 429 (default 32)"
@@ -67,8 +67,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     limits.add_argument(
         "--max-megapixels",
         type=float,
-        default=16,
-        help="of an image, and of all that are decoded at a time (default 16)",
+        default=12.5,
+        help="of an image, and of all that are decoded at a time (default 12.5)",
     )
     limits.add_argument(
         "--min-rate",

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 RUNTIMES = ("onnxruntime", "openvino")
+# A run on more pixels takes over a gigabyte in the usual models, which is given back after it.
+_LARGE_BATCH = 1 << 22
 
 
 class TensorType(NamedTuple):
@@ -77,6 +79,8 @@ class OnnxRuntime:
 
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
+        # It holds the memory of a second run in reserve; sizes vary here.
+        options.enable_mem_pattern = False
         if threads is not None:
             options.intra_op_num_threads = threads
         providers = _providers(device, onnxruntime.get_available_providers())
@@ -84,9 +88,14 @@ class OnnxRuntime:
         if device is not None:
             _check_device(device, providers, self._session.get_providers())
         self.signature = _signature(self._session, path)
+        self._giving_back = onnxruntime.RunOptions()
+        self._giving_back.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
 
     def __call__(self, image: np.ndarray) -> dict[str, np.ndarray]:
-        arrays = self._session.run(None, {next(iter(self.signature.inputs)): image})
+        on_cpu = self._session.get_providers()[0] == "CPUExecutionProvider"
+        is_large = on_cpu and image.size > 3 * _LARGE_BATCH
+        options = self._giving_back if is_large else None
+        arrays = self._session.run(None, {next(iter(self.signature.inputs)): image}, options)
         return dict(zip(self.signature.outputs, arrays, strict=True))
 
 

@@ -39,7 +39,7 @@ from ood_seg.perception.core.types import Frame, Prediction
 from ood_seg.perception.run.segmentor import Segmentor
 from ood_seg.serving.batching import BatchWorker, Busy, ModelStopped
 from ood_seg.serving.counters import Counters
-from ood_seg.serving.images import PixelBudget, enlarged, pixels_stated, reduced
+from ood_seg.serving.images import PixelBudget, enlarged, give_back_memory, pixels_stated, reduced
 from ood_seg.serving.limits import ServiceLimits
 from ood_seg.serving.protection import (
     LOOPBACK,
@@ -186,6 +186,7 @@ class Service:
                 raise HTTPException(500, f"the model failed: {error}") from error
             response = await run_in_threadpool(render, result, format)
         if small is not image:
+            await run_in_threadpool(give_back_memory)
             response.headers["X-Reduced-To"] = f"{small.shape[1]}x{small.shape[0]}"
         return response
 

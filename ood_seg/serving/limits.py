@@ -26,9 +26,9 @@ class ServiceLimits:
     """
 
     max_bytes: int = 32 * 2**20
-    max_pixels: int = 16_000_000
+    max_pixels: int = 12_100_000
     max_batch: int = 4
-    batch_pixels: int = 2_500_000
+    batch_pixels: int = 2_100_000
     max_wait: float = 0.005
     max_queue: int = 32
     max_uploads: int = 256

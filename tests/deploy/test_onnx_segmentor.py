@@ -230,6 +230,22 @@ def test_a_gpu_whose_libraries_are_missing_is_not_replaced_by_the_cpu(exported, 
     assert OnnxAnomalySegmentor(exported["model"]).card.score  # without a wish the CPU will do
 
 
+def test_memory_of_large_batches_is_given_back(exported, monkeypatch):
+    """ONNX Runtime keeps what it took for the largest batch unless it is told not to."""
+    segmentor, told = OnnxAnomalySegmentor(exported["model"], device="cpu"), []
+
+    def run(_, inputs, options=None):
+        (image,) = inputs.values()
+        key = "memory.enable_memory_arena_shrinkage"
+        told.append(options and options.get_run_config_entry(key))
+        return [np.zeros(image.shape[:3], np.float32) for _ in segmentor._run.signature.outputs]
+
+    monkeypatch.setattr(segmentor._run._session, "run", run)
+    for size in ((2048, 2048), (2049, 2048), (64, 64)):
+        segmentor._run(np.zeros((1, *size, 3), np.uint8))
+    assert told == [None, "cpu:0", None]
+
+
 def test_logistic_probability_by_hand():
     values = {"method": "platt", "parameters": {"slope": 2.0, "offset": 1.0}}
     properties = {name: json.dumps(value) for name, value in card_values(values).items()}
