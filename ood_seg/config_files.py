@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import ast
 import copy
-import difflib
 import importlib
 import os
 import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from ood_seg.spelling import close_matches
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -73,11 +74,11 @@ def resolve_config(name: str | Path) -> Path:
 
 def _not_found(name: str, wanted: str, shipped: list[str]) -> str:
     stems = {key.rpartition("/")[2]: key for key in shipped}
-    close = difflib.get_close_matches(wanted.rpartition("/")[2], stems, n=3, cutoff=0.5)
-    meant = f"; did you mean {' or '.join(stems[key] for key in close)}?" if close else ""
+    close = close_matches(wanted.rpartition("/")[2], stems)
+    meant = f" (did you mean {' or '.join(stems[key] for key in close)}?)" if close else ""
     return (
-        f"config {name!r} is neither a file nor a shipped config{meant} "
-        "(`ood-seg configs` lists all)"
+        f"config {name!r} is neither a file nor a shipped config{meant}; "
+        "`ood-seg configs` lists all"
     )
 
 

@@ -17,6 +17,7 @@ from types import ModuleType
 
 from ood_seg import __version__
 from ood_seg.commands._errors import report
+from ood_seg.spelling import did_you_mean
 
 PROGRAM = "ood-seg"
 
@@ -69,8 +70,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         overview.parse_args([name])
         return 2
     if name not in command_names():
-        known = ", ".join(command_names())
-        print(f"{PROGRAM}: no command {name!r}; there are: {known}", file=sys.stderr)
+        known = command_names()
+        print(
+            f"{PROGRAM}: no command {name!r}{did_you_mean(name, known)}; there are: "
+            f"{', '.join(known)}",
+            file=sys.stderr,
+        )
         return 2
     rest = arguments[len(options) + 1 :]
     try:

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Subset
 
 from ood_seg.engine.test_sets import ignore_what_the_model_ignores, metrics_of, named_sets
 from ood_seg.io.json_files import plain
+from ood_seg.spelling import did_you_mean
 
 _METRIC = "AnomalyMetric"
 
@@ -38,10 +39,10 @@ def anomaly_sets(
             found[name] = (loader, metric[0])
     unknown = [name for name in names or () if name not in found]
     if unknown or not found:
-        known = ", ".join(found) or "none"
+        meant = did_you_mean(unknown[0], found) if unknown else ""
         raise ValueError(
             f"sets: no test set {', '.join(unknown)} with anomaly masks (an {_METRIC}) in the "
-            f"config; available: {known}"
+            f"config{meant}; available: {', '.join(found) or 'none'}"
         )
     return [AnomalySet(name, *found[name], num_images) for name in names or found]
 

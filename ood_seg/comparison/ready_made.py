@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import copy
-import difflib
 import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+from ood_seg.spelling import close_first, did_you_mean
 
 READY_MADE: Mapping[str, Mapping[str, Any]] = {
     "max-softmax": {"type": "MaxSoftmax"},
@@ -58,10 +59,9 @@ def ready_made(names: Sequence[str]) -> dict[str, dict[str, Any]]:
     found = {}
     for name in dict.fromkeys(READY_MADE if ALL in names else names):
         if name not in READY_MADE:
-            close = difflib.get_close_matches(name, READY_MADE, n=3, cutoff=0.5)
-            others = [other for other in READY_MADE if other not in close]
             raise ValueError(
-                f"scores: {name!r} is not ready-made; available: {', '.join([*close, *others])}. "
+                f"scores: {name!r} is not ready-made{did_you_mean(name, READY_MADE)}; "
+                f"available: {', '.join(close_first(name, READY_MADE))}. "
                 """Give others by --score 'NAME={"type": ...}'"""
             )
         found[name] = copy.deepcopy(dict(READY_MADE[name]))

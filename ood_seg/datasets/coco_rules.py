@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Sequence, Set
 from pathlib import Path
 from typing import Any
+
+from ood_seg.spelling import close_matches
 
 # Everything in COCO that Cityscapes labels as a class of its own.
 CITYSCAPES_LIKE_CATEGORIES = (
@@ -54,7 +55,7 @@ def checked_categories(
     names = tuple(names)
     is_default = names == default
     for name in names:
-        close = _lookalikes(name, known) if is_default else _close_matches(name, known)
+        close = _lookalikes(name, known) if is_default else close_matches(name, known)
         if name in known or (is_default and not close):
             continue
         hint = f"close to it: {close}" if close else f"it has: {list(known)}"
@@ -63,12 +64,6 @@ def checked_categories(
             f"({hint}); give `{argument}` in the file's own spelling"
         )
     return frozenset(names)
-
-
-def _close_matches(name: str, known: Sequence[str]) -> list[str]:
-    by_lower_case = {entry.lower(): entry for entry in known}
-    close = difflib.get_close_matches(name.lower(), by_lower_case, n=3)
-    return [by_lower_case[entry] for entry in close]
 
 
 def _lookalikes(name: str, known: Sequence[str]) -> list[str]:

@@ -10,7 +10,6 @@ images (N,3,H,W) -> module -> logits (N,C,h,w)
 from __future__ import annotations
 
 import contextlib
-import difflib
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -20,6 +19,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from ood_seg.precision import without_autocast
+from ood_seg.spelling import close_first
 
 PENULTIMATE = "penultimate"
 _LISTED = 40
@@ -120,9 +120,7 @@ class Network:
             ValueError: there is none; the message lists existing names, similar ones first.
         """
         if name not in self._layers:
-            close = difflib.get_close_matches(name, self._layers, n=5, cutoff=0.4)
-            others = [other for other in self._layers if other not in close]
-            listed = ", ".join([*close, *others][:_LISTED])
+            listed = ", ".join(close_first(name, self._layers, count=5)[:_LISTED])
             more = ", ..." if len(self._layers) > _LISTED else ""
             raise ValueError(
                 f"{type(self.module).__name__} has no layer {name!r}; it has {listed}{more}"

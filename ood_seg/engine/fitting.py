@@ -24,6 +24,7 @@ from ood_seg.io.provenance import checkpoint_sha256, git_commit
 from ood_seg.labels import IGNORE, OUTLIER, require_distinct_labels
 from ood_seg.models.detector_scores import network_of, require_layers
 from ood_seg.models.loading import load_model
+from ood_seg.spelling import did_you_mean
 
 ALL = "all"
 _RARE = 0.001  # share of the pixels below which a class is reported
@@ -247,7 +248,8 @@ def make_fitters(
         if unknown:
             image_level = " for dense networks" if unknown[0] in detectors.IMAGE_LEVEL else ""
             raise ValueError(
-                f"{what}: there is no fitted method {unknown[0]!r}{image_level}; there are "
+                f"{what}: there is no fitted method {unknown[0]!r}{image_level}"
+                f"{did_you_mean(unknown[0], detectors.FITTED)}; there are "
                 f"{', '.join(detectors.FITTED)}"
             )
     unused = [name for name in options if name not in chosen]

@@ -19,6 +19,7 @@ from ood_seg.engine.test_sets import MULTI_SET_LOOP, named_sets
 from ood_seg.engine.testing import rows_by_set
 from ood_seg.io.json_files import write_json
 from ood_seg.io.provenance import git_commit
+from ood_seg.spelling import did_you_mean
 
 RESULT_FILE = "selection.json"
 VALIDATION = "val"
@@ -98,7 +99,8 @@ def mean_of(rows: Rows, metric: str) -> float:
     """
     for name, row in rows.items():
         if metric not in row:
-            raise ValueError(f"set {name} has no metric {metric!r}, only: {', '.join(row)}")
+            meant = did_you_mean(metric, row)
+            raise ValueError(f"set {name} has no metric {metric!r}{meant}, only: {', '.join(row)}")
         if not math.isfinite(row[metric]):
             raise ValueError(f"{metric} of set {name} is undefined, so it cannot decide")
     return sum(row[metric] for row in rows.values()) / len(rows)
@@ -145,7 +147,8 @@ def find_sets(cfg: Config, specs: Sequence[str]) -> Sets:
     for spec in specs:
         name, _, part = spec.partition(":")
         if name not in known:
-            raise ValueError(f"no set {name!r}; there are: {', '.join(known)}")
+            meant = did_you_mean(name, known)
+            raise ValueError(f"no set {name!r}{meant}; there are: {', '.join(known)}")
         loader, evaluator = copy.deepcopy(known[name])
         if part:
             loader["dataset"]["indices"] = _half(loader["dataset"], part, spec)

@@ -13,6 +13,7 @@ from mmengine.config import Config
 from mmseg.registry import METRICS, TRANSFORMS
 
 from ood_seg.labels import IGNORE
+from ood_seg.spelling import did_you_mean
 
 MULTI_SET_LOOP = "MultiSetTestLoop"
 ONLY_SET = "test"
@@ -76,7 +77,8 @@ def keep_sets(cfg: Config, names: Sequence[str]) -> None:
     known = named_sets(cfg)
     unknown = [name for name in names if name not in known]
     if unknown:
-        raise ValueError(f"no test set {', '.join(unknown)}; there are: {', '.join(known)}")
+        meant = did_you_mean(unknown[0], known)
+        raise ValueError(f"no test set {', '.join(unknown)}{meant}; there are: {', '.join(known)}")
     for key in ("test_dataloader", "test_evaluator"):
         for name in known:
             if name not in names:

@@ -25,6 +25,7 @@ from ood_seg.metrics.fpr_rules import fpr95_above, fpr95_interpolated, fpr95_nea
 from ood_seg.metrics.pixel import PixelMetrics, SplitScores, split_scores
 from ood_seg.metrics.rank_metrics import metrics_from_counts
 from ood_seg.metrics.ranking import RankCounts, rank_anomalous
+from ood_seg.spelling import did_you_mean
 
 Images = Iterable[tuple[Any, Any]]
 
@@ -74,7 +75,10 @@ def get_protocol(name: str) -> Protocol:
         ValueError: there is none; names those that exist.
     """
     if name not in PROTOCOLS:
-        raise ValueError(f"there is no protocol {name!r}; available: {', '.join(PROTOCOLS)}")
+        raise ValueError(
+            f"there is no protocol {name!r}{did_you_mean(name, PROTOCOLS)}; available: "
+            f"{', '.join(PROTOCOLS)}"
+        )
     return PROTOCOLS[name]
 
 

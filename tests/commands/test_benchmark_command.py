@@ -256,7 +256,7 @@ def test_what_a_score_depends_on_may_change_under_its_name(job, tmp_path):
 @pytest.mark.parametrize(
     ("extra", "message"),
     [
-        (["--scores", "enrgy"], "'enrgy' is not ready-made; available: energy"),
+        (["--scores", "enrgy"], "'enrgy' is not ready-made (did you mean 'energy'"),
         (["--score", "a=Energy"], 'expected NAME={"type": ...} with JSON'),
         (["--score", 'a={"type": "Enrgy"}'], "'Enrgy'"),
         (["--scores", "energy", "--score", 'energy={"type": "Energy"}'], "'energy' is taken"),

@@ -251,7 +251,7 @@ def test_wrong_archive(tmp_path, capsys):
 
 def test_arguments(tmp_path, capsys):
     for arguments, text in (
-        (["nonsense"], "got 'nonsense' (--list"),
+        (["nonsense"], "'nonsense'"),
         ([], "give one of cityscapes, "),
         (["camvid", str(tmp_path)], "camvid needs no preparation; unpack it so that"),
         (["coco", "--out", str(tmp_path / "x")], "does not exist and no archive was given. coco"),

@@ -22,6 +22,7 @@ from ood_seg.datasets.setup.converters import (
     train_id_files,
 )
 from ood_seg.datasets.setup.published_dataset import SAME, PublishedDataset
+from ood_seg.spelling import did_you_mean
 
 _TRAIN_VAL, _TRAIN_TEST = (f"(?P<key>(?:train|{other})/[^/]+/[^/]+)" for other in ("val", "test"))
 _NUMBERED_FRAME = r"(?P<key>\d+_[^/]+_\d{6}_\d{6})"
@@ -295,5 +296,6 @@ def dataset_named(name: str | None) -> PublishedDataset:
     by_name = {dataset.name: dataset for dataset in PUBLISHED_DATASETS}
     if name not in by_name:
         names = ", ".join(known for known, dataset in by_name.items() if dataset.files)
-        raise ValueError(f"give one of {names}; got {name!r} (--list shows all)")
+        meant = did_you_mean(name, by_name)
+        raise ValueError(f"got the dataset {name!r}{meant}; give one of {names} (--list shows all)")
     return by_name[name]
