@@ -8,6 +8,8 @@ import sys
 import traceback
 from pathlib import Path
 
+from ood_seg.commands._config_errors import config_mistake
+
 _PACKAGE = Path(__file__).resolve().parents[1]
 # Optional import name -> the extra that brings it.
 _EXTRAS = {
@@ -29,8 +31,9 @@ def report(error: BaseException, *, program: str, debug: bool = False) -> int:
 
     Expected are: errors of the operating system (files that do not exist or cannot be read or
     written, a full disk), `ValueError` raised by this package (in a worker of a data loader as
-    well), a missing optional dependency, and Ctrl-C. With `debug`, with
-    `OOD_SEG_DEBUG=1`, and in a distributed run every error keeps its traceback.
+    well), a config from which an object cannot be built, a missing optional dependency, and
+    Ctrl-C. With `debug`, with `OOD_SEG_DEBUG=1`, and in a distributed run every error keeps its
+    traceback.
     """
     wanted = debug or os.environ.get("OOD_SEG_DEBUG", "0") not in ("", "0")
     message = expected_message(error, command=program.rpartition(" ")[2])
@@ -59,6 +62,8 @@ def expected_message(error: BaseException, command: str = "") -> str | None:
             return f"{error}. This command needs it: pip install 'ood-seg[{extra}]'{hint}"
     if isinstance(error, OSError) and error.errno is not None:
         return str(error)
+    if not _raised_here(error) and (message := config_mistake(error)) is not None:
+        return message
     if not isinstance(error, (ValueError, OSError)):
         return None
     from_worker = _message_from_worker(str(error))

@@ -1,0 +1,121 @@
+"""One line for an error that mmengine raised while it built an object from a config."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import traceback
+from collections.abc import Iterator, Mapping
+from types import FrameType
+from typing import Any
+
+from ood_seg.spelling import did_you_mean
+
+_BUILDERS = ("build_from_cfg", "build_runner_from_cfg", "build_model_from_cfg")
+# Raised by constructors of OpenMMLab for values that they cannot take.
+_OF_CONSTRUCTORS = (AssertionError, KeyError, TypeError, ValueError, RuntimeError, ImportError)
+_FAMILY = re.compile(r"[/\\](?:mmengine|mmcv|mmseg)[/\\]")
+_UNEXPECTED = re.compile(r"unexpected keyword argument '(\w+)'")
+_REGISTERED = "modules with classes of your own are named by `custom_imports`"
+
+
+def config_mistake(error: BaseException) -> str | None:
+    """Return a message that names the entry of the config, or None for any other error.
+
+    Unknown types and arguments are named with those that are spelled alike.
+    """
+    if isinstance(error, ImportError) and str(error).startswith("Failed to import custom modules"):
+        cause = f" ({error.__cause__ or error.__context__})"
+        modules = re.search(r"\{.*?\}", str(error))
+        return f"config: custom_imports {modules[0] if modules else ''} cannot be imported{cause}"
+    if not isinstance(error, _OF_CONSTRUCTORS):
+        return None
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    building = next((frame for frame in reversed(frames) if _is_builder(frame)), None)
+    if building is None:
+        return _unknown_optimizer(frames)
+    if building is not frames[-1]:
+        return _refused_by(building.f_locals, frames, error)
+    return _not_built(building.f_locals, error)
+
+
+def _is_builder(frame: FrameType) -> bool:
+    return frame.f_code.co_name in _BUILDERS and "build_functions" in frame.f_code.co_filename
+
+
+def _not_built(values: Mapping[str, Any], error: BaseException) -> str:
+    """The message for a type that is missing or unknown, or arguments that it does not have."""
+    kind, registry = values.get("obj_type"), values.get("registry")
+    if kind is None:
+        return f"config: an entry has no `type`: {_short(values.get('cfg'))}"
+    if values.get("obj_cls") is None:
+        return _unknown_type(kind, registry)
+    found = _UNEXPECTED.search(str(error))
+    meant = did_you_mean(found[1], _arguments(values["obj_cls"])) if found else ""
+    return f"config: {error}{meant}"
+
+
+def _unknown_type(kind: object, registry: Any) -> str:
+    scope = str(kind).rpartition(".")[0]
+    others = [child.scope for child in _below(registry.root) if kind in child.module_dict]
+    if others:
+        hint = f" in the scope {registry.scope!r}; set default_scope={others[0]!r}, which has it"
+    elif scope:
+        hint = f"; is the package {scope} installed?"
+    else:
+        hint = f"{did_you_mean(kind, _names(registry))}; {_REGISTERED}"
+    return f"config: there is no {registry.name} of the type {str(kind)!r}{hint}"
+
+
+def _below(registry: Any) -> Iterator[Any]:
+    """A registry and all that descend from it."""
+    yield registry
+    for child in registry.children.values():
+        yield from _below(child)
+
+
+def _names(registry: Any) -> Iterator[str]:
+    """All names that a registry and those above it find."""
+    while registry is not None:
+        yield from registry.module_dict
+        registry = registry.parent
+
+
+def _arguments(kind: Any) -> set[str]:
+    """Names of the arguments of a class and those that it inherits from, or of a function."""
+    kinds = inspect.getmro(kind) if inspect.isclass(kind) else (kind,)
+    found: set[str] = set()
+    for one in kinds:
+        target = vars(one).get("__init__") if inspect.isclass(one) else one
+        if inspect.isfunction(target):
+            found |= set(inspect.signature(target).parameters)
+    return found - {"self", "args", "kwargs"}
+
+
+def _refused_by(
+    values: Mapping[str, Any], frames: list[FrameType], error: BaseException
+) -> str | None:
+    """The message for an error inside a constructor of OpenMMLab, None for one of others."""
+    constructor = next((f for f in reversed(frames) if "__init__" in f.f_code.co_name), None)
+    raised = frames[-1].f_code.co_filename
+    if constructor is None or not _FAMILY.search(raised):
+        return None
+    reason = str(error).strip().partition("\n")[0] or f"{type(error).__name__} in {raised}"
+    return f"config: {_short(values.get('obj_type'))} cannot be built: {reason}"
+
+
+def _unknown_optimizer(frames: list[FrameType]) -> str | None:
+    """The message for an unknown optimiser, which mmengine does not look for in its registry."""
+    for frame in reversed(frames):
+        config = frame.f_locals.get("optimizer_cfg")
+        if "default_constructor" in frame.f_code.co_filename and isinstance(config, dict):
+            from mmengine.registry import OPTIMIZERS
+
+            kind = config.get("type")
+            return None if OPTIMIZERS.get(str(kind)) else _unknown_type(kind, OPTIMIZERS)
+    return None
+
+
+def _short(value: object) -> str:
+    text = value.__name__ if inspect.isclass(value) else str(value)
+    return text if len(text) <= 100 else text[:97] + "..."
