@@ -6,6 +6,7 @@ one go. mmseg is not needed.
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,6 +40,8 @@ def files_by_stem(
 ) -> dict[str, list[Path]]:
     """Map each file name without its suffix to the files that carry it, sorted.
 
+    Names are compared as people read them, see `composed`.
+
     Args:
         folder: an existing folder.
         suffixes: ending or endings to look for, longer than the file type if need be
@@ -53,8 +56,17 @@ def files_by_stem(
         if ending is None or path.name.startswith(".") or not path.is_file():
             continue
         stem = path.relative_to(folder).as_posix()[: -len(ending)]
-        found.setdefault(stem, []).append(path)
+        found.setdefault(composed(stem), []).append(path)
     return found
+
+
+def composed(name: str) -> str:
+    """Return a name with accents as one character each (Unicode NFC).
+
+    macOS and some archives store `é` as two characters (NFD), so that files of two folders look
+    equal and are not.
+    """
+    return unicodedata.normalize("NFC", name)
 
 
 def _each(suffixes: str | Sequence[str]) -> Sequence[str]:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from ood_seg.datasets.listing import (
     DATASET_IMAGE_SUFFIXES,
     Listing,
+    composed,
     files_by_stem,
     require_no_problems,
     shorten,
@@ -149,7 +150,8 @@ def match_images(folder: Path, names: Sequence[str], *, strip=()) -> dict[str, P
 
 
 def image_name(stem: str, strip: Sequence[str] = ()) -> str:
-    """A file's stem without what does not name the image."""
+    """A file's stem, in composed characters, without what does not name the image."""
+    stem = composed(stem)
     for pattern in strip:
         try:
             stem = re.sub(pattern, "", stem)
@@ -188,6 +190,6 @@ def _with_folders(root: Path, named: dict[str, list[Path]]) -> dict[str, list[Pa
     for name, files in named.items():
         for path in files:
             folder = path.parent if path.parent.suffix != ".labels" else path.parent.parent
-            below = folder.relative_to(root).as_posix() if root.is_dir() else "."
+            below = composed(folder.relative_to(root).as_posix()) if root.is_dir() else "."
             longer.setdefault(name if below == "." else f"{below}/{name}", []).append(path)
     return longer

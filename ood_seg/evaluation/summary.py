@@ -204,6 +204,16 @@ def comparison_section(name: str, comparison: Comparison) -> dict[str, Any]:
     }
 
 
+def _label_remedy(missing: str, num_ignored: int) -> str:
+    """What to do where the ground truth lacks one kind of pixels."""
+    if missing == "anomalous" and num_ignored:
+        return (
+            f"255 is ignored ({num_ignored} pixels): if it marks the anomalies, as in masks of 0 "
+            "and 255, give --label-map 0:0 255:1."
+        )
+    return "Check the label values and --label-map."
+
+
 def hints(merged: ScoreHistogram, auroc: float) -> list[str]:
     """Sentences on what looks wrong in the scores or the ground truth; nothing is changed."""
     found = []
@@ -214,7 +224,7 @@ def hints(merged: ScoreHistogram, auroc: float) -> list[str]:
         if not count:
             found.append(
                 f"no {name} pixel (label {label}) in the ground truth: AUROC, AP and FPR95 are "
-                "undefined. Check the label values and --label-map."
+                f"undefined. {_label_remedy(name, merged.num_ignored)}"
             )
     if auroc < _INVERTED:
         found.append(

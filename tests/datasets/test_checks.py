@@ -2,6 +2,7 @@
 
 import json
 import re
+import unicodedata
 import zipfile
 
 import numpy as np
@@ -45,6 +46,16 @@ def test_faultless_pairs_are_described(tmp_path):
     trees.image(tmp_path / "images" / "c.jpg", (5, 5))
     trees.mask(tmp_path / "labels_masks" / "c.png", shape=(5, 5))
     assert pairs(tmp_path)[0].startswith("3 pairs of 2 sizes")
+
+
+def test_composed_and_decomposed_names_pair(tmp_path):
+    for folder, form in (("images", "NFC"), ("labels_masks", "NFD")):
+        name = unicodedata.normalize(form, "Münchén.png")
+        draw = trees.image if folder == "images" else trees.mask
+        draw(tmp_path / folder / name, shape=(6, 8))
+    listing = pair_by_stem(tmp_path / "images", tmp_path / "labels_masks")
+    assert listing.problems == []
+    assert len(listing.pairs) == 1
 
 
 def test_every_fault_is_named_with_its_file(tmp_path):

@@ -231,10 +231,11 @@ def test_pebal_is_an_option_of_coco(tmp_path, capsys):
 
 
 def test_list_names_every_set_and_archive(capsys, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "300")
+    monkeypatch.setenv("COLUMNS", "40")  # addresses stay on one line
     assert main(["prepare-data", "--list"]) == 0
     output = capsys.readouterr().out
     for dataset in BY_NAME.values():
+        assert any(dataset.source in line for line in output.splitlines())
         assert dataset.name in output
         for archive, content in dataset.archives.items():
             assert f"{archive}: {content}" in output

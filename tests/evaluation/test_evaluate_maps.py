@@ -455,6 +455,17 @@ class TestBadInput:
         assert any(absent in note for note in content["notes"])
         assert all(row["auroc"] is None for row in content["images"])
 
+    def test_masks_of_0_and_255_name_the_label_map(self, folders):
+        for name, (_, labels) in folders.maps.items():
+            masks = np.where(labels == 1, 255, 0)
+            write_labels(folders.truth / f"{name}_labels.png", masks)
+        count = sum(int((labels == 1).sum()) for _, labels in folders.maps.values())
+        notes = " ".join(evaluate(folders).content["notes"])
+        assert f"255 is ignored ({count} pixels)" in notes
+        assert "--label-map 0:0 255:1" in notes
+        reader = MapReader(label_map={0: 0, 255: 1})
+        assert evaluate(folders, reader=reader).content["metrics"]["auroc"]["value"] > 0
+
     def test_inverted_scores_are_pointed_out_and_not_turned(self, folders):
         for name, (scores, _) in folders.maps.items():
             np.save(folders.scores / f"{name}.npy", -scores)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 import pytest
 
 from ood_seg.evaluation.matching import image_name, match_images, match_maps
@@ -51,6 +53,12 @@ def pairs(matches, root):
 )
 def test_names(make, tmp_path, score, truth, name):
     assert pairs(match_maps(*make([score], [truth])), tmp_path) == {name: (score, truth)}
+
+
+def test_composed_and_decomposed_names_pair(make, tmp_path):
+    score, truth = (unicodedata.normalize(form, "Zürich/Straße é") for form in ("NFD", "NFC"))
+    matches = match_maps(*make([f"{score}.npy"], [f"{truth}_labels.png"]))
+    assert [pair.name for pair in matches.pairs] == ["Straße é"]
 
 
 def test_an_ending_alone_stays_a_name():

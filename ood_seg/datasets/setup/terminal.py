@@ -82,18 +82,16 @@ def print_plan(plan: Plan, dataset: PublishedDataset, *, accept_part: bool) -> N
 
 
 def print_catalog(datasets: Sequence[PublishedDataset]) -> None:
-    """Print the published datasets: archives, sizes, addresses and licences."""
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Column, Table
+    """Print the published datasets: archives, sizes, addresses and licences.
 
-    # Addresses and names that are cut short cannot be used.
-    headers = ("dataset", "archives", "where from, licence")
-    columns = [Column(header, overflow="fold") for header in headers]
-    table = Table(*columns, title="datasets", show_lines=True)
+    No table, in whose narrow columns an address would be broken and could not be opened.
+    """
     for dataset in datasets:
         archives = [f"{name}: {text}" for name, text in dataset.archives.items()]
-        what = "\n".join(archives) or f"unpacked as published: {dataset.layout}"
-        table.add_row(dataset.name, escape(what), escape(f"{dataset.source}\n{dataset.licence}"))
-    Console().print(table)
+        print_lines(
+            dataset.name,
+            *(f"    {text}" for text in archives or [f"unpacked as published: {dataset.layout}"]),
+            f"    from {dataset.source}",
+            f"    licence: {dataset.licence}",
+        )
     print_lines("Nothing is downloaded. `ood-seg check-data` lists what is present.")
