@@ -81,6 +81,7 @@ class AnomalyInferencer(Segmentor):
         allow_other_model: bool = False,
     ) -> None:
         self.model = load_model(model, weights, device)
+        self.model.require_channels(3)
         self.model.keep_logits = False  # nothing here reads them
         cfg, meta = self.model.cfg, self.model.dataset_meta
         self.device = next(self.model.parameters()).device

@@ -103,11 +103,12 @@ def _without_notes() -> Iterator[None]:
 
 
 def innermost(error: BaseException) -> str:
-    """First line of the message of the original cause of an error."""
+    """First line of the message of the original cause of an error; the second after a colon."""
     while error.__cause__ is not None:
         error = error.__cause__
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0][:300] if lines else type(error).__name__
+    first = " ".join(lines[: 2 if lines[0].endswith(":") else 1]) if lines else ""
+    return first[:300] or type(error).__name__
 
 
 def _tidy(graph: GraphProto, input_axes: Mapping[int, str]) -> None:

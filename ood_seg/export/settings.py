@@ -110,7 +110,7 @@ def check_exportable(model: OODEncoderDecoder) -> None:
         ValueError: sliding-window inference, a decode head with its own prediction, or a score
             that cannot be exported; the message gives the remedy.
     """
-    from mmseg.models.decode_heads.decode_head import BaseDecodeHead
+    from ood_seg.models.decode_outputs import own_inference
 
     head, score = model.decode_head, model.energy_head.score
     if model.test_cfg.get("mode", "whole") != "whole":
@@ -118,11 +118,8 @@ def check_exportable(model: OODEncoderDecoder) -> None:
             "only inference on whole images can be exported, but test_cfg.mode is "
             f"{model.test_cfg.mode!r}; add --cfg-options model.test_cfg.mode=whole"
         )
-    for method in ("predict", "predict_by_feat"):
-        if getattr(type(head), method) is not getattr(BaseDecodeHead, method):
-            raise ValueError(
-                f"{type(head).__name__} has its own {method}, which cannot be exported"
-            )
+    if method := own_inference(head):
+        raise ValueError(f"{method} is not that of mmseg's base class and cannot be exported")
     of_logits = model.energy_head.needs == "logits" and not isinstance(score, _REFUSED)
     if not of_logits and not isinstance(score, EXPORTABLE):
         names = ", ".join(kind.__name__ for kind in EXPORTABLE)

@@ -15,6 +15,7 @@ from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
 from ood_seg.detectors import PENULTIMATE, Network, Outputs
+from ood_seg.models.decode_outputs import classifier_name
 
 NEEDS = ("logits", "outputs", "network")
 
@@ -46,13 +47,12 @@ def network_of(model: BaseModel, forward: Callable[[Tensor], Tensor] | None = No
     """
     if getattr(model, "anomaly_branch", None) is not None:
         model = model.anomaly_branch.network(model)
-    classifier = getattr(model.decode_head, "classifier_name", "conv_seg")
-    has_classifier = isinstance(getattr(model.decode_head, classifier, None), nn.Module)
+    classifier = classifier_name(model.decode_head)
     std = getattr(model.data_preprocessor, "std", None)
     return Network(
         model,
         forward or model._forward,
-        classifier=f"decode_head.{classifier}" if has_classifier else None,
+        classifier=None if classifier is None else f"decode_head.{classifier}",
         num_classes=model.energy_head.num_classes,
         input_std=None if std is None else std.flatten(),
         align_corners=model.align_corners,

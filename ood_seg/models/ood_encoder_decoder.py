@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from mmengine.structures import PixelData
-from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.models.segmentors import EncoderDecoder
 from mmseg.models.utils import resize
 from mmseg.registry import MODELS
@@ -22,6 +21,14 @@ from ood_seg.labels import (
     require_distinct_labels,
 )
 from ood_seg.models.anomaly_branch import AnomalyBranch
+from ood_seg.models.decode_outputs import (
+    classifier_name,
+    computes_own_loss,
+    main_logits,
+    require_edges,
+    stacked_labels,
+    trains_several_maps,
+)
 from ood_seg.models.extra_channels import widen_rows
 from ood_seg.models.freezing import (
     fix_norm_statistics,
@@ -67,7 +74,8 @@ class OODEncoderDecoder(EncoderDecoder):
     `with_extra_channels`.
 
     Args:
-        backbone, decode_head, neck, auxiliary_head, ...: as for `EncoderDecoder`.
+        backbone, decode_head, neck, auxiliary_head, ...: as for `EncoderDecoder`. A list of decode
+            heads is a cascade, with the parameter names of `CascadeEncoderDecoder`.
         energy_head: config of `EnergyHead`; None for the plain energy score.
         anomaly_branch: None, or a dict with `fork`, a list of shell patterns on parameter names of
             backbone, neck and decode head, such as `["decode_head.*"]`: the modules that they
@@ -83,12 +91,14 @@ class OODEncoderDecoder(EncoderDecoder):
             anomaly branch, no checkpoint is needed: the teacher is the frozen segmentor, of which
             only the part behind the fork is computed for it.
         logits_index: for decode heads whose training forward returns several maps: the index of
-            the one that is used at inference.
+            the one that is used at inference; known for those of mmseg.
         closed_set_loss: False leaves out the losses of decode and auxiliary heads, for methods
             whose outlier losses include a closed-set term; an auxiliary head is then not trained.
         keep_logits: True gives predictions the full-size `seg_logits`, as mmseg does. False
             leaves them out where `can_predict_fused`: the same labels and scores in a fraction
             of time and memory.
+        num_stages: of a cascade; as in the config of a `CascadeEncoderDecoder`, where it is the
+            number of decode heads.
 
     Raises:
         ValueError: if the decode head cannot give an anomaly score, a pattern matches nothing, or
@@ -98,7 +108,7 @@ class OODEncoderDecoder(EncoderDecoder):
     def __init__(
         self,
         backbone: dict,
-        decode_head: dict,
+        decode_head: dict | list[dict],
         neck: dict | None = None,
         energy_head: dict | None = None,
         anomaly_branch: dict | None = None,
@@ -107,8 +117,12 @@ class OODEncoderDecoder(EncoderDecoder):
         logits_index: int | None = None,
         closed_set_loss: bool = True,
         keep_logits: bool = True,
+        num_stages: int | None = None,
         **kwargs,
     ) -> None:
+        if isinstance(decode_head, Sequence):
+            decode_head = {"type": "CascadedHeads", "stages": decode_head}
+            _check_stages(num_stages, len(decode_head["stages"]))
         super().__init__(backbone, decode_head, neck=neck, **kwargs)
         self.energy_head = MODELS.build(energy_head or {"type": "EnergyHead"})
         self.checked_network = CheckedNetwork()
@@ -116,6 +130,7 @@ class OODEncoderDecoder(EncoderDecoder):
         self.closed_set_loss = closed_set_loss
         self.keep_logits = keep_logits
         self._check_decode_head()
+        self._in_channels = backbone.get("in_channels")
         if self.energy_head.num_classes is not None:
             self.num_classes = self.energy_head.num_classes  # the head's counts all channels
         self.anomaly_branch: AnomalyBranch | None = None
@@ -157,10 +172,15 @@ class OODEncoderDecoder(EncoderDecoder):
                 "anomaly scores compare class logits, so the decode head needs at least 2 "
                 f"channels, got {self.out_channels}; use out_channels=2 for binary segmentation"
             )
-        overridden = type(self.decode_head).loss is not BaseDecodeHead.loss
-        if overridden and len(self.energy_head.losses):
+        if len(self.energy_head.losses):
+            self._require_trainable_logits()
+
+    def _require_trainable_logits(self) -> None:
+        """Refuse training of decode heads whose loss is not one of a map of logits."""
+        if computes_own_loss(self.decode_head):
+            head = getattr(self.decode_head, "last", self.decode_head)
             raise ValueError(
-                f"{type(self.decode_head).__name__} computes its own training loss, so outlier "
+                f"{type(head).__name__} computes its own training loss, so outlier "
                 "losses cannot reach its logits; use it for inference (losses=[]), or another head"
             )
 
@@ -223,10 +243,13 @@ class OODEncoderDecoder(EncoderDecoder):
                 head ignores is ignored by all losses.
 
         Raises:
-            ValueError: an auxiliary head ignores another label than the decode head; or more than
-                254 classes, of which two would have the labels `OUTLIER` and `IGNORE`.
+            ValueError: an auxiliary head ignores another label than the decode head; the decode
+                head computes its own loss, returns several unknown maps, or trains on edges that
+                the samples lack; or more than 254 classes, of which two would have the labels
+                `OUTLIER` and `IGNORE`.
         """
         require_distinct_labels(self.num_classes)
+        self._require_trainable_logits()
         if self.anomaly_branch is not None:
             return self.anomaly_branch.loss(self, inputs, data_samples)
         features = self.extract_feat(inputs)
@@ -234,9 +257,8 @@ class OODEncoderDecoder(EncoderDecoder):
         losses = {}
         if self.closed_set_loss:
             losses.update(self._closed_set_losses(features, outputs, data_samples))
-        labels = self.decode_head._stack_batch_gt(data_samples).squeeze(1)
-        labels = hide_ignored(labels, self.ignore_index)
-        logits = self._main_logits(outputs)
+        labels = hide_ignored(stacked_labels(data_samples), self.ignore_index)
+        logits = main_logits(self.decode_head, outputs, self.logits_index)
         resized = resize(
             logits, size=labels.shape[-2:], mode="bilinear", align_corners=self.align_corners
         )
@@ -255,9 +277,10 @@ class OODEncoderDecoder(EncoderDecoder):
         data_samples: list[SegDataSample],
     ) -> dict[str, Tensor]:
         """mmseg's own losses of the class channels, outliers hidden."""
+        require_edges(self.decode_head, data_samples)
         known_samples = [self._hide_outliers(sample) for sample in data_samples]
         if isinstance(outputs, Tensor):
-            if self.logits_index is not None:
+            if self.logits_index is not None or trains_several_maps(self.decode_head):
                 raise ValueError(
                     f"{type(self.decode_head).__name__} needs for its closed-set loss the further "
                     "maps of training, which an anomaly branch does not compute: set "
@@ -289,16 +312,33 @@ class OODEncoderDecoder(EncoderDecoder):
         known.gt_sem_seg = PixelData(data=labels)
         return known
 
-    def _main_logits(self, outputs: Tensor | tuple[Tensor, ...]) -> Tensor:
-        """The map that is used at inference, of those that the training forward returns."""
-        if isinstance(outputs, Tensor):
-            return outputs
-        if self.logits_index is None:
+    def extract_feat(self, inputs: Tensor) -> tuple[Tensor, ...]:
+        """Features of preprocessed images.
+
+        Raises:
+            ValueError: the images have another number of channels than the backbone takes.
+        """
+        self.require_channels(inputs.shape[1])
+        return super().extract_feat(inputs)
+
+    def require_channels(self, given: int) -> None:
+        """Raise unless the backbone takes images of that number of channels.
+
+        Raises:
+            ValueError: its config states another number.
+        """
+        if self._in_channels not in (None, given):
             raise ValueError(
-                f"{type(self.decode_head).__name__} returns {len(outputs)} maps in training; set "
-                "model.logits_index to the one that it returns at inference"
+                f"the network takes images of {self._in_channels} channels (backbone.in_channels), "
+                f"got {given}; images are read in colour. Only train and test can use "
+                "grey ones: load them by dict(type='LoadImageFromFile', "
+                "color_type='grayscale'), and give the data_preprocessor one mean and std"
             )
-        return outputs[self.logits_index]
+
+    def _forward(self, inputs: Tensor, data_samples: list[SegDataSample] | None = None) -> Tensor:
+        """Logits of inference at the decode head's resolution, `(N, C', h, w)`."""
+        outputs = self.decode_head(self.extract_feat(inputs))
+        return main_logits(self.decode_head, outputs, self.logits_index)
 
     def small_logits(self, inputs: Tensor) -> Tensor:
         """Logits at the resolution of the decode head, `(N, C', h, w)`.
@@ -310,7 +350,7 @@ class OODEncoderDecoder(EncoderDecoder):
             inputs: `(N, 3, H, W)`, preprocessed.
         """
         if self.anomaly_branch is None:
-            return self.decode_head(self.extract_feat(inputs))
+            return self._forward(inputs)
         run = lambda network: network.small_logits(inputs)  # noqa: E731
         return torch.cat(self.anomaly_branch.logits(self, run), dim=1)
 
@@ -379,7 +419,7 @@ class OODEncoderDecoder(EncoderDecoder):
         """
         weights = dict(state_dict)
         if self.decode_head.out_channels != self.num_classes:
-            classifier = getattr(self.decode_head, "classifier_name", "conv_seg")
+            classifier = classifier_name(self.decode_head)
             names = [f"decode_head.{classifier}.{part}" for part in ("weight", "bias")]
             weights = widen_rows(weights, self.state_dict(), names, self.num_classes)
         if self.anomaly_branch is not None:
@@ -392,3 +432,9 @@ class OODEncoderDecoder(EncoderDecoder):
         if not prefix:  # as part of another module, keys would have other names
             state_dict.update(self.with_extra_channels(state_dict))
         super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+def _check_stages(given: int | None, heads: int) -> None:
+    """Refuse a number of stages that is not that of the decode heads."""
+    if given not in (None, heads):
+        raise ValueError(f"model.num_stages is {given}, but decode_head lists {heads} heads")

@@ -19,7 +19,6 @@ from typing import Any
 
 import torch
 from mmengine.structures import PixelData
-from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.models.segmentors import EncoderDecoder
 from mmseg.models.utils import resize
 from mmseg.structures import SegDataSample
@@ -27,6 +26,7 @@ from torch import Tensor
 
 from ood_seg.detectors import Network
 from ood_seg.full_resolution import MAX_CLASSES, labels_and_scores
+from ood_seg.models.decode_outputs import own_inference
 from ood_seg.models.detector_scores import (
     image_maps,
     logits_and_scores,
@@ -72,11 +72,9 @@ def can_predict_fused(model: EncoderDecoder, data_samples: Sequence[SegDataSampl
         model: an `OODEncoderDecoder`.
         data_samples: of the images, or None.
     """
-    head = type(model.decode_head)
     return (
         model.test_cfg.get("mode", "whole") == "whole"
-        and head.predict is BaseDecodeHead.predict
-        and head.predict_by_feat is BaseDecodeHead.predict_by_feat
+        and own_inference(model.decode_head) is None
         and model.energy_head.needs == "logits"
         and getattr(model.energy_head.score, "pointwise", True)
         and model.num_classes <= MAX_CLASSES

@@ -17,6 +17,7 @@ from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
 from ood_seg.labels import IGNORE, hide_ignored
+from ood_seg.models.decode_outputs import stacked_labels
 from ood_seg.models.deep_wv3_plus_head import DeepWV3PlusHead, ImagePoolingASPP
 from ood_seg.models.energy_head import check_label_options
 from ood_seg.models.residual_block import CopiedASPP, ResidualPatternBlock
@@ -179,7 +180,7 @@ class ResidualPatternMixin(_WrappedHead):
         if self._projected is None:
             return {}
         features, self._projected = self._projected, None
-        labels = hide_ignored(self._stack_batch_gt(data_samples), self.ignore_index)
+        labels = hide_ignored(stacked_labels(data_samples), self.ignore_index).unsqueeze(1)
         none = torch.full_like(labels[0], IGNORE)
         context = torch.stack(
             [s.gt_context.data if "gt_context" in s else none for s in data_samples]

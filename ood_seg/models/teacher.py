@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ood_seg.checkpoints import load_weights
 from ood_seg.losses import distillation_loss
+from ood_seg.models.decode_outputs import main_logits
 
 
 class Teacher:
@@ -54,7 +55,8 @@ class Teacher:
             return self._logits
         network = self.network(inputs.device)
         with torch.no_grad():
-            return network.decode_head(network.extract_feat(inputs))
+            head = network.decode_head
+            return main_logits(head, head(network.extract_feat(inputs)))
 
     def network(self, device: torch.device) -> EncoderDecoder:
         """The network in evaluation mode on a device; built and loaded at the first call."""
