@@ -86,6 +86,12 @@ def checked_logits(logits: Tensor, labels: Tensor) -> Tensor:
     return full_precision(logits)
 
 
+def check_reduction(reduction: str) -> None:
+    """Raise `ValueError` unless a reduction is `none`, `mean` or `sum`."""
+    if reduction not in ("none", "mean", "sum"):
+        raise ValueError(f"reduction must be 'none', 'mean' or 'sum', got {reduction!r}")
+
+
 def class_labels(labels: Tensor, known_mask: Tensor, num_classes: int) -> Tensor:
     """Labels of the known pixels as int64, zero elsewhere.
 

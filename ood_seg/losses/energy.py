@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from ood_seg.labels import IGNORE, OUTLIER
+from ood_seg.labels import IGNORE, OUTLIER, split_labels
+from ood_seg.losses._common import check_logits, check_reduction, global_sum
 from ood_seg.losses._energy_terms import energy_terms
+from ood_seg.losses._logsumexp import pixel_sums
 from ood_seg.losses._module import LossModule
 
 
@@ -18,6 +20,7 @@ def energy_loss(
     temperature: float = 1.0,
     outlier_index: int = OUTLIER,
     ignore_index: int = IGNORE,
+    reduction: str = "mean",
 ) -> Tensor:
     r"""Squared hinges that push known pixels below one energy and outliers above another.
 
@@ -37,13 +40,17 @@ def energy_loss(
         temperature: `T` of the energy.
         outlier_index: label of outlier pixels.
         ignore_index: label of ignored pixels.
+        reduction: `mean`, that of the known plus that of the outlier pixels as above; `none`, half
+            the squared hinge of each pixel, 0 for ignored ones; or `sum`, the sum of those over
+            the pixels of all ranks.
 
     Returns:
-        Scalar.
+        Scalar; with `none` `(N, *)`.
 
     Raises:
         TypeError: the logits are not floating point or the labels not integer.
-        ValueError: the shapes do not match, or the temperature is not positive.
+        ValueError: the shapes do not match, the temperature is not positive, or the reduction is
+            unknown.
 
     Example:
         >>> logits = torch.randn(2, 19, 8, 8, requires_grad=True)
@@ -51,6 +58,17 @@ def energy_loss(
         >>> labels[:, 2:4, 2:4] = 254
         >>> energy_loss(logits, labels, margin_in=-12.0, margin_out=-6.0).backward()
     """
+    check_reduction(reduction)
+    if reduction != "mean":
+        check_logits(logits, labels)
+        known, outliers = split_labels(
+            labels, outlier_index=outlier_index, ignore_index=ignore_index
+        )
+        energies = -temperature * pixel_sums(logits, temperature).logsumexps
+        too_high = (energies - margin_in).relu().where(known, 0)
+        too_low = (margin_out - energies).relu().where(outliers, 0)
+        losses = 0.5 * (too_high + too_low).square()
+        return losses if reduction == "none" else global_sum(losses.sum())[0]
     loss, _ = energy_terms(
         logits,
         labels,

@@ -5,12 +5,17 @@ from __future__ import annotations
 from torch import Tensor
 
 from ood_seg.labels import IGNORE, OUTLIER, split_labels
-from ood_seg.losses._common import checked_logits, means
+from ood_seg.losses._common import check_reduction, checked_logits, global_sum, means
 from ood_seg.losses._module import LossModule
 
 
 def outlier_exposure_loss(
-    logits: Tensor, labels: Tensor, *, outlier_index: int = OUTLIER, ignore_index: int = IGNORE
+    logits: Tensor,
+    labels: Tensor,
+    *,
+    outlier_index: int = OUTLIER,
+    ignore_index: int = IGNORE,
+    reduction: str = "mean",
 ) -> Tensor:
     r"""Cross entropy to the uniform distribution, mean over outlier pixels.
 
@@ -25,17 +30,25 @@ def outlier_exposure_loss(
         labels: `(N, *)`, integer; only outlier pixels are used.
         outlier_index: label of outlier pixels.
         ignore_index: label of ignored pixels.
+        reduction: `mean`; `sum` over the pixels of all ranks; or `none`, the loss of each pixel, 0
+            for those without one.
 
     Returns:
-        Scalar; zero if no pixel is an outlier.
+        Scalar, zero if no pixel is an outlier; with `none` `(N, *)`.
 
     Raises:
         TypeError: the logits are not floating point or the labels not integer.
-        ValueError: the shapes do not match.
+        ValueError: the shapes do not match, or the reduction is unknown.
     """
+    check_reduction(reduction)
     logits = checked_logits(logits, labels)
     _, outlier_mask = split_labels(labels, outlier_index=outlier_index, ignore_index=ignore_index)
-    values, _ = means((uniform_cross_entropy(logits, outlier_mask).sum(), outlier_mask.sum()))
+    losses = uniform_cross_entropy(logits, outlier_mask)
+    if reduction == "none":
+        return logits.new_zeros(labels.shape).masked_scatter(outlier_mask, losses)
+    if reduction == "sum":
+        return global_sum(losses.sum())[0]
+    values, _ = means((losses.sum(), outlier_mask.sum()))
     return values[0]
 
 
