@@ -78,7 +78,7 @@ class OnnxRuntime:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
+        options.log_severity_level = 4  # errors are raised; they need not be printed as well
         # It holds the memory of a second run in reserve; sizes vary here.
         options.enable_mem_pattern = False
         if threads is not None:
@@ -108,7 +108,7 @@ class OpenVino:
         openvino = _openvino()
         # OpenVINO discards the metadata of the file.
         options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
+        options.log_severity_level = 4  # errors are raised; they need not be printed as well
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         session = _session(path, options, ["CPUExecutionProvider"])
         self.signature = _signature(session, path)

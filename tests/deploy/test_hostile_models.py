@@ -68,7 +68,7 @@ def fault_of(run: subprocess.CompletedProcess, codes: tuple[int, ...]) -> str:
     messages = [line for line in run.stderr.splitlines() if line.startswith("ood-seg infer: ")]
     if run.returncode not in codes:
         return f"exit code {run.returncode}: {run.stderr[-500:]}"
-    if "Traceback" in run.stderr or len(messages) != (run.returncode != 0):
+    if "Traceback" in run.stderr or "[E:" in run.stderr or len(messages) != bool(run.returncode):
         return run.stderr[-2000:]
     return ""
 
