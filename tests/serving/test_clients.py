@@ -66,7 +66,7 @@ def request_head(length: int, *lines: str) -> bytes:
 def is_reached(address: str) -> bool:
     try:
         connected(address).close()
-    except ConnectionRefusedError:
+    except ConnectionError:
         return False
     return True
 
