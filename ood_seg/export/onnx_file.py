@@ -6,7 +6,7 @@ import contextlib
 import logging
 import os
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,7 @@ from ood_seg.export.graph import InferenceGraph
 from ood_seg.io.files import atomic_path
 
 if TYPE_CHECKING:
-    from onnx import GraphProto, ModelProto, NodeProto
+    from onnx import GraphProto, ModelProto
 
 DEFAULT_OPSET = 18
 _EXAMPLE = (2, 97, 131)
@@ -26,10 +26,10 @@ _INPUT = "image"
 NETWORK = "network/"  # prefix of the nodes of the network, except the final classifiers
 _SCOPES = "pkg.torch.onnx.name_scopes"
 _LAYERS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
-# Of the segmentor and of the copied modules of an anomaly branch, each with a final classifier.
-_NETWORK_SCOPES = (
-    ("model.backbone", "model.neck", "model.decode_head"),
-    ("model.anomaly_branch",),
+_BRANCH = "model.anomaly_branch."
+# Inside an anomaly branch or beside one, modules have no `model.` before their names.
+_NETWORK_SCOPES = tuple(
+    f"'{prefix}{part}" for part in ("backbone", "neck", "decode_head") for prefix in ("model.", "")
 )
 
 
@@ -134,26 +134,29 @@ def _tidy(graph: GraphProto, input_axes: Mapping[int, str]) -> None:
 
 
 def _name_nodes(graph: GraphProto) -> None:
-    """Prefix nodes by `NETWORK`, or by `frame/` from the final classifier of a network on."""
-    parts = ["frame/"] * len(graph.node)
-    for scopes in _NETWORK_SCOPES:
-        inside = [i for i, node in enumerate(graph.node) if _is_inside(node, scopes)]
-        layers = [index for index in inside if graph.node[index].op_type in _LAYERS]
-        for index in inside:
-            if not layers or index < layers[-1]:
-                parts[index] = NETWORK
-    for index, (part, node) in enumerate(zip(parts, graph.node, strict=True)):
+    """Prefix nodes by `NETWORK`, or by `frame/` from the final classifier on.
+
+    With an anomaly branch there are two final classifiers: the last layers of either set of
+    weights.
+    """
+    inside = [
+        any(
+            scope in entry.value
+            for entry in node.metadata_props
+            if entry.key == _SCOPES
+            for scope in _NETWORK_SCOPES
+        )
+        for node in graph.node
+    ]
+    layers = [i for i, node in enumerate(graph.node) if inside[i] and node.op_type in _LAYERS]
+    last = layers[-1] if layers else len(inside)
+    weights = {index: graph.node[index].input[1] for index in layers}
+    of_classifiers = {weight.startswith(_BRANCH): weight for weight in weights.values()}.values()
+    for index, node in enumerate(graph.node):
+        is_inside = inside[index] and index < last
+        is_classifier = weights.get(index) in of_classifiers
+        part = NETWORK if is_inside and not is_classifier else "frame/"
         node.name = f"{part}{index}_{node.op_type}"
-
-
-def _is_inside(node: NodeProto, scopes: Sequence[str]) -> bool:
-    """Whether a node comes from a module in one of the scopes."""
-    return any(
-        f"'{scope}" in entry.value
-        for entry in node.metadata_props
-        if entry.key == _SCOPES
-        for scope in scopes
-    )
 
 
 def set_properties(model: ModelProto, properties: Mapping[str, str]) -> None:

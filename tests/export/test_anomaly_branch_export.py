@@ -10,7 +10,7 @@ import pytest
 import tiny
 import torch
 
-from ood_seg.export import exporting
+from ood_seg.export import exporting, precision
 
 FORK = ["backbone.decoder.*", "decode_head.*"]
 
@@ -59,3 +59,19 @@ def test_what_lies_before_the_fork_is_there_once(files):
     assert counts["branch"]["ConvTranspose"] == 2 * counts["frozen"]["ConvTranspose"] == 4
     size = {name: (files / f"{name}.onnx").stat().st_size for name in graphs}
     assert size["branch"] < 2 * size["frozen"]
+
+
+def test_both_classifiers_stay_in_full_precision(files, tmp_path):
+    graph = onnx.load(files / "branch.onnx").graph
+    layers = [node.name for node in graph.node if node.op_type in ("Conv", "ConvTranspose")]
+    assert sum(name.startswith("frame/") for name in layers) == 2
+    path = tmp_path / "half.onnx"
+    path.write_bytes((files / "branch.onnx").read_bytes())
+    precision.convert(path, "fp16", [])
+    image = tiny_export.made_up_image(40, 70, 0)[None]
+    full, half = (
+        onnxruntime.InferenceSession(one).run(None, {"image": image})
+        for one in (files / "branch.onnx", path)
+    )
+    assert (full[0] == half[0]).mean() > 0.98
+    np.testing.assert_allclose(half[1], full[1], rtol=0.02, atol=0.05)
