@@ -135,7 +135,7 @@ class OODEncoderDecoder(EncoderDecoder):
             self.num_classes = self.energy_head.num_classes  # the head's counts all channels
         self.anomaly_branch: AnomalyBranch | None = None
         if anomaly_branch is not None:
-            self._fork(**anomaly_branch)
+            self._fork(anomaly_branch)
         self._fixed_norm = self._fixed_dropout = False
         if freeze is not None:
             self._freeze(**freeze)
@@ -184,8 +184,15 @@ class OODEncoderDecoder(EncoderDecoder):
                 "losses cannot reach its logits; use it for inference (losses=[]), or another head"
             )
 
-    def _fork(self, fork: Sequence[str]) -> None:
+    def _fork(self, options: dict) -> None:
         """Apply the `anomaly_branch` option; see the class."""
+        fork = options.get("fork", ())
+        are_patterns = isinstance(fork, Sequence) and all(isinstance(one, str) for one in fork)
+        if set(options) != {"fork"} or not are_patterns:
+            raise ValueError(
+                "anomaly_branch expects fork, a list of shell patterns such as ['decode_head.*'], "
+                f"got {dict(options)}"
+            )
         self.anomaly_branch = AnomalyBranch(self, fork)
         head = self.energy_head
         head.has_branch = True

@@ -212,6 +212,12 @@ def test_patterns_that_match_nothing_are_refused(fork, named):
         tiny.build(anomaly_branch={"fork": fork})
 
 
+@pytest.mark.parametrize("options", [{}, {"forks": ["decode_head.*"]}, {"fork": 3}, {"fork": [3]}])
+def test_other_options_are_refused(options):
+    with pytest.raises(ValueError, match="anomaly_branch expects fork"):
+        tiny.build(anomaly_branch=options)
+
+
 def test_a_fork_that_does_not_reach_the_logits_is_refused():
     unused = {"backbone": {**branched.NETWORKS["deeplabv3plus"]["backbone"], "out_indices": (0, 3)}}
     head = {**branched.HEAD, "in_channels": 8, "channels": 8, "in_index": 0}
