@@ -121,7 +121,7 @@ def test_a_second_run_reuses_the_first(result, job, maps, tmp_path, capsys):
 def test_maps_alone_need_no_model(job, maps, tmp_path):
     turned = tmp_path / "turned"
     turned.mkdir()
-    for path in (maps[0] / "anomalies").iterdir():
+    for path in (maps[0] / "anomalies").glob("*.npy"):
         np.save(turned / f"{path.stem}_scores.npy", -np.load(path))
     extra = ["--maps", f"plain={maps[0]}", f"turned={turned}", "--negate", "turned"]
     assert run_benchmark(job, tmp_path, *extra, weights=False) == 0
