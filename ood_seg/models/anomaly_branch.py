@@ -12,7 +12,7 @@ from mmseg.models.segmentors import EncoderDecoder
 from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
-from ood_seg.models.freezing import matching_names
+from ood_seg.models.fork import PARTS, copied_names
 from ood_seg.models.shared_computation import (
     run_both,
     shallow_copy,
@@ -25,10 +25,7 @@ if TYPE_CHECKING:
 
 First = TypeVar("First")
 Second = TypeVar("Second")
-PARTS = ("backbone", "neck", "decode_head")
 _PREFIX = "anomaly_branch."
-# Torch has two implementations of these, which round differently; called whole, they choose alike.
-_INDIVISIBLE = (nn.MultiheadAttention, nn.TransformerEncoderLayer, nn.TransformerEncoder)
 
 
 class AnomalyBranch(nn.Module):
@@ -67,7 +64,7 @@ class AnomalyBranch(nn.Module):
     def __init__(self, model: OODEncoderDecoder, fork: Sequence[str]) -> None:
         super().__init__()
         self.fork = (fork,) if isinstance(fork, str) else tuple(fork)
-        self.names = tuple(_copied_names(model, self.fork))
+        self.names = tuple(copied_names(model, self.fork))
         for part in _frozen_parts(model).values():
             without_inplace(part)
         for name in self.names:
@@ -270,28 +267,6 @@ def _without_branch(model: OODEncoderDecoder) -> OODEncoderDecoder:
     plain.energy_head = shallow_copy(model.energy_head)
     plain.energy_head.has_branch = False
     return plain
-
-
-def _copied_names(model: nn.Module, fork: Sequence[str]) -> list[str]:
-    """Names of the largest modules of which every tensor belongs to a module with a match."""
-    tensors = [name for name in model.state_dict(keep_vars=True) if name.split(".")[0] in PARTS]
-    if not fork:
-        raise ValueError("anomaly_branch.fork needs at least one pattern, such as 'decode_head.*'")
-    holders = {name.rpartition(".")[0] for name in matching_names(tensors, fork)}
-
-    def is_copied(tensor: str) -> bool:
-        parts = tensor.split(".")[:-1]
-        return any(".".join(parts[:count]) in holders for count in range(1, len(parts) + 1))
-
-    def largest(name: str) -> list[str]:
-        module = model.get_submodule(name)
-        inside = [is_copied(tensor) for tensor in tensors if tensor.startswith(f"{name}.")]
-        if inside and (all(inside) or (any(inside) and isinstance(module, _INDIVISIBLE))):
-            return [name]
-        children = [f"{name}.{child}" for child, _ in module.named_children()]
-        return [found for child in children for found in largest(child)]
-
-    return [found for part in PARTS if hasattr(model, part) for found in largest(part)]
 
 
 def _install(root: nn.Module, name: str, module: nn.Module) -> None:

@@ -26,12 +26,18 @@ class CascadedHeads(nn.ModuleList):
 
     Args:
         stages: configs of the decode heads, two or more.
+        num_stages: None, or the number that the model's config states.
 
     Raises:
-        ValueError: fewer than two, or ones that ignore different labels.
+        ValueError: another number of heads than stated, fewer than two, or ones that ignore
+            different labels.
     """
 
-    def __init__(self, stages: Sequence[dict]) -> None:
+    def __init__(self, stages: Sequence[dict], num_stages: int | None = None) -> None:
+        if num_stages not in (None, len(stages)):
+            raise ValueError(
+                f"model.num_stages is {num_stages}, but decode_head lists {len(stages)} heads"
+            )
         if len(stages) < 2:
             raise ValueError(f"a cascade has at least 2 decode heads, got {len(stages)}")
         super().__init__(MODELS.build(stage) for stage in stages)

@@ -12,6 +12,7 @@ from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
+from ood_seg.labels import IGNORE, OUTLIER
 from ood_seg.models.cascaded_heads import CascadedHeads
 
 # Of the maps that these heads return (in training, the first two always), the one of inference.
@@ -79,10 +80,36 @@ def require_edges(head: nn.Module, samples: Sequence[SegDataSample]) -> None:
         )
 
 
-def computes_own_loss(head: nn.Module) -> bool:
-    """Whether a head computes its training loss from something other than a map of logits."""
+def require_class_logits(head: Any) -> None:
+    """Raise for a head that gives no class logits, or that ignores outliers.
+
+    Raises:
+        ValueError: fewer than 2 channels, or its ignored label is `OUTLIER`.
+    """
+    if head.ignore_index == OUTLIER:
+        raise ValueError(
+            f"decode_head.ignore_index {OUTLIER} is the label of outliers; give it the label "
+            f"of the pixels to be ignored, {IGNORE} by default"
+        )
+    if head.out_channels < 2:
+        raise ValueError(
+            "anomaly scores compare class logits, so the decode head needs at least 2 "
+            f"channels, got {head.out_channels}; use out_channels=2 for binary segmentation"
+        )
+
+
+def require_loss_of_logits(head: nn.Module) -> None:
+    """Raise for a head that computes its training loss from something other than logits.
+
+    Raises:
+        ValueError: the head, or the last of a cascade, has a `loss` of its own.
+    """
     last: Any = head.last if isinstance(head, CascadedHeads) else head
-    return type(last).loss not in (BaseDecodeHead.loss, BaseCascadeDecodeHead.loss)
+    if type(last).loss not in (BaseDecodeHead.loss, BaseCascadeDecodeHead.loss):
+        raise ValueError(
+            f"{type(last).__name__} computes its own training loss, so outlier losses cannot "
+            "reach its logits; use it for inference (losses=[]), or another head"
+        )
 
 
 def own_inference(head: nn.Module) -> str | None:

@@ -3,11 +3,59 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
+
+
+@dataclass(frozen=True)
+class Freezing:
+    """The option `freeze` of `OODEncoderDecoder`.
+
+    Attributes:
+        frozen: shell patterns on the names of parameters that are not trained.
+        trained: instead of those, patterns on the names of the only ones that are.
+        norm_statistics: `fixed` or `updated`, of batch norms in training.
+        dropout: `off` or `on`, in training.
+
+    Raises:
+        ValueError: both kinds of patterns, or another value.
+    """
+
+    frozen: list[str] | None = None
+    trained: list[str] | None = None
+    norm_statistics: str = "fixed"
+    dropout: str = "off"
+
+    def __post_init__(self) -> None:
+        if self.frozen is not None and self.trained is not None:
+            raise ValueError("freeze takes either frozen or trained patterns, got both")
+        if self.norm_statistics not in ("fixed", "updated") or self.dropout not in ("off", "on"):
+            raise ValueError(
+                "freeze expects norm_statistics 'fixed' or 'updated' and dropout 'off' or 'on', "
+                f"got {self.norm_statistics!r} and {self.dropout!r}"
+            )
+
+    def stop_gradients(self, module: nn.Module) -> None:
+        """Freeze the parameters of a module by the patterns.
+
+        Raises:
+            ValueError: a pattern matches nothing.
+        """
+        if self.frozen:
+            freeze_parameters(module, self.frozen)
+        if self.trained is not None:
+            train_only(module, self.trained)
+
+    def fix_layers(self, module: nn.Module) -> None:
+        """Put the fixed layers of a module in training mode back into evaluation mode."""
+        if self.norm_statistics == "fixed":
+            fix_norm_statistics(module)
+        if self.dropout == "off":
+            switch_off_dropout(module)
 
 
 def freeze_parameters(module: nn.Module, patterns: Sequence[str]) -> list[str]:

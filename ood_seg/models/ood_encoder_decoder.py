@@ -5,45 +5,31 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import torch
-from mmengine.structures import PixelData
 from mmseg.models.segmentors import EncoderDecoder
-from mmseg.models.utils import resize
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
-from mmseg.utils import add_prefix
-from torch import Tensor, nn
+from torch import Tensor
 
-from ood_seg.labels import (
-    IGNORE,
-    OUTLIER,
-    hide_ignored,
-    hide_outliers,
-    require_distinct_labels,
-)
+from ood_seg.labels import require_distinct_labels
 from ood_seg.models.anomaly_branch import AnomalyBranch
 from ood_seg.models.decode_outputs import (
     classifier_name,
-    computes_own_loss,
     main_logits,
-    require_edges,
-    stacked_labels,
-    trains_several_maps,
+    require_class_logits,
+    require_loss_of_logits,
 )
 from ood_seg.models.extra_channels import widen_rows
-from ood_seg.models.freezing import (
-    fix_norm_statistics,
-    freeze_parameters,
-    switch_off_dropout,
-    train_only,
-)
+from ood_seg.models.fork import fork_patterns
+from ood_seg.models.freezing import Freezing
 from ood_seg.models.prediction import (
     CheckedNetwork,
-    add_prediction,
     can_predict_fused,
     predict_fused,
     predict_with_network,
+    scored_samples,
 )
-from ood_seg.models.teacher import Teacher
+from ood_seg.models.teacher import Teacher, teacher_of
+from ood_seg.models.training_losses import training_losses
 
 
 @MODELS.register_module()
@@ -51,12 +37,7 @@ class OODEncoderDecoder(EncoderDecoder):
     """`EncoderDecoder` with an anomaly score for every pixel.
 
     ```
-    training:  loss() -> extract_feat() -> decode_head.forward() -> logits
-                                            |- decode_head.loss_by_feat(), outliers hidden
-                                            |- auxiliary heads, outliers hidden
-                                            |- energy_head.loss()
-                                            |- decode_head.feature_losses(), if it has any
-                                            `- teacher.loss() (optional distillation)
+    training:  loss() -> training_losses()
     inference: predict() -> inference() -> postprocess_result() -> seg_logits, pred_sem_seg
                                             `- energy_head.predict() -> pred_anomaly (1,H,W)
                or, without full-size logits, predict_fused() in row blocks
@@ -121,78 +102,45 @@ class OODEncoderDecoder(EncoderDecoder):
         **kwargs,
     ) -> None:
         if isinstance(decode_head, Sequence):
-            decode_head = {"type": "CascadedHeads", "stages": decode_head}
-            _check_stages(num_stages, len(decode_head["stages"]))
+            decode_head = {
+                "type": "CascadedHeads",
+                "stages": decode_head,
+                "num_stages": num_stages,
+            }
         super().__init__(backbone, decode_head, neck=neck, **kwargs)
         self.energy_head = MODELS.build(energy_head or {"type": "EnergyHead"})
         self.checked_network = CheckedNetwork()
         self.logits_index = logits_index
         self.closed_set_loss = closed_set_loss
         self.keep_logits = keep_logits
-        self._check_decode_head()
+        require_class_logits(self.decode_head)
+        if len(self.energy_head.losses):
+            require_loss_of_logits(self.decode_head)
         self._in_channels = backbone.get("in_channels")
         if self.energy_head.num_classes is not None:
             self.num_classes = self.energy_head.num_classes  # the head's counts all channels
         self.anomaly_branch: AnomalyBranch | None = None
         if anomaly_branch is not None:
-            self._fork(anomaly_branch)
-        self._fixed_norm = self._fixed_dropout = False
-        if freeze is not None:
-            self._freeze(**freeze)
+            self._fork(fork_patterns(anomaly_branch))
+        self._freezing = None if freeze is None else Freezing(**freeze)
+        if self._freezing is not None:
+            self._freezing.stop_gradients(self.anomaly_branch or self)
         if not closed_set_loss and self.with_auxiliary_head:
             # No loss reaches it, and data-parallel training stops at trained weights of that kind.
             self.auxiliary_head.requires_grad_(False)
         # In a tuple, so that its parameters are none of this module's.
         self._teacher: tuple[Teacher, ...] = ()
         if distillation is not None:
-            if self.anomaly_branch is None and distillation.get("checkpoint") is None:
-                raise ValueError(
-                    "distillation needs checkpoint, the file with the pre-trained weights; only a "
-                    "model with an anomaly_branch is its own teacher"
-                )
-            if self.num_classes != self.decode_head.num_classes:  # it knows the classes alone
-                decode_head = {**decode_head, "num_classes": self.num_classes}
             parts = {"backbone": backbone, "neck": neck, "decode_head": decode_head}
-            self._teacher = (Teacher(parts, **distillation),)
+            self._teacher = (teacher_of(self, parts, distillation),)
 
     @property
     def ignore_index(self) -> int:
         """Label that the decode head ignores; beside `IGNORE`, no other is ignored anywhere."""
         return self.decode_head.ignore_index
 
-    def _check_decode_head(self) -> None:
-        """Refuse decode heads that give no class logits, or that ignore outliers."""
-        if self.ignore_index == OUTLIER:
-            raise ValueError(
-                f"decode_head.ignore_index {OUTLIER} is the label of outliers; give it the label "
-                f"of the pixels to be ignored, {IGNORE} by default"
-            )
-        if self.out_channels < 2:
-            raise ValueError(
-                "anomaly scores compare class logits, so the decode head needs at least 2 "
-                f"channels, got {self.out_channels}; use out_channels=2 for binary segmentation"
-            )
-        if len(self.energy_head.losses):
-            self._require_trainable_logits()
-
-    def _require_trainable_logits(self) -> None:
-        """Refuse training of decode heads whose loss is not one of a map of logits."""
-        if computes_own_loss(self.decode_head):
-            head = getattr(self.decode_head, "last", self.decode_head)
-            raise ValueError(
-                f"{type(head).__name__} computes its own training loss, so outlier "
-                "losses cannot reach its logits; use it for inference (losses=[]), or another head"
-            )
-
-    def _fork(self, options: dict) -> None:
-        """Apply the `anomaly_branch` option; see the class."""
-        fork = options.get("fork", ())
-        are_patterns = isinstance(fork, Sequence) and all(isinstance(one, str) for one in fork)
-        if set(options) != {"fork"} or not are_patterns:
-            raise ValueError(
-                "anomaly_branch expects fork, a list of shell patterns such as ['decode_head.*'], "
-                f"got {dict(options)}"
-            )
+    def _fork(self, fork: Sequence[str]) -> None:
+        """Add an anomaly branch; logits are then those of the segmentor and of the branch."""
         self.anomaly_branch = AnomalyBranch(self, fork)
         head = self.energy_head
         head.has_branch = True
@@ -206,37 +154,11 @@ class OODEncoderDecoder(EncoderDecoder):
         if self.anomaly_branch is not None:
             self.anomaly_branch.copy_weights(self)
 
-    def _freeze(
-        self,
-        *,
-        frozen: list[str] | None = None,
-        trained: list[str] | None = None,
-        norm_statistics: str = "fixed",
-        dropout: str = "off",
-    ) -> None:
-        """Apply the `freeze` option; see the class."""
-        if frozen is not None and trained is not None:
-            raise ValueError("freeze takes either frozen or trained patterns, got both")
-        if norm_statistics not in ("fixed", "updated") or dropout not in ("off", "on"):
-            raise ValueError(
-                "freeze expects norm_statistics 'fixed' or 'updated' and dropout 'off' or 'on', "
-                f"got {norm_statistics!r} and {dropout!r}"
-            )
-        trainable = self if self.anomaly_branch is None else self.anomaly_branch
-        if frozen:
-            freeze_parameters(trainable, frozen)
-        if trained is not None:
-            train_only(trainable, trained)
-        self._fixed_norm = norm_statistics == "fixed"
-        self._fixed_dropout = dropout == "off"
-
     def train(self, mode: bool = True) -> OODEncoderDecoder:
         """Set the mode; in training, layers that `freeze` fixed stay in evaluation mode."""
         super().train(mode)
-        if mode and self._fixed_norm:
-            fix_norm_statistics(self)
-        if mode and self._fixed_dropout:
-            switch_off_dropout(self)
+        if mode and self._freezing is not None:
+            self._freezing.fix_layers(self)
         if self.anomaly_branch is not None:
             self.anomaly_branch.freeze(self)
         return self
@@ -256,68 +178,10 @@ class OODEncoderDecoder(EncoderDecoder):
                 `OUTLIER` and `IGNORE`.
         """
         require_distinct_labels(self.num_classes)
-        self._require_trainable_logits()
+        require_loss_of_logits(self.decode_head)
         if self.anomaly_branch is not None:
             return self.anomaly_branch.loss(self, inputs, data_samples)
-        features = self.extract_feat(inputs)
-        outputs = self.decode_head(features)
-        losses = {}
-        if self.closed_set_loss:
-            losses.update(self._closed_set_losses(features, outputs, data_samples))
-        labels = hide_ignored(stacked_labels(data_samples), self.ignore_index)
-        logits = main_logits(self.decode_head, outputs, self.logits_index)
-        resized = resize(
-            logits, size=labels.shape[-2:], mode="bilinear", align_corners=self.align_corners
-        )
-        losses.update(add_prefix(self.energy_head.loss(resized, labels), "anomaly"))
-        if hasattr(self.decode_head, "feature_losses"):
-            losses.update(add_prefix(self.decode_head.feature_losses(data_samples), "anomaly"))
-        for teacher in self._teacher:
-            class_logits = self.energy_head.class_logits(logits)
-            losses["loss_distillation"] = teacher.loss(inputs, class_logits, labels)
-        return losses
-
-    def _closed_set_losses(
-        self,
-        features: tuple[Tensor, ...],
-        outputs: Tensor | tuple[Tensor, ...],
-        data_samples: list[SegDataSample],
-    ) -> dict[str, Tensor]:
-        """mmseg's own losses of the class channels, outliers hidden."""
-        require_edges(self.decode_head, data_samples)
-        known_samples = [self._hide_outliers(sample) for sample in data_samples]
-        if isinstance(outputs, Tensor):
-            if self.logits_index is not None or trains_several_maps(self.decode_head):
-                raise ValueError(
-                    f"{type(self.decode_head).__name__} needs for its closed-set loss the further "
-                    "maps of training, which an anomaly branch does not compute: set "
-                    "closed_set_loss=False"
-                )
-            outputs = self.energy_head.class_logits(outputs)
-        losses = add_prefix(self.decode_head.loss_by_feat(outputs, known_samples), "decode")
-        if self.with_auxiliary_head:
-            self._check_auxiliary_heads()
-            losses.update(self._auxiliary_head_forward_train(features, known_samples))
-        return losses
-
-    def _check_auxiliary_heads(self) -> None:
-        """Refuse heads that ignore another label: they would train on the hidden outliers."""
-        several = isinstance(self.auxiliary_head, nn.ModuleList)
-        for head in self.auxiliary_head if several else [self.auxiliary_head]:
-            if head.ignore_index != self.ignore_index:
-                raise ValueError(
-                    f"decode_head.ignore_index is {self.ignore_index} and that of an auxiliary "
-                    f"head is {head.ignore_index}; give both the same"
-                )
-
-    def _hide_outliers(self, sample: SegDataSample) -> SegDataSample:
-        """A copy of the sample in which the decode head ignores outlier and ignored pixels."""
-        known = SegDataSample(metainfo=sample.metainfo)
-        known.set_data(dict(sample.items()))
-        labels = hide_outliers(sample.gt_sem_seg.data, ignore_index=self.ignore_index)
-        labels = labels.masked_fill(labels == IGNORE, self.ignore_index)
-        known.gt_sem_seg = PixelData(data=labels)
-        return known
+        return training_losses(self, inputs, data_samples)
 
     def extract_feat(self, inputs: Tensor) -> tuple[Tensor, ...]:
         """Features of preprocessed images.
@@ -401,17 +265,7 @@ class OODEncoderDecoder(EncoderDecoder):
         """
         if self.anomaly_branch is not None:
             return self.anomaly_branch.postprocess(self, seg_logits, data_samples)
-        if self.energy_head.scores_all_channels:
-            samples = super().postprocess_result(seg_logits, data_samples)
-            for sample in samples:
-                add_prediction(sample, sample.seg_logits.data, self.energy_head)
-            return samples
-        class_logits = self.energy_head.class_logits(seg_logits)
-        samples = super().postprocess_result(class_logits, data_samples)
-        for sample in samples:
-            scores = self.energy_head.predict(sample.seg_logits.data.unsqueeze(0))
-            sample.set_data({"pred_anomaly": PixelData(data=scores)})
-        return samples
+        return scored_samples(self, seg_logits, data_samples)
 
     def with_extra_channels(self, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Weights of a model of the classes alone, made to fit a decode head with more channels.
@@ -439,9 +293,3 @@ class OODEncoderDecoder(EncoderDecoder):
         if not prefix:  # as part of another module, keys would have other names
             state_dict.update(self.with_extra_channels(state_dict))
         super()._load_from_state_dict(state_dict, prefix, *args)
-
-
-def _check_stages(given: int | None, heads: int) -> None:
-    """Refuse a number of stages that is not that of the decode heads."""
-    if given not in (None, heads):
-        raise ValueError(f"model.num_stages is {given}, but decode_head lists {heads} heads")

@@ -1,7 +1,7 @@
 """The three ways of an `OODEncoderDecoder` to labels and anomaly maps.
 
 ```
-full logits   mmseg's predict() -> logits at the image's size ----> add_prediction()
+full logits   mmseg's predict() -> logits at the image's size ----> scored_samples()
 row blocks    small logits -> labels and scores block by block ---> predict_fused()
 network       activations, gradients -> small score map ----------> predict_with_network()
 ```
@@ -60,6 +60,33 @@ def add_prediction(sample: SegDataSample, logits: Tensor, energy_head: EnergyHea
         branch_logits = logits[energy_head.num_classes :][: energy_head.num_classes]
         values["branch_sem_seg"] = branch_logits.argmax(dim=0, keepdim=True)
     sample.set_data({name: PixelData(data=data) for name, data in values.items()})
+
+
+def scored_samples(
+    model: EncoderDecoder, seg_logits: Tensor, data_samples: list[SegDataSample] | None
+) -> list[SegDataSample]:
+    """mmseg's post-processing of the class channels, and the anomaly map of each image.
+
+    Args:
+        model: an `OODEncoderDecoder` without an anomaly branch.
+        seg_logits: all channels, `(N, C', H, W)`, at the size of the network's input.
+        data_samples: of the images, or None.
+
+    Returns:
+        Samples as of `OODEncoderDecoder.postprocess_result`.
+    """
+    head = model.energy_head
+    if head.scores_all_channels:
+        samples = EncoderDecoder.postprocess_result(model, seg_logits, data_samples)
+        for sample in samples:
+            add_prediction(sample, sample.seg_logits.data, head)
+        return samples
+    class_logits = head.class_logits(seg_logits)
+    samples = EncoderDecoder.postprocess_result(model, class_logits, data_samples)
+    for sample in samples:
+        scores = head.predict(sample.seg_logits.data.unsqueeze(0))
+        sample.set_data({"pred_anomaly": PixelData(data=scores)})
+    return samples
 
 
 def can_predict_fused(model: EncoderDecoder, data_samples: Sequence[SegDataSample] | None) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +13,9 @@ from torch import Tensor
 from ood_seg.checkpoints import load_weights
 from ood_seg.losses import distillation_loss
 from ood_seg.models.decode_outputs import main_logits
+
+if TYPE_CHECKING:
+    from ood_seg.models.ood_encoder_decoder import OODEncoderDecoder
 
 
 class Teacher:
@@ -89,3 +93,27 @@ class Teacher:
             temperature=self.temperature,
         )
         return self.weight * loss
+
+
+def teacher_of(
+    model: OODEncoderDecoder, parts: dict[str, Any], distillation: dict[str, Any]
+) -> Teacher:
+    """The teacher of a model, by its option `distillation`.
+
+    Args:
+        model: the student.
+        parts: configs of its backbone, neck and decode head.
+        distillation: arguments of `Teacher`.
+
+    Raises:
+        ValueError: neither a checkpoint nor an anomaly branch.
+    """
+    if model.anomaly_branch is None and distillation.get("checkpoint") is None:
+        raise ValueError(
+            "distillation needs checkpoint, the file with the pre-trained weights; only a "
+            "model with an anomaly_branch is its own teacher"
+        )
+    if model.num_classes != model.decode_head.num_classes:  # it knows the classes alone
+        decode_head = {**parts["decode_head"], "num_classes": model.num_classes}
+        parts = {**parts, "decode_head": decode_head}
+    return Teacher(parts, **distillation)

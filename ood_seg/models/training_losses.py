@@ -1,0 +1,120 @@
+"""Training losses of an `OODEncoderDecoder`.
+
+```
+images -> extract_feat() -> decode_head.forward() -> outputs -> closed_set_losses(): decode and
+                                                       |        auxiliary heads, outliers hidden
+                                                       `-> main_logits() -> energy_head.loss()
+                                                       |                `-> teacher.loss()
+                                                       `-> decode_head.feature_losses(), if any
+```
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from mmengine.structures import PixelData
+from mmseg.models.utils import resize
+from mmseg.structures import SegDataSample
+from mmseg.utils import add_prefix
+from torch import Tensor, nn
+
+from ood_seg.labels import IGNORE, hide_ignored, hide_outliers
+from ood_seg.models.decode_outputs import (
+    main_logits,
+    require_edges,
+    stacked_labels,
+    trains_several_maps,
+)
+
+if TYPE_CHECKING:
+    from ood_seg.models.ood_encoder_decoder import OODEncoderDecoder
+
+
+def training_losses(
+    model: OODEncoderDecoder, inputs: Tensor, data_samples: list[SegDataSample]
+) -> dict[str, Tensor]:
+    """Closed-set losses (outliers hidden), outlier losses and distillation.
+
+    Args:
+        model: without an anomaly branch.
+        inputs: `(N, 3, H, W)`, preprocessed.
+        data_samples: with `gt_sem_seg`, labels 0..C-1, `OUTLIER` and `IGNORE`.
+
+    Raises:
+        ValueError: see `OODEncoderDecoder.loss`.
+    """
+    head = model.decode_head
+    features = model.extract_feat(inputs)
+    outputs = head(features)
+    losses = {}
+    if model.closed_set_loss:
+        losses.update(closed_set_losses(model, features, outputs, data_samples))
+    labels = hide_ignored(stacked_labels(data_samples), model.ignore_index)
+    logits = main_logits(head, outputs, model.logits_index)
+    resized = resize(
+        logits, size=labels.shape[-2:], mode="bilinear", align_corners=model.align_corners
+    )
+    losses.update(add_prefix(model.energy_head.loss(resized, labels), "anomaly"))
+    if hasattr(head, "feature_losses"):
+        losses.update(add_prefix(head.feature_losses(data_samples), "anomaly"))
+    for teacher in model._teacher:
+        class_logits = model.energy_head.class_logits(logits)
+        losses["loss_distillation"] = teacher.loss(inputs, class_logits, labels)
+    return losses
+
+
+def closed_set_losses(
+    model: OODEncoderDecoder,
+    features: tuple[Tensor, ...],
+    outputs: Tensor | Sequence[Tensor],
+    data_samples: list[SegDataSample],
+) -> dict[str, Tensor]:
+    """mmseg's own losses of the class channels, outliers hidden.
+
+    Args:
+        model: without an anomaly branch.
+        features: of the batch.
+        outputs: of the decode head's `forward`.
+        data_samples: see `training_losses`.
+
+    Raises:
+        ValueError: a head lacks maps or edges that it trains on, or auxiliary heads ignore another
+            label than the decode head.
+    """
+    head, ignored = model.decode_head, model.ignore_index
+    require_edges(head, data_samples)
+    known_samples = [_without_outliers(sample, ignored) for sample in data_samples]
+    if isinstance(outputs, Tensor):
+        if model.logits_index is not None or trains_several_maps(head):
+            raise ValueError(
+                f"{type(head).__name__} needs for its closed-set loss the further maps of "
+                "training, which an anomaly branch does not compute: set closed_set_loss=False"
+            )
+        outputs = model.energy_head.class_logits(outputs)
+    losses = add_prefix(head.loss_by_feat(outputs, known_samples), "decode")
+    if model.with_auxiliary_head:
+        _require_same_ignored_label(model.auxiliary_head, ignored)
+        losses.update(model._auxiliary_head_forward_train(features, known_samples))
+    return losses
+
+
+def _require_same_ignored_label(auxiliary: nn.Module, ignored: int) -> None:
+    """Refuse heads that ignore another label: they would train on the hidden outliers."""
+    heads: list[Any] = [*auxiliary] if isinstance(auxiliary, nn.ModuleList) else [auxiliary]
+    for head in heads:
+        if head.ignore_index != ignored:
+            raise ValueError(
+                f"decode_head.ignore_index is {ignored} and that of an auxiliary head is "
+                f"{head.ignore_index}; give both the same"
+            )
+
+
+def _without_outliers(sample: SegDataSample, ignored: int) -> SegDataSample:
+    """A copy of the sample in which outlier and ignored pixels have the ignored label."""
+    known = SegDataSample(metainfo=sample.metainfo)
+    known.set_data(dict(sample.items()))
+    labels = hide_outliers(sample.gt_sem_seg.data, ignore_index=ignored)
+    known.gt_sem_seg = PixelData(data=labels.masked_fill(labels == IGNORE, ignored))
+    return known
