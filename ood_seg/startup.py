@@ -74,6 +74,29 @@ def quiet_terminal(logger: logging.Logger) -> None:
             handler.addFilter(_is_for_terminal)
 
 
+def report_log_failure_once(logger: logging.Logger) -> None:
+    """Let a logger state once that its files cannot be written, without a traceback per line."""
+    for handler in logger.handlers:
+        if isinstance(handler, logging.FileHandler):
+            _report_failure_once(handler)
+
+
+def _report_failure_once(handler: logging.FileHandler) -> None:
+    as_usual, reported = handler.handleError, False
+
+    def handle_error(record: logging.LogRecord) -> None:
+        nonlocal reported
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            as_usual(record)
+        elif not reported:
+            reported = True
+            message = f"{handler.baseFilename}: {error.strerror}; lines are missing from this log"
+            print(message, file=sys.stderr)
+
+    handler.handleError = handle_error  # type: ignore[method-assign]
+
+
 def _is_for_terminal(record: logging.LogRecord) -> bool:
     text = str(record.msg)
     return not (text.startswith(_ONLY_IN_LOG_FILE) or text.endswith(_ENDS_ONLY_IN_LOG_FILE))

@@ -21,7 +21,7 @@ from ood_seg import config_files
 from ood_seg.checkpoints import is_local, load_weights
 from ood_seg.engine.hooks.checkpoint_guard import CheckpointGuard
 from ood_seg.engine.test_sets import ignore_what_the_model_ignores
-from ood_seg.startup import quiet_terminal
+from ood_seg.startup import quiet_terminal, report_log_failure_once
 
 # Launcher -> the program that starts the processes, and a variable that it sets.
 LAUNCHERS = {
@@ -116,9 +116,10 @@ class QuietRunner(Runner):
     """mmengine's runner; the environment, config and hook listings go to the log file only."""
 
     def build_logger(self, *args, **kwargs) -> MMLogger:
-        """Build the logger and keep the listings off its terminal output."""
+        """Build the logger; keep listings off the terminal, and tracebacks on a full disk."""
         logger = super().build_logger(*args, **kwargs)
         quiet_terminal(logger)
+        report_log_failure_once(logger)
         return logger
 
 
