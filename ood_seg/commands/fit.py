@@ -68,7 +68,10 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Fit as the arguments say; write the file and print what it is based on."""
+    """Fit as the arguments say; write the file and print what it is based on.
+
+    Returns 1 if a method could not be fitted, or an image had to be left out.
+    """
     options = parse_options(args.option)
     cfg = _arguments.load_config(args)
     from mmengine.dist import is_main_process
@@ -87,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
             found.file.save(args.out)
     if is_main_process():
         print_lines(f"written to {args.out}", *found.summary())
-    return 1 if found.failures else 0
+    return 1 if found.failures or found.unreadable else 0
 
 
 def parse_options(texts: Sequence[str]) -> dict[str, dict[str, Any]]:

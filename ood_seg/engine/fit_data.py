@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from mmengine.config import Config
-from mmengine.dataset import BaseDataset, pseudo_collate
-from mmengine.dist import get_rank, get_world_size, is_main_process
+from mmengine.dataset import BaseDataset
+from mmengine.dist import all_gather_object, get_world_size, is_main_process
 from mmengine.model import BaseModel
 from mmseg.registry import DATASETS
 from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Subset
+from torch.utils.data import Dataset
 
 from ood_seg.datasets.outlier_mix import OutlierMix
-from ood_seg.datasets.seeded_samples import SeededSamples, preserved_random_state
+from ood_seg.datasets.seeded_samples import SeededSamples
 from ood_seg.detectors import Fitter
-from ood_seg.detectors.reservoir import labels_at
+from ood_seg.engine.known_batches import known_batches
 from ood_seg.engine.test_sets import named_sets
-from ood_seg.labels import IGNORE, OUTLIER, hide_ignored
 
 FIT, TRAIN = "fit", "train"
 _PASTED_KEYS = ("pasted_dataloader", "train_dataloader")
@@ -53,6 +50,9 @@ class FitData:
         pasted: number of pasted scenes.
         seed: of the choice of images.
 
+    Attributes:
+        unreadable: why images were left out by this process, by dataset; filled by `batches`.
+
     Raises:
         ValueError: a name is unknown, or there are fewer images.
     """
@@ -69,6 +69,7 @@ class FitData:
         self.parts = [_known_part(cfg, name, num_images, seed) for name in dict.fromkeys(data)]
         if pasted:
             self.parts.append(_pasted_part(cfg, pasted, seed))
+        self.unreadable: dict[str, list[str]] = {part.name: [] for part in self.parts}
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -82,6 +83,12 @@ class FitData:
         for part in self.parts:
             counts[part.name] = counts.get(part.name, 0) + len(part.positions)
         return counts
+
+    def left_out(self) -> dict[str, list[str]]:
+        """Why images were left out by any process, by dataset; only datasets with such images."""
+        shares = all_gather_object(self.unreadable)
+        reasons = {name: [text for one in shares for text in one[name]] for name in self.unreadable}
+        return {name: texts for name, texts in reasons.items() if texts}
 
     @contextlib.contextmanager
     def batches(
@@ -121,6 +128,7 @@ class FitData:
                 num_workers=part.num_workers,
                 on_batch=on_batch,
                 only_outliers=part.pasted,
+                unreadable=self.unreadable[part.name],
             )
             first += len(part.positions)
 
@@ -218,76 +226,3 @@ def stream(dataset: Dataset, seed: int, *, pasted: bool) -> Dataset:
     if isinstance(dataset, OutlierMix):
         dataset = dataset.pasted if pasted else dataset.clean
     return SeededSamples(dataset, seed)
-
-
-def known_batches(
-    model: BaseModel,
-    dataset: Dataset,
-    positions: Sequence[int],
-    *,
-    first: int = 0,
-    batch_size: int = 1,
-    num_workers: int = 0,
-    on_batch: Callable[[int], object] = lambda images: None,
-    only_outliers: bool = False,
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield prepared images and labels of this process's share of a dataset.
-
-    Images are dealt out to the processes in turn, and none is repeated to fill them up. Every
-    global random state stays as it was.
-
-    Args:
-        model: prepares the images as for a test.
-        dataset: with labels `gt_sem_seg`, resampled to the pixels of the network's input.
-        positions: of the images, over all processes.
-        first: number of images of the pass before these, so that the dealing continues from there.
-        batch_size: images that are loaded at once; those of one size go through the network
-            together.
-        num_workers: processes that load.
-        on_batch: called with the number of images after each batch.
-        only_outliers: keep the pasted pixels, and hide all others.
-
-    Yields:
-        Images `(N, 3, H, W)` and labels `(N, H, W)`; padding and what the model ignores is
-        `IGNORE`.
-    """
-    share = positions[(get_rank() - first) % get_world_size() :: get_world_size()]
-    loader = DataLoader(
-        Subset(dataset, share), batch_size, num_workers=num_workers, collate_fn=pseudo_collate
-    )
-    with preserved_random_state():  # a loader draws its base seed
-        for size, batch in _of_one_size(loader):
-            data = model.data_preprocessor(batch, False)
-            images = data["inputs"]
-            padded = images.shape[-2:]
-            labels = [_fitted(one.gt_sem_seg.data, size, padded) for one in data["data_samples"]]
-            stacked = torch.stack(labels).to(images.device)
-            stacked = hide_ignored(stacked, getattr(model, "ignore_index", IGNORE))
-            if only_outliers:
-                stacked = torch.where(stacked == OUTLIER, stacked, IGNORE)
-            yield images, stacked
-            on_batch(len(images))
-
-
-def _of_one_size(batches: Iterable[dict]) -> Iterator[tuple[tuple[int, int], dict]]:
-    """Batches split by the size of their images: a test's preprocessor pads only equal sizes."""
-    for batch in batches:
-        parts: dict[tuple[int, int], dict[str, list]] = {}
-        for image, sample in zip(batch["inputs"], batch["data_samples"], strict=True):
-            size = tuple(image.shape[-2:])
-            part = parts.setdefault(size, {"inputs": [], "data_samples": []})
-            part["inputs"].append(image)
-            part["data_samples"].append(sample)
-        yield from parts.items()
-
-
-def _fitted(labels: Tensor, size: tuple[int, int], padded: torch.Size) -> Tensor:
-    """Labels at their image's size, padded as the image was, at the right and at the bottom."""
-    if labels.ndim != 3 or len(labels) != 1:
-        raise ValueError(
-            f"gt_sem_seg must have shape (1, H, W), got {tuple(labels.shape)}: label images need "
-            "one channel of class indices; LoadCheckedLabels in place of LoadAnnotations names "
-            "those that have more"
-        )
-    labels = labels_at(labels, size)[0]
-    return F.pad(labels, (0, padded[1] - size[1], 0, padded[0] - size[0]), value=IGNORE)

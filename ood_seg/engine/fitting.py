@@ -42,6 +42,7 @@ class Fit:
         num_ignored: pixels without a label.
         images: number of images by dataset; set by `fit`.
         left_out: methods that `all` did not include; set by `fit`.
+        unreadable: why images were left out, by dataset; set by `fit`.
         file: the statistics with classes and provenance, to be saved; set by `fit`.
     """
 
@@ -52,6 +53,7 @@ class Fit:
     num_ignored: int = 0
     images: dict[str, int] = field(default_factory=dict)
     left_out: tuple[str, ...] = ()
+    unreadable: dict[str, list[str]] = field(default_factory=dict)
     file: StatisticsFile = field(default_factory=lambda: StatisticsFile({}))
 
     def absent_classes(self, names: Iterable[str]) -> list[str]:
@@ -59,7 +61,7 @@ class Fit:
         return [name for name, count in zip(names, self.pixels, strict=True) if not count]
 
     def summary(self) -> list[str]:
-        """Return lines on methods, data, absent and rare classes, and failures."""
+        """Return lines on methods, data, absent and rare classes, bad files and failures."""
         classes = self.file.classes
         absent = self.absent_classes(classes)
         few = _RARE * sum(self.pixels)
@@ -79,6 +81,8 @@ class Fit:
                 f"note: {', '.join(self.left_out)} not included in `{ALL}`: no layers named, or no "
                 "pasted scenes read; --methods fits them"
             )
+        for name, texts in self.unreadable.items():
+            lines += [f"left out of {name}: {text}" for text in texts]
         return [*lines, *(f"not fitted: {name}: {why}" for name, why in self.failures.items())]
 
 
@@ -111,6 +115,9 @@ def fit(
             how to weight them, and weighted energy its weights; read only if such a method is
             fitted.
 
+    An image whose file or label file is bad is left out; `unreadable` of the result, and `left_out`
+    in the facts of the file, state which and why.
+
     Returns:
         Statistics and failures by method, pixel counts, and the `StatisticsFile` to save.
 
@@ -137,7 +144,9 @@ def fit(
     if not found.statistics:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in found.failures.items())
         raise ValueError(f"nothing could be fitted: {reasons}")
-    found.images = source.counts
+    found.unreadable = source.left_out()
+    left_out = {name: len(reasons) for name, reasons in found.unreadable.items()}
+    found.images = {name: n - left_out.get(name, 0) for name, n in source.counts.items()}
     if ALL in methods:
         found.left_out = tuple(name for name in detectors.FITTED if name not in fitters)
     classes = source.classes
@@ -155,6 +164,7 @@ def _provenance(cfg: Config, found: Fit, seed: int) -> dict[str, Any]:
         "config": str(cfg.filename),
         "data": found.images,
         "images": sum(found.images.values()),
+        "left_out": found.unreadable,
         "pixels": found.pixels,
         "outlier_pixels": found.num_outliers,
         "ignored_pixels": found.num_ignored,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 pytest.importorskip("mmseg")
 from mmseg.registry import MODELS
@@ -112,6 +113,37 @@ def test_statistics_of_other_weights_are_refused(job, tmp_path, capsys):
     arguments = [str(config), str(other), "--work-dir", str(tmp_path), "--data", "train"]
     assert main(["fit", *arguments, "--out", str(tmp_path / "new.stats"), "--methods", "sml"]) == 0
     assert StatisticsFile.load(tmp_path / "new.stats").facts["data"] == {"train": 3}
+
+
+def test_bad_images_are_left_out_and_listed(tmp_path, job, capsys):
+    config = write_job(tmp_path)
+    arguments = ["fit", str(config), str(job.weights), "--work-dir", str(tmp_path), "--data"]
+    arguments += ["street", "--methods", "sml", "--out"]
+    bad = tmp_path / "images" / "1.png"
+    bad.write_bytes(bad.read_bytes()[:200])
+    assert main([*arguments, str(tmp_path / "part.stats")]) == 1
+    output = capsys.readouterr().out
+    assert "2 images of street" in output
+    assert f"left out of street: image {tmp_path}/images/1.png" in output
+    part = StatisticsFile.load(tmp_path / "part.stats")
+    assert part.facts["data"] == {"street": 2}
+    (reason,) = part.facts["left_out"]["street"]
+    assert "1.png" in reason
+    # The statistics are those of the images that are left.
+    for name in ("images", "labels"):
+        (tmp_path / name / "1.png").unlink()
+    assert main([*arguments, str(tmp_path / "whole.stats")]) == 0
+    whole = StatisticsFile.load(tmp_path / "whole.stats")
+    assert whole.facts["left_out"] == {}
+    for name, value in whole.section("sml").tensors.items():
+        assert torch.equal(value, part.section("sml").tensors[name]), name
+    # Where nothing can be read, nothing is written.
+    for path in (tmp_path / "labels").iterdir():
+        path.write_bytes(b"no image")
+    capsys.readouterr()
+    assert main([*arguments, str(tmp_path / "none.stats")]) == 2
+    assert "0.png" in capsys.readouterr().err
+    assert not (tmp_path / "none.stats").exists()
 
 
 def test_absent_classes_are_reported(tmp_path, job, capsys):

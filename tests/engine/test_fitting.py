@@ -18,8 +18,9 @@ from tiny_training import train_set
 import ood_seg.register  # noqa: F401
 from ood_seg.datasets import OutlierMix, SeededSamples
 from ood_seg.detectors import PENULTIMATE
-from ood_seg.engine.fit_data import chosen_positions, known_batches, stream
+from ood_seg.engine.fit_data import chosen_positions, stream
 from ood_seg.engine.fitting import fit_statistics
+from ood_seg.engine.known_batches import known_batches
 from ood_seg.models.detector_scores import network_of
 
 init_default_scope("mmseg")

@@ -16,7 +16,7 @@ from mmseg.registry import METRICS, MODELS
 from torch.utils.data import Dataset
 
 import ood_seg.register  # noqa: F401
-from ood_seg.engine.fit_data import known_batches
+from ood_seg.engine.known_batches import known_batches
 from ood_seg.engine.outlier_prior import visit_pasted_scenes
 from ood_seg.engine.test_sets import ignore_what_the_model_ignores
 from ood_seg.labels import split_labels
