@@ -6,11 +6,11 @@ import ast
 import copy
 import importlib
 import os
-import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ood_seg.io.files import write_text
 from ood_seg.spelling import close_matches
 
 if TYPE_CHECKING:
@@ -173,12 +173,10 @@ def copy_config(name: str, destination: str | Path) -> Path:
         target = target / source.name
     if target.exists():
         raise ValueError(f"{target} exists; give another name")
-    target.parent.mkdir(parents=True, exist_ok=True)
     text = source.read_text(encoding="utf-8")
-    if "_base_" not in text:
-        return Path(shutil.copyfile(source, target))
-    target.write_text(_with_moved_bases(text, source.parent, target.parent), encoding="utf-8")
-    return target
+    if "_base_" in text:
+        text = _with_moved_bases(text, source.parent, target.parent)
+    return write_text(target, text)
 
 
 def _with_moved_bases(text: str, source: Path, target: Path) -> str:

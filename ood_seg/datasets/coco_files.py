@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from ood_seg.datasets.listing import shorten
+from ood_seg.datasets.listing import as_spelled, shorten
 from ood_seg.io.images import MAX_PIXELS, read_image
 
 # What is read of each entry; other keys are ignored.
@@ -141,7 +141,7 @@ def instances_by_image(content: dict[str, list[dict]], ann_file: Path) -> dict[i
 
 
 def image_path(img_dir: Path, file_name: str, ann_file: Path) -> Path:
-    """Return the path of an image, given its name in the annotation file.
+    """Return the path of an image, given its name in the annotation file, as `as_spelled`.
 
     Raises:
         ValueError: the name is absolute, leads out of `img_dir`, or is too long for a file.
@@ -155,7 +155,7 @@ def image_path(img_dir: Path, file_name: str, ann_file: Path) -> Path:
         )
     if "\0" in file_name or max(len(part.encode()) for part in flavours[0].parts) > _MAX_NAME_BYTES:
         raise ValueError(f"{ann_file} names an image {file_name[:40]!r}..., which no file can be")
-    return img_dir / file_name
+    return as_spelled(img_dir, file_name)
 
 
 def read_coco_image(path: Path, height: int, width: int) -> np.ndarray:

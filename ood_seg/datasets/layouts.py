@@ -5,7 +5,6 @@ Pure functions on paths, shared by the dataset classes and `ood-seg check-data`.
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
@@ -17,6 +16,7 @@ from ood_seg.datasets.listing import (
     pair_by_stem,
     shorten,
 )
+from ood_seg.io.json_files import read_json
 
 LAYOUTS = ("official", "processed")
 FISHYSCAPES_SUBSETS = ("static", "lost_and_found")
@@ -74,11 +74,11 @@ def read_frame_list(path: Path) -> tuple[list[str], list[str]]:
     occur twice.
     """
     try:
-        names = json.loads(path.read_text(encoding="utf-8"))
+        names = read_json(path)
     except FileNotFoundError:
         return [], [f"file not found: {path}"]
     except (OSError, ValueError) as error:
-        return [], [f"{path} is not readable JSON: {error}"]
+        return [], [f"{path} cannot be read: {error}"]
     if not isinstance(names, list):
         return [], [f"{path}: expected a list of file names, got {type(names).__name__}"]
     problems = []

@@ -69,6 +69,23 @@ def composed(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
+def as_spelled(folder: Path, name: str) -> Path:
+    """Return the path of a file in a folder, whose name may store accents differently there.
+
+    Args:
+        folder: where the file is.
+        name: with folders of its own, or without; see `composed`.
+
+    Returns:
+        `folder / name` if that exists, or if no other spelling of `name` does.
+    """
+    path = folder / name
+    if name.isascii() or path.exists():
+        return path
+    spellings = (folder / unicodedata.normalize(form, name) for form in ("NFC", "NFD"))
+    return next((one for one in spellings if one.exists()), path)
+
+
 def _each(suffixes: str | Sequence[str]) -> Sequence[str]:
     return (suffixes,) if isinstance(suffixes, str) else suffixes
 

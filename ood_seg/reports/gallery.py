@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
+from ood_seg.io.images import read_image
 from ood_seg.labels import ANOMALY
 from ood_seg.metrics.formatting import is_number, percent
 from ood_seg.reports.evaluations import Evaluations, ranked_images
@@ -145,9 +146,7 @@ def _small_maps(name: str, evaluations: Evaluations, readers: Sequence[ReadMaps]
     if image_path is None:
         grey = np.full((*small.shape, 3), _KNOWN_GREY, np.uint8)
         return _Maps(grey, small, scores, flagged, False)
-    image = cv2.imdecode(np.fromfile(image_path, np.uint8), cv2.IMREAD_COLOR)
-    if image is None:
-        raise ValueError(f"{image_path} is no image that OpenCV can read")
+    image = read_image(image_path, grey_ok=True)
     image = cv2.cvtColor(cv2.resize(image, size, interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2RGB)
     return _Maps(image, small, scores, flagged, True)
 

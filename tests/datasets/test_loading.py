@@ -1,5 +1,7 @@
 """Loading transforms: values, and an error by name for each kind of bad file."""
 
+import unicodedata
+
 import numpy as np
 import pytest
 import trees
@@ -48,6 +50,12 @@ def test_missing_and_foreign_images_are_named(tmp_path):
     with pytest.raises(ValueError, match=r"empty\.jpg: the file is empty"):
         LoadCheckedImage()({"img_path": str(tmp_path / "empty.jpg")})
     assert LoadCheckedImage(ignore_empty=True)({"img_path": str(tmp_path / "empty.jpg")}) is None
+
+
+def test_accents_may_be_stored_otherwise_on_disk(tmp_path):
+    listed, stored = (unicodedata.normalize(form, "é.png") for form in ("NFC", "NFD"))
+    Image.fromarray(np.full((2, 3), 7, np.uint8)).save(tmp_path / stored)
+    assert load(tmp_path / listed).tolist() == [[7] * 3] * 2
 
 
 def test_sixteen_bit_image_is_refused(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -355,6 +356,17 @@ def test_file_names_must_stay_inside_the_folder(tree: Tree, name: str) -> None:
     tree.write([(1, "cat", box(0, 0, 9, 9))], images=images)
     with pytest.raises(ValueError, match="img_dir"):
         tree.source()
+
+
+def test_accents_may_be_stored_otherwise_on_disk(tree: Tree) -> None:
+    tree.write([(1, "cat", box(2, 2, 9, 9))])
+    content = json.loads(tree.ann_file.read_text())
+    for listed, stored in (("NFC", "NFD"), ("NFD", "NFC")):
+        for image in tree.img_dir.iterdir():
+            image.rename(tree.img_dir / unicodedata.normalize(stored, "Zürich é.png"))
+        content["images"][0]["file_name"] = unicodedata.normalize(listed, "Zürich é.png")
+        tree.ann_file.write_text(json.dumps(content))
+        assert tree.source().load(0).mask.shape == (7, 7)
 
 
 def test_missing_files_are_named(tree: Tree, tmp_path: Path) -> None:

@@ -94,6 +94,15 @@ def test_processes_that_write_the_scale_at_the_same_time(tmp_path, monkeypatch):
     assert [path.name for path in (tmp_path / "scores").iterdir()] == ["scale.json"]
 
 
+def test_a_damaged_scale_is_named(tmp_path):
+    (tmp_path / "scores").mkdir()
+    for text in ("{", "[" * 100_000):
+        (tmp_path / "scores" / "scale.json").write_text(text)
+        with pytest.raises(ValueError, match=r"scale\.json"):
+            FolderSink(tmp_path, ["scores-png"], limits=(0, 1))
+    FolderSink(tmp_path, ["scores-png"], limits=(0, 1), overwrite=True)
+
+
 def test_what_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"kinds: .*overlay, .*'maps'"):
         FolderSink(tmp_path, ["maps"])

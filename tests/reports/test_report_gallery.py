@@ -100,6 +100,16 @@ def test_large_maps_are_reduced_and_small_anomalies_stay(tmp_path):
     assert truth[117:119, 234:236, 0].max() > truth[117:119, 234:236, 2].max() + 60
 
 
+def test_images_follow_the_rule_of_the_reader(tmp_path):
+    entry = write_maps(tmp_path, 1)[0]
+    deep = tmp_path / "deep.png"
+    cv2.imwrite(str(deep), np.full((80, 120, 3), 4000, np.uint16))
+    found = gallery(evaluation([{**entry, "image": str(deep)}]))
+    assert not found.examples
+    (problem,) = found.problems
+    assert "deep.png: expected 8 bits" in problem
+
+
 def test_heat_maps_of_a_method_share_a_range(images):
     found = gallery(evaluation(images))
     low, high = found.ranges["energy"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import lru_cache
 from io import BytesIO
+from pathlib import Path
 
 import mmengine.fileio as fileio
 import numpy as np
@@ -20,6 +21,7 @@ from ood_seg.datasets.label_images import (
     label_table,
 )
 from ood_seg.datasets.layouts import check_choice
+from ood_seg.datasets.listing import as_spelled
 from ood_seg.io.image_headers import read_header
 from ood_seg.io.images import decode_image
 from ood_seg.labels import IGNORE, OUTLIER
@@ -34,6 +36,9 @@ def read_bytes(path: str, backend_args: dict | None, what: str) -> bytes:
     try:
         return fileio.get(path, backend_args=backend_args)
     except FileNotFoundError:
+        spelled = as_spelled(Path(path).parent, Path(path).name)
+        if spelled.is_file():  # mmseg derives the name of a label image from that of its image
+            return spelled.read_bytes()
         raise FileNotFoundError(
             f"{what} not found: {path}; check data_root and data_prefix in the config, "
             "or run `ood-seg check-data`"

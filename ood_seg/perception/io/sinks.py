@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ood_seg.io.files import write_image, write_text
+from ood_seg.io.json_files import read_json
 from ood_seg.io.map_origins import MapOrigin, read_origin
 from ood_seg.perception.core.result import ENDINGS as RESULT_ENDINGS
 from ood_seg.perception.core.result import AnomalyResult, ScoreRange
@@ -147,7 +148,7 @@ class FolderSink:
         low, high = self.limits
         scale = {"scale": (high - low) / _MAX_LEVEL, "offset": low}
         path = self.folder / SCORE_FOLDER / SCALE_FILE
-        if path.exists() and json.loads(path.read_text()) != scale and not self._overwrite:
+        if not self._overwrite and path.exists() and read_json(path) != scale:
             raise ValueError(f"{path} has another scale than that of {low}..{high}")
         write_text(path, json.dumps(scale) + "\n")
 
