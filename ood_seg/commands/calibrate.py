@@ -75,13 +75,17 @@ def run(args: argparse.Namespace) -> int:
     """Calibrate as the arguments say; print the operating points."""
     from ood_seg.evaluation.folders import calibrate_folders
     from ood_seg.evaluation.image_tasks import warnings_as_notes
-    from ood_seg.io.files import require_writable_file
+    from ood_seg.io.files import claimed, require_writable_file
     from ood_seg.reports.terminal import print_calibration
 
     require_writable_file(args.out)
     if args.out.exists() and not args.overwrite:
         raise ValueError(f"{args.out} exists; use --overwrite to replace it, or another --out")
-    with warnings_as_notes() as notes, _map_arguments.progress_bar() as on_image:
+    with (
+        claimed(args.out),
+        warnings_as_notes() as notes,
+        _map_arguments.progress_bar() as on_image,
+    ):
         calibration = calibrate_folders(
             _map_arguments.map_folders(args),
             score=args.score,
@@ -97,6 +101,6 @@ def run(args: argparse.Namespace) -> int:
             seed=args.seed,
             model=args.method,
         )
-    calibration.save(args.out)
+        calibration.save(args.out)
     print_calibration(calibration, notes=notes, written=args.out)
     return 0

@@ -8,6 +8,7 @@ images and masks -------> AnomalySet --'
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from ood_seg.comparison.writing import SCHEMA, write_benchmark
 from ood_seg.engine.runner import load_config, set_up_process
 from ood_seg.evaluation.image_tasks import warnings_as_notes
 from ood_seg.evaluation.partial_results import PartialResults
+from ood_seg.io.map_origins import MapOrigin
 from ood_seg.io.provenance import git_commit, versions
 from ood_seg.metrics.protocols import get_protocol
 from ood_seg.models.loading import load_model
@@ -71,7 +73,8 @@ def compare_scores(
         folder: of the results; None: the work dir.
 
     Returns:
-        The content of `benchmark.json`: `scores` (configs by name), `sets` (by name: metrics as
+        The content of `benchmark.json`: `scores` (configs by name), `maps` (the model of the maps
+        by name, from their `provenance.json`; None if not recorded), `sets` (by name: metrics as
         fractions of 1 with bounds, curves, time and memory of each score), `failures` (reasons by
         name), `unavailable` (names of those of `all` scores that could not be built), and the
         provenance of the results.
@@ -104,7 +107,9 @@ def compare_scores(
     if ALL in scores:
         content["unavailable"] = sorted(content["failures"].keys() - {*scores, *configs})
     for dataset in datasets:
-        sources, failures = _saved_maps(dataset, maps, negate, strip, alone=len(datasets) == 1)
+        sources, failures = _saved_maps(
+            dataset, maps, negate, strip, alone=len(datasets) == 1, origins=content["maps"]
+        )
         sources += [model] if model else []
         partial = Path(folder or cfg.work_dir) / "partial" / dataset.name
         result, failed = _compare_on(dataset, sources, partial)
@@ -137,6 +142,7 @@ def _header(
         "config": str(cfg.filename),
         "model": model.facts if model else None,
         "scores": {**(model.configs if model else {}), **dict.fromkeys(maps)},
+        "maps": {},
         "smoothing": model.smoothing_options if model else None,
         "protocol": {"name": protocol.name, "description": protocol.description},
         "mode": "streaming",
@@ -156,8 +162,12 @@ def _saved_maps(
     strip: Sequence[str],
     *,
     alone: bool,
+    origins: dict[str, dict[str, Any] | None],
 ) -> tuple[list[ScoreSource], dict[str, str]]:
-    """The maps of a dataset, and why those of some methods cannot be used."""
+    """The maps of a dataset, and why those of some methods cannot be used.
+
+    `origins` holds the models of the maps of earlier datasets by name, and gets those of this one.
+    """
     sources: list[ScoreSource] = []
     failures = {}
     for name, root in maps.items():
@@ -166,12 +176,27 @@ def _saved_maps(
             folder = Path(root)
         try:
             images = dataset.image_paths()
-            sources.append(
-                SavedMaps(name, folder, images, negate=name in negate, strip=tuple(strip))
-            )
+            source = SavedMaps(name, folder, images, negate=name in negate, strip=tuple(strip))
+            _require_one_origin(source, origins)
+            sources.append(source)
         except (ValueError, FileNotFoundError) as error:
             failures[name] = str(error)
     return sources, failures
+
+
+def _require_one_origin(maps: SavedMaps, origins: dict[str, dict[str, Any] | None]) -> None:
+    """Note the model of a method's maps; raise a ValueError if those before are of another."""
+    (name,) = maps.names
+    before, origin = origins.get(name), maps.origin
+    if before and origin:
+        earlier = MapOrigin(**before)
+        if earlier.score != origin.score or earlier.is_other(origin.checkpoint_sha256):
+            raise ValueError(
+                f"{maps.folder} holds maps of the score {origin.score!r} of {origin.named()}, but "
+                f"those of an earlier dataset are of {earlier.score!r} of {earlier.named()}; one "
+                "row is one model: give them two names"
+            )
+    origins[name] = before or (asdict(origin) if origin else None)
 
 
 def _compare_on(

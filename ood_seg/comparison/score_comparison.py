@@ -121,7 +121,8 @@ class ScoreComparison:
                 return
             except ValueError as error:
                 failure = str(error)
-        self.failures[scored.name] = f"{image}: {failure}"
+        place = f"{image}: {scored.file}" if scored.file else image
+        self.failures[scored.name] = f"{place}: {failure}"
 
 
 def _size(values: Any) -> str:

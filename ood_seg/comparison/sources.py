@@ -19,6 +19,7 @@ from ood_seg.evaluation.saved_maps import (
     read_scale_file,
     read_scores,
 )
+from ood_seg.io.map_origins import read_origin
 
 
 class Scored(NamedTuple):
@@ -29,12 +30,14 @@ class Scored(NamedTuple):
         scores: `(H, W)` at the image's size; None after a failure.
         cost: of the method's own work; zero seconds if it is not known.
         failure: the reason; empty if there are scores.
+        file: the scores were read from; None: they were computed.
     """
 
     name: str
     scores: np.ndarray | torch.Tensor | None
     cost: Cost = Cost(0.0, None)
     failure: str = ""
+    file: Path | None = None
 
 
 class Identity(NamedTuple):
@@ -81,9 +84,12 @@ class SavedMaps:
         negate: low values mean anomalous.
         strip: regular expressions removed from the file names before they are paired.
 
+    Attributes:
+        origin: the model of the maps, from their `provenance.json`; None: it is not recorded.
+
     Raises:
         FileNotFoundError: no such folder.
-        ValueError: images have no map, or two.
+        ValueError: images have no map, or two, or a sidecar is damaged.
     """
 
     def __init__(
@@ -109,16 +115,17 @@ class SavedMaps:
         sidecar = folder / SCALE_FILE
         scaling: dict[str, Any] = read_scale_file(sidecar) if sidecar.is_file() else {}
         self.format = MapFormat(negate=negate, **scaling)
+        self.origin = read_origin(folder)
         options = {"maps": str(folder), "negate": negate, "strip": strip}
         self.identities = {name: Identity(options, sorted(self.files.values()))}
 
     def scores(
         self, batch: Mapping[str, Any], names: Sequence[str], *, memory: bool
     ) -> Iterator[Scored]:
-        """The map of the image, from its file."""
+        """The map of the image, from its file; ignored pixels may be NaN or infinite."""
         (name,) = self.names
         path = self.files[image_name(Path(batch["data_samples"][0].img_path).stem, self.strip)]
         try:
-            yield Scored(name, read_scores(path, self.format))
+            yield Scored(name, read_scores(path, self.format, finite=False), file=path)
         except (ValueError, OSError) as error:
             yield Scored(name, None, failure=str(error))

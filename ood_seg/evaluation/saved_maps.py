@@ -10,7 +10,6 @@ Integers are ranked as they are, unless a scale is given: value = offset + scale
 
 from __future__ import annotations
 
-import json
 import math
 import zipfile
 import zlib
@@ -29,6 +28,7 @@ from ood_seg.datasets.label_images import (
 )
 from ood_seg.datasets.label_maps import EVALUATION_LABELS, checked_label_map
 from ood_seg.io.image_headers import image_errors
+from ood_seg.io.json_files import read_json
 from ood_seg.labels import ANOMALY, IGNORE, KNOWN, OUTLIER
 
 SCORE_SUFFIXES = (".npy", ".npz", ".tif", ".tiff", ".png", ".exr")
@@ -72,7 +72,7 @@ def read_scale_file(path: Path) -> dict[str, Any]:
         ValueError: not such a file; names it.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
         return {"scale": float(content["scale"]), "offset": float(content.get("offset", 0))}
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ValueError(
@@ -137,8 +137,13 @@ class MapReader:
         return apply_label_table(raw, *label_table(self.label_map), source=path)
 
 
-def read_scores(path: Path, format: MapFormat = MapFormat()) -> np.ndarray:
+def read_scores(path: Path, format: MapFormat = MapFormat(), *, finite: bool = True) -> np.ndarray:
     """Read a score map.
+
+    Args:
+        path: of the file.
+        format: how it is stored.
+        finite: refuse NaN and infinite scores, also where the ground truth may be ignored.
 
     Returns:
         `(H, W)`, float32 where that holds every value, else float64. Higher means more anomalous.
@@ -148,7 +153,8 @@ def read_scores(path: Path, format: MapFormat = MapFormat()) -> np.ndarray:
             or a score is NaN or infinite.
     """
     scores = _score_map(path, format)
-    _check_finite(scores, path)
+    if finite:
+        _check_finite(scores, path)
     return scores
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import shutil
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -15,6 +17,7 @@ from mmengine.config import Config
 
 from ood_seg.commands import main
 from ood_seg.detectors import StatisticsFile
+from ood_seg.io.map_origins import ORIGIN_FILE, MapOrigin
 
 SCORES = ("max-softmax", "max-logit", "entropy", "energy", "odin")
 
@@ -154,6 +157,80 @@ def test_scores_that_fail_are_named_and_the_others_are_there(job, maps, tmp_path
     output = capsys.readouterr().out
     assert "not scored: few: anomalies:" in output
     assert "Not scored:" in (tmp_path / "benchmark.md").read_text()
+
+
+def with_changed_scores(maps, folder, change):
+    """A copy of the maps in which `change` was applied to the array of each."""
+    shutil.copytree(maps[0] / "anomalies", folder)
+    for path in folder.glob("*.npy"):
+        np.save(path, change(np.load(path)))
+    return folder
+
+
+def nan_in(row):
+    def change(scores):
+        scores[row, 3] = np.nan
+        return scores
+
+    return change
+
+
+def test_scores_of_ignored_pixels_may_be_nan(job, maps, tmp_path):
+    config, data = tmp_path / "ignored.py", tmp_path / "data"
+    shutil.copytree(job.folder / "images", data / "images")
+    shutil.copytree(job.folder / "masks", data / "masks")
+    for path in (data / "masks").iterdir():
+        mask = cv2.imread(str(path), 0)
+        mask[:5] = 255
+        cv2.imwrite(str(path), mask)
+    config.write_text(
+        f"_base_ = {str(job.config)!r}\n"
+        f"test_dataloader = dict(anomalies=dict(dataset=dict(data_root={str(data)!r})))\n"
+    )
+    folders = {
+        "whole": with_changed_scores(maps, tmp_path / "whole", lambda scores: scores),
+        "holes": with_changed_scores(maps, tmp_path / "holes", nan_in(2)),
+        "bad": with_changed_scores(maps, tmp_path / "bad", nan_in(7)),
+    }
+    extra = [f"{name}={folder}" for name, folder in folders.items()]
+    arguments = ["benchmark", str(config), "--work-dir", str(tmp_path / "work")]
+    assert main([*arguments, "--out", str(tmp_path), "--maps", *extra]) == 1
+    content = content_of(tmp_path)
+    assert content["failures"].keys() == {"bad"}
+    assert "bad/0.npy" in content["failures"]["bad"]
+    assert "1 NaN" in content["failures"]["bad"]
+    scores = content["sets"]["anomalies"]["scores"]
+    assert scores["holes"]["metrics"] == scores["whole"]["metrics"]
+
+
+def test_the_model_of_the_maps_is_recorded(result, job):
+    recorded = content_of(result)["maps"]["foreign"]
+    assert recorded["score"] == "Energy"
+    assert recorded["model"] == str(job.weights)
+    assert recorded["checkpoint_sha256"] == hashlib.sha256(job.weights.read_bytes()).hexdigest()
+
+
+def test_maps_of_two_models_are_not_one_row(job, maps, tmp_path):
+    config, both = tmp_path / "two.py", tmp_path / "both"
+    config.write_text(
+        f"_base_ = {str(job.config)!r}\n"
+        "test_dataloader = dict(others={{_base_.test_dataloader.anomalies}})\n"
+        "test_evaluator = dict(others={{_base_.test_evaluator.anomalies}})\n"
+    )
+    for name in ("anomalies", "others"):
+        shutil.copytree(maps[0] / "anomalies", both / name)
+    arguments = ["benchmark", str(config), "--work-dir", str(tmp_path / "work"), "--out"]
+    arguments += [str(tmp_path), "--maps", f"mine={both}"]
+    assert main(arguments) == 0
+    MapOrigin("Energy", "other.pth", "f" * 64).write(both / "others")
+    assert main(arguments) == 1
+    content = content_of(tmp_path)
+    for named in ("others: ", str(job.weights), "other.pth"):
+        assert named in content["failures"]["mine"]
+    assert "mine" in content["sets"]["anomalies"]["scores"]
+    (both / "others" / ORIGIN_FILE).write_text('{"schema": 7}')
+    assert main(arguments) == 1
+    assert ORIGIN_FILE in content_of(tmp_path)["failures"]["mine"]
 
 
 def test_where_every_score_of_a_set_fails_there_is_a_table_with_the_reasons(

@@ -17,6 +17,7 @@ pytest.importorskip("PIL")
 from ood_seg.calibration import Calibration, calibrate, with_false_alarms
 from ood_seg.calibration.files import to_content
 from ood_seg.commands import main
+from ood_seg.io.files import claimed
 from ood_seg.io.map_origins import MapOrigin
 from ood_seg.metrics import ScoreHistogram
 
@@ -43,6 +44,14 @@ def maps(tmp_path_factory):
 def run(folder, out, *options) -> int:
     paths = [folder / "scores", folder / "truth", "--out", out, "--score", "Energy"]
     return main(["calibrate", *map(str, paths), *map(str, options)])
+
+
+def test_two_runs_with_one_output_are_refused(maps, tmp_path, capsys):
+    with claimed(tmp_path / "c.json"):
+        assert run(maps[0], tmp_path / "c.json") == 2
+    assert f"{tmp_path / 'c.json'} is being written" in capsys.readouterr().err
+    assert run(maps[0], tmp_path / "c.json") == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["c.json"]
 
 
 class TestModelOfTheMaps:

@@ -150,7 +150,9 @@ class TestBadFiles:
         with pytest.raises(ValueError, match=match):
             MapFormat(**options)
 
-    @pytest.mark.parametrize("text", ["{", "[1]", '{"offset": 1}', '{"scale": "wide"}'])
+    @pytest.mark.parametrize(
+        "text", ["{", "[1]", '{"offset": 1}', '{"scale": "wide"}', "[" * 10**5]
+    )
     def test_scale_file(self, tmp_path, text):
         (tmp_path / "scale.json").write_text(text)
         with pytest.raises(ValueError, match=r"scale\.json: expected"):
