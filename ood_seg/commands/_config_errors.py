@@ -12,9 +12,9 @@ from typing import Any
 from ood_seg.spelling import did_you_mean
 
 _BUILDERS = ("build_from_cfg", "build_runner_from_cfg", "build_model_from_cfg")
-# Raised by constructors of OpenMMLab for values that they cannot take.
+# Raised by constructors of OpenMMLab and torch for values that they cannot take.
 _OF_CONSTRUCTORS = (AssertionError, KeyError, TypeError, ValueError, RuntimeError, ImportError)
-_FAMILY = re.compile(r"[/\\](?:mmengine|mmcv|mmseg)[/\\]")
+_FAMILY = re.compile(r"[/\\](?:mmengine|mmcv|mmseg|torch[/\\](?:optim|utils[/\\]data))[/\\]")
 _UNEXPECTED = re.compile(r"unexpected keyword argument '(\w+)'")
 _REGISTERED = "modules with classes of your own are named by `custom_imports`"
 
@@ -33,7 +33,7 @@ def config_mistake(error: BaseException) -> str | None:
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     building = next((frame for frame in reversed(frames) if _is_builder(frame)), None)
     if building is None:
-        return _unknown_optimizer(frames)
+        return _unknown_optimizer(frames) or _no_loader(frames, error)
     if building is not frames[-1]:
         return _refused_by(building.f_locals, frames, error)
     return _not_built(building.f_locals, error)
@@ -95,13 +95,20 @@ def _arguments(kind: Any) -> set[str]:
 def _refused_by(
     values: Mapping[str, Any], frames: list[FrameType], error: BaseException
 ) -> str | None:
-    """The message for an error inside a constructor of OpenMMLab, None for one of others."""
+    """The message for an error inside a constructor of OpenMMLab or torch, else None."""
     constructor = next((f for f in reversed(frames) if "__init__" in f.f_code.co_name), None)
     raised = frames[-1].f_code.co_filename
     if constructor is None or not _FAMILY.search(raised):
         return None
     reason = str(error).strip().partition("\n")[0] or f"{type(error).__name__} in {raised}"
     return f"config: {_short(values.get('obj_type'))} cannot be built: {reason}"
+
+
+def _no_loader(frames: list[FrameType], error: BaseException) -> str | None:
+    """The message for options that torch's data loader refuses, which no registry builds."""
+    if "build_dataloader" not in (frame.f_code.co_name for frame in frames):
+        return None
+    return f"config: a data loader cannot be built: {error}"
 
 
 def _unknown_optimizer(frames: list[FrameType]) -> str | None:

@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.runner import Runner
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from ood_seg.engine.outlier_prior import dataset_classes, measure_outlier_prior, visit_pasted_scenes
-from ood_seg.engine.runner import allow_new_weights, load_config, set_up_process
+from ood_seg.engine.runner import QuietRunner, allow_new_weights, load_config, set_up_process
 from ood_seg.io.provenance import git_commit
 from ood_seg.labels import ANOMALY, IGNORE, KNOWN, split_labels
 from ood_seg.margins import EnergySummary, Margins, at_margins, suggest_margins, summaries
@@ -68,7 +67,7 @@ def load_pretrained(
     allow_new_weights(cfg)
     seed = set_up_process(cfg)
     model = load_model(cfg, checkpoint)
-    return Pretrained(model, Runner.build_dataloader(cfg.train_dataloader), model.cfg, seed)
+    return Pretrained(model, QuietRunner.build_dataloader(cfg.train_dataloader), model.cfg, seed)
 
 
 def estimate_outlier_prior(

@@ -16,6 +16,7 @@ from mmengine.logging import MMLogger
 from mmengine.runner import Runner, set_random_seed
 from mmengine.utils.dl_utils import set_multi_processing
 from mmseg.registry import RUNNERS
+from torch.utils.data import DataLoader
 
 from ood_seg import config_files
 from ood_seg.checkpoints import is_local, load_weights
@@ -121,6 +122,16 @@ class QuietRunner(Runner):
         quiet_terminal(logger)
         report_log_failure_once(logger)
         return logger
+
+    @staticmethod
+    def build_dataloader(
+        dataloader: DataLoader | dict, seed: int | None = None, diff_rank_seed: bool = False
+    ) -> DataLoader:
+        """Build a loader; options that concern its workers are left out where it has none."""
+        if isinstance(dataloader, dict) and not dataloader.get("num_workers"):
+            of_workers = ("persistent_workers", "prefetch_factor")
+            dataloader = {key: one for key, one in dataloader.items() if key not in of_workers}
+        return Runner.build_dataloader(dataloader, seed, diff_rank_seed)
 
 
 def set_up_process(cfg: Config) -> int:

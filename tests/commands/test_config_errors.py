@@ -20,6 +20,8 @@ RUNS = {
         "train_dataloader.dataset.type=BaseSegDatset": ("no dataset", "'BaseSegDataset'"),
         "optim_wrapper.optimizer.type=SDG": ("no optimizer", "'SGD'"),
         "optim_wrapper.optimizer.lrr=1": ("SGD", "'lrr'", "'lr'"),
+        "optim_wrapper.optimizer.lr=-1": ("SGD", "learning rate: -1"),
+        "train_dataloader.num_workers=-1": ("num_workers",),
         "train_cfg.type=IterBasdTrainLoop": ("no loop", "'IterBasedTrainLoop'"),
         "default_hooks.logger.type=LogerHook": ("no hook", "'LoggerHook'"),
     },
@@ -124,3 +126,23 @@ def test_an_error_in_a_class_of_ones_own_keeps_its_traceback(job, tmp_path, monk
     )
     with pytest.raises(TypeError, match="a bug"):
         main(["train", str(config), "--work-dir", str(tmp_path / "work")])
+
+
+def test_loaders_without_workers_need_no_change_of_other_options():
+    from ood_seg.engine.runner import QuietRunner
+
+    loader = {
+        "dataset": [1, 2, 3],
+        "sampler": {"type": "DefaultSampler", "shuffle": False},
+        "batch_size": 1,
+        "num_workers": 0,
+        "persistent_workers": True,
+        "prefetch_factor": 4,
+    }
+    assert len(QuietRunner.build_dataloader(loader)) == 3
+    assert loader["persistent_workers"]
+    with pytest.raises(ValueError, match="batch_size") as caught:
+        QuietRunner.build_dataloader({**loader, "batch_size": 0})
+    message = config_mistake(caught.value)
+    assert "data loader" in message
+    assert "batch_size" in message
