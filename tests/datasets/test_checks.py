@@ -132,6 +132,14 @@ def test_images_turned_by_exif_are_named(tmp_path, orientation):
         )
 
 
+def test_images_of_16_bits_are_named(tmp_path):
+    Image.fromarray(np.full((6, 8), 4000, np.uint16)).save(tmp_path / "deep.png")
+    Image.fromarray(np.full((6, 8), 40, np.uint8)).save(tmp_path / "grey.png")
+    (problem,) = check_images([tmp_path / "deep.png", tmp_path / "grey.png"])
+    assert problem.startswith("1 images that cannot be read")
+    assert "deep.png: expected 8 bits" in problem
+
+
 def test_whole_file_with_bytes_behind_its_end_is_fine(tmp_path):
     path = trees.image(tmp_path / "padded.jpg")
     path.write_bytes(path.read_bytes() + bytes(1000))
@@ -234,12 +242,16 @@ def test_command_on_an_empty_root(tmp_path, capsys):
     assert "https://fishyscapes.com" in output
 
 
-def coco(root, file_names=("1.jpg",)):
-    """Write COCO annotations without instances; images are written by the tests."""
+def coco(root, file_names=("1.jpg",), segmentations=()):
+    """Write COCO annotations of the first image; images are written by the tests."""
     images = [
         {"id": i, "file_name": name, "height": 6, "width": 8} for i, name in enumerate(file_names)
     ]
-    content = {"images": images, "annotations": [], "categories": [{"id": 1, "name": "dog"}]}
+    instances = [
+        {"id": i, "image_id": 0, "category_id": 1, "iscrowd": 0, "segmentation": one}
+        for i, one in enumerate(segmentations, 1)
+    ]
+    content = {"images": images, "annotations": instances, "categories": [{"id": 1, "name": "dog"}]}
     path = root / "coco" / "annotations" / "instances_train2017.json"
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps(content))
@@ -254,6 +266,24 @@ def test_command_on_a_root_without_faults(tmp_path, capsys):
     output = capsys.readouterr().out
     assert "problems" not in output
     assert "1 images, 0 instances" in output
+
+
+def test_masks_of_coco_are_checked(tmp_path, capsys):
+    pytest.importorskip("pycocotools")
+    whole, huge = [1, 1, 5, 1, 5, 5], [1, 1, 1e9, 1, 1e9, 1e9]
+    trees.image(tmp_path / "coco" / "train2017" / "1.jpg")
+    coco(tmp_path, segmentations=[whole, None])
+    assert main(["check-data", str(tmp_path)]) == 0
+    (tmp_path / "coco" / "annotations" / "instances_train2017.json").unlink()
+    (tmp_path / "coco" / "annotations").rmdir()
+    coco(tmp_path, segmentations=[whole, huge, None, huge])
+    capsys.readouterr()
+    assert main(["check-data", str(tmp_path), "--quick"]) == 0
+    assert main(["check-data", str(tmp_path)]) == 1
+    output = " ".join(capsys.readouterr().out.split())
+    assert "2 masks in" in output
+    assert "annotation 2" in output
+    assert "annotation 4" in output
 
 
 def test_command_names_faults_and_fails(tmp_path, capsys, monkeypatch):

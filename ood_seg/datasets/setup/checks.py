@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ood_seg.datasets.coco_files import image_path, read_annotations
+from ood_seg.datasets.coco_files import image_path, instances_by_image, read_annotations
+from ood_seg.datasets.coco_masks import encode_mask
 from ood_seg.datasets.listing import files_by_stem, shorten
 from ood_seg.datasets.setup.catalog import COCO
 from ood_seg.datasets.setup.converters import COCO_ANNOTATIONS, COCO_IMAGES
@@ -135,7 +137,33 @@ def check_coco(
             f"{len(outside)} file names in {annotations} lead out of {images}: {shorten(outside)}"
         )
     report.problems += check_images(paths, quick=quick, track=track)
+    if not quick and importlib.util.find_spec("pycocotools"):
+        report.problems += _mask_problems(content, annotations)
     return report
+
+
+def _mask_problems(content: dict[str, list[dict]], annotations: Path) -> list[str]:
+    """One sentence on the masks that cannot be read, if any, and one on absent objects."""
+    try:
+        instances = instances_by_image(content, annotations)
+    except ValueError as error:
+        return [str(error)]
+    faults, without = [], 0
+    for image in content["images"]:
+        for entry in instances[image["id"]]:
+            origin = f"annotation {entry['id']}"
+            size = (image["height"], image["width"])
+            try:
+                without += encode_mask(entry["segmentation"], *size, origin=origin) is None
+            except ValueError as error:
+                faults.append(str(error))
+    problems = []
+    if faults:
+        listed = shorten(faults, 5, separator="; ")
+        problems.append(f"{len(faults)} masks in {annotations} that cannot be read: {listed}")
+    if without and without == len(content["annotations"]):
+        problems.append(f"none of the {without} annotations in {annotations} has a mask")
+    return problems
 
 
 def check_weights(root: Path, *, quick: bool = False) -> Report:

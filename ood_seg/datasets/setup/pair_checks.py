@@ -24,6 +24,7 @@ from ood_seg.io.images import read_image
 
 _END_MARKS = {".jpg": b"\xff\xd9", ".jpeg": b"\xff\xd9", ".png": b"IEND"}
 _TAIL_BYTES = 64
+_PNG_DEPTH = 24  # the byte of a PNG that states its bits per channel
 _OTHER_SIZE = "masks of another size than their image"
 
 _T = TypeVar("_T")
@@ -67,15 +68,18 @@ def image_header(path: Path) -> ImageHeader:
 
 
 def require_whole(path: Path) -> None:
-    """Raise a ValueError if an image file is cut off.
+    """Raise a ValueError if an image file is cut off, or has 16 bits.
 
-    A file that ends in the end mark of its format is taken as whole, any other is decoded.
+    A file that ends in the end mark of its format is taken as whole; any other, and a PNG of 16
+    bits, which loaders refuse, is decoded.
     """
     mark = _END_MARKS.get(path.suffix.lower())
     if mark is not None:
         with path.open("rb") as file:
+            start = file.read(_PNG_DEPTH + 1)
+            is_deep = start[12:16] == b"IHDR" and start[_PNG_DEPTH:] == b"\x10"
             file.seek(max(0, path.stat().st_size - _TAIL_BYTES))
-            if mark in file.read():
+            if mark in file.read() and not is_deep:
                 return
     read_image(path, grey_ok=True)
 
