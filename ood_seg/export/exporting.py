@@ -21,7 +21,7 @@ from ood_seg.deploy.model_card import COLOURS, INPUT_TYPES, LAYOUTS, ModelCard
 from ood_seg.export import check, onnx_file, precision, sidecars
 from ood_seg.export.check import as_input
 from ood_seg.export.graph import InferenceGraph
-from ood_seg.export.layers import with_fast_layers
+from ood_seg.export.layers import with_exportable_layers
 from ood_seg.export.settings import check_exportable, preprocessing_of, with_size
 from ood_seg.io.files import require_writable
 from ood_seg.io.images import read_image
@@ -239,7 +239,7 @@ def inference_graph(inferencer: AnomalyInferencer, cfg: Config, options: Options
     outputs += ["score"] if calibration is not None else []
     outputs += ["logits"] if options.logits else []
     return InferenceGraph(
-        with_fast_layers(inferencer.model),
+        with_exportable_layers(inferencer.model),
         preprocessing_of(cfg, inferencer.model),
         layout=options.layout,
         colour=options.colour,

@@ -1,12 +1,14 @@
-"""Equivalent forms of layers that ONNX Runtime executes slowly."""
+"""Equivalent forms of layers that are slow in ONNX Runtime or cannot be exported."""
 
 from __future__ import annotations
 
 import copy
+from functools import partial
 from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
+from mmseg.models.backbones.swin import ShiftWindowMSA
 from torch import Tensor, nn
 
 Model = TypeVar("Model", bound=nn.Module)
@@ -37,9 +39,32 @@ class PReLUByConvolution(nn.Module):
         return rests + F.conv2d(maps, self.slopes, groups=groups)
 
 
-def with_fast_layers(model: Model) -> Model:
-    """A copy of a model with slow layers replaced by equivalent ones."""
+def joined_windows(size: int, windows: Tensor, height: int, width: int) -> Tensor:
+    """Maps of which Swin's attention has computed the windows.
+
+    `ShiftWindowMSA.window_reverse` of mmseg computes the number of images by `int()` of a quotient,
+    by which an exported file would be one for a single number of images.
+
+    Args:
+        size: height and width of a window.
+        windows: `(N * height / size * width / size, size, size, C)`.
+        height: of the maps, a multiple of `size`; so is `width`.
+        width: of the maps.
+
+    Returns:
+        `(N, height, width, C)`.
+    """
+    rows, columns, channels = height // size, width // size, windows.shape[-1]
+    tiles = windows.view(-1, rows, columns, size, size, channels).transpose(2, 3)
+    return tiles.reshape(-1, height, width, channels)
+
+
+def with_exportable_layers(model: Model) -> Model:
+    """A copy of a model with layers replaced by equivalent ones, see the module."""
     model = copy.deepcopy(model)
+    for module in model.modules():
+        if isinstance(module, ShiftWindowMSA):
+            module.window_reverse = partial(joined_windows, module.window_size)
     for parent in model.modules():
         for name, layer in parent.named_children():
             if isinstance(layer, nn.PReLU) and layer.num_parameters > 1:

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tiny
 import torch
+from mmseg.models.backbones.swin import ShiftWindowMSA
 from torch import nn
 
 from ood_seg import scores
@@ -14,7 +15,7 @@ from ood_seg.detectors import StandardizedMaxLogit, Statistics, StatisticsFile
 from ood_seg.export import check
 from ood_seg.export.exporting import Options, inference_graph
 from ood_seg.export.graph import labels_and_energy, probability
-from ood_seg.export.layers import PReLUByConvolution, with_fast_layers
+from ood_seg.export.layers import PReLUByConvolution, joined_windows, with_exportable_layers
 
 RULES = {
     "fixed": None,
@@ -159,12 +160,24 @@ def test_prelu_by_convolution_is_prelu():
     maps = torch.randn(2, 6, 5, 7, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(PReLUByConvolution(layer)(maps), layer(maps))
     model = nn.Sequential(nn.Conv2d(3, 6, 1), layer, nn.PReLU())
-    changed = with_fast_layers(model)
+    changed = with_exportable_layers(model)
     assert isinstance(changed[1], PReLUByConvolution)
     assert isinstance(changed[2], nn.PReLU)
     assert model[1] is layer
 
 
+def test_joined_windows_are_those_of_swin():
+    attention = ShiftWindowMSA(embed_dims=4, num_heads=2, window_size=7, shift_size=3)
+    maps = torch.randn(2, 14, 21, 5, generator=torch.Generator().manual_seed(0))
+    windows = attention.window_partition(maps)
+    assert torch.equal(joined_windows(7, windows, 14, 21), maps)
+    assert torch.equal(attention.window_reverse(windows, 14, 21), maps)
+    changed = with_exportable_layers(nn.Sequential(attention))
+    tokens, size = maps[..., :4].flatten(1, 2), (14, 21)
+    assert torch.equal(changed[0](tokens, size), attention(tokens, size))
+    assert changed[0].window_reverse.func is joined_windows
+
+
 def test_slow_layers_are_replaced_in_a_copy(tmp_path):
     model = tiny.build()
-    assert with_fast_layers(model) is not model
+    assert with_exportable_layers(model) is not model
