@@ -107,7 +107,8 @@ def prepare_calls(
 def export_files(inferencer, cfg, folder: Path, args: argparse.Namespace) -> dict:
     """ONNX files by way and whether they score."""
     from ood_seg.export import onnx_file, precision
-    from ood_seg.export.exporting import Options, inference_graph, model_card
+    from ood_seg.export.card import model_card
+    from ood_seg.export.exporting import Options, inference_graph
     from ood_seg.io.images import read_image
 
     graph = inference_graph(inferencer, cfg, Options())

@@ -8,30 +8,26 @@ config, checkpoint -> AnomalyInferencer -> InferenceGraph -> onnx_file.to_onnx -
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import ood_seg
 from ood_seg.apis.inferencer import AnomalyInferencer
 from ood_seg.deploy.model_card import COLOURS, INPUT_TYPES, LAYOUTS, ModelCard
 from ood_seg.export import check, onnx_file, precision, sidecars
+from ood_seg.export.card import model_card
 from ood_seg.export.check import as_input
 from ood_seg.export.graph import InferenceGraph
 from ood_seg.export.layers import with_exportable_layers
 from ood_seg.export.settings import check_exportable, preprocessing_of, with_size
 from ood_seg.io.files import require_writable
 from ood_seg.io.images import read_image
-from ood_seg.io.provenance import file_sha256, git_commit
 
 if TYPE_CHECKING:
     import numpy as np
     from mmengine.config import Config
-
-    from ood_seg.calibration import Calibration
 
 
 @dataclass(frozen=True)
@@ -247,56 +243,3 @@ def inference_graph(inferencer: AnomalyInferencer, cfg: Config, options: Options
         curve=None if calibration is None else calibration.curve,
         outputs=tuple(outputs),
     ).eval()
-
-
-def model_card(
-    inferencer: AnomalyInferencer,
-    graph: InferenceGraph,
-    cfg: Config,
-    checkpoint: str | Path | None,
-    precision_name: str,
-) -> ModelCard:
-    """The metadata of an export; arguments as for `export_onnx` and `inference_graph`."""
-    rule, calibration = graph.preprocessing, inferencer.calibration
-    energy_head = inferencer.model.energy_head
-    smoothing = energy_head.smoothing
-    weights = Path(checkpoint or cfg.load_from).expanduser()
-    return ModelCard(
-        classes=inferencer.palette.classes,
-        palette=inferencer.palette.colours,
-        score=inferencer.score_name,
-        thresholds=dict(inferencer.thresholds),
-        layout=graph.layout,
-        colour=graph.colour,
-        input_type=graph.input_type,
-        size=asdict(rule.size),
-        mean=rule.mean,
-        std=rule.std,
-        network_colour=rule.colour,
-        divisor=rule.divisor,
-        outputs=graph.outputs,
-        channels=graph.channels,
-        precision=precision_name,
-        version=ood_seg.__version__,
-        padded_size=rule.padded_size,
-        temperature=getattr(energy_head.score, "temperature", None),
-        smoothing=smoothing and {"kernel_size": smoothing.kernel_size, "sigma": smoothing.sigma},
-        calibration=_calibration_facts(calibration),
-        min_area=None if calibration is None else calibration.min_area,
-        config=Path(cfg.filename).name if cfg.filename else None,
-        config_sha256=hashlib.sha256(cfg.pretty_text.encode()).hexdigest(),
-        checkpoint=weights.name,
-        checkpoint_sha256=file_sha256(weights),
-        commit=git_commit(),
-    )
-
-
-def _calibration_facts(calibration: Calibration | None) -> dict[str, Any] | None:
-    if calibration is None:
-        return None
-    return {
-        "method": calibration.method,
-        "parameters": asdict(calibration.curve),
-        "data_set": calibration.data_set,
-        "assumed_prior": calibration.assumed_prior,
-    }

@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -26,8 +26,6 @@ from ood_seg.io.images import (
     IMAGE_SUFFIXES,
     MAX_PIXELS,
     checked_image,
-    decode_image,
-    read_image,
 )
 from ood_seg.perception.core.types import Failure, Frame, FrameSource
 from ood_seg.perception.io import listings
@@ -35,17 +33,14 @@ from ood_seg.perception.io.captures import (
     LiveSource,
     VideoSource,
     open_stream,
-    shown_address,
     stream_name,
 )
-from ood_seg.perception.io.fetching import fetch
 from ood_seg.perception.io.listings import Entry, UniqueNames, is_image_file, safe_name
+from ood_seg.perception.io.still_images import ImageSource, SourceOptions, Wanted
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg"})
 _LIST_SUFFIX = ".txt"
 _SUFFIXES = VIDEO_SUFFIXES | IMAGE_SUFFIXES | {_LIST_SUFFIX}
-
-Wanted = Callable[[str], bool]
 
 
 def open_frames(
@@ -73,7 +68,7 @@ def open_frames(
     if isinstance(source, FrameSource):
         return source
     skip = None if skip is None else Path(skip)
-    options = _Options(wanted or (lambda _name: True), skip, max_pixels)
+    options = SourceOptions(wanted or (lambda _name: True), skip, max_pixels)
     if isinstance(source, (str, Path, int, np.ndarray)):
         return _open_one(source, None, options)
     for element in (source, *(source if isinstance(source, (list, tuple)) else ())):
@@ -91,62 +86,6 @@ def open_frames(
     )
 
 
-@dataclass(frozen=True)
-class _Options:
-    """What nested sources share; see `open_frames`."""
-
-    wanted: Wanted
-    skip: Path | None
-    max_pixels: int
-
-    def read(self, image: str | np.ndarray | OSError) -> np.ndarray:
-        """Read an image: a path, a URL or an array; an error of its folder is raised."""
-        if isinstance(image, np.ndarray):
-            return checked_image(image)
-        if isinstance(image, OSError):
-            raise image
-        if "://" in image:
-            content = fetch(image, self.max_pixels)
-            return decode_image(content, shown_address(image), max_pixels=self.max_pixels)
-        return read_image(image, max_pixels=self.max_pixels)
-
-
-class ImageSource(FrameSource):
-    """Still images, read one by one.
-
-    Args:
-        entries: returns them from the first on, each time it is called.
-        options: see `open_frames`.
-        single: whether it is one image.
-    """
-
-    def __init__(
-        self, entries: Callable[[], Iterable[Entry]], options: _Options, *, single: bool = False
-    ) -> None:
-        self._entries, self._options, self.single = entries, options, single
-        self._count: int | None = None
-
-    @property
-    def count(self) -> int:
-        """Number of wanted images; the first access searches the whole source."""
-        if self._count is None:
-            self._count = sum(self._options.wanted(entry.name) for entry in self._entries())
-        return self._count
-
-    def __iter__(self) -> Iterator[Frame | Failure]:
-        # Whether a single image is wanted is known once it has been counted.
-        known = self._count if self.single else None
-        for index, (name, image) in enumerate(self._entries()):
-            self.passed = index + 1
-            if not (self._options.wanted(name) if known is None else known):
-                continue
-            try:
-                outcome: Frame | Failure = Frame(self._options.read(image), name, index)
-            except Exception as error:  # such as a MemoryError, or a disk that cannot be read
-                outcome = Failure.of(error, name, index)
-            yield outcome
-
-
 class ListSource(FrameSource):
     """Sources one after the other; those that cannot be opened become failures.
 
@@ -160,7 +99,9 @@ class ListSource(FrameSource):
         name: prefix of all names; None for no prefix.
     """
 
-    def __init__(self, elements: Iterable[Any], options: _Options, name: str | None = None) -> None:
+    def __init__(
+        self, elements: Iterable[Any], options: SourceOptions, name: str | None = None
+    ) -> None:
         self._elements, self._options = elements, options
         self._prefix = "" if name is None else f"{name}/"
         # A generator can be read only once, so it is neither counted nor searched beforehand.
@@ -267,7 +208,7 @@ def _is_path(element: Any) -> bool:
     return isinstance(element, (str, Path)) and "://" not in os.fspath(element)
 
 
-def _open_one(source: Any, name: str | None, options: _Options) -> FrameSource:
+def _open_one(source: Any, name: str | None, options: SourceOptions) -> FrameSource:
     """Open a source that is not a list; `name` prefixes its frames, None for a single source."""
     if isinstance(source, np.ndarray):
         checked_image(source)  # an unsuitable array raises at once
@@ -294,11 +235,11 @@ def _open_one(source: Any, name: str | None, options: _Options) -> FrameSource:
     return _single(stem, str(path), options)
 
 
-def _single(name: str, image: str | np.ndarray, options: _Options) -> ImageSource:
+def _single(name: str, image: str | np.ndarray, options: SourceOptions) -> ImageSource:
     return ImageSource(lambda: [Entry(name, image)], options, single=True)
 
 
-def _open_folder(folder: Path, name: str | None, options: _Options) -> FrameSource:
+def _open_folder(folder: Path, name: str | None, options: SourceOptions) -> FrameSource:
     prefix = "" if name is None else f"{name}/"
 
     others: Counter[str] = Counter()
@@ -319,7 +260,7 @@ def _open_folder(folder: Path, name: str | None, options: _Options) -> FrameSour
     return source
 
 
-def _open_pattern(text: str, options: _Options) -> FrameSource:
+def _open_pattern(text: str, options: SourceOptions) -> FrameSource:
     if not listings.is_pattern(text):
         raise FileNotFoundError(f"{text} does not exist; give an image, folder, video or list")
     matches = listings.matches_of(text)
@@ -328,7 +269,7 @@ def _open_pattern(text: str, options: _Options) -> FrameSource:
     return ListSource(matches, options)
 
 
-def _open_url(url: str, name: str, options: _Options) -> FrameSource:
+def _open_url(url: str, name: str, options: SourceOptions) -> FrameSource:
     parts = urlsplit(url)
     if parts.scheme in ("http", "https") and is_image_file(parts.path):
         return _single(os.path.splitext(name)[0], url, options)
