@@ -27,7 +27,7 @@ from ood_seg.engine.test_sets import (
     use_tta,
 )
 from ood_seg.io.json_files import write_json
-from ood_seg.io.map_origins import ORIGIN_FILE, MapOrigin
+from ood_seg.io.map_origins import MapOrigin
 from ood_seg.io.provenance import checkpoint_sha256, git_commit, versions
 from ood_seg.metrics.protocols import get_protocol
 
@@ -72,7 +72,8 @@ def test(
     Raises:
         FileNotFoundError: config or checkpoint does not exist.
         ValueError: no checkpoint, one that is damaged, not finite or of another model; an unknown
-            test set; or an option that the config does not provide for.
+            test set; maps of another score or model in `out`; or an option that the config does
+            not provide for.
     """
     cfg = load_config(config)
     set_checkpoint(cfg, checkpoint)
@@ -91,13 +92,11 @@ def test(
     verify_readable(cfg.load_from)
     recorder = SetRecorder()
     runner = build_runner(cfg, recorder, *hooks)
-    if is_main_process():
-        for folder in saved:  # until all maps are those of this model, theirs is not known
-            (folder / ORIGIN_FILE).unlink(missing_ok=True)
+    if saved and is_main_process():
+        origin = _map_origin(cfg, runner)
+        for folder in saved:  # maps of images that are not tested now would stay
+            origin.record(folder, remedy="give another --out, or remove that folder")
     rows = rows_by_set(runner.test(), list(named_sets(cfg)))
-    if is_main_process():
-        for folder in saved:
-            _map_origin(cfg, runner).write(folder)
     content = _described(cfg, runner, rows, recorder, tta=tta)
     if is_main_process():
         write_json(Path(runner.work_dir) / RESULT_FILE, content)

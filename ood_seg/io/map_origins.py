@@ -42,6 +42,28 @@ class MapOrigin:
         """Model and start of its hash, for a message."""
         return named_model(self.model, self.checkpoint_sha256)
 
+    def record(self, folder: Path, *, remedy: str, replace: bool = False) -> None:
+        """Write the sidecar of a folder to which maps are about to be added.
+
+        Args:
+            folder: of the maps; it need not exist.
+            remedy: what to do where the folder holds others, for the message.
+            replace: whether maps of another score or model may be replaced.
+
+        Raises:
+            ValueError: the folder holds maps of another score or model, which are not replaced, or
+                its sidecar is damaged.
+        """
+        earlier = read_origin(folder)
+        if earlier and earlier.score == self.score and not self.is_other(earlier.checkpoint_sha256):
+            return
+        if earlier and not replace:
+            raise ValueError(
+                f"{folder} holds score maps of {earlier.score} of {earlier.named()}, these are of "
+                f"{self.score} of {self.named()}; {remedy}"
+            )
+        self.write(folder)
+
     def write(self, folder: Path) -> None:
         """Write the sidecar, atomically."""
         write_json(

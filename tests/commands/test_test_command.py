@@ -68,6 +68,23 @@ def test_the_numbers_are_those_of_the_saved_scores(job, tmp_path):
     assert origin["checkpoint_sha256"] == report["checkpoint_sha256"]
 
 
+def test_maps_of_another_model_are_not_mixed(job, tmp_path, capsys):
+    extra = ["--sets", "anomalies", "--out", tmp_path / "maps"]
+    assert run_test(job, tmp_path, *extra) == 0
+    folder = tmp_path / "maps" / "anomalies"
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    other = write_weights(job.config, tmp_path / "other.pth", seed=1)
+    arguments = ["test", str(job.config), str(other), "--work-dir", str(tmp_path)]
+    fewer = ["--cfg-options", "test_dataloader.anomalies.dataset.indices=1"]
+    assert main([*arguments, *map(str, extra), *fewer]) == 2
+    message = capsys.readouterr().err
+    for named in (str(folder), str(job.weights), "other.pth", "--out"):
+        assert named in message
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    # Of the same model, maps may be added and replaced.
+    assert run_test(job, tmp_path, *extra, *fewer) == 0
+
+
 def test_augmentation_keeps_the_label_loaders_and_changes_the_scores(job, tmp_path):
     assert run_test(job, tmp_path / "plain") == 0
     assert run_test(job, tmp_path / "tta", "--tta") == 0
@@ -97,7 +114,7 @@ def test_show_dir_writes_a_figure_of_each_image(job, tmp_path):
 def test_unknown_set_is_refused_with_the_list(job, tmp_path, capsys):
     assert run_test(job, tmp_path, "--sets", "street", "anomalie") == 2
     message = capsys.readouterr().err
-    assert "anomalie;" in message
+    assert "no test set anomalie " in message
     assert "anomalies, street" in message
 
 

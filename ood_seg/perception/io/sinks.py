@@ -12,7 +12,7 @@ import numpy as np
 
 from ood_seg.io.files import write_image, write_text
 from ood_seg.io.json_files import read_json
-from ood_seg.io.map_origins import MapOrigin, read_origin
+from ood_seg.io.map_origins import MapOrigin
 from ood_seg.perception.core.result import ENDINGS as RESULT_ENDINGS
 from ood_seg.perception.core.result import AnomalyResult, ScoreRange
 from ood_seg.perception.io.video_io import VideoWriter
@@ -77,17 +77,7 @@ class FolderSink:
         """
         folders = {"scores": self.folder, "scores-png": self.folder / SCORE_FOLDER}
         for folder in (folders[kind] for kind in self.kinds if kind in folders):
-            earlier = read_origin(folder)
-            other = earlier is not None and (
-                earlier.score != origin.score or earlier.is_other(origin.checkpoint_sha256)
-            )
-            if earlier is not None and other and not replace:
-                raise ValueError(
-                    f"{folder} holds score maps of {earlier.score} of {earlier.named()}, these "
-                    f"are of {origin.score} of {origin.named()}; use --overwrite or another --out"
-                )
-            if earlier is None or other:
-                origin.write(folder)
+            origin.record(folder, replace=replace, remedy="use --overwrite or another --out")
 
     def paths(self, name: str) -> list[Path]:
         """The files of an image, in the order of `kinds`."""
