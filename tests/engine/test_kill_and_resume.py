@@ -1,4 +1,4 @@
-"""A training that is killed and resumed in a new process ends with the same weights."""
+"""Trainings and fits that are killed and started again end with the same numbers."""
 
 import random
 import signal
@@ -66,8 +66,8 @@ def start(*arguments: object) -> subprocess.Popen:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
-def killed(process: subprocess.Popen, after: float) -> bool:
-    """Kill a process some seconds from now; whether it was still running."""
+def killed(process: subprocess.Popen, after: float | None) -> bool:
+    """Kill a process some seconds from now, None: never; whether it was still running."""
     try:
         process.communicate(timeout=after)
     except subprocess.TimeoutExpired:
@@ -92,6 +92,21 @@ def write_config(scenes: Path, folder: Path, *, iterations: int) -> Path:
     settings["default_hooks"]["checkpoint"] |= {"interval": 1, "max_keep_ckpts": 1}
     settings["param_scheduler"][0]["end"] = iterations
     settings["custom_imports"] = {"imports": ["ood_seg.register"]}
+    settings["fit_dataloader"] = {
+        "batch_size": 1,
+        "num_workers": 0,
+        "sampler": {"type": "DefaultSampler", "shuffle": False},
+        "dataset": {
+            "type": "CityscapesDataset",
+            "data_root": str(scenes / "cityscapes"),
+            "data_prefix": {"img_path": "leftImg8bit/train", "seg_map_path": "gtFine/train"},
+            "pipeline": [
+                {"type": "LoadCheckedImage"},
+                {"type": "LoadCheckedLabels", "num_classes": 19},
+                {"type": "PackSegInputs"},
+            ],
+        },
+    }
     config = folder / "config.py"
     Config(settings).dump(config)
     return config
@@ -130,3 +145,24 @@ def test_kills_at_random_moments_change_no_weight(scenes, tmp_path, seed):
         assert torch.equal(value, found[key]), key
     # The next start removes what a kill has left behind, so nothing heaps up.
     assert not list(work_dir.glob(".*.part"))
+
+
+@pytest.mark.slow
+def test_a_killed_fit_leaves_the_old_file_and_can_be_repeated(scenes, tmp_path):
+    config, draw = write_config(scenes, tmp_path, iterations=1), random.Random(0)
+    assert not killed(start("train", config, "--work-dir", tmp_path / "run"), None)
+    weights, out = tmp_path / "run" / "iter_1.pth", tmp_path / "fitted" / "scores.stats"
+    methods = ("--methods", "sml", "mahalanobis", "--work-dir", tmp_path / "fit")
+    arguments = ("fit", config, weights, "--out", out, *methods)
+    began = time.monotonic()
+    assert not killed(start(*arguments), None)
+    length, content = time.monotonic() - began, out.read_bytes()
+    kills = sum(killed(start(*arguments), draw.uniform(0.2, 1.05) * length) for _ in range(6))
+    assert kills > 2
+    assert out.read_bytes() == content
+    out.unlink()
+    while killed(start(*arguments), draw.uniform(0.5, 1.0) * length):
+        assert not out.exists() or out.read_bytes() == content
+        length *= 1.2
+    assert out.read_bytes() == content
+    assert [path.name for path in out.parent.iterdir()] == [out.name]
