@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
 
-from ood_seg.commands import command_names
+from ood_seg.commands import _parse, command_names
 from ood_seg.config_files import resolve_config
 
-README = (Path(__file__).resolve().parents[1] / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "configs").rglob("*.md")]
+README = PAGES[0].read_text(encoding="utf-8")
 SNIPPETS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
@@ -49,3 +52,16 @@ def test_commands_and_configs_exist():
     for target in re.findall(r"^make (?:\S+=\S+ )?(\w+)", README, re.MULTILINE):
         makefile = Path(__file__).resolve().parents[1] / "Makefile"
         assert f"\n{target}:" in makefile.read_text()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_commands_have_the_options_that_they_are_shown_with(page):
+    text = page.read_text(encoding="utf-8")
+    for block in re.findall(r"^```(?:bash|sh|shell)\n(.*?)^```", text, re.DOTALL | re.MULTILINE):
+        for line in block.replace("\\\n", " ").splitlines():
+            words = shlex.split(line, comments=True)
+            # An option alone: a comment has ended the command before it.
+            assert not (words and words[0].startswith("-")), line
+            if words[:1] == ["ood-seg"]:
+                end = next((i for i, word in enumerate(words) if word in ("|", "&&", ">")), None)
+                _parse(words[1], words[2:end])
