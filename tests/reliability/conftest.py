@@ -50,6 +50,7 @@ def inputs(tmp_path_factory) -> writers.Inputs:
     ):
         done = writers.run([sys.executable, "-m", "ood_seg", *map(str, command)])
         assert done.returncode == 0, done.stderr
+    write_informative_maps(maps / "anomalies", folder / "masks")
     images = folder / "many"
     images.mkdir()
     rng = np.random.default_rng(0)
@@ -68,3 +69,11 @@ def inputs(tmp_path_factory) -> writers.Inputs:
         *(config, training, weights, onnx, images, clip, bag),
         *(maps / "anomalies", folder / "masks", tuple(archives), name),
     )
+
+
+def write_informative_maps(maps: Path, masks: Path) -> None:
+    """Replace the random network's scores by ones that rise with the anomalies."""
+    rng = np.random.default_rng(0)
+    for path in maps.glob("*.npy"):
+        mask = cv2.imread(str(masks / f"{path.stem}.png"), cv2.IMREAD_GRAYSCALE)
+        np.save(path, rng.normal(mask == 1, 1.0).astype(np.float32))

@@ -98,6 +98,7 @@ WRITERS = {
         lambda i, out: [
             *("infer", "--onnx", i.onnx, i.images, "--out", out, "--json", out / "r.jsonl"),
             *("--save", "mask", "labels", "overlay", "--save-scores", "npy"),
+            *("--operating-point", "-1"),
         ],
         ("r.jsonl", "*_mask.png", "*_overlay.jpg", "*_scores.npy"),
         ("--resume",),
