@@ -15,10 +15,10 @@ from torch import Tensor, nn
 
 from ood_seg.detectors.base import FittedDetector
 from ood_seg.detectors.flow import AffineFlow, num_weights, train_flow
+from ood_seg.detectors.layer_samples import LayerSamples
 from ood_seg.detectors.layer_weights import fit_layer_weights
 from ood_seg.detectors.network import PENULTIMATE, Network, Outputs
 from ood_seg.detectors.pixels import at_largest_size, layer_features, rows
-from ood_seg.detectors.reservoir import LayerSamples
 from ood_seg.detectors.sections import real
 from ood_seg.detectors.statistics import Statistics, StatisticsFile
 from ood_seg.precision import without_autocast

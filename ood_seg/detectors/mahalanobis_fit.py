@@ -8,11 +8,12 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from ood_seg.detectors.layer_samples import LayerSamples
 from ood_seg.detectors.layer_weights import fit_layer_weights
 from ood_seg.detectors.moments import ClassMoments, reduced
 from ood_seg.detectors.network import PENULTIMATE, Network, Outputs
 from ood_seg.detectors.pixels import layer_features, rows
-from ood_seg.detectors.reservoir import LayerSamples, labels_at
+from ood_seg.detectors.reservoir import labels_at
 from ood_seg.detectors.statistics import Statistics
 from ood_seg.detectors.whitened_distance import layer_distance
 from ood_seg.detectors.whitening import check_samples, whitening_matrix

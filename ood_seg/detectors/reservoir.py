@@ -16,8 +16,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ood_seg.detectors.ranks import from_all_ranks, from_any_rank, rank_and_count
+from ood_seg.detectors.ranks import from_all_ranks, rank_and_count
 from ood_seg.labels import IGNORE, OUTLIER
+
+# Images of an image-level network whose keys come from one generator, as one for each takes longer
+# than all the rest.
+_BLOCK = 1024
 
 
 def labels_at(labels: Tensor, size: Sequence[int]) -> Tensor:
@@ -101,18 +105,24 @@ class PixelReservoir:
         self._keys = torch.empty(0, dtype=torch.float64)
         self._labels = torch.empty(0, dtype=torch.int64)
         self._rows: Tensor | None = None
+        # Rows, keys and labels that may enter the sample, and their number.
+        self._candidates: list[tuple[Tensor, Tensor, Tensor]] = []
+        self._waiting = 0
 
     def __len__(self) -> int:
+        self._select()
         return len(self._keys)
 
     @property
     def rows(self) -> Tensor:
         """Activations of the sampled pixels, `(K, D)` float32 on the CPU, ordered by key."""
+        self._select()
         return torch.empty(0, 0) if self._rows is None else self._rows
 
     @property
     def labels(self) -> Tensor:
         """Labels of the sampled pixels, `(K,)` int64."""
+        self._select()
         return self._labels
 
     def require(self, minimum: int, purpose: str) -> Tensor:
@@ -156,47 +166,80 @@ class PixelReservoir:
             raise ValueError(f"maps and labels must be of equally many images, got {sorted(sizes)}")
         maps = [pooled_to(part.detach(), labels.ndim - 1) for part in maps]
         labels = labels_at(labels, maps[0].shape[2:]).long().cpu()
+        if labels.ndim == 1:
+            self._add([part.T for part in maps], labels, self._keys_of_rows(len(labels)))
+            return
         for index in range(len(labels)):
-            self._add_image([part[index] for part in maps], labels[index].flatten())
+            flat = labels[index].flatten()
+            self._add([part[index] for part in maps], flat, self._keys_of_image(len(flat)))
 
     def reduce(self) -> None:
         """Give every process of a distributed run the merged sample; collective."""
+        self._select()
         parts = from_all_ranks((self.seen, self._rows, self._keys, self._labels))
         self.seen = sum(part[0] for part in parts)
         filled = [part[1:] for part in parts if part[1] is not None]
         if len(parts) > 1 and filled:
             self._keep(*(torch.cat(columns) for columns in zip(*filled, strict=True)))
 
-    def _add_image(self, maps: Sequence[Tensor], labels: Tensor) -> None:
-        chosen, keys = self._candidates(labels)
-        if len(chosen) == 0:
-            return
-        size = maps[0].shape[1:]
-        columns = [_columns_at(part, chosen.to(part.device), size) for part in maps]
-        rows = torch.cat(columns, dim=1)
-        if self._rows is not None:
-            if self._rows.shape[1] != rows.shape[1]:
-                raise ValueError(
-                    f"activations must have {self._rows.shape[1]} channels as in the first batch, "
-                    f"got {rows.shape[1]}"
-                )
-            rows = torch.cat([self._rows, rows])
-        labels = torch.cat([self._labels, labels[chosen]])
-        self._keep(rows, torch.cat([self._keys, keys]), labels)
+    def _keys_of_image(self, pixels: int) -> Tensor:
+        """Keys of the pixels of the next image."""
+        (image,) = self._next_images(1)
+        return torch.from_numpy(np.random.default_rng((self.seed, image)).random(pixels))
 
-    def _candidates(self, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Indices and keys of the pixels of the next image that may enter the sample."""
+    def _keys_of_rows(self, count: int) -> Tensor:
+        """Keys of the next images of an image-level network, which have one pixel each."""
+        blocks, places = np.divmod(self._next_images(count), _BLOCK)
+        keys = np.empty(count)
+        for block in np.unique(blocks):
+            inside = blocks == block
+            of_block = np.random.default_rng((self.seed, block)).random(_BLOCK)
+            keys[inside] = of_block[places[inside]]
+        return torch.from_numpy(keys)
+
+    def _next_images(self, count: int) -> np.ndarray:
+        """Indices in the whole data of the next images of this process."""
         rank, ranks = rank_and_count()
-        image = rank + ranks * self._images
-        self._images += 1
-        keys = torch.from_numpy(np.random.default_rng((self.seed, image)).random(len(labels)))
+        self._images += count
+        return rank + ranks * np.arange(self._images - count, self._images)
+
+    def _add(self, maps: Sequence[Tensor], labels: Tensor, keys: Tensor) -> None:
+        """Add the pixels of maps `(D, *)` that may enter the sample, given labels and keys `(P,)`.
+
+        They are compared with the sample once they are as many as it can hold, because each
+        comparison copies it.
+        """
         wanted = labels == OUTLIER
         if not self.outliers:
             wanted = ~wanted & (labels != IGNORE)
         self.seen += int(wanted.sum())
         chosen = wanted.nonzero().flatten()
         chosen = chosen[keys[chosen] < self._bounds[self._shares(labels[chosen])]]
-        return chosen, keys[chosen]
+        if len(chosen) == 0:
+            return
+        size = maps[0].shape[1:]
+        columns = [_columns_at(part, chosen.to(part.device), size) for part in maps]
+        rows = torch.cat(columns, dim=1)
+        before = self._candidates[0][0] if self._candidates else self._rows
+        if before is not None and before.shape[1] != rows.shape[1]:
+            raise ValueError(
+                f"activations must have {before.shape[1]} channels as in the first batch, got "
+                f"{rows.shape[1]}"
+            )
+        self._candidates.append((rows, keys[chosen], labels[chosen]))
+        self._waiting += len(chosen)
+        if self._waiting >= self.capacity:
+            self._select()
+
+    def _select(self) -> None:
+        """Bring the sample up to date with the candidates."""
+        if not self._candidates:
+            return
+        parts = list(self._candidates)
+        if self._rows is not None:
+            parts.append((self._rows, self._keys, self._labels))
+        self._candidates, self._waiting = [], 0
+        self._keep(*(torch.cat(columns) for columns in zip(*parts, strict=True)))
 
     def _shares(self, labels: Tensor) -> Tensor:
         """Index of the share that each pixel belongs to: its class, or 0."""
@@ -225,48 +268,6 @@ class PixelReservoir:
         self._rows, self._keys, self._labels = rows[order], keys[order], labels[order]
 
 
-class LayerSamples:
-    """Samples of known and of outlier pixels with their activations at several layers.
-
-    Args:
-        sample_size: maximum number of known and of outlier pixels each.
-        seed: of both samples.
-
-    Attributes:
-        known: the sample of known pixels.
-        outliers: the sample of outlier pixels; empty for a single layer, which needs no weights.
-    """
-
-    def __init__(self, sample_size: int, seed: int) -> None:
-        self.known = PixelReservoir(sample_size, seed)
-        self.outliers = PixelReservoir(sample_size, seed, outliers=True)
-        # Index and channels of each layer in the order of the rows, known from the first batch.
-        self._columns: list[tuple[int, int]] | None = None
-
-    def update(self, maps: Sequence[Tensor], labels: Tensor) -> None:
-        """Add a batch, see `PixelReservoir.update`; pixels are those of the largest map."""
-        if self._columns is None:
-            order = sorted(range(len(maps)), key=lambda index: -math.prod(maps[index].shape[2:]))
-            self._columns = [(index, maps[index].shape[1]) for index in order]
-        ordered = [maps[index] for index, _ in self._columns]
-        self.known.update(ordered, labels)
-        if len(maps) > 1:
-            self.outliers.update(ordered, labels)
-
-    def reduce(self) -> None:
-        """Give every process of a distributed run the merged samples; collective."""
-        self.known.reduce()
-        self.outliers.reduce()
-        self._columns = from_any_rank(self._columns)
-
-    def by_layer(self, rows: Tensor) -> list[Tensor]:
-        """Rows `(P, D)` of a sample split into the activations `(P, D_l)` of each layer."""
-        columns = self._columns or []
-        parts = rows.split([width for _, width in columns], dim=1)
-        layers = {index: part for (index, _), part in zip(columns, parts, strict=True)}
-        return [layers[index] for index in range(len(layers))]
-
-
 def _columns_at(features: Tensor, chosen: Tensor, size: Sequence[int]) -> Tensor:
     """Channels of a map `(D, *)` at pixels given by their indices in a grid of `size`, `(K, D)`."""
     if tuple(features.shape[1:]) != tuple(size):
@@ -281,5 +282,5 @@ def _columns_at(features: Tensor, chosen: Tensor, size: Sequence[int]) -> Tensor
         down = (2 * down + 1) * height // (2 * grid_height)
         right = (2 * right + 1) * width // (2 * grid_width)
         chosen = down * width + right
-    columns = features.reshape(len(features), math.prod(features.shape[1:]))[:, chosen]
-    return columns.T.float().cpu()
+    rows = features.reshape(len(features), math.prod(features.shape[1:])).T
+    return rows[chosen].float().cpu()

@@ -200,3 +200,26 @@ def test_other_maps_are_read_under_the_centres_of_the_first(side, places):
     sample.update([torch.arange(4.0).view(1, 1, 2, 2), numbers], torch.zeros(1, 2, 2).long())
     found = sample.rows[sample.rows[:, 0].argsort(), 1]
     assert found.tolist() == [down * side + right for down in places for right in places]
+
+
+@pytest.mark.parametrize("classes", [None, 3])
+def test_image_level_rows_in_any_batches(classes):
+    labels = torch.arange(2600) % 3
+    rows = torch.arange(2600.0)[:, None]
+    keys = np.concatenate([np.random.default_rng((5, block)).random(1024) for block in range(3)])[
+        :2600
+    ]
+    share = 300 if classes is None else 100
+    kept = [
+        part[np.argsort(keys[part])[:share]]
+        for part in (
+            [np.arange(2600)] if classes is None else [np.arange(c, 2600, 3) for c in range(3)]
+        )
+    ]
+    expected = sorted(np.concatenate(kept).tolist(), key=lambda row: keys[row])
+    for size in (1, 700, 2600):
+        reservoir = PixelReservoir(300, 5, num_classes=classes)
+        fed(reservoir, rows, labels, range(size, 2600, size))
+        assert reservoir.rows[:, 0].tolist() == expected
+        assert reservoir.labels.tolist() == [row % 3 for row in expected]
+        assert (reservoir.seen, len(reservoir)) == (2600, 300)

@@ -18,7 +18,7 @@ TESTS = Path(__file__).parents[1]
 for room in ("commands", "datasets", "ros", "perception"):
     sys.path.append(str(TESTS / room))
 
-import writers
+import writers  # noqa: E402
 
 
 @pytest.fixture(scope="session")

@@ -129,8 +129,7 @@ def finished_files(out: Path) -> list[Path]:
     return sorted(
         path
         for path in out.rglob("*")
-        if path.is_file()
-        and not any(part.startswith(".") for part in path.relative_to(out).parts)
+        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(out).parts)
     )
 
 
@@ -167,7 +166,7 @@ def check_whole(path: Path) -> None:
         case ".html":
             assert content.rstrip().endswith(b"</html>")
         case ".csv" | ".md" | ".svg":
-            assert content.endswith(b"\n") or content.endswith(b"</svg>")
+            assert content.endswith((b"\n", b"</svg>"))
 
 
 def frame_count(path: Path) -> int:
