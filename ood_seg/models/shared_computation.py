@@ -80,11 +80,15 @@ def run_both(
 
     network_in_steps = _rebuilt(network, "", copies, step, own_part)
     counterpart = _rebuilt(network, "", copies, step, copied_part)
-    with memory:
-        found = first(network_in_steps)
-    memory.is_replayed = True
-    with memory:
-        return found, second(counterpart)
+    try:
+        with memory:
+            found = first(network_in_steps)
+        memory.is_replayed = True
+        with memory:
+            return found, second(counterpart)
+    finally:
+        # A copied part refers to itself, so what it reaches stays until a garbage collection.
+        memory.clear()
 
 
 def without_inplace(module: nn.Module) -> None:
@@ -163,6 +167,10 @@ class _Memory(TorchFunctionMode):
         self.is_replayed = False
         # Equal steps in order: two tensors of the first run are two in the second, too.
         self._results: defaultdict[tuple, deque[_Result]] = defaultdict(deque)
+
+    def clear(self) -> None:
+        """Forget all steps."""
+        self._results.clear()
 
     def remembering(self, module: nn.Module) -> Callable[..., Any]:
         """A function that calls a module, or returns what it returned before."""

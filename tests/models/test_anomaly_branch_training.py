@@ -1,6 +1,7 @@
 """Training of the anomaly branch: the frozen part, the losses, the teacher, freezing inside it."""
 
 import copy
+import gc
 
 import pytest
 import torch
@@ -185,3 +186,23 @@ def test_a_fork_frozen_whole_is_refused():
     )
     with pytest.raises(ValueError, match=r"decode_head.*reaches"):
         losses_of(model)
+
+
+def test_no_tensor_of_a_step_stays_until_a_garbage_collection():
+    model = branched.build(
+        "erfnet", anomaly_branch={"fork": DECODER}, **METHODS["energy"], distillation={}
+    )
+    model.train()
+    batch = batch_of(model)
+
+    def tensors_after_a_step() -> int:
+        sum(value.sum() for value in model.loss(**batch).values()).backward()
+        return sum(isinstance(one, torch.Tensor) for one in gc.get_objects())
+
+    tensors_after_a_step()  # which makes the gradients
+    gc.collect()
+    gc.disable()
+    try:
+        assert tensors_after_a_step() == tensors_after_a_step()
+    finally:
+        gc.enable()
