@@ -77,7 +77,7 @@ WRITERS = {
             *("benchmark", i.config, i.weights, "--work-dir", out / "work", "--out", out),
             *("--scores", "max-softmax", "energy"),
         ],
-        ("benchmark.json", "*.html", "*.csv"),
+        ("benchmark.json", "benchmark.md", "benchmark.csv"),
     ),
     "evaluate": Writer(
         lambda i, out: ["evaluate", i.maps, i.masks, "--out", out],
@@ -100,7 +100,7 @@ WRITERS = {
             *("--save", "mask", "labels", "overlay", "--save-scores", "npy"),
             *("--operating-point", "-1"),
         ],
-        ("r.jsonl", "*_mask.png", "*_overlay.jpg", "*_scores.npy"),
+        ("r.jsonl", "*_mask.png", "*_overlay.png", "*.npy"),
         ("--resume",),
     ),
     "infer video": Writer(
@@ -161,7 +161,7 @@ def check_whole(path: Path) -> None:
             onnx.checker.check_model(str(path))
         case ".mp4":
             assert frame_count(path) == CLIP_FRAMES
-        case ".yaml":
+        case ".yaml" if path.name == "metadata.yaml":
             assert bag_message_count(path.parent) > BAG_FRAMES
         case ".html":
             assert content.rstrip().endswith(b"</html>")
@@ -197,7 +197,7 @@ def comparable(path: Path) -> object:
             return path.read_bytes()
         case ".mp4":
             return frame_count(path)
-        case ".yaml":
+        case ".yaml" if path.name == "metadata.yaml":
             return bag_message_count(path.parent)
         case ".jsonl":
             return sorted(json.loads(line)["name"] for line in path.open())
