@@ -247,3 +247,15 @@ def test_ctrl_c_keeps_what_is_written(photos, tmp_path):
     assert (summary.interrupted, summary.written) == (True, 1)
     assert len((tmp_path / "r.jsonl").read_text().splitlines()) == 1
     assert "interrupted" in str(summary)
+
+
+@pytest.mark.parametrize("shard", [Shard(0, 1), Shard(0, 2)])
+def test_a_resumed_run_of_one_process_removes_what_killed_ones_have_left(shard, photos, tmp_path):
+    out = tmp_path / "out"
+    (out / "deep").mkdir(parents=True)
+    left = [out / ".0_mask.png.0123abcd.part", out / "deep" / ".1_mask.png.89ef0123.part"]
+    for path in left:
+        path.write_bytes(b"half")
+    infer(photos, FakeSegmentor(), out=out, save=["mask"], existing="resume", shard=shard)
+    # Other processes may be at work on the same folder.
+    assert [path.exists() for path in left] == [shard.world > 1] * 2

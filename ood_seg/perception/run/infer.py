@@ -167,7 +167,8 @@ def infer(
         if summary.total == 0:
             return summary
         if folder is not None:
-            make_folder(folder.folder)
+            # A resumed run has claimed its lines, so no other process is at work on it.
+            make_folder(folder.folder, tidy=existing == "resume" and shard.world == 1)
         video = None
         if video_out is not None:
             video = open_video(video_out, video_rate, frames.rate, limits, existing)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ood_seg.io.files import require_writable
+from ood_seg.io.files import remove_unfinished, require_writable
 from ood_seg.perception.core.result import ScoreRange
 from ood_seg.perception.io.json_lines import JsonLines
 from ood_seg.perception.io.shards import Shard
@@ -57,8 +57,13 @@ def open_folder(
         raise ValueError(f"--out {out}: cannot be written ({error.strerror})") from error
 
 
-def make_folder(folder: Path) -> None:
+def make_folder(folder: Path, *, tidy: bool = False) -> None:
     """Create the folder of the files, before the work begins.
+
+    Args:
+        folder: with its parents.
+        tidy: remove what killed processes have left in it and in its subfolders; only where no
+            other process writes to it.
 
     Raises:
         ValueError: it cannot be created.
@@ -67,6 +72,9 @@ def make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ValueError(f"--out {folder}: cannot be written ({error.strerror})") from error
+    if tidy:
+        for path, _, _ in os.walk(folder):
+            remove_unfinished(Path(path))
 
 
 def open_lines(json: str | Path, shard: Shard, existing: str, *, retry_failed: bool) -> JsonLines:
