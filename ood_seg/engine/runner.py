@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,9 @@ LAUNCHERS = {
     "slurm": ("srun", "SLURM_PROCID"),
     "mpi": ("mpirun", "OMPI_COMM_WORLD_LOCAL_RANK"),
 }
+
+# Number of runs of this process that started in a second.
+_starts: Counter[str] = Counter()
 
 
 def load_config(
@@ -115,6 +119,17 @@ def build_runner(cfg: Config, *hooks: Hook) -> Runner:
 
 class QuietRunner(Runner):
     """mmengine's runner; the environment, config and hook listings go to the log file only."""
+
+    def setup_env(self, env_cfg: dict) -> None:
+        """Set up the environment; a second run that starts in the same second is numbered.
+
+        Loggers and message hubs are known by the name and second of their run, so that it would
+        write to the log of the first.
+        """
+        super().setup_env(env_cfg)
+        _starts[self._timestamp] += 1
+        if _starts[self._timestamp] > 1:
+            self._timestamp += f"_{_starts[self._timestamp]}"
 
     def build_logger(self, *args, **kwargs) -> MMLogger:
         """Build the logger; keep listings off the terminal, and tracebacks on a full disk."""

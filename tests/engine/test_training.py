@@ -6,13 +6,13 @@ import torch
 
 pytest.importorskip("mmseg")
 import tiny
-from mmengine.config import ConfigDict
+from mmengine.config import Config, ConfigDict
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from tiny_training import road_anomaly_loader, runner_config
 
 import ood_seg.register  # noqa: F401
-from ood_seg.engine import MultiSetTestLoop
+from ood_seg.engine import MultiSetTestLoop, build_runner
 from ood_seg.metrics import pixel_metrics
 
 init_default_scope("mmseg")
@@ -160,3 +160,13 @@ def test_multi_set_loop_refuses_names_that_differ():
         MultiSetTestLoop(None, ConfigDict(a={}), ConfigDict(b={}))
     with pytest.raises(ValueError, match="dicts of named sets"):
         MultiSetTestLoop(None, ConfigDict(), ConfigDict())
+
+
+def test_runs_that_start_in_one_second_have_logs_of_their_own(scenes, tmp_path, monkeypatch):
+    monkeypatch.setattr("mmengine.runner.runner.time.time", lambda: 1.7e9)
+    first, second = (
+        build_runner(Config(runner_config(scenes, tmp_path / name))) for name in ("a", "b")
+    )
+    assert first.logger is not second.logger
+    assert first.message_hub is not second.message_hub
+    assert second.timestamp == f"{first.timestamp}_2"
