@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from ood_seg.commands._segmentor_arguments import add_segmentor_arguments, load
+from ood_seg.serving.limits import ServiceLimits
 
 _LIMITS = (
     "max_batch",
@@ -52,37 +53,42 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="demand `Authorization: Bearer TOKEN`; better in the environment variable "
         "OOD_SEG_TOKEN, where other users of the machine cannot see it",
     )
-    limits = parser.add_argument_group("limits")
-    limits.add_argument("--max-batch", type=int, default=4, help="images of one run (default 4)")
-    limits.add_argument(
+    _add_limits(parser.add_argument_group("limits"))
+
+
+def _add_limits(limits: argparse._ArgumentGroup) -> None:
+    """Add the limits; each default is that of `ServiceLimits`."""
+    default = ServiceLimits()
+
+    def add(option: str, value: float, explanation: str) -> None:
+        limits.add_argument(
+            option, type=type(value), default=value, help=f"{explanation} (default {value:g})"
+        )
+
+    add("--max-batch", default.max_batch, "images of one run")
+    add(
         "--batch-megapixels",
-        type=float,
-        default=2.1,
-        help="of one run (default 2.1); larger images are reduced to it, and their maps enlarged",
+        default.batch_pixels / 1e6,
+        "of one run; larger images are reduced to it, and their maps enlarged",
     )
-    limits.add_argument(
-        "--max-queue", type=int, default=32, help="waiting requests; others get 429 (default 32)"
-    )
-    limits.add_argument("--max-megabytes", type=float, default=32, help="of a request (default 32)")
-    limits.add_argument(
+    add("--max-queue", default.max_queue, "waiting requests; others get 429")
+    add("--max-megabytes", default.max_bytes / 2**20, "of a request")
+    add(
         "--max-megapixels",
-        type=float,
-        default=12.5,
-        help="of an image, and of all that are decoded at a time (default 12.5)",
+        default.max_pixels / 1e6,
+        "of an image, and of all that are decoded at a time",
     )
-    limits.add_argument(
+    add(
         "--min-rate",
-        type=float,
-        default=64,
-        help="KiB per second at which clients must send and read (default 64)",
+        default.min_rate / 2**10,
+        "KiB per second at which clients must send and read",
     )
-    limits.add_argument("--timeout", type=float, default=60, help="seconds (default 60)")
+    add("--timeout", default.timeout, "seconds")
 
 
 def run(args: argparse.Namespace) -> int:
     """Load the model, run it once, and serve until Ctrl-C or SIGTERM; 1 if the model ends."""
     from ood_seg.serving.batching import ModelStopped
-    from ood_seg.serving.limits import ServiceLimits
     from ood_seg.serving.server import serve
 
     for name in _LIMITS:

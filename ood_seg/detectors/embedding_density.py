@@ -252,7 +252,7 @@ class EmbeddingDensity(FittedDetector):
             raise ValueError(
                 f"{self.origin}: section {self.method!r}: 'flow_{number}' must hold "
                 f"{num_weights(*shape)} weights ({couplings} couplings, hidden width {hidden}, "
-                f"{width} components), got {given}; `ood-seg fit` writes it anew"
+                f"{width} components), got {given}; `ood-seg fit` writes a new one"
             )
 
     def _flow(self, number: int) -> AffineFlow:

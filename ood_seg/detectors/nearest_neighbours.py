@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -19,6 +20,21 @@ from ood_seg.precision import without_autocast
 
 # Cosine similarities held at a time: 16 MB of float32, independent of image and bank.
 _HELD = 1 << 22
+
+
+def pieces_beside(bank: Tensor, features: Tensor, k: int) -> Sequence[Tensor]:
+    """Split features `(P, D)` so that the products of a piece with a bank `(M, D)` fit in memory.
+
+    Raises:
+        ValueError: the bank has another D, or fewer than k rows.
+    """
+    if features.ndim != 2 or features.shape[1:] != bank.shape[1:]:
+        raise ValueError(
+            f"features must be (P, {bank.shape[1]}) like the bank, got {tuple(features.shape)}"
+        )
+    if not 1 <= k <= len(bank):
+        raise ValueError(f"k must be 1 to {len(bank)}, the rows of the bank, got {k}")
+    return features.split(max(1, _HELD // len(bank)))
 
 
 @without_autocast
@@ -39,14 +55,8 @@ def kth_distance(features: Tensor, bank: Tensor, k: int) -> Tensor:
     Raises:
         ValueError: the bank has another D, or fewer than k rows.
     """
-    if features.ndim != 2 or features.shape[1:] != bank.shape[1:]:
-        raise ValueError(
-            f"features must be (P, {bank.shape[1]}) like the bank, got {tuple(features.shape)}"
-        )
-    if not 1 <= k <= len(bank):
-        raise ValueError(f"k must be 1 to {len(bank)}, the rows of the bank, got {k}")
     parts = []
-    for part in features.split(max(1, _HELD // len(bank))):
+    for part in pieces_beside(bank, features, k):
         part = functional.normalize(part, dim=1)
         # The k-th largest cosine belongs to the k-th smallest distance. The distance itself is
         # computed from the rows, because 2 - 2 cos cancels where they are close.

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ood_seg.detectors.base import FittedDetector
+from ood_seg.detectors.nearest_neighbours import pieces_beside
 from ood_seg.detectors.network import PENULTIMATE, Network, Outputs
 from ood_seg.detectors.pixels import layer_features, rows
 from ood_seg.detectors.reservoir import PixelReservoir
@@ -17,9 +18,6 @@ from ood_seg.detectors.sections import real
 from ood_seg.detectors.statistics import Statistics, StatisticsFile
 from ood_seg.precision import without_autocast
 from ood_seg.scores import energy
-
-# Products held at a time: 16 MB of float32, independent of image and bank.
-_HELD = 1 << 22
 
 
 @without_autocast
@@ -39,15 +37,9 @@ def guidance(features: Tensor, bank: Tensor, k: int) -> Tensor:
     Raises:
         ValueError: the bank has another D, or fewer than k rows.
     """
-    if features.ndim != 2 or features.shape[1:] != bank.shape[1:]:
-        raise ValueError(
-            f"features must be (P, {bank.shape[1]}) like the bank, got {tuple(features.shape)}"
-        )
-    if not 1 <= k <= len(bank):
-        raise ValueError(f"k must be 1 to {len(bank)}, the rows of the bank, got {k}")
     parts = [
         (functional.normalize(part, dim=1) @ bank.T).topk(k, dim=1, sorted=False).values.mean(dim=1)
-        for part in features.split(max(1, _HELD // len(bank)))
+        for part in pieces_beside(bank, features, k)
     ]
     return torch.cat(parts) if parts else features.new_empty(0)
 

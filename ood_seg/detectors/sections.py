@@ -138,7 +138,7 @@ def check_section(
                 raise ValueError(f"{name!r} {problem}")
     except ValueError as error:
         raise ValueError(
-            f"{origin}: section {section.method!r}: {error}; `ood-seg fit` writes it anew"
+            f"{origin}: section {section.method!r}: {error}; `ood-seg fit` writes a new one"
         ) from error
 
 

@@ -148,7 +148,7 @@ def _check_tiff(file: BinaryIO) -> None:
         if tag not in _TIFF_SIZES:
             continue
         if tag in sizes or kind not in _TIFF_TYPES or number != 1:
-            raise ValueError(f"{_TIFF_SIZES[tag]} repeated, or not one whole number")
+            raise ValueError(f"{_TIFF_SIZES[tag]} repeated, or not a single integer")
         (sizes[tag],) = struct.unpack_from(order + _TIFF_TYPES[kind], value)
     pixels, tile = (sizes.get(a, 0) * sizes.get(b, 0) for a, b in ((256, 257), (322, 323)))
     if tile > max(pixels, _TILE_PIXELS):

@@ -26,7 +26,7 @@ class ServiceLimits:
     """
 
     max_bytes: int = 32 * 2**20
-    max_pixels: int = 12_100_000
+    max_pixels: int = 12_500_000
     max_batch: int = 4
     batch_pixels: int = 2_100_000
     max_wait: float = 0.005

@@ -5,7 +5,7 @@ import pytest
 import torch
 import toy_networks
 
-from ood_seg.detectors import NNGuide, neighbour_guidance
+from ood_seg.detectors import NNGuide, nearest_neighbours
 from ood_seg.detectors.neighbour_guidance import guidance
 from ood_seg.scores import energy
 
@@ -15,7 +15,7 @@ BUILDS = [toy_networks.dense, toy_networks.image_level]
 @pytest.mark.parametrize("build", BUILDS)
 @pytest.mark.parametrize("k", [1, 3])
 def test_equals_slow_loop(build, k, monkeypatch):
-    monkeypatch.setattr(neighbour_guidance, "_HELD", 60)  # few rows at a time
+    monkeypatch.setattr(nearest_neighbours, "_HELD", 60)  # few rows at a time
     network = build()
     images, labels = toy_networks.images_and_labels(8)
     labels = labels if build is toy_networks.dense else torch.tensor([0, 1, 2, 3, 0, 1, 254, 255])

@@ -149,7 +149,7 @@ def _advance(schedulers: Sequence[Any], *, iterations: int, epochs: int) -> None
     """
     if any(getattr(scheduler, "need_val_args", False) for scheduler in schedulers):
         raise ValueError(
-            "--resume-schedule config: a schedule that follows a metric cannot be computed anew; "
+            "--resume-schedule config: a schedule that follows a metric cannot be recomputed; "
             "take --resume-schedule checkpoint"
         )
     epoch_length = iterations // epochs if epochs else iterations + 1
