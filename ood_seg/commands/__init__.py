@@ -16,7 +16,7 @@ from pathlib import Path
 from types import ModuleType
 
 from ood_seg import __version__
-from ood_seg.commands._errors import report
+from ood_seg.commands import _errors
 from ood_seg.spelling import did_you_mean
 
 PROGRAM = "ood-seg"
@@ -82,4 +82,4 @@ def main(argv: Sequence[str] | None = None) -> int:
         args, module = _parse(name, rest + options)
         return int(module.run(args) or 0)
     except (Exception, KeyboardInterrupt) as error:
-        return report(error, program=f"{PROGRAM} {name}", debug="--debug" in arguments)
+        return _errors.report(error, program=f"{PROGRAM} {name}", debug="--debug" in arguments)

@@ -1,4 +1,4 @@
-"""Panels of the worst and the best images, small enough to be embedded in a page."""
+"""Images of low, middle and high AP, reduced to panels that are small enough for a page."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from ood_seg.visualization import (
 ReadMaps = Callable[[Path, Path], tuple[np.ndarray, np.ndarray]]
 
 PANEL_WIDTH = 480
+PLACES = ("worst", "median", "best")
 # All panels together, as they are embedded in the page.
 MAX_BYTES = 4_000_000
 _QUALITY = 82
@@ -41,7 +42,7 @@ class Panel(NamedTuple):
 
 
 class Example(NamedTuple):
-    """An image with its AP and its panels; `place` is "worst" or "best"."""
+    """An image with its AP and its panels; `place` is one of `PLACES`."""
 
     name: str
     place: str
@@ -64,9 +65,15 @@ class Gallery(NamedTuple):
         )
 
 
-class _Maps(NamedTuple):
-    """An image reduced to the width of a panel; scores and decisions by method."""
+class SmallMaps(NamedTuple):
+    """An image reduced to the width of a panel; scores and decisions by method.
 
+    `place` is one of `PLACES`, and `ap` the text of its AP by every method.
+    """
+
+    name: str
+    place: str
+    ap: str
     image: np.ndarray
     truth: np.ndarray
     scores: dict[str, np.ndarray]
@@ -75,43 +82,61 @@ class _Maps(NamedTuple):
 
 
 def chosen_images(evaluation: Mapping[str, Any], count: int) -> list[tuple[str, Mapping[str, Any]]]:
-    """The worst and the best images by AP with their places, alternating."""
+    """Images of the lowest, the middle and the highest AP, a third of `count` each, in turns."""
     ranked = [image for image in ranked_images(evaluation) if is_number(image["ap"])]
     count = min(count, len(ranked))
-    worst = [("worst", image) for image in ranked[: count - count // 2]]
-    best = [("best", image) for image in ranked[::-1][: count // 2]]
-    return [one for turn in zip_longest(worst, best) for one in turn if one]
+    lowest = -(-count // 3)
+    highest = -(-(count - lowest) // 2)
+    middle = count - lowest - highest
+    start = (len(ranked) + lowest - highest - middle) // 2
+    parts = {
+        "worst": ranked[:lowest],
+        "best": ranked[::-1][:highest],
+        "median": ranked[start : start + middle],
+    }
+    turns = zip_longest(*([(place, one) for one in part] for place, part in parts.items()))
+    return [one for turn in turns for one in turn if one]
+
+
+def read_small_maps(
+    evaluations: Evaluations, readers: Sequence[ReadMaps], count: int
+) -> tuple[list[SmallMaps], list[str]]:
+    """Read `chosen_images` of the first evaluation, with the scores of all.
+
+    Returns:
+        The maps, and a message for each image whose files cannot be read: a report must not fail
+        on a file that has been moved.
+    """
+    shown, problems = [], []
+    for place, image in chosen_images(next(iter(evaluations.values())), count):
+        try:
+            shown.append(_small_maps(image["name"], place, evaluations, readers))
+        except (OSError, ValueError) as error:
+            problems.append(f"{image['name']} is not shown: {error}")
+    return shown, problems
 
 
 def gallery(
     evaluations: Evaluations, readers: Sequence[ReadMaps], count: int, max_bytes: int = MAX_BYTES
 ) -> Gallery:
-    """Draw the worst and best images of the first evaluation, with the scores of all.
+    """Draw some images, see `read_small_maps`.
 
-    Images whose files cannot be read are left out and reported among the problems, as are those
-    that would exceed `max_bytes`: a report must not fail on a file that has been moved.
+    Those that would exceed `max_bytes` are left out and counted among the problems.
     """
-    shown, problems = [], []
-    for place, image in chosen_images(next(iter(evaluations.values())), count):
-        try:
-            shown.append((place, image["name"], _small_maps(image["name"], evaluations, readers)))
-        except (OSError, ValueError) as error:
-            problems.append(f"{image['name']} is not shown: {error}")
+    shown, problems = read_small_maps(evaluations, readers, count)
     ranges = {
-        label: score_range(maps.scores[label] for *_, maps in shown if label in maps.scores)
+        label: score_range(maps.scores[label] for maps in shown if label in maps.scores)
         for label in (evaluations if shown else ())
     }
     examples, size = [], 0
-    for done, (place, name, maps) in enumerate(shown):
-        example = Example(
-            name, place, _ap(name, evaluations), _panels(name, maps, evaluations, ranges)
-        )
-        size += sum(len(panel.uri) for panel in example.panels)
+    for done, maps in enumerate(shown):
+        panels = _panels(maps, evaluations, ranges)
+        size += sum(len(panel.uri) for panel in panels)
         if size > max_bytes:
             problems.append(f"images not shown, to keep this page small: {len(shown) - done}")
             break
-        examples.append(example)
-    examples.sort(key=lambda example: example.place == "best")
+        examples.append(Example(maps.name, maps.place, maps.ap, panels))
+    examples.sort(key=lambda example: PLACES.index(example.place))
     return Gallery(examples, ranges, problems)
 
 
@@ -125,7 +150,9 @@ def _ap(name: str, evaluations: Evaluations) -> str:
     )
 
 
-def _small_maps(name: str, evaluations: Evaluations, readers: Sequence[ReadMaps]) -> _Maps:
+def _small_maps(
+    name: str, place: str, evaluations: Evaluations, readers: Sequence[ReadMaps]
+) -> SmallMaps:
     """Read an image, its mask, and its scores by every method that has it; reduce them."""
     scores, flagged, image_path = {}, {}, None
     truth: Any = None
@@ -143,12 +170,13 @@ def _small_maps(name: str, evaluations: Evaluations, readers: Sequence[ReadMaps]
             flagged[label] = _mostly(score_map >= threshold, size)
     size = _small_size(truth.shape)
     small = _small_mask(np.asarray(truth, np.uint8), size)
+    ap = _ap(name, evaluations)
     if image_path is None:
         grey = np.full((*small.shape, 3), _KNOWN_GREY, np.uint8)
-        return _Maps(grey, small, scores, flagged, False)
+        return SmallMaps(name, place, ap, grey, small, scores, flagged, False)
     image = read_image(image_path, grey_ok=True)
     image = cv2.cvtColor(cv2.resize(image, size, interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2RGB)
-    return _Maps(image, small, scores, flagged, True)
+    return SmallMaps(name, place, ap, image, small, scores, flagged, True)
 
 
 def _small_size(shape: Sequence[int]) -> tuple[int, int]:
@@ -169,11 +197,9 @@ def _mostly(flags: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def _panels(
-    name: str,
-    maps: _Maps,
-    evaluations: Evaluations,
-    ranges: Mapping[str, tuple[float, float]],
+    maps: SmallMaps, evaluations: Evaluations, ranges: Mapping[str, tuple[float, float]]
 ) -> list[Panel]:
+    name = maps.name
     truth = ground_truth_overlay(maps.image, maps.truth)
     panels = [_panel("image", f"{name}: the image", maps.image)] if maps.has_image else []
     panels.append(_panel("ground truth", f"{name}: anomalies orange, ignored pixels dark", truth))

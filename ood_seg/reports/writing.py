@@ -2,31 +2,43 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ood_seg.evaluation.run import SCHEMA
 from ood_seg.evaluation.saved_maps import MapReader
 from ood_seg.io.files import write_text
 from ood_seg.reports import texts
 from ood_seg.reports.evaluations import Evaluations
-from ood_seg.reports.gallery import ReadMaps, gallery
+from ood_seg.reports.gallery import PLACES, ReadMaps, SmallMaps, gallery, read_small_maps
 from ood_seg.reports.page import html_page
+from ood_seg.visualization import (
+    DECISION_COLOURS,
+    decision_overlay,
+    ground_truth_overlay,
+    image_grid,
+    save_figure,
+)
 
-FORMATS = ("html", "md", "csv", "tex", "json")
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+FORMATS = ("html", "md", "csv", "tex", "json", "png")
 
 
 def write_reports(
     evaluation: Mapping[str, Any] | Sequence[Mapping[str, Any]],
     folder: str | Path,
-    formats: Sequence[str] = FORMATS,
+    formats: Sequence[str] = FORMATS[:-1],
     max_images: int = 12,
     *,
     read_maps: ReadMaps | Sequence[ReadMaps] | None = None,
 ) -> dict[str, Path]:
     """Write `report.html`, `report.md`, `metrics.csv` with `images.csv`, `metrics.tex`, and JSON.
 
+    With the format `png` also `decisions.png`: what each method finds, misses and flags wrongly.
     Each file is written atomically.
 
     Args:
@@ -34,7 +46,8 @@ def write_reports(
             methods are then compared.
         folder: created if it does not exist.
         formats: of `FORMATS`.
-        max_images: images drawn in the HTML page, half of them the worst and half the best.
+        max_images: images drawn, a third each of the lowest, the middle and the highest AP by the
+            first evaluation.
         read_maps: reads a score file and a ground-truth file into two arrays `(H, W)`, as
             `MapReader.read` does; one for all evaluations, or one for each. By default they are
             read as they were for the evaluation, or as plain maps and masks of 0, 1, 255 where
@@ -54,10 +67,11 @@ def write_reports(
         raise ValueError(f"formats: expected some of {', '.join(FORMATS)}, got {unknown[0]!r}")
     if max_images < 0:
         raise ValueError(f"max_images must not be negative, got {max_images}")
+    drawn = evaluations, _readers(evaluations, read_maps), max_images
     json_name = "evaluation.json" if len(evaluations) == 1 else "evaluations.json"
     makers: dict[str, tuple[str, str, Callable[[], str]]] = {
         "json": ("json", json_name, lambda: texts.json_text(evaluations)),
-        "html": ("html", "report.html", lambda: _page(evaluations, read_maps, max_images)),
+        "html": ("html", "report.html", lambda: html_page(evaluations, gallery(*drawn))),
         "md": ("md", "report.md", lambda: texts.markdown(evaluations)),
         "csv": ("csv", "metrics.csv", lambda: texts.metrics_csv(evaluations)),
         "images_csv": ("csv", "images.csv", lambda: texts.images_csv(evaluations)),
@@ -65,11 +79,19 @@ def write_reports(
     }
     if not any(one.get("images") for one in evaluations.values()):
         del makers["images_csv"]
-    return {
+    written = {
         key: write_text(Path(folder) / file, make())
         for key, (format_name, file, make) in makers.items()
         if format_name in formats
     }
+    if "png" in formats:
+        shown, problems = read_small_maps(*drawn)
+        for problem in problems:
+            warnings.warn(f"decisions.png: {problem}", stacklevel=2)
+        if shown:
+            figure = _decision_figure(shown, list(evaluations))
+            written["png"] = save_figure(figure, Path(folder) / "decisions.png", dpi=100)
+    return written
 
 
 def by_label(evaluations: Sequence[Mapping[str, Any]]) -> Evaluations:
@@ -100,15 +122,29 @@ def by_label(evaluations: Sequence[Mapping[str, Any]]) -> Evaluations:
     return found
 
 
-def _page(evaluations: Evaluations, read_maps: Any, max_images: int) -> str:
+def _readers(evaluations: Evaluations, read_maps: Any) -> list[ReadMaps]:
     if read_maps is None:
-        read_maps = [
-            MapReader.from_record(one.get("reader", {})).read for one in evaluations.values()
-        ]
+        return [MapReader.from_record(one.get("reader", {})).read for one in evaluations.values()]
     readers = [read_maps] * len(evaluations) if callable(read_maps) else list(read_maps)
     if len(readers) != len(evaluations):
         raise ValueError(
             f"read_maps: expected one reader, or one for each of {len(evaluations)} evaluations, "
             f"got {len(readers)}"
         )
-    return html_page(evaluations, gallery(evaluations, readers, max_images))
+    return readers
+
+
+def _decision_figure(shown: Sequence[SmallMaps], methods: Sequence[str]) -> Figure:
+    """A row for each image, a column for the decision of each method."""
+    rows = {}
+    for maps in sorted(shown, key=lambda maps: PLACES.index(maps.place)):
+        panels = [maps.image, ground_truth_overlay(maps.image, maps.truth)]
+        panels += [
+            decision_overlay(maps.image, maps.truth, maps.flagged[method])
+            if method in maps.flagged
+            else None
+            for method in methods
+        ]
+        rows[f"{maps.place}: {maps.name}\n" + maps.ap.replace(", ", "\n")] = panels
+    titles = ["image", "ground truth", *(f"decision, {method}" for method in methods)]
+    return image_grid(rows, titles, legend=DECISION_COLOURS)

@@ -3,6 +3,7 @@
 from ood_seg.visualization.figures import (
     ComparisonRow,
     comparison_figure,
+    image_grid,
     prediction_figure,
     save_figure,
 )
@@ -26,6 +27,7 @@ __all__ = [
     "decision_overlay",
     "ground_truth_overlay",
     "heat_map",
+    "image_grid",
     "label_overlay",
     "prediction_figure",
     "save_figure",

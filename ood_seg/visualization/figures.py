@@ -129,6 +129,38 @@ def comparison_figure(
     return figure
 
 
+def image_grid(
+    rows: Mapping[str, Sequence[np.ndarray | None]],
+    titles: Sequence[str],
+    *,
+    legend: Mapping[str, Sequence[int]] | None = None,
+) -> Figure:
+    """Draw rows of images, each with its name beside its first panel.
+
+    Args:
+        rows: images `(H, W, 3)` uint8 RGB by the name of the row, as many as titles; None leaves a
+            place empty.
+        titles: of the columns.
+        legend: RGB colours by their meaning, below the last panel.
+
+    Raises:
+        ValueError: no rows, or a row of another length.
+    """
+    if not rows:
+        raise ValueError("image_grid: expected at least one row, got none")
+    first = next(image for images in rows.values() for image in images if image is not None)
+    figure, axes = _panels(len(rows), titles, first.shape)
+    for (name, images), row_axes in zip(rows.items(), axes, strict=True):
+        for one_axes, image in zip(row_axes, images, strict=True):
+            if image is None:
+                one_axes.axis("off")
+            else:
+                _show(one_axes, image)
+        row_axes[0].set_ylabel(name, fontsize=9)
+    _add_legend(axes[-1][-1], legend or {})
+    return figure
+
+
 def save_figure(figure: Figure, path: str | Path, *, dpi: int = _DPI) -> Path:
     """Write a figure as PNG, atomically."""
     path = Path(path)

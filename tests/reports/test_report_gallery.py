@@ -1,4 +1,4 @@
-"""Panels of the worst and best images."""
+"""Panels of the worst, median and best images."""
 
 import base64
 
@@ -39,21 +39,29 @@ def decoded(panel) -> np.ndarray:
     [
         (0, []),
         (1, [("worst", "000")]),
-        (3, [("worst", "000"), ("best", "005"), ("worst", "001")]),
+        (2, [("worst", "000"), ("best", "005")]),
+        (3, [("worst", "000"), ("best", "005"), ("median", "002")]),
+        (4, [("worst", "000"), ("best", "005"), ("median", "003"), ("worst", "001")]),
         (
             99,
-            [*zip(["worst", "best"] * 3, ["000", "005", "001", "004", "002", "003"], strict=True)],
+            [
+                *zip(
+                    ["worst", "best", "median"] * 2,
+                    ["000", "005", "002", "001", "004", "003"],
+                    strict=True,
+                )
+            ],
         ),
     ],
 )
-def test_worst_and_best_in_turns_and_none_twice(images, count, expected):
+def test_worst_best_and_median_in_turns_and_none_twice(images, count, expected):
     chosen = chosen_images(evaluation(images), count)
     assert [(place, image["name"]) for place, image in chosen] == expected
 
 
 def test_no_more_than_there_are(images):
     chosen = chosen_images(evaluation(images), 99)
-    assert [image["name"] for _, image in chosen] == ["000", "005", "001", "004", "002", "003"]
+    assert [image["name"] for _, image in chosen] == ["000", "005", "002", "001", "004", "003"]
 
 
 def test_images_without_ap_are_not_shown(images):
