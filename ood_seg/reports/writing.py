@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ood_seg.evaluation.run import SCHEMA
 from ood_seg.evaluation.saved_maps import MapReader
 from ood_seg.io.files import write_text
@@ -138,7 +140,7 @@ def _decision_figure(shown: Sequence[SmallMaps], methods: Sequence[str]) -> Figu
     """A row for each image, a column for the decision of each method."""
     rows = {}
     for maps in sorted(shown, key=lambda maps: PLACES.index(maps.place)):
-        panels = [maps.image, ground_truth_overlay(maps.image, maps.truth)]
+        panels: list[np.ndarray | None] = [maps.image, ground_truth_overlay(maps.image, maps.truth)]
         panels += [
             decision_overlay(maps.image, maps.truth, maps.flagged[method])
             if method in maps.flagged
