@@ -1,0 +1,4 @@
+"""PEBAL in an anomaly branch of ERFNet: the recommended fork."""
+
+_base_ = ["./pebal_fcn-erfnet_300it_street-coco.py", "../_base_/forks/erfnet.py"]
+model = _base_.pop("branch")
