@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import sys
 import traceback
 from collections.abc import Iterator, Mapping
 from types import FrameType
@@ -58,7 +59,12 @@ def _not_built(values: Mapping[str, Any], error: BaseException) -> str:
 def _unknown_type(kind: object, registry: Any) -> str:
     scope = str(kind).rpartition(".")[0]
     others = [child.scope for child in _below(registry.root) if kind in child.module_dict]
-    if others:
+    elsewhere = _other_places(kind, registry)
+    if elsewhere:
+        hint = (
+            f"; {' and '.join(elsewhere)} has it, but this entry is built from {_place(registry)}"
+        )
+    elif others:
         hint = f" in the scope {registry.scope!r}; set default_scope={others[0]!r}, which has it"
     elif scope:
         hint = f"; is the package {scope} installed?"
@@ -72,6 +78,31 @@ def _below(registry: Any) -> Iterator[Any]:
     yield registry
     for child in registry.children.values():
         yield from _below(child)
+
+
+def _other_places(kind: object, registry: Any) -> list[str]:
+    """The registries of other kinds, of the same scope or above it, that have the type."""
+    places = []
+    while registry is not None:
+        found = _registries(registry.scope)
+        places += [name for name, one in found.items() if kind in one.module_dict]
+        registry = registry.parent
+    return places
+
+
+def _place(registry: Any) -> str:
+    """Where a registry is imported from, such as `mmseg.registry.TRANSFORMS`."""
+    found = _registries(registry.scope)
+    return next((name for name, one in found.items() if one is registry), registry.name)
+
+
+def _registries(scope: str) -> dict[str, Any]:
+    """The registries of a scope by the names that they are imported by."""
+    from mmengine.registry import Registry
+
+    module = f"{scope}.registry"
+    values = vars(sys.modules[module]) if module in sys.modules else {}
+    return {f"{module}.{k}": one for k, one in values.items() if isinstance(one, Registry)}
 
 
 def _names(registry: Any) -> Iterator[str]:

@@ -27,6 +27,8 @@ from ood_seg.datasets.coco_rules import (
 from ood_seg.datasets.listing import shorten
 from ood_seg.pasting import OutlierObject, crop_object
 
+OTHER_PART = "in the other part of the split"
+
 
 class OutlierSource(Protocol):
     """What `PasteOutliers` needs of a source: a length and a draw."""
@@ -34,6 +36,22 @@ class OutlierSource(Protocol):
     def __len__(self) -> int: ...
 
     def sample(self, rng: np.random.Generator) -> OutlierObject: ...
+
+
+def built_source(source: Any) -> Any:
+    """Return an outlier source, built if it is a config; any source of objects or of scenes.
+
+    Raises:
+        ValueError: the object has no `sample` or `sample_from_scene`.
+    """
+    built = TRANSFORMS.build(source) if isinstance(source, dict) else source
+    if not (hasattr(built, "sample") or hasattr(built, "sample_from_scene")):
+        raise ValueError(
+            f"source: {type(built).__name__} is no outlier source: it has no method sample(rng) "
+            "or sample_from_scene(image, labels, rng); there are CocoObjects, CutoutFolder and "
+            "ScenePieces"
+        )
+    return built
 
 
 class ObjectRecord(NamedTuple):
@@ -110,7 +128,7 @@ class CocoObjects:
         holdout: bool = False,
         cache_size: int = 0,
     ) -> None:
-        _check_split(holdout_every, holdout)
+        check_split(holdout_every, holdout)
         self.ann_file, self.img_dir = Path(ann_file), Path(img_dir)
         self.min_area, self.union, self.min_image_size = min_area, union, min_image_size
         self.holdout_every, self.holdout, self.cache_size = holdout_every, holdout, cache_size
@@ -192,10 +210,8 @@ class CocoObjects:
         return records
 
     def _why_image_dropped(self, position: int, image: dict, entries: list[dict]) -> str | None:
-        if self.holdout_every is not None:
-            is_held_back = position % self.holdout_every == self.holdout_every - 1
-            if is_held_back != self.holdout:
-                return "in the other part of the split"
+        if not in_chosen_part(position, self.holdout_every, self.holdout):
+            return OTHER_PART
         return image_drop_reason(
             image,
             {self._category_names[entry["category_id"]] for entry in entries},
@@ -258,8 +274,16 @@ class CocoObjects:
             )
 
 
-def _check_split(holdout_every: int | None, holdout: bool) -> None:
+def check_split(holdout_every: int | None, holdout: bool) -> None:
+    """Raise a ValueError unless the two arguments go together, see `CocoObjects`."""
     if holdout_every is None and holdout:
         raise ValueError("holdout=True needs holdout_every=n: which images are held back?")
     if holdout_every is not None and holdout_every < 2:
         raise ValueError(f"holdout_every must be at least 2, got {holdout_every}")
+
+
+def in_chosen_part(position: int, holdout_every: int | None, holdout: bool) -> bool:
+    """Whether the item at a position is in the part of the split that is asked for."""
+    if holdout_every is None:
+        return True
+    return (position % holdout_every == holdout_every - 1) == holdout

@@ -12,6 +12,7 @@ TYPES = {
     "model.backbone.type=UNett": ("no model", "'UNet'"),
     "model.backbone.type=mmpretrain.Nothing": ("mmpretrain.Nothing", "package mmpretrain"),
     "model.energy_head.score.type=Enrgy": ("'Enrgy'", "'Energy'"),
+    "model.energy_head.score.type=PasteOutliers": ("registry.TRANSFORMS", "registry.MODELS"),
     "model.energy_head.socre=3": ("EnergyHead", "'socre'", "'score'"),
     "model.backbone.strides=3": ("UNet cannot be built", "'int'"),
 }
@@ -100,6 +101,26 @@ def test_a_type_of_another_scope_names_the_scope(job):
     message = config_mistake(caught.value)
     assert "'SegLocalVisualizer'" in message
     assert "default_scope='mmseg'" in message
+
+
+@pytest.mark.parametrize("registry", ["DATASETS", "MODELS"])
+def test_a_source_in_the_wrong_registry(registry, job, tmp_path, monkeypatch, capsys):
+    """Both registries are named: the one that has the class, and the one that is asked."""
+    name = f"source_for_{registry.lower()}"
+    (tmp_path / f"{name}.py").write_text(
+        f"from mmseg.registry import {registry} as R\n@R.register_module()\n"
+        f"class {registry.title()}Source:\n    def sample(self, rng): ...\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    config = tmp_path / "mine.py"
+    config.write_text(
+        f"_base_ = {str(job.config)!r}\ncustom_imports = dict(imports=['ood_seg.register', "
+        f"{name!r}])\ntrain_dataloader = dict(dataset=dict(pipeline=[dict(type='PasteOutliers', "
+        f"source=dict(type='{registry.title()}Source'))]))\n"
+    )
+    assert main(["train", str(config), "--work-dir", str(tmp_path / "work")]) == 2
+    words = (f"'{registry.title()}Source'", f"mmseg.registry.{registry}", "registry.TRANSFORMS")
+    check(capsys.readouterr().err, words)
 
 
 def test_modules_that_cannot_be_imported(job, tmp_path, capsys):

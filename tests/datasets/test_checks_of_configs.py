@@ -2,9 +2,11 @@
 
 import shutil
 
+import numpy as np
 import prepared_sets
 import pytest
 import trees
+from PIL import Image
 
 from ood_seg.commands import main
 
@@ -52,7 +54,7 @@ def test_command_on_a_config_with_an_unknown_type(tmp_path, capsys):
     trees.folder_pair(tmp_path / "half")
     path = write_config(tmp_path, second='dict(type="NoSuchDataset")')
     assert main(["check-data", "--config", str(path)]) == 2
-    assert "'NoSuchDataset' is not registered" in capsys.readouterr().err
+    assert "no dataset of the type 'NoSuchDataset'" in capsys.readouterr().err
     assert main(["check-data", str(tmp_path), "--config", str(path)]) == 2
     assert "not both" in capsys.readouterr().err
 
@@ -83,3 +85,41 @@ def test_command_on_a_shipped_recipe(images, tmp_path, monkeypatch, capsys):
     assert "fewer images than the `indices`" in output
     assert ("val outliers: " in output) is not images
     assert ("instances_val2017.json not found" in output) is not images
+
+
+def cutouts(folder):
+    """Three cut-outs with alpha."""
+    folder.mkdir()
+    for number in range(3):
+        rgba = np.full((8, 9, 4), 200, np.uint8)
+        rgba[:2, :, 3] = 0
+        Image.fromarray(rgba).save(folder / f"{number}.png")
+    return folder
+
+
+def test_command_on_a_config_that_pastes_cutouts(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("mmseg")
+    monkeypatch.setenv("COLUMNS", "200")
+    trees.folder_pair(tmp_path / "half")
+    path, folder = write_config(tmp_path), cutouts(tmp_path / "cutouts")
+    path.write_text(
+        path.read_text()
+        + "from_cutouts = dict(type='PasteOutliers', source=dict(type='CutoutFolder', "
+        + f"img_dir={str(folder)!r}))\n"
+        + "from_scene = dict(type='PasteOutliers', source=dict(type='ScenePieces'))\n"
+        + "train_dataloader = dict(dataset=dict(plain, pipeline=[from_cutouts, from_scene]))\n"
+    )
+    assert main(["check-data", "--config", str(path)]) == 0
+    output = " ".join(capsys.readouterr().out.split())
+    assert "train outliers" in output
+    assert "3 cut-outs" in output
+    Image.new("RGB", (4, 4)).save(folder / "opaque.png")
+    Image.new("RGBA", (4, 4)).save(folder / "empty.png")
+    assert main(["check-data", "--config", str(path)]) == 1
+    output = " ".join(capsys.readouterr().out.split())
+    assert "2 cut-outs that cannot be pasted" in output
+    assert "alpha" in output
+    assert main(["check-data", "--quick", "--config", str(path)]) == 0
+    path.write_text(path.read_text().replace("type='ScenePieces'", "type='ScenePeces'"))
+    assert main(["check-data", "--quick", "--config", str(path)]) == 2
+    assert "'ScenePeces' (did you mean 'ScenePieces'" in capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 import unicodedata
 
+import cv2
 import numpy as np
 import pytest
 import trees
@@ -12,6 +13,7 @@ pytest.importorskip("mmseg")
 from mmseg.datasets.transforms import LoadAnnotations
 
 from ood_seg.datasets import LoadCheckedImage, LoadCheckedLabels
+from ood_seg.datasets.decoded_cache import CACHE, DecodedCache
 from ood_seg.datasets.label_images import apply_label_table, label_table, value_ranges
 
 
@@ -214,3 +216,53 @@ def test_table_leaves_its_input_and_ranges_read_well():
     assert raw.tolist() == [[0, 3]]
     assert np.flatnonzero(known).tolist() == [0, 3]
     assert value_ranges(np.array([0, 1, 2, 7, 254, 255])) == "0..2, 7, 254..255"
+
+
+def test_the_cache_gives_the_same_samples_within_its_bound(tmp_path):
+    pairs = []
+    for number in range(4):
+        pixels = np.random.default_rng(number).integers(0, 256, (20, 30, 3), np.uint8)
+        image, labels = tmp_path / f"{number}.png", tmp_path / f"{number}_labels.png"
+        cv2.imwrite(str(image), pixels)
+        cv2.imwrite(str(labels), pixels[..., 0] % 19)
+        pairs.append({"img_path": str(image), "seg_map_path": str(labels)})
+
+    def load(cache_mb, pair):
+        results = {**pair, "seg_fields": []}
+        results = LoadCheckedImage(cache_mb=cache_mb)(results)
+        return LoadCheckedLabels(num_classes=19, cache_mb=cache_mb)(results)
+
+    CACHE.clear()
+    for pair in pairs * 2:
+        plain, cached = load(0, pair), load(1, pair)
+        for key in ("img", "gt_seg_map"):
+            np.testing.assert_array_equal(plain[key], cached[key])
+            cached[key][:] = 0  # what a later transform does is not seen by the next epoch
+    assert len(CACHE) == 8
+    assert CACHE.num_bytes == 4 * 20 * 30 * 4
+    CACHE.clear()
+
+
+def test_the_cache_keeps_what_came_first_and_never_exceeds_its_bound():
+    cache, made = DecodedCache(), []
+
+    def make(number):
+        made.append(number)
+        return np.full(100, number, np.uint8)
+
+    for number in (0, 1, 2, 0, 1, 2):
+        found = cache.get(number, lambda number=number: make(number), max_bytes=250)
+        assert (found == number).all()
+        assert cache.num_bytes <= 250
+    assert made == [0, 1, 2, 2]
+    cache.get(0, lambda: make(0), max_bytes=0)
+    assert made[-1] == 0
+    cache.clear()
+    assert (len(cache), cache.num_bytes) == (0, 0)
+
+
+@pytest.mark.parametrize("cache_mb", [-1, 0.5, "64"])
+def test_a_wrong_bound_of_the_cache_is_named(cache_mb):
+    for kind in (LoadCheckedImage, LoadCheckedLabels):
+        with pytest.raises(ValueError, match=f"cache_mb.*{cache_mb!r}"):
+            kind(cache_mb=cache_mb)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ood_seg.datasets.coco_files import image_path, instances_by_image, read_annotations
 from ood_seg.datasets.coco_masks import encode_mask
+from ood_seg.datasets.cutout_files import cutout_faults, fault_summary, list_cutouts
 from ood_seg.datasets.listing import files_by_stem, shorten
 from ood_seg.datasets.setup.catalog import COCO
 from ood_seg.datasets.setup.converters import COCO_ANNOTATIONS, COCO_IMAGES
@@ -139,6 +140,26 @@ def check_coco(
     report.problems += check_images(paths, quick=quick, track=track)
     if not quick and importlib.util.find_spec("pycocotools"):
         report.problems += _mask_problems(content, annotations)
+    return report
+
+
+def check_cutouts(
+    img_dir: Path,
+    mask_dir: Path | None = None,
+    *,
+    quick: bool = False,
+    name: str = "cut-outs",
+    track: Track = untracked,
+) -> Report:
+    """Check a folder of cut-outs: all that `CutoutFolder` would refuse."""
+    listing = list_cutouts(img_dir, mask_dir)
+    report = Report(name, img_dir, is_missing=not img_dir.is_dir())
+    report.remedy = "Save objects as PNG with alpha, or give images and masks of the same stem."
+    report.found += [f"{len(listing.pairs)} cut-outs", *listing.notes]
+    report.problems += listing.problems
+    if not quick:
+        pairs = track(listing.pairs, total=len(listing.pairs))
+        report.problems += fault_summary(list(cutout_faults(pairs)))
     return report
 
 

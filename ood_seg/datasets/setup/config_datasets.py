@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ood_seg.datasets.listing import Listing, shorten
-from ood_seg.datasets.setup.checks import Report, check_coco, check_splits
+from ood_seg.datasets.setup.checks import Report, check_coco, check_cutouts, check_splits
 from ood_seg.datasets.setup.pair_checks import Track, untracked
 from ood_seg.datasets.setup.splits import Split
 from ood_seg.labels import IGNORE
@@ -16,19 +16,20 @@ if TYPE_CHECKING:
     from mmengine.config import Config
 
 _LOADERS = ("train_dataloader", "val_dataloader", "test_dataloader")
+_SOURCE_FILES = ("ann_file", "img_dir", "mask_dir")
 _MIXED = ("clean", "pasted")  # the parts of an `OutlierMix`
 
 
 def check_config_datasets(
     cfg: Config, *, quick: bool = False, track: Track = untracked
 ) -> Iterator[Report]:
-    """Check the datasets of a config, and the COCO files that it pastes from.
+    """Check the datasets of a config, and the COCO files and cut-outs that it pastes from.
 
     `ood_seg.register` must have been imported, or the config must import it. A dataset that is
     used twice is checked once.
 
     Raises:
-        ValueError: a dataset type that is not registered.
+        KeyError: a type of a dataset or source that is not registered (by mmengine).
     """
     from mmengine.registry import init_default_scope
 
@@ -40,8 +41,9 @@ def check_config_datasets(
     for name, dataset in distinct.values():
         report = Report(f"{name} {_type_name(dataset)}", Path(dataset.get("data_root") or "."))
         yield check_splits(report, [_list_dataset(name, dataset)], quick=quick, track=track)
-    for files, name in outlier_sources(cfg).items():
-        yield check_coco(*files, quick=quick, name=f"{name} outliers", track=track)
+    for name, source in outlier_sources(cfg):
+        if checked := _check_source(f"{name} outliers", source, quick=quick, track=track):
+            yield checked
 
 
 def dataset_configs(cfg: Config) -> Iterator[tuple[str, dict]]:
@@ -53,19 +55,45 @@ def dataset_configs(cfg: Config) -> Iterator[tuple[str, dict]]:
 def training_data(cfg: Config) -> list[str]:
     """Return what a config trains on, as text: types and places of its datasets and outliers."""
     sets = [(n, d["type"], d.get("data_root")) for n, d in dataset_configs(cfg)]
-    sets += [(name, "outliers", files[0]) for files, name in outlier_sources(cfg).items()]
+    sets += [(name, "outliers", _place(source)) for name, source in outlier_sources(cfg)]
     return sorted({f"{kind}: {place}" for name, kind, place in sets if name.startswith("train")})
 
 
-def outlier_sources(cfg: Config) -> dict[tuple[Path, Path], str]:
-    """Return the COCO annotations and images that a config pastes from, with their first place."""
-    found: dict[tuple[Path, Path], str] = {}
+def outlier_sources(cfg: Config) -> list[tuple[str, dict]]:
+    """Return the outlier sources that a config pastes from, each with its first place.
+
+    Sources of the same type and files are one, whatever they choose of these.
+    """
+    found: dict[tuple, tuple[str, dict]] = {}
     for name, dataset in dataset_configs(cfg):
         for step in dataset.get("pipeline") or ():
-            source = step.get("source") or {}
-            if isinstance(source, dict) and {"ann_file", "img_dir"} <= source.keys():
-                found.setdefault((Path(source["ann_file"]), Path(source["img_dir"])), name)
-    return found
+            source = step.get("source")
+            if isinstance(source, dict) and "type" in source:
+                key = (_type_name(source), *(str(source.get(key)) for key in _SOURCE_FILES))
+                found.setdefault(key, (name, source))
+    return list(found.values())
+
+
+def _place(source: dict) -> str | Path:
+    """Where outliers come from: the first of the files, else the type of the source."""
+    files = (source[key] for key in _SOURCE_FILES if source.get(key))
+    return next(map(Path, files), _type_name(source))
+
+
+def _check_source(name: str, source: dict, *, quick: bool, track: Track) -> Report | None:
+    """Check COCO objects or cut-outs; None for a source of another kind, which has no files."""
+    from mmseg.registry import TRANSFORMS
+
+    if isinstance(source["type"], str) and TRANSFORMS.get(source["type"]) is None:
+        TRANSFORMS.build(source)  # raises the error that training would
+    if "ann_file" in source and "img_dir" in source:
+        files = Path(source["ann_file"]), Path(source["img_dir"])
+        return check_coco(*files, quick=quick, name=name, track=track)
+    if _type_name(source) == "CutoutFolder":
+        masks = source.get("mask_dir")
+        folders = Path(source["img_dir"]), None if masks is None else Path(masks)
+        return check_cutouts(*folders, quick=quick, name=name, track=track)
+    return None
 
 
 def _walk(name: str, node: Any) -> Iterator[tuple[str, dict]]:
@@ -97,11 +125,6 @@ def _list_dataset(name: str, dataset: dict) -> Split:
     """Build a dataset and take its pairs; images without a mask in the config are left out."""
     from mmseg.registry import DATASETS
 
-    if isinstance(dataset["type"], str) and DATASETS.get(dataset["type"]) is None:
-        raise ValueError(
-            f"{name}: dataset type {dataset['type']!r} is not registered; does the config import "
-            "its module (custom_imports)?"
-        )
     try:
         built = DATASETS.build({**dataset, "pipeline": [], "lazy_init": False})
         infos = [built.get_data_info(index) for index in range(len(built))]

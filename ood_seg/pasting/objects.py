@@ -1,14 +1,4 @@
-"""Pasting of outlier objects into labelled scenes: pure functions on arrays.
-
-Images are `(H, W, 3)` arrays in any channel order (BGR in the data pipelines), labels `(H, W)`
-integer arrays, masks `(h, w)` boolean arrays that mark the object's pixels in a crop. There is
-no blending: a pasted pixel equals its source pixel. All random numbers are drawn from a
-`numpy.random.Generator` that the caller passes in.
-
-Pasting whole objects at native size and uniform positions is how PEBAL creates outliers (Tian et
-al., "Pixel-wise Energy-biased Abstention Learning", ECCV 2022, section 4.2); resizing and
-flipping are additional options.
-"""
+"""Objects and their pasting into scenes: cutting out, resizing, flipping, hard edges."""
 
 from __future__ import annotations
 
@@ -46,7 +36,7 @@ def crop_object(image: np.ndarray, mask: np.ndarray) -> OutlierObject:
         ValueError: the mask is empty or differs from the image in size.
         TypeError: the mask is not boolean.
     """
-    _check_object(image, mask)
+    check_object(image, mask)
     rows = np.flatnonzero(mask.any(axis=1))
     columns = np.flatnonzero(mask.any(axis=0))
     box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
@@ -66,7 +56,7 @@ def flip_object(patch: np.ndarray, mask: np.ndarray) -> OutlierObject:
     Raises:
         ValueError, TypeError: as `crop_object`.
     """
-    _check_object(patch, mask)
+    check_object(patch, mask)
     return OutlierObject(patch[:, ::-1].copy(), mask[:, ::-1].copy())
 
 
@@ -89,7 +79,7 @@ def resize_object(patch: np.ndarray, mask: np.ndarray, height: int, width: int) 
         ValueError: a size below 1, an empty mask, or a mask that differs from the patch in size.
         TypeError: the mask is not boolean.
     """
-    _check_object(patch, mask)
+    check_object(patch, mask)
     if height < 1 or width < 1:
         raise ValueError(f"an object needs at least 1x1 pixels, got {height}x{width} (h x w)")
     if (height, width) == mask.shape:
@@ -122,7 +112,7 @@ def scale_object(
     """
     if not factor > 0:
         raise ValueError(f"factor must be above 0, got {factor}")
-    _check_object(patch, mask)
+    check_object(patch, mask)
     factor = min(factor, max_size[0] / mask.shape[0], max_size[1] / mask.shape[1])
     height, width = (max(1, round(side * factor)) for side in mask.shape)
     return resize_object(patch, mask, height, width)
@@ -190,20 +180,14 @@ def paste_object(
         [0, 254, 0, 0]
     """
     _check_scene(image, labels, outlier_index)
-    _check_object(patch, mask)
+    check_object(patch, mask)
     if patch.dtype != image.dtype:
         raise TypeError(
             f"patch and image must share a dtype, got {patch.dtype} and {image.dtype}; "
             "paste before the image is normalised or converted to float"
         )
     height, width = mask.shape
-    _check_fits(labels.shape, mask.shape)
-    if not (0 <= top <= labels.shape[0] - height and 0 <= left <= labels.shape[1] - width):
-        raise ValueError(
-            f"an object of {height}x{width} at top={top}, left={left} crosses the border of a "
-            f"{labels.shape[0]}x{labels.shape[1]} scene (h x w); "
-            f"top may be 0..{labels.shape[0] - height}, left 0..{labels.shape[1] - width}"
-        )
+    check_inside(labels.shape, mask.shape, top, left)
     image, labels = image.copy(), labels.copy()
     box = np.s_[top : top + height, left : left + width]
     image[box][mask] = patch[mask]
@@ -229,7 +213,8 @@ def _check_scene(image: np.ndarray, labels: np.ndarray, outlier_index: int) -> N
         )
 
 
-def _check_object(patch: np.ndarray, mask: np.ndarray) -> None:
+def check_object(patch: np.ndarray, mask: np.ndarray) -> None:
+    """Raise a ValueError or TypeError unless the arrays are an object, see `crop_object`."""
     if mask.dtype != np.bool_:
         raise TypeError(f"mask must be boolean, got {mask.dtype}; compare it with a value first")
     if patch.ndim != 3 or patch.shape[2] != 3:
@@ -240,6 +225,20 @@ def _check_object(patch: np.ndarray, mask: np.ndarray) -> None:
         )
     if not mask.any():
         raise ValueError("mask is empty: expected at least one pixel that belongs to the object")
+
+
+def check_inside(
+    scene_size: tuple[int, ...], object_size: tuple[int, ...], top: int, left: int
+) -> None:
+    """Raise a ValueError unless an object lies inside the scene."""
+    _check_fits(scene_size, object_size)
+    lowest, rightmost = (scene - own for scene, own in zip(scene_size, object_size, strict=True))
+    if not (0 <= top <= lowest and 0 <= left <= rightmost):
+        raise ValueError(
+            f"an object of {object_size[0]}x{object_size[1]} at top={top}, left={left} crosses "
+            f"the border of a {scene_size[0]}x{scene_size[1]} scene (h x w); "
+            f"top may be 0..{lowest}, left 0..{rightmost}"
+        )
 
 
 def _check_fits(scene_size: tuple[int, ...], object_size: tuple[int, ...]) -> None:
