@@ -120,7 +120,7 @@ def test_configs_get_the_folder_and_the_sizes_of_the_plan(step, tmp_path):
     assert steps["RandomCrop"].crop_size == (80, 80)
     assert ("PasteOutliers" in steps) == (step != PRETRAINING)
     if "PasteOutliers" in steps:
-        assert steps["PasteOutliers"].size_rule.values == ((7, 30),)
+        assert steps["PasteOutliers"].size_range == (7, 30)
     full = load_demo_config(step, tmp_path, FULL_PLAN, seed=0)
     shipped = Config.fromfile(resolve_config(TRAININGS[step]))
     assert full.train_cfg.max_iters == shipped.train_cfg.max_iters > 100
