@@ -42,6 +42,7 @@ from ood_seg.models import (  # noqa: F401
     DenseHybridHead,
     EnergyHead,
     ERFNetHead,
+    LearnedHead,
     OODEncoderDecoder,
     OODTTAModel,
     WideResNet38,
@@ -57,6 +58,7 @@ for _module in (
     scores.Energy,
     scores.ResidualEnergy,
     scores.DenseHybrid,
+    scores.LikelihoodRatio,
     detectors.StandardizedMaxLogit,
     detectors.KLMatching,
     detectors.ODIN,
@@ -93,6 +95,7 @@ for _module in (
     losses.SparsityLoss,
     losses.BalancedSparsityLoss,
     losses.ResidualPatternLoss,
+    losses.LikelihoodRatioLoss,
     losses.ContextRobustContrastiveLoss,
 ):
     MODELS.register_module(module=_module, force=True)

@@ -1,4 +1,4 @@
-"""Scores that use more than the class channels: residual energy and DenseHybrid."""
+"""Scores that use more than the class channels."""
 
 import math
 
@@ -20,8 +20,16 @@ def reference_hybrid(f):
     return references.energy(f[:4]) + math.log(references.softmax(f[4:])[1])
 
 
-PAIRS = [(scores.residual_energy, reference_residual), (scores.dense_hybrid, reference_hybrid)]
-MODULES = [scores.ResidualEnergy, scores.DenseHybrid]
+def reference_likelihood_ratio(f):
+    return f[5] - f[4] - max(f[:4])
+
+
+PAIRS = [
+    (scores.residual_energy, reference_residual),
+    (scores.dense_hybrid, reference_hybrid),
+    (scores.likelihood_ratio, reference_likelihood_ratio),
+]
+MODULES = [scores.ResidualEnergy, scores.DenseHybrid, scores.LikelihoodRatio]
 
 
 @pytest.mark.parametrize(("function", "reference"), PAIRS)
@@ -87,3 +95,5 @@ def test_wrong_channel_counts_are_refused():
         scores.residual_energy(LOGITS[:, :5])
     with pytest.raises(ValueError, match=r"logits.*DenseHybridHead.*\b2\b"):
         scores.dense_hybrid(LOGITS[:, :2])
+    with pytest.raises(ValueError, match=r"2 channels.*got 2\b.*out_channels=2"):
+        scores.likelihood_ratio(LOGITS[:, :2])

@@ -85,15 +85,25 @@ class Network:
         Raises:
             ValueError: a layer does not exist, was not executed, or does not return one tensor.
         """
+        with self.recording(layers) as features:
+            logits = self._forward(images)
+        return Outputs(self.class_logits(logits), features)
+
+    @contextlib.contextmanager
+    def recording(self, layers: Sequence[str]) -> Iterator[dict[str, Tensor]]:
+        """Context manager: the activations of named layers in the forward pass inside it, by name.
+
+        Raises:
+            ValueError: as a call; where a layer was not executed, at the end.
+        """
         features: dict[str, Tensor] = {}
         with contextlib.ExitStack() as hooks:
             for name in layers:
                 hooks.enter_context(self._recording(name, features))
-            logits = self._forward(images)
+            yield features
         missing = [name for name in layers if name not in features]
         if missing:
             raise ValueError(f"layers {missing} were not executed in the forward pass")
-        return Outputs(self.class_logits(logits), features)
 
     def class_logits(self, logits: Tensor) -> Tensor:
         """The channels of the known classes."""

@@ -211,11 +211,15 @@ def verify_readable(source: str | None) -> None:
 
 
 def allow_new_weights(cfg: Config) -> None:
-    """Let the checkpoint that a training starts from lack what the config lists in `new_weights`.
+    """Let the checkpoint that a training starts from lack what is new beside it.
 
-    A trained checkpoint must hold them, so testing and inference do not call this.
+    That is a learned head, and what the config lists in `new_weights`. A trained checkpoint must
+    hold both, so testing and inference do not call this.
     """
-    cfg.allowed_key_mismatch = [*cfg.get("allowed_key_mismatch", ()), *cfg.get("new_weights", ())]
+    new = list(cfg.get("new_weights", ()))
+    if cfg.model.get("learned_head"):
+        new.append(r"^learned_head\.")
+    cfg.allowed_key_mismatch = [*cfg.get("allowed_key_mismatch", ()), *new]
 
 
 def leave_out_logits(cfg: Config) -> None:

@@ -17,6 +17,7 @@ from ood_seg.losses.joint import (
     cross_entropy_balanced_energy_loss,
     cross_entropy_energy_loss,
 )
+from ood_seg.losses.learned_heads import LikelihoodRatioLoss, likelihood_ratio_loss
 from ood_seg.losses.meta_ood import MetaOODLoss, meta_ood_loss
 from ood_seg.losses.outlier_exposure import OutlierExposureLoss, outlier_exposure_loss
 from ood_seg.losses.residual_pattern import ResidualPatternLoss, residual_pattern_loss
@@ -31,6 +32,7 @@ __all__ = [
     "CrossEntropyBalancedEnergyLoss",
     "CrossEntropyEnergyLoss",
     "EnergyLoss",
+    "LikelihoodRatioLoss",
     "LossModule",
     "MetaOODLoss",
     "OutlierExposureLoss",
@@ -46,6 +48,7 @@ __all__ = [
     "cross_entropy_energy_loss",
     "distillation_loss",
     "energy_loss",
+    "likelihood_ratio_loss",
     "log_balance",
     "meta_ood_loss",
     "outlier_exposure_loss",

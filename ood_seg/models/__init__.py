@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ood_seg.models.energy_head import EnergyHead
     from ood_seg.models.erfnet_head import ERFNetHead
     from ood_seg.models.freezing import freeze_parameters, train_only
+    from ood_seg.models.learned_head import LearnedHead
     from ood_seg.models.loading import load_model
     from ood_seg.models.ood_encoder_decoder import OODEncoderDecoder
     from ood_seg.models.residual_pattern import residual_pattern_head
@@ -26,6 +27,7 @@ _MODULES = {
     "DenseHybridHead": "dense_hybrid_head",
     "ERFNetHead": "erfnet_head",
     "EnergyHead": "energy_head",
+    "LearnedHead": "learned_head",
     "OODEncoderDecoder": "ood_encoder_decoder",
     "OODTTAModel": "tta",
     "WideResNet38": "wide_resnet38",
@@ -40,6 +42,7 @@ __all__ = [
     "DenseHybridHead",
     "ERFNetHead",
     "EnergyHead",
+    "LearnedHead",
     "OODEncoderDecoder",
     "OODTTAModel",
     "WideResNet38",

@@ -13,11 +13,13 @@ from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
 from ood_seg.models.fork import PARTS, copied_names
+from ood_seg.models.learned_head import layers_read, without_learned_head
 from ood_seg.models.shared_computation import (
     run_both,
     shallow_copy,
     with_copies,
     without_inplace,
+    without_part,
 )
 
 if TYPE_CHECKING:
@@ -116,10 +118,16 @@ class AnomalyBranch(nn.Module):
 
         Args:
             model: with this branch.
-            first: called with the frozen segmentor, a model without a branch.
+            first: called with the frozen segmentor, a model without branch and learned head.
             second: called with the segmentor of the anomaly score, after that.
         """
-        return run_both(_without_branch(model), self.copies, first, second)
+        return run_both(
+            _without_branch(model),
+            self.copies,
+            lambda network: first(without_learned_head(network)),
+            second,
+            layers=layers_read(model),
+        )
 
     def logits(
         self, model: OODEncoderDecoder, run: Callable[[OODEncoderDecoder], Tensor]
@@ -260,10 +268,8 @@ def _frozen_parts(model: nn.Module) -> dict[str, nn.Module]:
 
 def _without_branch(model: OODEncoderDecoder) -> OODEncoderDecoder:
     """The frozen segmentor, as a model without a branch; its modules are those of the model."""
-    plain = shallow_copy(model)
-    plain._modules = {k: v for k, v in plain._modules.items() if k != _PREFIX[:-1]}
-    plain.__dict__["anomaly_branch"] = None
-    plain.out_channels = model.decode_head.out_channels
+    plain = without_part(model, _PREFIX[:-1])
+    plain.out_channels = model.out_channels - model.energy_head.num_classes
     plain.energy_head = shallow_copy(model.energy_head)
     plain.energy_head.has_branch = False
     return plain

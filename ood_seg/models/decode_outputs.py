@@ -98,6 +98,21 @@ def require_class_logits(head: Any) -> None:
         )
 
 
+def require_image_channels(expected: int | None, given: int) -> None:
+    """Raise where images have another number of channels than the backbone's config states.
+
+    Raises:
+        ValueError: they have.
+    """
+    if expected not in (None, given):
+        raise ValueError(
+            f"the network takes images of {expected} channels (backbone.in_channels), got {given}; "
+            "images are read in colour. Only train and test can use grey ones: load them by "
+            "dict(type='LoadImageFromFile', color_type='grayscale'), and give the "
+            "data_preprocessor one mean and std"
+        )
+
+
 def require_loss_of_logits(head: nn.Module) -> None:
     """Raise for a head that computes its training loss from something other than logits.
 

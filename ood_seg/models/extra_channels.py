@@ -3,9 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+
+from ood_seg.models.decode_outputs import classifier_name
+
+if TYPE_CHECKING:
+    from ood_seg.models.ood_encoder_decoder import OODEncoderDecoder
+
+
+def fitting_weights(
+    model: OODEncoderDecoder, state_dict: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """Weights of a model of the classes alone, made to fit a decode head with more channels.
+
+    The first rows of the classifier come from `state_dict`, the others are the model's own. The
+    classifier is mmseg's `conv_seg`, or the submodule that the decode head names in its attribute
+    `classifier_name`.
+    """
+    if model.decode_head.out_channels == model.num_classes:
+        return dict(state_dict)
+    classifier = classifier_name(model.decode_head)
+    names = [f"decode_head.{classifier}.{part}" for part in ("weight", "bias")]
+    return widen_rows(state_dict, model.state_dict(), names, model.num_classes)
 
 
 def widen_rows(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from mmseg.models.segmentors import EncoderDecoder
+from mmseg.models.utils import resize
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor
@@ -13,17 +15,21 @@ from torch import Tensor
 from ood_seg.labels import require_distinct_labels
 from ood_seg.models.anomaly_branch import AnomalyBranch
 from ood_seg.models.decode_outputs import (
-    classifier_name,
     main_logits,
+    own_inference,
     require_class_logits,
+    require_image_channels,
     require_loss_of_logits,
 )
-from ood_seg.models.extra_channels import widen_rows
+from ood_seg.models.detector_scores import network_of
+from ood_seg.models.extra_channels import fitting_weights
 from ood_seg.models.fork import fork_patterns
 from ood_seg.models.freezing import Freezing
+from ood_seg.models.learned_head import build_learned_head, reading_layers
 from ood_seg.models.prediction import (
     CheckedNetwork,
     can_predict_fused,
+    input_size,
     predict_fused,
     predict_with_network,
     scored_samples,
@@ -62,11 +68,14 @@ class OODEncoderDecoder(EncoderDecoder):
             backbone, neck and decode head, such as `["decode_head.*"]`: the modules that they
             match are copied and trained for the anomaly score; labels and logits stay those of
             the pre-trained weights, bit for bit. See `AnomalyBranch`.
+        learned_head: None, or config of a head on named layers, such as `LearnedHead`, whose
+            channels follow the logits, for scores and losses with `channels = "all"`. Beside an
+            anomaly branch, the layers are the branch's.
         freeze: None, or a dict with either `frozen` or `trained`, a list of shell patterns on
             parameter names, and optionally `norm_statistics` ('fixed', the default, or 'updated',
             which is what PEBAL's released code does) and `dropout` ('off', the default, or 'on').
             None trains everything, batch-norm statistics included. With an anomaly branch, it
-            applies inside the fork, where patterns are names without `anomaly_branch.`.
+            applies inside the fork alone, where patterns are names without `anomaly_branch.`.
         distillation: None, or a dict with `checkpoint` (the pre-trained weights) and optionally
             `weight` (1.0) and `temperature` (1.0); see `losses.distillation_loss`. With an
             anomaly branch, no checkpoint is needed: the teacher is the frozen segmentor, of which
@@ -78,8 +87,7 @@ class OODEncoderDecoder(EncoderDecoder):
         keep_logits: True gives predictions the full-size `seg_logits`, as mmseg does. False
             leaves them out where `can_predict_fused`: the same labels and scores in a fraction
             of time and memory.
-        num_stages: of a cascade; as in the config of a `CascadeEncoderDecoder`, where it is the
-            number of decode heads.
+        num_stages: of a cascade: the number of decode heads, as for `CascadeEncoderDecoder`.
 
     Raises:
         ValueError: if the decode head cannot give an anomaly score, a pattern matches nothing, or
@@ -93,6 +101,7 @@ class OODEncoderDecoder(EncoderDecoder):
         neck: dict | None = None,
         energy_head: dict | None = None,
         anomaly_branch: dict | None = None,
+        learned_head: dict | None = None,
         freeze: dict | None = None,
         distillation: dict | None = None,
         logits_index: int | None = None,
@@ -117,11 +126,19 @@ class OODEncoderDecoder(EncoderDecoder):
         if len(self.energy_head.losses):
             require_loss_of_logits(self.decode_head)
         self._in_channels = backbone.get("in_channels")
+        if self.energy_head.num_classes is None and (anomaly_branch or learned_head):
+            self.energy_head.num_classes = self.decode_head.out_channels
         if self.energy_head.num_classes is not None:
             self.num_classes = self.energy_head.num_classes  # the head's counts all channels
         self.anomaly_branch: AnomalyBranch | None = None
+        self.learned_head: Any = None  # a LearnedHead, or a module of its form
         if anomaly_branch is not None:
-            self._fork(fork_patterns(anomaly_branch))
+            self.anomaly_branch = AnomalyBranch(self, fork_patterns(anomaly_branch))
+            self.energy_head.has_branch = True
+            self.out_channels += self.num_classes
+        if learned_head is not None:
+            self.learned_head = build_learned_head(self, learned_head)
+            self.out_channels += self.learned_head.out_channels
         self._freezing = None if freeze is None else Freezing(**freeze)
         if self._freezing is not None:
             self._freezing.stop_gradients(self.anomaly_branch or self)
@@ -138,15 +155,6 @@ class OODEncoderDecoder(EncoderDecoder):
     def ignore_index(self) -> int:
         """Label that the decode head ignores; beside `IGNORE`, no other is ignored anywhere."""
         return self.decode_head.ignore_index
-
-    def _fork(self, fork: Sequence[str]) -> None:
-        """Add an anomaly branch; logits are then those of the segmentor and of the branch."""
-        self.anomaly_branch = AnomalyBranch(self, fork)
-        head = self.energy_head
-        head.has_branch = True
-        if head.num_classes is None:  # not all channels are classes any more
-            head.num_classes = self.decode_head.out_channels
-        self.out_channels = head.num_classes + self.decode_head.out_channels
 
     def init_weights(self) -> None:
         """Initialise as the config says; the branch starts from the weights of the segmentor."""
@@ -184,13 +192,19 @@ class OODEncoderDecoder(EncoderDecoder):
         return training_losses(self, inputs, data_samples)
 
     def extract_feat(self, inputs: Tensor) -> tuple[Tensor, ...]:
-        """Features of preprocessed images.
+        """Features of preprocessed images, followed by the layers that the decode head reads.
 
         Raises:
-            ValueError: the images have another number of channels than the backbone takes.
+            ValueError: the images have another number of channels than the backbone takes, or
+                there is no such layer in backbone and neck.
         """
         self.require_channels(inputs.shape[1])
-        return super().extract_feat(inputs)
+        layers = getattr(self.decode_head, "read_layers", ())
+        if not layers:
+            return super().extract_feat(inputs)
+        with network_of(self).recording(layers) as features:
+            maps = super().extract_feat(inputs)
+        return (*maps, *(features[name] for name in layers))
 
     def require_channels(self, given: int) -> None:
         """Raise unless the backbone takes images of that number of channels.
@@ -198,21 +212,16 @@ class OODEncoderDecoder(EncoderDecoder):
         Raises:
             ValueError: its config states another number.
         """
-        if self._in_channels not in (None, given):
-            raise ValueError(
-                f"the network takes images of {self._in_channels} channels (backbone.in_channels), "
-                f"got {given}; images are read in colour. Only train and test can use "
-                "grey ones: load them by dict(type='LoadImageFromFile', "
-                "color_type='grayscale'), and give the data_preprocessor one mean and std"
-            )
+        require_image_channels(self._in_channels, given)
 
     def _forward(self, inputs: Tensor, data_samples: list[SegDataSample] | None = None) -> Tensor:
         """Logits of inference at the decode head's resolution, `(N, C', h, w)`."""
-        outputs = self.decode_head(self.extract_feat(inputs))
-        return main_logits(self.decode_head, outputs, self.logits_index)
+        with reading_layers(self) as with_channels:
+            outputs = self.decode_head(self.extract_feat(inputs))
+        return with_channels(main_logits(self.decode_head, outputs, self.logits_index))
 
     def small_logits(self, inputs: Tensor) -> Tensor:
-        """Logits at the resolution of the decode head, `(N, C', h, w)`.
+        """Logits `(N, C', h, w)` at the decode head's resolution, a learned head's channels last.
 
         With an anomaly branch, its C' channels follow the C class channels of the frozen
         segmentor, `(N, C + C', h, w)`. `_forward` (`mode='tensor'`) is that of the latter.
@@ -222,15 +231,20 @@ class OODEncoderDecoder(EncoderDecoder):
         """
         if self.anomaly_branch is None:
             return self._forward(inputs)
-        run = lambda network: network.small_logits(inputs)  # noqa: E731
-        return torch.cat(self.anomaly_branch.logits(self, run), dim=1)
+        both = self.anomaly_branch.logits(self, lambda network: network.small_logits(inputs))
+        return torch.cat(both, dim=1)
 
     def encode_decode(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
         """Logits at the size of the input; see `small_logits` for their channels."""
-        if self.anomaly_branch is None:
-            return super().encode_decode(inputs, batch_img_metas)
-        run = lambda network: network.encode_decode(inputs, batch_img_metas)  # noqa: E731
-        return torch.cat(self.anomaly_branch.logits(self, run), dim=1)
+        if self.anomaly_branch is not None:
+            run = lambda network: network.encode_decode(inputs, batch_img_metas)  # noqa: E731
+            return torch.cat(self.anomaly_branch.logits(self, run), dim=1)
+        if self.learned_head is not None and own_inference(self.decode_head) is None:
+            size = input_size(batch_img_metas[0])  # one interpolation, as with row blocks
+            return resize(self._forward(inputs), size, None, "bilinear", self.align_corners)
+        with reading_layers(self) as with_channels:
+            logits = super().encode_decode(inputs, batch_img_metas)
+        return with_channels(logits)
 
     def predict(
         self, inputs: Tensor, data_samples: list[SegDataSample] | None = None
@@ -268,21 +282,12 @@ class OODEncoderDecoder(EncoderDecoder):
         return scored_samples(self, seg_logits, data_samples)
 
     def with_extra_channels(self, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Weights of a model of the classes alone, made to fit a decode head with more channels.
-
-        The first rows of the classifier come from `state_dict`, the others are this model's own.
-        Loading calls this. The classifier is mmseg's `conv_seg`, or the submodule
-        that the decode head names in its attribute `classifier_name`. An anomaly branch that the
-        weights lack is filled with those of the segmentor.
+        """Weights as `extra_channels.fitting_weights`, and as `AnomalyBranch.with_fork`.
 
         Raises:
             ValueError: the weights hold another anomaly branch.
         """
-        weights = dict(state_dict)
-        if self.decode_head.out_channels != self.num_classes:
-            classifier = classifier_name(self.decode_head)
-            names = [f"decode_head.{classifier}.{part}" for part in ("weight", "bias")]
-            weights = widen_rows(weights, self.state_dict(), names, self.num_classes)
+        weights = fitting_weights(self, state_dict)
         if self.anomaly_branch is not None:
             weights = self.anomaly_branch.with_fork(weights, self.state_dict())
         return weights

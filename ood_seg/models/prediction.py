@@ -134,7 +134,7 @@ def predict_fused(
     if data_samples is None:
         data_samples = [SegDataSample() for _ in inputs]
     else:
-        size = _input_size(data_samples[0].metainfo)
+        size = input_size(data_samples[0].metainfo)
     for image_logits, image_class_logits, sample in zip(
         logits, class_logits, data_samples, strict=True
     ):
@@ -155,7 +155,7 @@ def predict_fused(
     return data_samples
 
 
-def _input_size(meta: dict[str, Any]) -> tuple[int, int]:
+def input_size(meta: dict[str, Any]) -> tuple[int, int]:
     """Size to which mmseg's decode heads bring their logits at inference, padding included."""
     size = meta["img_shape"]
     if not isinstance(size, torch.Size):  # mmseg's mark of a window

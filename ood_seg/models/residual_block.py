@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ood_seg.models.deep_wv3_plus_head import ImagePoolingASPP
 from ood_seg.models.freezing import fix_norm_statistics
+from ood_seg.models.layer_fusion import LayerFusion
 
 
 class CopiedASPP(nn.Module):
@@ -35,6 +36,7 @@ class ResidualPatternBlock(BaseModule):
         aspp: pyramid with an attribute `out_channels`.
         channels: of the bottleneck.
         out_channels: of the features that the residual is added to.
+        fusion: of the layers, for the pyramid; None: it reads the head's input.
         initial_output, norm_statistics, projection_channels: see `ResidualPatternMixin`.
 
     Raises:
@@ -47,6 +49,7 @@ class ResidualPatternBlock(BaseModule):
         channels: int,
         out_channels: int,
         *,
+        fusion: LayerFusion | None = None,
         initial_output: str = "zeros",
         norm_statistics: str = "updated",
         projection_channels: int = 0,
@@ -63,6 +66,7 @@ class ResidualPatternBlock(BaseModule):
         self.initial_output = initial_output
         # Read by `fix_norm_statistics`.
         self.keeps_norm_mode = norm_statistics == "updated"
+        self.fusion = fusion
         self.aspp = aspp
         self.bot_aspp = nn.Conv2d(aspp.out_channels, channels, 1, bias=False)
         self.output = nn.Conv2d(channels, out_channels, 1, bias=False)

@@ -20,6 +20,7 @@ from ood_seg.labels import IGNORE, hide_ignored
 from ood_seg.models.decode_outputs import stacked_labels
 from ood_seg.models.deep_wv3_plus_head import DeepWV3PlusHead, ImagePoolingASPP
 from ood_seg.models.energy_head import check_label_options
+from ood_seg.models.layer_fusion import LayerFusion
 from ood_seg.models.residual_block import CopiedASPP, ResidualPatternBlock
 
 if TYPE_CHECKING:
@@ -100,7 +101,10 @@ class ResidualPatternMixin(_WrappedHead):
     Args:
         block: a dict with, all optional,
             `channels`: of the block's bottleneck (the wrapped head's `channels`);
-            `dilations` (2, 4, 8) and `norm_cfg`: of its pyramid, for wrapped heads without one;
+            `layers` and `in_channels`: names of modules of backbone and neck that the block reads
+            instead of the head's input, and the channels of their outputs; see `LayerFusion`;
+            `dilations` (2, 4, 8) and `norm_cfg`: of its pyramid, where it is no copy of the
+            wrapped head's;
             `initial_output`: 'zeros' (the default: training starts from the pre-trained energies)
             or 'kaiming', the released code's, which also keeps this layer untrained;
             `norm_statistics`: 'updated' (the default, as released) or 'fixed', of the block's
@@ -116,6 +120,8 @@ class ResidualPatternMixin(_WrappedHead):
         self.requires_grad_(False)
         self._tail = _tail_of(self)
         self.residual_block = _build_block(self, **block)
+        fusion = self.residual_block.fusion
+        self.read_layers = () if fusion is None else fusion.layers
         if contrast is not None and self.residual_block.projection is None:
             raise ValueError("contrast compares projected features: set block.projection_channels")
         self.contrast: Any = None if contrast is None else MODELS.build(contrast)
@@ -135,11 +141,12 @@ class ResidualPatternMixin(_WrappedHead):
 
     def forward(self, inputs: Sequence[Tensor]) -> Tensor:
         """Class logits and corrected logits, `(N, 2K, h, w)`."""
-        class_logits, features = self._frozen_forward(inputs)
-        context = self._transform_inputs(inputs)
-        context = context if isinstance(context, Tensor) else context[-1]
         block = self.residual_block
-        hidden = block(context)
+        count = len(inputs) - len(self.read_layers)
+        inputs, layers = inputs[:count], inputs[count:]
+        class_logits, features = self._frozen_forward(inputs)
+        context = self._transform_inputs(inputs) if block.fusion is None else block.fusion(layers)
+        hidden = block(context if isinstance(context, Tensor) else context[-1])
         size = features.shape[-2:]
         corrected = features + self._resize(block.output(hidden), size)
         for name in self._tail:
@@ -201,7 +208,7 @@ class ResidualPatternMixin(_WrappedHead):
     def _copy_pyramid(self, state_dict: dict, prefix: str, *_) -> None:
         """Add the block's pyramid to weights that have no block; a pre-hook of loading."""
         inside = f"{prefix}residual_block."
-        if any(key.startswith(inside) for key in state_dict):
+        if self.read_layers or any(key.startswith(inside) for key in state_dict):
             return
         block = self.residual_block.state_dict()
         for own, copied in _PYRAMID_COPIES.items():
@@ -233,26 +240,36 @@ def _build_block(
     head: BaseDecodeHead,
     *,
     channels: int | None = None,
+    layers: Sequence[str] = (),
+    in_channels: Sequence[int] = (),
     dilations: Sequence[int] | None = None,
     norm_cfg: dict | None = None,
     **options,
 ) -> ResidualPatternBlock:
     """The block that fits a decode head; its pyramid is like the head's own, if it has one."""
-    in_channels = head.in_channels if isinstance(head.in_channels, int) else head.in_channels[-1]
     channels = channels or head.channels
-    has_own = isinstance(getattr(head, "aspp", None), ImagePoolingASPP)
-    has_parts = hasattr(head, "image_pool") and hasattr(head, "aspp_modules")
-    if (has_own or has_parts) and (dilations or norm_cfg):
+    fusion = LayerFusion(layers, in_channels, channels, norm_cfg) if layers else None
+    aspp = None if fusion else _copied_pyramid(head)
+    if aspp is not None and (dilations or norm_cfg):
         raise ValueError(
             f"the block's pyramid is a copy of that of {type(head).__name__}; leave out "
-            "block.dilations and block.norm_cfg"
+            "block.dilations and block.norm_cfg, or give block.layers"
         )
-    if has_own:
-        aspp = copy.deepcopy(head.aspp)
-    elif has_parts:
-        aspp = CopiedASPP(head)
-    else:
+    if aspp is None:
+        own = head.in_channels
+        width = channels if fusion else own if isinstance(own, int) else own[-1]
         norm_cfg = norm_cfg or head.norm_cfg or {"type": "BN"}
-        aspp = ImagePoolingASPP(in_channels, channels, dilations or (2, 4, 8), norm_cfg)
+        aspp = ImagePoolingASPP(width, channels, dilations or (2, 4, 8), norm_cfg)
     first = next(m for m in getattr(head, _tail_of(head)[0]).modules() if isinstance(m, nn.Conv2d))
-    return ResidualPatternBlock(aspp.requires_grad_(), channels, first.in_channels, **options)
+    return ResidualPatternBlock(
+        aspp.requires_grad_(), channels, first.in_channels, fusion=fusion, **options
+    )
+
+
+def _copied_pyramid(head: BaseDecodeHead) -> ImagePoolingASPP | CopiedASPP | None:
+    """A copy of the head's own pyramid, if it has one."""
+    if isinstance(getattr(head, "aspp", None), ImagePoolingASPP):
+        return copy.deepcopy(head.aspp)
+    if hasattr(head, "image_pool") and hasattr(head, "aspp_modules"):
+        return CopiedASPP(head)
+    return None

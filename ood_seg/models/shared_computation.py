@@ -17,7 +17,7 @@ where the inputs are the very same tensors, unchanged, so nothing has to be know
 from __future__ import annotations
 
 from collections import OrderedDict, defaultdict, deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
@@ -48,6 +48,7 @@ def run_both(
     copies: Mapping[str, nn.Module],
     first: Callable[[Module], First],
     second: Callable[[Module], Second],
+    layers: Sequence[str] = (),
 ) -> tuple[First, Second]:
     """Run a network and its counterpart `with_copies`; common steps run once.
 
@@ -60,6 +61,8 @@ def run_both(
         copies: see `with_copies`.
         first: called with the network. What lies behind the copied parts is not remembered.
         second: called with the counterpart, after that.
+        layers: names of modules whose hooks have to see their outputs in both runs; they are not
+            inside a step.
 
     Returns:
         The results of both. Where no copied part was used, the tensors of the second are those of
@@ -78,8 +81,8 @@ def run_both(
         part.__dict__["forward"] = memory.unseen(partial(type(module).forward, part))
         return part
 
-    network_in_steps = _rebuilt(network, "", copies, step, own_part)
-    counterpart = _rebuilt(network, "", copies, step, copied_part)
+    network_in_steps = _rebuilt(network, "", copies, step, own_part, layers)
+    counterpart = _rebuilt(network, "", copies, step, copied_part, layers)
     try:
         with memory:
             found = first(network_in_steps)
@@ -104,21 +107,23 @@ def _rebuilt(
     copies: Mapping[str, nn.Module],
     step: Callable[[nn.Module], nn.Module],
     replaced: Callable[[nn.Module, nn.Module], nn.Module],
+    layers: Sequence[str] = (),
 ) -> Any:
-    """A module whose parts are steps and replaced parts."""
+    """A module whose parts are steps and replaced parts; no layer lies inside a step."""
     module = _itself(module)
     if name in copies:
         return replaced(module, _itself(copies[name]))
-    leads_to_copy = any(copied.startswith(f"{name}." if name else "") for copied in copies)
+    inside = f"{name}." if name else ""
+    is_entered = any(other.startswith(inside) for other in (*copies, *layers))
     # A list of modules is not called, so its entries are the steps.
-    is_step = not leads_to_copy and type(module).forward is not nn.Module.forward
+    is_step = not is_entered and type(module).forward is not nn.Module.forward
     rebuilt = step(module) if is_step else shallow_copy(module)
     if rebuilt is module or (is_step and not isinstance(module, nn.Sequential)):
         return rebuilt  # a sequence may be called, or its entries one by one
     rebuilt._modules = {
         key: child
         if child is None
-        else _rebuilt(child, f"{name}.{key}" if name else key, copies, step, replaced)
+        else _rebuilt(child, f"{inside}{key}", copies, step, replaced, layers)
         for key, child in module._modules.items()
     }
     return rebuilt
@@ -129,6 +134,13 @@ def shallow_copy(module: Module) -> Module:
     module = _itself(module)
     copied = type(module).__new__(type(module))
     copied.__dict__.update(module.__dict__)
+    return copied
+
+
+def without_part(module: Module, name: str) -> Module:
+    """A shallow copy of a module, of which one submodule is None."""
+    copied = shallow_copy(module)
+    copied._modules = {**copied._modules, name: None}
     return copied
 
 

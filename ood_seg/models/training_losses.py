@@ -3,7 +3,8 @@
 ```
 images -> extract_feat() -> decode_head.forward() -> outputs -> closed_set_losses(): decode and
                                                        |        auxiliary heads, outliers hidden
-                                                       `-> main_logits() -> energy_head.loss()
+                                                       `-> main_logits(), channels of a learned
+                                                       |   head -------> energy_head.loss()
                                                        |                `-> teacher.loss()
                                                        `-> decode_head.feature_losses(), if any
 ```
@@ -27,6 +28,7 @@ from ood_seg.models.decode_outputs import (
     stacked_labels,
     trains_several_maps,
 )
+from ood_seg.models.learned_head import reading_layers
 
 if TYPE_CHECKING:
     from ood_seg.models.ood_encoder_decoder import OODEncoderDecoder
@@ -46,13 +48,14 @@ def training_losses(
         ValueError: see `OODEncoderDecoder.loss`.
     """
     head = model.decode_head
-    features = model.extract_feat(inputs)
-    outputs = head(features)
+    with reading_layers(model) as with_channels:
+        features = model.extract_feat(inputs)
+        outputs = head(features)
     losses = {}
     if model.closed_set_loss:
         losses.update(closed_set_losses(model, features, outputs, data_samples))
     labels = hide_ignored(stacked_labels(data_samples), model.ignore_index)
-    logits = main_logits(head, outputs, model.logits_index)
+    logits = with_channels(main_logits(head, outputs, model.logits_index))
     resized = resize(
         logits, size=labels.shape[-2:], mode="bilinear", align_corners=model.align_corners
     )

@@ -23,6 +23,7 @@ from ood_seg.scores.entropies import (
     entropy,
     generalized_entropy,
 )
+from ood_seg.scores.learned import LikelihoodRatio, likelihood_ratio
 from ood_seg.scores.maximum import MaxLogit, MaxSoftmax, max_logit, max_softmax
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "Energy",
     "Entropy",
     "GeneralizedEntropy",
+    "LikelihoodRatio",
     "MaxLogit",
     "MaxSoftmax",
     "ResidualEnergy",
@@ -37,6 +39,7 @@ __all__ = [
     "energy",
     "entropy",
     "generalized_entropy",
+    "likelihood_ratio",
     "max_logit",
     "max_softmax",
     "residual_energy",

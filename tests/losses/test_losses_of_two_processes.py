@@ -26,6 +26,7 @@ LOSSES = {
     "meta": losses.MetaOODLoss(outlier_weight=0.9),
     "abstention": losses.AbstentionLoss(outlier_weight=0.1, kernel_size=3),
     "residual pattern": losses.ResidualPatternLoss(),
+    "likelihood ratio": losses.LikelihoodRatioLoss(),
     "smoothness": losses.SmoothnessLoss(loss_weight=1.0),
     "mean smoothness": losses.SmoothnessLoss(loss_weight=1.0, normalise=True),
     "sparsity": losses.SparsityLoss(loss_weight=1.0),
