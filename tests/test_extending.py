@@ -7,19 +7,21 @@ import shutil
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
 import torch
 
 pytest.importorskip("mmseg")
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
-from mmseg.registry import MODELS
+from mmseg.registry import MODELS, TRANSFORMS
 
 import ood_seg.register  # noqa: F401
 from ood_seg.checkpoints import load_checkpoint
 from ood_seg.commands import main
 from ood_seg.demo.data import DemoDataSize, write_demo_data
 from ood_seg.detectors import FITTED, PENULTIMATE, FittedDetector, Statistics
+from ood_seg.labels import OUTLIER
 
 init_default_scope("mmseg")
 ROOT = Path(__file__).resolve().parents[1]
@@ -82,6 +84,12 @@ def test_the_page_runs(folder, monkeypatch):
     logged = next(Path("work_dirs/mine").rglob("scalars.json")).read_text()
     assert '"anomaly.loss_max_logit"' in logged
     assert '"decode.loss_second"' in logged
+    used = Config.fromfile(next(Path("work_dirs/mine").glob("*.py"))).train_dataloader
+    transform = TRANSFORMS.build(used.dataset.dataset.pipeline[-2])
+    np.random.seed(0)
+    scene = {"img": np.zeros((80, 90, 3), np.uint8), "gt_seg_map": np.zeros((80, 90), np.uint8)}
+    assert (transform(scene)["gt_seg_map"] == OUTLIER).sum() > 14 * 14 / 2
+    assert type(transform.source).__name__ == "Checkerboards"
 
     assert run(test) == 0
     content = json.loads(Path("work_dirs/mine/metrics.json").read_text())["sets"]["mine"]
@@ -139,5 +147,5 @@ def test_a_fitted_score_of_ones_own_is_fitted_and_used(folder, monkeypatch):
 
 
 def test_the_page_is_short():
-    assert len(PAGE.split()) <= 620  # words: 120 lines of the width that it once had
+    assert len(PAGE.split()) <= 740  # words: 120 lines of the width that it once had, and a source
     assert len(COMMANDS) == 3

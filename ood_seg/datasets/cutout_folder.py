@@ -9,7 +9,7 @@ import numpy as np
 from mmseg.registry import TRANSFORMS
 
 from ood_seg.datasets.cutout_files import fault_summary, list_cutouts, read_cutout
-from ood_seg.datasets.decoded_cache import CACHE, checked_cache_mb
+from ood_seg.datasets.decoded_cache import CACHE, reserved_cache_mb
 from ood_seg.datasets.listing import require_no_problems
 from ood_seg.datasets.outlier_sources import OTHER_PART, check_split, in_chosen_part
 from ood_seg.pasting import OutlierObject, crop_object
@@ -30,7 +30,7 @@ class CutoutFolder:
             `dropped`.
         holdout_every: hold back every n-th cut-out, counted in the order of their names.
         holdout: take the held-back cut-outs instead of the others.
-        cache_mb: MiB of decoded files that each process keeps, see `LoadCheckedLabels`.
+        cache_mb: MiB of decoded files that are kept, see `LoadCheckedLabels`.
 
     Raises:
         ValueError: a folder that does not exist or holds no cut-outs, missing partners, files
@@ -48,7 +48,7 @@ class CutoutFolder:
         cache_mb: int = 0,
     ) -> None:
         check_split(holdout_every, holdout)
-        self.img_dir, self.cache_mb = Path(img_dir), checked_cache_mb(cache_mb)
+        self.img_dir, self.cache_mb = Path(img_dir), reserved_cache_mb(cache_mb)
         self.dropped: Counter[str] = Counter()
         self.cutouts: list[tuple[Path, Path]] = []
         listing = list_cutouts(self.img_dir, None if mask_dir is None else Path(mask_dir))
@@ -100,7 +100,6 @@ class CutoutFolder:
         if not 0 <= index < len(self):
             raise IndexError(f"object {index} of a source with {len(self)} objects")
         pair = self.cutouts[index]
-        read = CACHE.get(
-            ("cutout", *pair), lambda: read_cutout(*pair), max_bytes=self.cache_mb * 2**20
-        )
+        key, max_bytes = f"cutout {pair[0]} {pair[1]}", self.cache_mb << 20
+        read = CACHE.get(key, lambda: read_cutout(*pair), max_bytes=max_bytes)
         return crop_object(read[..., :3], read[..., 3] > 0)

@@ -149,7 +149,7 @@ def shadowed_scene(
     lowest = int(np.flatnonzero(mask.any(axis=1))[-1])
     centre = top + lowest, left + (columns[0] + columns[-1]) / 2
     across = 0.65 * len(columns) + 1
-    down = 0.3 * across
+    down = 0.22 * across
     rows = slice(max(0, int(centre[0] - down)), int(centre[0] + down) + 2)
     window = slice(max(0, int(centre[1] - across)), int(centre[1] + across) + 2)
     shadowed = image.copy()

@@ -1,5 +1,7 @@
 """Loading transforms: values, and an error by name for each kind of bad file."""
 
+import multiprocessing
+import os
 import unicodedata
 
 import cv2
@@ -248,17 +250,54 @@ def test_the_cache_keeps_what_came_first_and_never_exceeds_its_bound():
 
     def make(number):
         made.append(number)
-        return np.full(100, number, np.uint8)
+        return np.full((20, 5), number, np.uint8)
 
     for number in (0, 1, 2, 0, 1, 2):
-        found = cache.get(number, lambda number=number: make(number), max_bytes=250)
+        found = cache.get(str(number), lambda number=number: make(number), max_bytes=250)
+        assert found.shape == (20, 5)
         assert (found == number).all()
         assert cache.num_bytes <= 250
     assert made == [0, 1, 2, 2]
-    cache.get(0, lambda: make(0), max_bytes=0)
+    cache.get("0", lambda: make(0), max_bytes=0)
     assert made[-1] == 0
     cache.clear()
     assert (len(cache), cache.num_bytes) == (0, 0)
+
+
+def test_an_index_that_is_full_adds_nothing_and_finds_the_rest():
+    cache = DecodedCache()
+    for repeat in range(2):
+        for number in range(100):
+            make = lambda number=number: np.full((1, 1), number, np.uint8)  # noqa: E731
+            assert cache.get(f"{number}", make, max_bytes=1000)[0, 0] == number
+        assert 0 < len(cache) < 100, repeat
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no forked workers here")
+def test_forked_workers_share_what_one_of_them_has_read():
+    cache = DecodedCache()
+    cache.reserve(1 << 20)
+    context = multiprocessing.get_context("fork")
+    worker = context.Process(
+        target=cache.get,
+        args=("a", lambda: np.arange(60, dtype=np.uint8).reshape(4, 5, 3)),
+        kwargs={"max_bytes": 1 << 20},
+    )
+    worker.start()
+    worker.join()
+    assert (len(cache), cache.num_bytes) == (1, 60)
+    found = cache.get("a", lambda: pytest.fail("read again"), max_bytes=1 << 20)
+    np.testing.assert_array_equal(found, np.arange(60).reshape(4, 5, 3))
+    assert not found.flags.writeable
+
+
+def test_a_larger_bound_starts_anew_and_leaves_arrays_in_use_alone():
+    cache = DecodedCache()
+    cache.get("a", lambda: np.full((9, 9), 7, np.uint8), max_bytes=100)
+    held = cache.get("a", lambda: pytest.fail("read again"), max_bytes=100)
+    cache.reserve(10_000)
+    assert len(cache) == 0
+    assert (held == 7).all()
 
 
 @pytest.mark.parametrize("cache_mb", [-1, 0.5, "64"])

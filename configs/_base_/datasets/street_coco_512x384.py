@@ -10,8 +10,9 @@ coco_objects = dict(
     cache_size=400,
 )
 train_pipeline = [
-    dict(type="LoadCheckedImage"),
-    dict(type="LoadCheckedLabels", num_classes=19),
+    # All 147 scenes of an epoch take 215 MiB, once for all loader workers.
+    dict(type="LoadCheckedImage", cache_mb=256),
+    dict(type="LoadCheckedLabels", num_classes=19, cache_mb=256),
     dict(type="RandomResize", scale=(1024, 512), ratio_range=(0.8, 1.6), keep_ratio=False),
     dict(type="RandomCrop", crop_size=(384, 512)),
     dict(type="RandomFlip", prob=0.5),

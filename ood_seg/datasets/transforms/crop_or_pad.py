@@ -67,6 +67,10 @@ class CropOrPad(BaseTransform):
             self._window(old, new) for old, new in zip(labels.shape, self.size, strict=True)
         )
         image, labels = image[window], labels[window]
+        results["img_shape"] = self.size
+        if labels.shape == self.size:
+            results["img"], results["gt_seg_map"] = image.copy(), labels.copy()
+            return results
         colour = np.asarray(self.pad_value)
         if np.issubdtype(image.dtype, np.integer):
             colour = colour.round()
@@ -79,7 +83,6 @@ class CropOrPad(BaseTransform):
         )
         padded_image[place], padded_labels[place] = image, labels
         results["img"], results["gt_seg_map"] = padded_image, padded_labels
-        results["img_shape"] = self.size
         return results
 
     def _window(self, old: int, new: int) -> slice:

@@ -13,7 +13,7 @@ from mmcv.transforms import LoadImageFromFile
 from mmseg.datasets.transforms import LoadAnnotations
 from mmseg.registry import TRANSFORMS
 
-from ood_seg.datasets.decoded_cache import CACHE, checked_cache_mb
+from ood_seg.datasets.decoded_cache import CACHE, reserved_cache_mb
 from ood_seg.datasets.label_images import (
     FITS,
     apply_label_table,
@@ -87,7 +87,7 @@ class LoadCheckedImage(LoadImageFromFile):
             backend_args=backend_args,
         )
         self.labels_drawn_on = labels_drawn_on
-        self.cache_mb = checked_cache_mb(cache_mb)
+        self.cache_mb = reserved_cache_mb(cache_mb)
 
     def transform(self, results: dict) -> dict | None:
         """Read `results['img_path']`; see the class."""
@@ -103,7 +103,7 @@ class LoadCheckedImage(LoadImageFromFile):
         return results
 
     def _load(self, path: str, *, has_labels: bool) -> np.ndarray:
-        key = ("image", path, self.color_type, self.labels_drawn_on, has_labels)
+        key = f"image {self.color_type} {self.labels_drawn_on} {has_labels} {path}"
         image = CACHE.get(
             key, lambda: self._decode(path, has_labels), max_bytes=self.cache_mb * 2**20
         )
@@ -147,9 +147,9 @@ class LoadCheckedLabels(LoadAnnotations):
             rescaled after labelling. 'crop': cut off its first rows and columns, for images
             that lost their upper and left edge after labelling (some copies of KITTI).
         reduce_zero_label, backend_args: as in mmseg's `LoadAnnotations`.
-        cache_mb: MiB of decoded files, images and labels of all datasets together, that each
-            process (loader worker) keeps in memory; 0 for none. Samples are the same with and
-            without. Files must not change meanwhile. A scene of Cityscapes takes 8 MiB.
+        cache_mb: MiB of decoded files, images and labels of all datasets together, that the
+            process and its forked loader workers share in memory; 0 for none. Samples are the same
+            with and without. Files must not change meanwhile. A scene of Cityscapes takes 8 MiB.
 
     Raises (on use):
         FileNotFoundError: no such file.
@@ -177,7 +177,7 @@ class LoadCheckedLabels(LoadAnnotations):
                 f"got {fit_to_image!r}"
             )
         self.fit_to_image = "rescale" if fit_to_image is True else fit_to_image
-        self.cache_mb = checked_cache_mb(cache_mb)
+        self.cache_mb = reserved_cache_mb(cache_mb)
 
     def _load_seg_map(self, results: dict) -> None:
         """Read `results['seg_map_path']`; the name is that of mmseg's stage."""
@@ -186,7 +186,7 @@ class LoadCheckedLabels(LoadAnnotations):
         def decode() -> np.ndarray:
             return decode_label_image(read_bytes(path, self.backend_args, "label image"), path)
 
-        raw = CACHE.get(("labels", path), decode, max_bytes=self.cache_mb * 2**20)
+        raw = CACHE.get(f"labels {path}", decode, max_bytes=self.cache_mb * 2**20)
         # Test pipelines load labels after resizing, so `img` may have another size by now.
         expected_shape = results.get("ori_shape")
         if expected_shape is not None and raw.shape != tuple(expected_shape):
