@@ -86,13 +86,13 @@ def _check_source(name: str, source: dict, *, quick: bool, track: Track) -> Repo
 
     if isinstance(source["type"], str) and TRANSFORMS.get(source["type"]) is None:
         TRANSFORMS.build(source)  # raises the error that training would
-    if "ann_file" in source and "img_dir" in source:
-        files = Path(source["ann_file"]), Path(source["img_dir"])
-        return check_coco(*files, quick=quick, name=name, track=track)
     if _type_name(source) == "CutoutFolder":
         masks = source.get("mask_dir")
         folders = Path(source["img_dir"]), None if masks is None else Path(masks)
         return check_cutouts(*folders, quick=quick, name=name, track=track)
+    if "ann_file" in source and "img_dir" in source:
+        files = Path(source["ann_file"]), Path(source["img_dir"])
+        return check_coco(*files, quick=quick, name=name, track=track)
     return None
 
 
