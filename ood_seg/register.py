@@ -7,6 +7,31 @@ All names listed here are then in mmseg's registries.
 from mmseg.registry import MODELS
 
 from ood_seg import detectors, losses, scores
+from ood_seg.classification.cifar_batches import CifarBatchesDataset  # noqa: F401
+from ood_seg.classification.classifier import ImageClassifier  # noqa: F401
+from ood_seg.classification.datasets import ClassFolderDataset  # noqa: F401
+from ood_seg.classification.metrics import (  # noqa: F401
+    ImageAccuracyMetric,
+    ImageAnomalyMetric,
+)
+from ood_seg.classification.networks import (  # noqa: F401
+    CifarResNet18,
+    CifarResNet20,
+    WideResNet40x2,
+    external_classifier,
+)
+from ood_seg.classification.outlier_images import (  # noqa: F401
+    ImageArrayDataset,
+    ImageFolderDataset,
+    NoiseDataset,
+    TinyImageNetDataset,
+)
+from ood_seg.classification.outlier_stream import KnownWithOutliers  # noqa: F401
+from ood_seg.classification.transforms import (  # noqa: F401
+    CropPaddedAndFlip,
+    LoadImageOfClass,
+    PackImageOfClass,
+)
 from ood_seg.datasets import (  # noqa: F401
     AnomalyFolderDataset,
     CamVidDataset,
@@ -31,6 +56,7 @@ from ood_seg.datasets import (  # noqa: F401
 )
 from ood_seg.engine import (  # noqa: F401
     AnomalyVisualizationHook,
+    ImageLevelTestLoop,
     MultiSetTestLoop,
     OutlierPriorHook,
     RandomStateHook,
@@ -82,6 +108,7 @@ for _module in (
     detectors.OpenMax,
     detectors.WeightedEnergy,
     detectors.EmbeddingDensity,
+    detectors.GramMatrices,
     detectors.MCDropout,
     detectors.DeepEnsemble,
     losses.EnergyLoss,

@@ -16,7 +16,7 @@ from pathlib import Path
 
 FINGERPRINTS = Path(__file__).with_suffix(".json")
 # Paths come from these; unset, every machine resolves the same text.
-VARIABLES = ("OOD_SEG_DATA", "OOD_SEG_DEMO")
+VARIABLES = ("OOD_SEG_DATA", "OOD_SEG_DEMO", "OOD_SEG_CACHE")
 
 
 def canonical_text(value) -> str:

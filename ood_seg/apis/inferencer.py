@@ -81,6 +81,11 @@ class AnomalyInferencer(Segmentor):
         allow_other_model: bool = False,
     ) -> None:
         self.model = load_model(model, weights, device)
+        if not hasattr(self.model, "require_channels"):
+            raise ValueError(
+                f"{type(self.model).__name__} gives one score for each image, no map; use "
+                "`ood-seg test` or `benchmark`"
+            )
         self.model.require_channels(3)
         self.model.keep_logits = False  # nothing here reads them
         cfg, meta = self.model.cfg, self.model.dataset_meta

@@ -22,7 +22,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--sets", nargs="+", default=(), metavar="NAME", help="test sets (default: all with masks)"
     )
     parser.add_argument(
-        "--num-images", type=int, metavar="N", help="only the first N images of each set"
+        "--num-images",
+        type=int,
+        metavar="N",
+        help="only the first N images of each set (image-level: N spread evenly)",
     )
     parser.add_argument("--title", metavar="TEXT", help="of the table (default: the config's name)")
     _add_scores(parser.add_argument_group("scores"))

@@ -15,13 +15,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "sources",
         nargs="*",
         metavar="SOURCE",
-        help="archives (zip, tar, tar.gz) or unpacked folders, in any order; without any, the "
-        "folder of the dataset is completed",
+        help="archives (zip, tar, tar.gz, tar.xz) or unpacked folders, in any order; without any, "
+        "the folder of the dataset is completed",
     )
     parser.add_argument(
         "--out",
         metavar="DIR",
-        help="folder of the dataset (default: its place below $OOD_SEG_DATA, else below ./data)",
+        help="folder of the dataset (default: its place below $OOD_SEG_DATA, else below ./data; of "
+        "an image-level dataset below $OOD_SEG_CACHE, else below ./data_cache)",
     )
     parser.add_argument(
         "--list", action="store_true", help="list the datasets: archives, sizes, sources"
@@ -56,8 +57,8 @@ def run(args: argparse.Namespace) -> int:
     dataset = dataset_named(args.name)
     if args.pebal and dataset is not COCO:
         raise ValueError(f"--pebal is an option of the dataset coco, got {dataset.name}")
-    root = os.environ.get("OOD_SEG_DATA") or "data"
-    folder = Path(args.out or f"{root}/{dataset.folders[0]}").expanduser()
+    root = dataset.place(Path(os.environ.get("OOD_SEG_DATA") or "data"))
+    folder = Path(args.out or root / dataset.folders[0]).expanduser()
     if not args.sources and not folder.is_dir():
         raise FileNotFoundError(
             f"{folder} does not exist and no archive was given. {dataset.name}: {dataset.remedy}"

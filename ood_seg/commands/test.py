@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out",
         metavar="DIR",
         help="save the score maps as DIR/SET/IMAGE.npy (DIR/IMAGE.npy where the config has one "
-        "nameless set)",
+        "nameless set); the scores of an image-level config as DIR/SET/scores.csv",
     )
     parser.add_argument(
         "--sets", nargs="+", metavar="NAME", help="only these test sets (default: all)"
@@ -63,6 +63,7 @@ def run(args: argparse.Namespace) -> int:
     )
     if is_main_process():
         rows = {name: one["metrics"] for name, one in content["sets"].items()}
+        rows |= {"average": content["average"]} if content["average"] else {}
         path = Path(cfg.work_dir).absolute() / testing.RESULT_FILE
         print_table(results_table(rows), *protocol_lines(content), f"written to {path}")
     return 0

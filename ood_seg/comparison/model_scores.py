@@ -10,9 +10,10 @@ import torch
 from mmseg.registry import MODELS
 from torch import nn
 
+from ood_seg.comparison.ready_made import LAST_FEATURES
 from ood_seg.comparison.shared_pass import SharedPass
 from ood_seg.comparison.sources import Identity
-from ood_seg.detectors import FittedDetector
+from ood_seg.detectors import PENULTIMATE, FittedDetector
 from ood_seg.io.json_files import plain
 from ood_seg.io.provenance import checkpoint_sha256
 from ood_seg.smoothing import GaussianSmoothing
@@ -49,7 +50,15 @@ class ModelScores(SharedPass):
     ) -> None:
         device = next(model.parameters()).device
         self.seed, self.smoothing_options = seed, smoothing
-        self.configs = {k: with_statistics(config, statistics) for k, config in configs.items()}
+        network = getattr(model, "network", None)
+        last = (PENULTIMATE, *getattr(network, "feature_layers", ()))[-1]
+        self.configs = {
+            name: {
+                key: last if value == LAST_FEATURES else value
+                for key, value in with_statistics(config, statistics).items()
+            }
+            for name, config in configs.items()
+        }
         modules, failures = {}, {}
         for name, config in self.configs.items():
             try:

@@ -10,6 +10,8 @@ from typing import Any
 
 from ood_seg.spelling import close_first, did_you_mean
 
+# Stands for the last of the feature layers that a classification network names.
+LAST_FEATURES = "last feature layer"
 READY_MADE: Mapping[str, Mapping[str, Any]] = {
     "max-softmax": {"type": "MaxSoftmax"},
     "max-logit": {"type": "MaxLogit"},
@@ -46,25 +48,41 @@ READY_MADE: Mapping[str, Mapping[str, Any]] = {
     "mc-dropout": {"type": "MCDropout"},
     "mc-dropout-mi": {"type": "MCDropout", "score": "mutual-information"},
 }
+# For image-level networks, in addition or instead: a score of whole images alone, one without its
+# steps on maps, and one that reads the map before the pooling.
+IMAGE_LEVEL: Mapping[str, Mapping[str, Any]] = {
+    "sml": {
+        "type": "StandardizedMaxLogit",
+        "boundary_suppression": False,
+        "dilated_smoothing": False,
+    },
+    "rankfeat": {"type": "RankFeat", "layer": LAST_FEATURES},
+    "gram": {"type": "GramMatrices"},
+}
 ALL = "all"
 _NAME = re.compile(r"[\w.+()=,-]+")
 
 
-def ready_made(names: Sequence[str]) -> dict[str, dict[str, Any]]:
+def ready_made(names: Sequence[str], *, image_level: bool = False) -> dict[str, dict[str, Any]]:
     """Configs of the named scores, in order; `all` means every one.
+
+    Args:
+        names: of the scores.
+        image_level: also those of image-level networks alone.
 
     Raises:
         ValueError: an unknown name; the known ones are listed, similar ones first.
     """
+    known = {**READY_MADE, **(IMAGE_LEVEL if image_level else {})}
     found = {}
-    for name in dict.fromkeys(READY_MADE if ALL in names else names):
-        if name not in READY_MADE:
+    for name in dict.fromkeys(known if ALL in names else names):
+        if name not in known:
             raise ValueError(
-                f"scores: {name!r} is not ready-made{did_you_mean(name, READY_MADE)}; "
-                f"available: {', '.join(close_first(name, READY_MADE))}. "
+                f"scores: {name!r} is not ready-made{did_you_mean(name, known)}; "
+                f"available: {', '.join(close_first(name, known))}. "
                 """Give others by --score 'NAME={"type": ...}'"""
             )
-        found[name] = copy.deepcopy(dict(READY_MADE[name]))
+        found[name] = copy.deepcopy(dict(known[name]))
     return found
 
 

@@ -19,12 +19,14 @@ from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 from ood_seg import __version__
 from ood_seg.comparison.anomaly_sets import AnomalySet, anomaly_sets
 from ood_seg.comparison.counts import ScoreCounts
+from ood_seg.comparison.image_sets import compare_image_sets, image_sets
 from ood_seg.comparison.model_scores import ModelScores
 from ood_seg.comparison.ready_made import ALL, check_name, ready_made
 from ood_seg.comparison.score_comparison import ScoreComparison
 from ood_seg.comparison.sources import SavedMaps, ScoreSource
 from ood_seg.comparison.writing import SCHEMA, write_benchmark
 from ood_seg.engine.runner import load_config, set_up_process
+from ood_seg.engine.test_sets import is_image_level
 from ood_seg.evaluation.image_tasks import warnings_as_notes
 from ood_seg.evaluation.partial_results import PartialResults
 from ood_seg.io.map_origins import MapOrigin
@@ -87,11 +89,15 @@ def compare_scores(
         raise ValueError(f"num_images must be positive, got {num_images}")
     if scores is None:
         scores = () if configs or maps else (ALL,)
-    ready, configs, maps = ready_made(scores), configs or {}, maps or {}
-    _check_names([*ready, *configs, *maps], maps, negate)
     cfg = load_config(config)
+    image_level = is_image_level(cfg)
+    if image_level and (maps or smoothing):
+        raise ValueError("maps and smoothing are for score maps; this config is image-level")
+    ready, configs, maps = ready_made(scores, image_level=image_level), configs or {}, maps or {}
+    _check_names([*ready, *configs, *maps], maps, negate)
     init_default_scope(cfg.get("default_scope") or "mmseg")
-    datasets = anomaly_sets(cfg, sets, num_images)
+    datasets = [] if image_level else anomaly_sets(cfg, sets, num_images)
+    images = image_sets(cfg, sets, num_images) if image_level else None
     model = None
     if ready or configs:
         seed = set_up_process(cfg)
@@ -118,6 +124,10 @@ def compare_scores(
             earlier = content["failures"].get(name)
             reason = f"{dataset.name}: {reason}"
             content["failures"][name] = f"{earlier}; {reason}" if earlier else reason
+    if images is not None and model is not None:
+        folder_of_scores = Path(folder or cfg.work_dir) / "partial"
+        content["sets"], failed = compare_image_sets(*images, model, folder_of_scores)
+        content["failures"].update(failed)
     write_benchmark(content, folder or cfg.work_dir)
     return content
 
@@ -146,6 +156,7 @@ def _header(
         "smoothing": model.smoothing_options if model else None,
         "protocol": {"name": protocol.name, "description": protocol.description},
         "mode": "streaming",
+        "unit": "image" if is_image_level(cfg) else "pixel",
         "seed": model.seed if model else None,
         "commit": git_commit(),
         "versions": versions(),

@@ -33,7 +33,8 @@ class SharedPass:
     """The scores of a model.
 
     Args:
-        model: an `OODEncoderDecoder` with its weights, in evaluation mode, for whole images.
+        model: an `OODEncoderDecoder` for whole images, or an `ImageClassifier`, with its weights,
+            in evaluation mode.
         scores: score modules by name, on the model's device.
         smoothing: last step of every score; None: none.
 
@@ -67,7 +68,7 @@ class SharedPass:
     def scores(
         self, batch: Mapping[str, Any], names: Sequence[str], *, memory: bool
     ) -> Iterator[Scored]:
-        """Scores of one image; see `ScoreSource`."""
+        """Scores of one image, or of a batch of an image-level model; see `ScoreSource`."""
         data = self.model.data_preprocessor(dict(batch), False)
         images, samples = data["inputs"], data["data_samples"]
         by_need = {need: [n for n in names if needs_of(self._scores[n]) == need] for need in _ORDER}
@@ -123,7 +124,9 @@ class SharedPass:
             return Scored(name, None, Cost(0.0, None), f"{type(error).__name__}: {error}")
 
     def _image_logits(self, images: Tensor, samples: Sequence[Any]) -> Tensor:
-        """All channels at the image's size, `(1, C', H, W)`."""
+        """All channels at the image's size, `(1, C', H, W)`; `(N, C')` of an image-level model."""
+        if self._raw.ndim == 2:
+            return self._raw
         (logits,) = image_maps(
             self._raw, images.shape[-2:], samples, align_corners=self.model.align_corners
         )
@@ -133,13 +136,16 @@ class SharedPass:
         score = self._scores[name]
         if not wants_all_channels(score):
             logits = self.model.energy_head.class_logits(logits)
-        return self._smoothed(score(logits))[0]
+        scores = self._smoothed(score(logits))
+        return scores if logits.ndim == 2 else scores[0]
 
     def _map(
         self, name: str, images: Tensor, samples: Sequence[Any], outputs: Outputs | None
     ) -> Tensor:
         score = self._scores[name]
         _, small = network_scores(score, self.network, images, outputs)
+        if small.ndim == 1:
+            return small
         (score_map,) = image_maps(
             small.unsqueeze(1), images.shape[-2:], samples, align_corners=self.model.align_corners
         )

@@ -30,7 +30,7 @@ def benchmark_table(content: Mapping[str, Any]) -> Table:
     # The dataset above its metric.
     titles = [f"{name}\n{metric_heading(metric)}" for name in sets for metric in METRICS]
     return Table(
-        f"{content['title']}: pixel metrics in percent",
+        f"{content['title']}: {content.get('unit', 'pixel')} metrics in percent",
         ("score", *titles, _TIME, _MEMORY),
         [_row(name, content) for name in content["scores"]],
         note=_note(content),

@@ -12,7 +12,7 @@ from ood_seg.engine.hooks import (
     RandomStateHook,
     WholeCheckpointHook,
 )
-from ood_seg.engine.loops import MultiSetTestLoop
+from ood_seg.engine.loops import ImageLevelTestLoop, MultiSetTestLoop
 from ood_seg.engine.outlier_prior import count_outlier_predictions
 from ood_seg.engine.pretrained import estimate_outlier_prior, report_margins
 from ood_seg.engine.runner import build_runner, load_config
@@ -22,6 +22,7 @@ from ood_seg.engine.training import train
 
 __all__ = [
     "AnomalyVisualizationHook",
+    "ImageLevelTestLoop",
     "MultiSetTestLoop",
     "OutlierPriorHook",
     "RandomStateHook",

@@ -17,11 +17,12 @@ from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from ood_seg.classification.outlier_stream import KnownWithOutliers
 from ood_seg.datasets.outlier_mix import OutlierMix
 from ood_seg.datasets.seeded_samples import SeededSamples
 from ood_seg.detectors import Fitter
 from ood_seg.engine.known_batches import known_batches
-from ood_seg.engine.test_sets import named_sets
+from ood_seg.engine.test_sets import is_image_level, named_sets
 
 FIT, TRAIN = "fit", "train"
 _PASTED_KEYS = ("pasted_dataloader", "train_dataloader")
@@ -167,7 +168,8 @@ def _pasted_part(cfg: Config, number: int, seed: int) -> Part:
             "pasted_dataloader (or train_dataloader) whose pipeline pastes objects"
         )
     dataset = stream(DATASETS.build(cfg[key]["dataset"]), seed, pasted=True)
-    return _part("pasted scenes", cfg[key], dataset, range(number), pasted=True)
+    name = "auxiliary outliers" if is_image_level(cfg) else "pasted scenes"
+    return _part(name, cfg[key], dataset, range(number), pasted=True)
 
 
 def _part(
@@ -220,9 +222,12 @@ def stream(dataset: Dataset, seed: int, *, pasted: bool) -> Dataset:
     Args:
         dataset: of a training loader.
         seed: of scenes and augmentations.
-        pasted: of an `OutlierMix` the scenes with objects, else those without.
+        pasted: of an `OutlierMix` the scenes with objects, else those without; of a
+            `KnownWithOutliers` the outlier images, else the known ones.
     """
     dataset = dataset.dataset if isinstance(dataset, SeededSamples) else dataset
     if isinstance(dataset, OutlierMix):
         dataset = dataset.pasted if pasted else dataset.clean
+    if isinstance(dataset, KnownWithOutliers):
+        dataset = (dataset.outliers if pasted else dataset.known).dataset
     return SeededSamples(dataset, seed)

@@ -20,6 +20,7 @@ from ood_seg import detectors
 from ood_seg.detectors import Fitter, Network, Statistics, StatisticsFile, layers_of
 from ood_seg.engine.fit_data import FIT, FitData
 from ood_seg.engine.runner import load_config, set_up_process
+from ood_seg.engine.test_sets import is_image_level
 from ood_seg.io.provenance import checkpoint_sha256, git_commit
 from ood_seg.labels import IGNORE, OUTLIER, require_distinct_labels
 from ood_seg.models.detector_scores import network_of, require_layers
@@ -43,6 +44,7 @@ class Fit:
         images: number of images by dataset; set by `fit`.
         left_out: methods that `all` did not include; set by `fit`.
         unreadable: why images were left out, by dataset; set by `fit`.
+        unit: what labels are of: `pixels`, or `images`; set by `fit`.
         file: the statistics with classes and provenance, to be saved; set by `fit`.
     """
 
@@ -54,6 +56,7 @@ class Fit:
     images: dict[str, int] = field(default_factory=dict)
     left_out: tuple[str, ...] = ()
     unreadable: dict[str, list[str]] = field(default_factory=dict)
+    unit: str = "pixels"
     file: StatisticsFile = field(default_factory=lambda: StatisticsFile({}))
 
     def absent_classes(self, names: Iterable[str]) -> list[str]:
@@ -70,12 +73,12 @@ class Fit:
         lines = [
             f"fitted: {', '.join(self.statistics)}",
             ", ".join(f"{count} images of {name}" for name, count in self.images.items()),
-            f"{sum(self.pixels):,} labelled pixels{pasted}",
+            f"{sum(self.pixels):,} labelled {self.unit}{pasted}",
         ]
         if absent:
-            lines.append(f"note: no pixel of {', '.join(absent)}")
+            lines.append(f"note: no {self.unit[:-1]} of {', '.join(absent)}")
         if rare:
-            lines.append(f"note: less than {_RARE:.1%} of the pixels each: {', '.join(rare)}")
+            lines.append(f"note: less than {_RARE:.1%} of the {self.unit} each: {', '.join(rare)}")
         if self.left_out:
             lines.append(
                 f"note: {', '.join(self.left_out)} not included in `{ALL}`: no layers named, or no "
@@ -129,10 +132,12 @@ def fit(
     cfg = load_config(config)
     common = {"layers": tuple(layers)} if layers else {}
     given = options or {}, cfg.get("fit_options")
-    make_fitters(methods, common, *given)  # unknown names fail before the model is loaded
+    image_level = is_image_level(cfg)
+    # Unknown names fail before the model is loaded.
+    make_fitters(methods, common, *given, image_level=image_level)
     seed = set_up_process(cfg)
     model = load_model(cfg, checkpoint, plain_score=True)
-    fitters = make_fitters(methods, {**common, "seed": seed}, *given)
+    fitters = make_fitters(methods, {**common, "seed": seed}, *given, image_level=image_level)
     network = network_of(model)
     require_layers(network, layers_of(fitters))
     if ALL in methods and not (pasted and weights_layers(fitters)):
@@ -145,6 +150,7 @@ def fit(
         reasons = "; ".join(f"{name}: {reason}" for name, reason in found.failures.items())
         raise ValueError(f"nothing could be fitted: {reasons}")
     found.unreadable = source.left_out()
+    found.unit = "images" if image_level else "pixels"
     left_out = {name: len(reasons) for name, reasons in found.unreadable.items()}
     found.images = {name: n - left_out.get(name, 0) for name, n in source.counts.items()}
     if ALL in methods:
@@ -239,6 +245,8 @@ def make_fitters(
     common: Mapping[str, Any],
     options: Mapping[str, Mapping[str, Any]],
     defaults: Mapping[str, Mapping[str, Any]] | None = None,
+    *,
+    image_level: bool = False,
 ) -> dict[str, Fitter]:
     """Return the fitters of the chosen methods.
 
@@ -247,20 +255,21 @@ def make_fitters(
         common: options for every method that has them, such as `layers`.
         options: of single methods.
         defaults: options of any methods; the two above override them.
+        image_level: also the methods of image-level networks alone.
 
     Raises:
         ValueError: an unknown method or option; the known ones are listed.
     """
-    chosen = list(detectors.FITTED) if ALL in methods else list(dict.fromkeys(methods))
+    kinds = {**detectors.FITTED, **(detectors.IMAGE_LEVEL if image_level else {})}
+    chosen = list(kinds) if ALL in methods else list(dict.fromkeys(methods))
     defaults = defaults or {}
     for what, names in (("--methods", chosen), ("--option", options), ("fit_options", defaults)):
-        unknown = [name for name in names if name not in detectors.FITTED]
+        unknown = [name for name in names if name not in kinds]
         if unknown:
-            image_level = " for dense networks" if unknown[0] in detectors.IMAGE_LEVEL else ""
+            dense = " for dense networks" if unknown[0] in detectors.IMAGE_LEVEL else ""
             raise ValueError(
-                f"{what}: there is no fitted method {unknown[0]!r}{image_level}"
-                f"{did_you_mean(unknown[0], detectors.FITTED)}; there are "
-                f"{', '.join(detectors.FITTED)}"
+                f"{what}: there is no fitted method {unknown[0]!r}{dense}"
+                f"{did_you_mean(unknown[0], kinds)}; there are {', '.join(kinds)}"
             )
     unused = [name for name in options if name not in chosen]
     if unused:
@@ -268,7 +277,7 @@ def make_fitters(
     fitters: dict[str, Fitter] = {}
     used: set[str] = set()
     for name in chosen:
-        known = list(inspect.signature(detectors.FITTED[name].fitter).parameters)
+        known = list(inspect.signature(kinds[name].fitter).parameters)
         shared = {key: value for key, value in common.items() if key in known}
         own = {**defaults.get(name, {}), **shared, **options.get(name, {})}
         unknown = [key for key in own if key not in known]
@@ -276,7 +285,7 @@ def make_fitters(
             raise ValueError(
                 f"--option: {name} has no option {unknown[0]!r}; it has {', '.join(known)}"
             )
-        fitter = detectors.FITTED[name].fitter
+        fitter = kinds[name].fitter
         if ALL in methods and len(own.get("layers", ())) < getattr(fitter, "least_layers", 0):
             continue
         used |= shared.keys()

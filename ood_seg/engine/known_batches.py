@@ -11,6 +11,7 @@ from mmengine.model import BaseModel
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset
 
+from ood_seg.classification.classifier import image_labels
 from ood_seg.datasets.readable_samples import ReadableSamples, collated_with_reasons
 from ood_seg.datasets.seeded_samples import preserved_random_state
 from ood_seg.detectors.reservoir import labels_at
@@ -36,7 +37,8 @@ def known_batches(
 
     Args:
         model: prepares the images as for a test.
-        dataset: with labels `gt_sem_seg`, resampled to the pixels of the network's input.
+        dataset: with labels `gt_sem_seg`, resampled to the pixels of the network's input; or with
+            one label `gt_label` for each image.
         positions: of the images, over all processes.
         first: number of images of the pass before these, so that the dealing continues from there.
         batch_size: images that are loaded at once; those of one size go through the network
@@ -47,8 +49,8 @@ def known_batches(
         unreadable: gets the reasons why images were left out; None: a bad file is an error.
 
     Yields:
-        Images `(N, 3, H, W)` and labels `(N, H, W)`; padding and what the model ignores is
-        `IGNORE`.
+        Images `(N, 3, H, W)` and labels `(N, H, W)` or `(N,)`; padding and what the model ignores
+        is `IGNORE`.
 
     Raises:
         ValueError: no image of the share can be read.
@@ -66,10 +68,7 @@ def known_batches(
     with preserved_random_state():  # a loader draws its base seed
         for size, batch in _of_one_size(_readable(loader, left_out, on_batch)):
             data = model.data_preprocessor(batch, False)
-            images = data["inputs"]
-            padded = images.shape[-2:]
-            labels = [_fitted(one.gt_sem_seg.data, size, padded) for one in data["data_samples"]]
-            stacked = torch.stack(labels).to(images.device)
+            images, stacked = data["inputs"], _labels(data, size).to(data["inputs"].device)
             stacked = hide_ignored(stacked, getattr(model, "ignore_index", IGNORE))
             if only_outliers:
                 stacked = torch.where(stacked == OUTLIER, stacked, IGNORE)
@@ -102,6 +101,14 @@ def _of_one_size(batches: Iterable[dict]) -> Iterator[tuple[tuple[int, int], dic
             part["inputs"].append(image)
             part["data_samples"].append(sample)
         yield from parts.items()
+
+
+def _labels(data: dict, size: tuple[int, int]) -> torch.Tensor:
+    """Labels `(N, H, W)` of prepared images, or `(N,)` of image-level samples."""
+    samples, padded = data["data_samples"], data["inputs"].shape[-2:]
+    if "gt_label" in samples[0]:
+        return image_labels(samples)
+    return torch.stack([_fitted(one.gt_sem_seg.data, size, padded) for one in samples])
 
 
 def _fitted(labels: Tensor, size: tuple[int, int], padded: torch.Size) -> Tensor:

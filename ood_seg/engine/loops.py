@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
 from mmengine.runner import Runner, TestLoop
 from mmengine.runner.base_loop import BaseLoop
 from mmseg.registry import LOOPS
 from torch.utils.data import DataLoader
+
+from ood_seg.classification.metrics import ImageAnomalyMetric, KnownScores
+
+AVERAGE = "average"
 
 
 @LOOPS.register_module()
@@ -90,3 +96,59 @@ class MultiSetTestLoop(BaseLoop):
         scalars = self._runner.message_hub.log_scalars
         for key in [key for key in scalars if key.startswith("test/")]:
             del scalars[key]
+
+
+@LOOPS.register_module()
+class ImageLevelTestLoop(MultiSetTestLoop):
+    """Runs the known test images first, then the sets of outlier images to compare with them.
+
+    ```
+    test_dataloader = dict(cifar10=dict(...), textures=dict(...))
+    test_evaluator = dict(
+        cifar10=dict(type='ImageAccuracyMetric'), textures=dict(type='ImageAnomalyMetric')
+    )
+    test_cfg = dict(type='ImageLevelTestLoop', known='cifar10')
+    ```
+
+    The known images go through the network once, whatever the number of sets. The mean of each
+    metric over the outlier sets is given as that of the set `average`.
+
+    Args:
+        runner, dataloader, evaluator, fp16: of `MultiSetTestLoop`.
+        known: name of the set of known test images.
+
+    Raises:
+        ValueError: see `MultiSetTestLoop`; or there is no set of that name.
+    """
+
+    def __init__(
+        self, runner: Runner, dataloader: dict, evaluator: dict, known: str, fp16: bool = False
+    ) -> None:
+        super().__init__(runner, dataloader, evaluator, fp16)
+        if known not in self._loaders:
+            raise ValueError(
+                f"test_cfg.known is {known!r}, expected one of {', '.join(self._loaders)}"
+            )
+        self._loaders = {known: self._loaders[known], **self._loaders}
+        self.current_set = known
+        self._known = KnownScores()
+
+    def _current_loop(self) -> TestLoop:
+        is_new = self._loop is None
+        loop = super()._current_loop()
+        for metric in loop.evaluator.metrics if is_new else ():
+            if hasattr(metric, "known"):
+                metric.known = self._known
+        return loop
+
+    def run(self) -> dict[str, float]:
+        """Test every set; metrics `SET/METRIC`, and those of the set `average`."""
+        metrics = super().run()
+        found: dict[str, list[float]] = {}
+        for key, value in metrics.items():
+            prefix = f"{ImageAnomalyMetric.default_prefix}/"
+            name, _, metric = key.partition("/")
+            if name != next(iter(self._loaders)) and metric.startswith(prefix):
+                found.setdefault(metric, []).append(value)
+        means = {name: math.fsum(values) / len(values) for name, values in found.items()}
+        return {**metrics, **{f"{AVERAGE}/{name}": value for name, value in means.items()}}

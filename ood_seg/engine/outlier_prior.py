@@ -9,10 +9,12 @@ from mmengine.config import Config
 from mmengine.dataset import BaseDataset, pseudo_collate
 from mmengine.dist import all_reduce, get_rank, get_world_size
 from mmseg.models.utils import resize
+from mmseg.registry import DATASETS
 from rich.progress import track
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset
 
+from ood_seg.classification.classifier import image_labels
 from ood_seg.datasets.outlier_mix import OutlierMix
 from ood_seg.datasets.seeded_samples import SeededSamples, preserved_random_state
 from ood_seg.datasets.setup.config_datasets import training_data
@@ -41,9 +43,9 @@ def visit_pasted_scenes(
     Args:
         model: an `OODEncoderDecoder` with its pre-trained weights.
         dataset: training dataset whose pipeline pastes outliers; of an `OutlierMix` the pasted
-            scenes.
+            scenes. For an image-level model any dataset with outlier images.
         visit: called with logits `(N, C, H, W)` at the labels' size and labels `(N, H, W)`, in
-            which what the model ignores is `IGNORE`.
+            which what the model ignores is `IGNORE`; or with `(N, C)` and `(N,)`.
         num_images: number of scenes over all ranks.
         seed: fixes scenes and augmentations.
         batch_size: scenes per forward pass; their crops must have one size.
@@ -64,9 +66,12 @@ def visit_pasted_scenes(
         with preserved_random_state():  # a loader draws its base seed
             for batch in track(loader, title, disable=get_rank() != 0):
                 data = model.data_preprocessor(batch, True)
+                logits = model.energy_head.class_logits(model(data["inputs"], mode="tensor"))
+                if logits.ndim == 2:
+                    visit(logits, image_labels(data["data_samples"]).to(logits.device))
+                    continue
                 labels = torch.stack([sample.gt_sem_seg.data for sample in data["data_samples"]])
                 labels = hide_ignored(labels.squeeze(1), model.ignore_index)
-                logits = model.energy_head.class_logits(model(data["inputs"], mode="tensor"))
                 size, align = labels.shape[-2:], model.align_corners
                 visit(resize(logits, size=size, mode="bilinear", align_corners=align), labels)
     finally:
@@ -134,16 +139,19 @@ def measure_outlier_prior(
     Args:
         model: an `OODEncoderDecoder` with its pre-trained weights.
         loader: of the training data; its dataset, batch size and workers are used.
-        cfg: the config of both.
+        cfg: the config of both; where it has a `prior_dataset`, the outliers are those of it.
         num_images: see `visit_pasted_scenes`.
         seed: see there.
 
     Raises:
         ValueError: see `count_outlier_predictions`.
     """
+    dataset = loader.dataset
+    if cfg.get("prior_dataset"):  # without the augmentation of the training
+        dataset = DATASETS.build(cfg.prior_dataset)
     counts = count_outlier_predictions(
         model,
-        loader.dataset,
+        dataset,
         num_images=num_images,
         seed=seed,
         batch_size=loader.batch_size or 1,

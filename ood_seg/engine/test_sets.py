@@ -16,13 +16,19 @@ from ood_seg.labels import IGNORE
 from ood_seg.spelling import did_you_mean
 
 MULTI_SET_LOOP = "MultiSetTestLoop"
+IMAGE_LEVEL_LOOP = "ImageLevelTestLoop"
 ONLY_SET = "test"
 _OUR_METRICS = ("AnomalyMetric", "KnownIoUMetric")
 
 
 def has_named_sets(cfg: Config) -> bool:
     """Whether `test_dataloader` and `test_evaluator` are dicts by the names of test sets."""
-    return (cfg.get("test_cfg") or {}).get("type") == MULTI_SET_LOOP
+    return (cfg.get("test_cfg") or {}).get("type") in (MULTI_SET_LOOP, IMAGE_LEVEL_LOOP)
+
+
+def is_image_level(cfg: Config) -> bool:
+    """Whether the tests of a config are those of an image-level model."""
+    return (cfg.get("test_cfg") or {}).get("type") == IMAGE_LEVEL_LOOP
 
 
 def named_sets(cfg: Config) -> dict[str, tuple[dict, Any]]:
@@ -79,9 +85,10 @@ def keep_sets(cfg: Config, names: Sequence[str]) -> None:
     if unknown:
         meant = did_you_mean(unknown[0], known)
         raise ValueError(f"no test set {', '.join(unknown)}{meant}; there are: {', '.join(known)}")
+    kept = {*names, cfg.test_cfg.get("known")}  # outlier images are compared with the known ones
     for key in ("test_dataloader", "test_evaluator"):
         for name in known:
-            if name not in names:
+            if name not in kept:
                 cfg[key].pop(name)
 
 

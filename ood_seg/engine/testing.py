@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,8 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from ood_seg.classification.protocols import get_image_protocol
+from ood_seg.engine.loops import AVERAGE
 from ood_seg.engine.runner import (
     build_runner,
     leave_out_logits,
@@ -65,9 +67,10 @@ def test(
         hooks: more mmengine hooks.
 
     Returns:
-        What the file holds: `sets` (by name: `metrics` in percent, `images`, `protocol`, ...),
-        `config`, `checkpoint`, `checkpoint_sha256`, `test_time_augmentation`, `seed`,
-        `git_commit`, `versions`.
+        What the file holds: `sets` (by name: `metrics` in percent, `images`, `protocol`, ...; of
+        image-level sets `intervals`), `average` (the mean over the outlier sets of an image-level
+        config, else empty), `config`, `checkpoint`, `checkpoint_sha256`, `seed`,
+        `test_time_augmentation`, `git_commit`, `versions`.
 
     Raises:
         FileNotFoundError: config or checkpoint does not exist.
@@ -96,8 +99,14 @@ def test(
         origin = _map_origin(cfg, runner)
         for folder in saved:  # maps of images that are not tested now would stay
             origin.record(folder, remedy="give another --out, or remove that folder")
-    rows = rows_by_set(runner.test(), list(named_sets(cfg)))
-    content = _described(cfg, runner, rows, recorder, tta=tta)
+    results = runner.test()
+    rows = rows_by_set(results, list(named_sets(cfg)))
+    average = {
+        key.removeprefix(f"{AVERAGE}/"): value
+        for key, value in results.items()
+        if key.startswith(f"{AVERAGE}/")
+    }
+    content = {**_described(cfg, runner, rows, recorder, tta=tta), "average": average}
     if is_main_process():
         write_json(Path(runner.work_dir) / RESULT_FILE, content)
     return content
@@ -145,12 +154,14 @@ class SetRecorder(Hook):
 
     Attributes:
         images: number of images by set name; a nameless single set is `test`.
+        intervals: of the metrics of image-level sets, by set name.
         modes: 'exact' or 'streaming' by set name, where anomaly metrics were computed.
     """
 
     def __init__(self) -> None:
         self.images: dict[str, int] = {}
         self.modes: dict[str, str] = {}
+        self.intervals: dict[str, dict[str, list[float]]] = {}
 
     def after_test_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
         """Record the set that was just tested."""
@@ -160,13 +171,19 @@ class SetRecorder(Hook):
         for metric in loop.evaluator.metrics:
             if getattr(metric, "mode_used", None):
                 self.modes[name] = metric.mode_used
+            if getattr(metric, "intervals", None):
+                self.intervals[name] = metric.intervals
 
 
 def protocol_of(evaluator: Any) -> str | None:
     """Return name and description of an evaluator's anomaly protocol; None without one."""
     for metric in metrics_of(evaluator):
-        if metric.get("type") == "AnomalyMetric":
-            protocol = get_protocol(metric.get("protocol", "pooled"))
+        kinds: dict[str, Callable[[str], Any]] = {
+            "AnomalyMetric": get_protocol,
+            "ImageAnomalyMetric": get_image_protocol,
+        }
+        if metric.get("type") in kinds:
+            protocol = kinds[metric["type"]](metric.get("protocol", "pooled"))
             return f"{protocol.name}: {protocol.description}"
     return None
 
@@ -204,6 +221,7 @@ def _described(
             "evaluator": evaluator,
             "protocol": protocol_of(evaluator),
             "mode": recorder.modes.get(name),
+            "intervals": recorder.intervals.get(name),
         }
     return {
         "sets": sets,

@@ -30,6 +30,13 @@ _METRICS = {
     "ap": MetricDescription(
         "AP", True, "average precision, the area under the precision-recall curve"
     ),
+    "ap_known": MetricDescription("AP known", True, "average precision, known class positive"),
+    "fpr95_known": MetricDescription(
+        "FPR95 known", False, "share of outliers accepted where 95 % of the known images are"
+    ),
+    "detection_error": MetricDescription(
+        "detection error", False, "smallest mean of both error rates"
+    ),
     "best_f1": MetricDescription("best F1", True, "F1 of anomalous pixels at the best threshold"),
 }
 

@@ -81,6 +81,23 @@ def metrics_from_counts(
     return dict(zip(names, values, strict=True))
 
 
+def detection_error(counts: RankCounts) -> float:
+    """Smallest mean of miss rate and false-positive rate over all thresholds, 0 to 0.5.
+
+    Source: Liang, Li and Srikant, "Enhancing The Reliability of Out-of-distribution Image
+    Detection in Neural Networks", ICLR 2018, and the code released with it.
+
+    Args:
+        counts: of at least one known and one anomalous pixel (else NaN), all groups resolved.
+    """
+    num_anomalous = int(counts.anomalous.sum())
+    if not counts.num_known or not num_anomalous:
+        return float("nan")
+    sums = _cumulative(counts)
+    errors = (1 - sums.tp / num_anomalous + sums.fp / counts.num_known) / 2
+    return min(float(errors.min()), 0.5)
+
+
 def metrics_with_hints(
     counts: RankCounts, tprs: Sequence[float], best_f1: bool
 ) -> dict[str, float]:

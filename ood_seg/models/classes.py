@@ -39,8 +39,13 @@ def _training_meta(cfg: Config) -> Mapping[str, Any] | None:
     from mmseg.registry import DATASETS
 
     dataset = (cfg.get("train_dataloader") or {}).get("dataset") or {}
-    while inner := dataset.get("dataset") or dataset.get("datasets") or dataset.get("clean"):
+    while inner := next(
+        (dataset[key] for key in ("dataset", "datasets", "clean", "known") if dataset.get(key)),
+        None,
+    ):
         dataset = inner[0] if isinstance(inner, (list, tuple)) else inner
+    if dataset.get("classes"):
+        return {"classes": dataset["classes"]}
     if dataset.get("metainfo"):
         return dataset["metainfo"]
     kind = DATASETS.get(dataset["type"]) if dataset.get("type") else None

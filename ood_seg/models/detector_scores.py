@@ -38,6 +38,8 @@ def network_of(model: BaseModel, forward: Callable[[Tensor], Tensor] | None = No
     Of a model with an anomaly branch this is the branch's network, whose layers have the names of
     a plain model.
 
+    A model with a method `detector_network(forward)` makes its own.
+
     The classifier is mmseg's `conv_seg`, or the layer that the decode head names in its attribute
     `classifier_name`; a head without either has no layer `penultimate`.
 
@@ -45,6 +47,8 @@ def network_of(model: BaseModel, forward: Callable[[Tensor], Tensor] | None = No
         model: an `OODEncoderDecoder`.
         forward: images to small logits of all channels; None: the model's own.
     """
+    if hasattr(model, "detector_network"):
+        return model.detector_network(forward)
     if getattr(model, "anomaly_branch", None) is not None:
         model = model.anomaly_branch.network(model)
     classifier = classifier_name(model.decode_head)

@@ -37,7 +37,7 @@ def metric_titles(rows: Rows) -> dict[str, str]:
 def protocol_lines(content: Mapping[str, Any]) -> list[str]:
     """Return protocol and mode of the anomaly metrics in `metrics.json`, each pair once."""
     found = {
-        f"protocol {one['protocol']}; mode {one['mode']}"
+        f"protocol {one['protocol']}" + (f"; mode {one['mode']}" if one["mode"] else "")
         for one in content["sets"].values()
         if one["protocol"]
     }

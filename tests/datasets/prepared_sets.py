@@ -71,6 +71,9 @@ def sources_of(name, tmp_path):
         packed = trees.zipped(archive / "train2017.zip", tree / "train2017", prefix="train2017/")
         notes = trees.zipped(archive / "notes.zip", tree / "annotations", prefix="annotations/")
         return [packed, notes], files(tree) | {"annotations/outliers_train2017.json"}
+    if name in ("cifar10", "tiny_imagenet", "dtd"):
+        packed = trees.tarred(archive / f"{name}.tar.xz", trees.image_level(name, tree))
+        return [packed], {file for file in files(tree) if not file.endswith("boxes.txt")}
     builders = {
         "road_anomaly": trees.road_anomaly,
         "lost_and_found": trees.lost_and_found_native,

@@ -234,7 +234,8 @@ def test_checkpoint_files(tmp_path):
     assert "is cut off" in check_checkpoint(tmp_path / "cut.pth")
 
 
-def test_command_on_an_empty_root(tmp_path, capsys):
+def test_command_on_an_empty_root(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("OOD_SEG_CACHE", str(tmp_path / "cache"))
     assert main(["check-data", str(tmp_path)]) == 0
     output = capsys.readouterr().out
     for name in [*BY_NAME, "weights"]:

@@ -7,6 +7,7 @@ Every name is checked before any file is read: entries that could lead outside (
 from __future__ import annotations
 
 import gzip
+import lzma
 import os
 import stat
 import tarfile
@@ -27,6 +28,7 @@ ARCHIVE_ERRORS = (
     zipfile.BadZipFile,
     gzip.BadGzipFile,
     tarfile.TarError,
+    lzma.LZMAError,
     zlib.error,
     EOFError,
     NotImplementedError,

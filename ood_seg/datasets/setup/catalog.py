@@ -21,6 +21,7 @@ from ood_seg.datasets.setup.converters import (
     outlier_files,
     train_id_files,
 )
+from ood_seg.datasets.setup.image_level_datasets import IMAGE_LEVEL_DATASETS
 from ood_seg.datasets.setup.published_dataset import SAME, PublishedDataset
 from ood_seg.spelling import did_you_mean
 
@@ -284,6 +285,7 @@ PUBLISHED_DATASETS = (
         gigabytes=5,
     ),
     COCO,
+    *IMAGE_LEVEL_DATASETS,
 )
 
 

@@ -48,6 +48,7 @@ def check_in_root(
     dataset: PublishedDataset, root: Path, *, quick: bool = False, track: Track = untracked
 ) -> Report:
     """Check a published dataset in its place below the data root."""
+    root = dataset.place(root)
     folder = next((root / name for name in dataset.folders if (root / name).is_dir()), None)
     if folder is None:
         place = root / dataset.folders[0]
@@ -75,11 +76,36 @@ def check_folder(
     if dataset is COCO:
         files = folder / COCO_ANNOTATIONS, folder / COCO_IMAGES
         return check_coco(*files, quick=quick, track=track)
+    if dataset.image_level:
+        return check_images_alone(dataset, folder, quick=quick, track=track)
     splits = dataset.splits(folder)
     report = Report(dataset.name, folder, remedy=dataset.remedy)
     if not splits:
         report.problems.append(f"{folder} holds nothing of the expected layout")
     return check_splits(report, splits, accept_part=accept_part, quick=quick, track=track)
+
+
+def check_images_alone(
+    dataset: PublishedDataset,
+    folder: Path,
+    *,
+    quick: bool = False,
+    track: Track = untracked,
+) -> Report:
+    """Check the files of a dataset without masks, of which any part serves; see `check_folder`."""
+    report = Report(dataset.name, folder, remedy=dataset.remedy)
+    paths = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    names = [path.relative_to(folder).as_posix() for path in paths]
+    roles = [dataset.match(name)[0] for name in names]
+    images = [path for path, role in zip(paths, roles, strict=True) if role == "image"]
+    report.found.append(f"{len(images)} images ({dataset.counts['image']} published)")
+    if not images:
+        report.problems.append(f"{folder} holds no image of the expected layout")
+    lists = dataset.counts.get("list", 0)
+    if roles.count("list") < lists:
+        report.problems.append(f"{folder}: expected {lists} lists, found {roles.count('list')}")
+    report.problems += check_images(images, quick=quick, track=track)
+    return report
 
 
 def check_splits(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ood_seg.datasets.listing import Listing, shorten
 from ood_seg.datasets.setup.checks import Report, check_coco, check_cutouts, check_splits
-from ood_seg.datasets.setup.pair_checks import Track, untracked
+from ood_seg.datasets.setup.pair_checks import Track, check_images, untracked
 from ood_seg.datasets.setup.splits import Split
 from ood_seg.labels import IGNORE
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _LOADERS = ("train_dataloader", "val_dataloader", "test_dataloader")
 _SOURCE_FILES = ("ann_file", "img_dir", "mask_dir")
-_MIXED = ("clean", "pasted")  # the parts of an `OutlierMix`
+_MIXED = ("clean", "pasted", "known", "outliers")  # of `OutlierMix` and `KnownWithOutliers`
 
 
 def check_config_datasets(
@@ -40,7 +40,13 @@ def check_config_datasets(
         distinct.setdefault(key, (name, dataset))
     for name, dataset in distinct.values():
         report = Report(f"{name} {_type_name(dataset)}", Path(dataset.get("data_root") or "."))
-        yield check_splits(report, [_list_dataset(name, dataset)], quick=quick, track=track)
+        split = _list_dataset(name, dataset)
+        if split.images is not None:
+            report.found += split.listing.notes
+            report.problems += check_images(split.images, quick=quick, track=track)
+        else:
+            report = check_splits(report, [split], quick=quick, track=track)
+        yield report
     for name, source in outlier_sources(cfg):
         if checked := _check_source(f"{name} outliers", source, quick=quick, track=track):
             yield checked
@@ -106,7 +112,7 @@ def _walk(name: str, node: Any) -> Iterator[tuple[str, dict]]:
     elif isinstance(node.get("datasets"), (list, tuple)):
         for index, part in enumerate(node["datasets"]):
             yield from _walk(f"{name}[{index}]", part)
-    elif any(part in node for part in _MIXED):
+    elif "type" in node and any(part in node for part in _MIXED):
         for part in _MIXED:
             yield from _walk(f"{name}.{part}", node.get(part))
     elif "type" in node:
@@ -122,7 +128,10 @@ def _type_name(dataset: dict) -> str:
 
 
 def _list_dataset(name: str, dataset: dict) -> Split:
-    """Build a dataset and take its pairs; images without a mask in the config are left out."""
+    """Build a dataset and take its pairs; images without a mask in the config are left out.
+
+    Of an image-level dataset, the images are taken.
+    """
     from mmseg.registry import DATASETS
 
     try:
@@ -133,6 +142,10 @@ def _list_dataset(name: str, dataset: dict) -> Split:
     except IndexError:
         problem = "fewer images than the `indices` of the config name; fetch the whole dataset"
         return Split("", Listing(problems=[problem]), {})
+    if infos and "gt_label" in infos[0]:
+        # Images of arrays and noise have no files of their own.
+        files = [Path(info["img_path"]) for info in infos if "img" not in info]
+        return Split("", Listing(notes=[f"{len(infos)} images"]), {}, images=files)
     pairs = [
         (Path(info["img_path"]), Path(info["seg_map_path"]))
         for info in infos

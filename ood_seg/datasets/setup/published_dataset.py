@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from ood_seg.datasets.setup.converters import Converter, no_files
 from ood_seg.datasets.setup.splits import Lister
 
 # The place of a file that stays where it is published.
 SAME = r"\g<path>"
+# Of what is unpacked from image-level archives, unless $OOD_SEG_CACHE names another folder; the
+# configs read it as well.
+CACHE = "data_cache"
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,7 @@ class PublishedDataset:
         numbered: keys of labels are `NNNN_` and the key of the image.
         converter: yields the files that are computed from these.
         version: where copies of another version could be mistaken for it.
+        image_level: images without masks, unpacked below the cache folder instead of the data root.
     """
 
     name: str
@@ -54,6 +60,15 @@ class PublishedDataset:
     numbered: bool = False
     converter: Converter = no_files
     version: str = ""
+    image_level: bool = False
+
+    def place(self, root: Path) -> Path:
+        """The folder that its `folders` are below.
+
+        Args:
+            root: of the datasets with masks.
+        """
+        return Path(os.environ.get("OOD_SEG_CACHE") or CACHE) if self.image_level else root
 
     @property
     def remedy(self) -> str:

@@ -45,6 +45,7 @@ class Split:
         count: published number of pairs, None where any serves.
         is_evaluation: another number of pairs is a problem, and both labels must occur; of a
             training set a part serves as well.
+        images: files without masks, of an image-level dataset, which has no pairs.
         is_fitted: masks of another size are not a problem, as `LoadCheckedLabels` fits them.
     """
 
@@ -54,6 +55,7 @@ class Split:
     count: int | None = None
     is_evaluation: bool = True
     is_fitted: bool = False
+    images: list[Path] | None = None
 
     @property
     def required(self) -> tuple[int, ...]:
@@ -62,6 +64,11 @@ class Split:
 
 
 Lister = Callable[[Path], list[Split]]
+
+
+def no_masks(folder: Path) -> list[Split]:
+    """Return nothing: the images of an image-level dataset have no masks."""
+    return []
 
 
 def folder_pairs(
