@@ -125,14 +125,14 @@ def blurred(image: np.ndarray, taps: int = 7, sigma: float = 1.0) -> np.ndarray:
     return out
 
 
-def abstention_loss(logits, labels, outlier_weight) -> float:
+def abstention_loss(logits, labels, outlier_weight, fixed_reward=None) -> float:
     """PEBAL's loss with plain probabilities, image by image, summed as in the released code."""
     clean, known, outlier = [], [], []
     for scores, image_labels in zip(logits.astype(np.float64), labels, strict=True):
         squared = np.zeros(image_labels.shape)
         for y, x in np.ndindex(image_labels.shape):
             squared[y, x] = energy(scores[:-1, y, x]) ** 2
-        reward = blurred(squared)
+        reward = np.full(squared.shape, fixed_reward) if fixed_reward else blurred(squared)
         has_outlier = (image_labels == OUTLIER).any()
         for y, x in np.ndindex(image_labels.shape):
             p = softmax(scores[:, y, x])

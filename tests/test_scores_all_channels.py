@@ -5,8 +5,11 @@ import math
 import numpy as np
 import pytest
 import torch
+from scipy.special import digamma, gammaln
+from scipy.stats import dirichlet
 
 from ood_seg import scores
+from ood_seg.scores import _gamma
 from tests import references
 
 LOGITS = torch.randn(2, 6, 3, 4, generator=torch.Generator().manual_seed(5)) * 3
@@ -24,12 +27,60 @@ def reference_likelihood_ratio(f):
     return f[5] - f[4] - max(f[:4])
 
 
+def reference_outlier_max_softmax(f):
+    return -math.log(references.softmax(f[4:])[0] * max(references.softmax(f[:4])))
+
+
+def reference_evidential_ratio(f):
+    alpha = [math.exp(z) + 1 for z in f[4:]]
+    return alpha[1] / sum(alpha)
+
+
+def reference_extra_class(f):
+    p = references.softmax(f)[5]
+    return math.log(p) - math.log(1 - p)
+
+
+def reference_entropy(f):
+    return dirichlet(np.exp(f[3:])).entropy()
+
+
+def reference_mutual_information(f):
+    """Of the entropy of the mean and the mean entropy, which has a closed form."""
+    alpha = np.exp(f[3:])
+    p = alpha / alpha.sum()
+    mean_entropy = digamma(alpha.sum() + 1) - (p * digamma(alpha + 1)).sum()
+    return -(p * np.log(p)).sum() - mean_entropy
+
+
+def reference_vacuity(f):
+    return 3 / np.exp(f[3:]).sum()
+
+
 PAIRS = [
     (scores.residual_energy, reference_residual),
     (scores.dense_hybrid, reference_hybrid),
     (scores.likelihood_ratio, reference_likelihood_ratio),
+    (scores.outlier_odds, lambda f: f[5] - f[4]),
+    (scores.outlier_max_softmax, reference_outlier_max_softmax),
+    (scores.evidential_ratio, reference_evidential_ratio),
+    (scores.extra_class, reference_extra_class),
+    (scores.differential_entropy, reference_entropy),
+    (scores.mutual_information, reference_mutual_information),
+    (scores.vacuity, reference_vacuity),
 ]
-MODULES = [scores.ResidualEnergy, scores.DenseHybrid, scores.LikelihoodRatio]
+MODULES = [
+    scores.ResidualEnergy,
+    scores.DenseHybrid,
+    scores.LikelihoodRatio,
+    scores.OutlierOdds,
+    scores.OutlierMaxSoftmax,
+    scores.EvidentialRatio,
+    scores.ExtraClass,
+    scores.DifferentialEntropy,
+    scores.MutualInformation,
+    scores.Vacuity,
+]
 
 
 @pytest.mark.parametrize(("function", "reference"), PAIRS)
@@ -97,3 +148,37 @@ def test_wrong_channel_counts_are_refused():
         scores.dense_hybrid(LOGITS[:, :2])
     with pytest.raises(ValueError, match=r"2 channels.*got 2\b.*out_channels=2"):
         scores.likelihood_ratio(LOGITS[:, :2])
+    with pytest.raises(ValueError, match=r"got 5\b.*out_channels=K"):
+        scores.vacuity(LOGITS[:, :5])
+
+
+@pytest.mark.parametrize("function", [pair[0] for pair in PAIRS[2:]])
+@pytest.mark.parametrize("scale", [1e2, 1e30])
+def test_extreme_channels_give_finite_scores(function, scale):
+    assert torch.isfinite(function(scale * LOGITS)).all()
+
+
+def test_evidence_of_known_data_ranks_below_none_and_conflict_in_between():
+    known, conflict, none = ([6.0, 0.0, 0.0], [6.0, 6.0, 0.0], [0.0, 0.0, 0.0])
+    logits = torch.tensor([[0.0] * 3 + row for row in (known, conflict, none)])
+    for score in (scores.differential_entropy, scores.mutual_information, scores.vacuity):
+        low, _, high = score(logits).tolist()
+        assert low < high
+    entropies = scores.differential_entropy(logits)
+    assert entropies[2].item() == pytest.approx(-math.log(2))  # of the flat one, -log (K - 1)!
+    assert entropies.argmax() == 2
+
+
+def test_certain_pixels_keep_their_order():
+    # p(known) max p is 1 in float32 for both.
+    logits = torch.tensor([[30.0, 0.0, 30.0, 0.0], [40.0, 0.0, 40.0, 0.0]])
+    found = scores.outlier_max_softmax(logits)
+    assert (found >= 0).all()
+    assert scores.outlier_odds(logits)[0] > scores.outlier_odds(logits)[1]
+
+
+def test_the_gamma_functions_of_exported_graphs(monkeypatch):
+    x = torch.logspace(-8, 8, 400, dtype=torch.float64)
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    np.testing.assert_allclose(_gamma.log_gamma(x), gammaln(x.numpy()), rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(_gamma.digamma(x), digamma(x.numpy()), rtol=1e-11, atol=1e-11)

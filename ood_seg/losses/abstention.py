@@ -23,6 +23,7 @@ def abstention_loss(
     outlier_weight: float,
     kernel_size: int = 7,
     sigma: float = 1.0,
+    reward: float | None = None,
     outlier_index: int = OUTLIER,
     ignore_index: int = IGNORE,
 ) -> Tensor:
@@ -49,6 +50,8 @@ def abstention_loss(
         outlier_weight: `w` (0.1 in the released code).
         kernel_size: odd number of taps of the Gaussian that smooths `a`.
         sigma: standard deviation of the Gaussian in pixels.
+        reward: a constant `a`, above 1, in place of the squared energy: Liu et al., "Deep
+            Gamblers", NeurIPS 2019, where it is called o; None: the squared energy.
         outlier_index: label of outlier pixels.
         ignore_index: label of ignored pixels.
 
@@ -66,13 +69,18 @@ def abstention_loss(
             "logits must be (N, K + 1, H, W), classes and abstention, "
             f"got {tuple(logits.shape)}; give the decode head one channel more than classes"
         )
+    if reward is not None and not reward > 1:
+        raise ValueError(f"reward must be above 1, or abstaining always pays, got {reward}")
     known_mask, outlier_mask = split_labels(
         labels, outlier_index=outlier_index, ignore_index=ignore_index
     )
     classes = class_labels(labels, known_mask, logits.shape[1] - 1).unsqueeze(1)
     log_total = logits.logsumexp(dim=1)
-    reward = gaussian_smooth(energy(logits[:, :-1]).square(), kernel_size, sigma)
-    log_reward = reward.clamp(min=torch.finfo(reward.dtype).tiny).log()
+    if reward is None:
+        squares = gaussian_smooth(energy(logits[:, :-1]).square(), kernel_size, sigma)
+    else:
+        squares = torch.full_like(log_total, reward)
+    log_reward = squares.clamp(min=torch.finfo(squares.dtype).tiny).log()
     log_abstention = logits[:, -1] - log_total - log_reward
 
     log_known = logits.gather(1, classes).squeeze(1) - log_total

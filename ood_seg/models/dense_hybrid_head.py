@@ -23,8 +23,8 @@ class DenseHybridHead(DeepWV3PlusHead):
     ```
 
     For the score `DenseHybrid` on all channels: `energy_head=dict(num_classes=19,
-    score=dict(type="DenseHybrid"))`. Only the inference of the method is implemented, not its
-    training loss.
+    score=dict(type="DenseHybrid"))`. `DenseHybridLoss` trains it; the configs train a
+    `LearnedHead` instead, beside any network.
 
     Source: Grcic, Bevandic and Segvic, "DenseHybrid: Hybrid Anomaly Detection for Dense Open-set
     Recognition", ECCV 2022, and the code released with it.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from mmengine.logging import MessageHub
 from mmengine.model import BaseModule
 from mmseg.registry import MODELS
 from torch import Tensor, nn
@@ -132,6 +133,8 @@ class EnergyHead(BaseModule):
         """
         values: dict[str, Tensor] = {}
         for loss in self.losses:
+            if hasattr(loss, "iteration"):
+                loss.iteration = MessageHub.get_current_instance().get_info("iter", 0)
             values[str(loss.loss_name)] = loss(self._channels_for(loss, logits), labels)
         with torch.no_grad():
             energies = -pixel_sums(self.class_logits(logits)).logsumexps

@@ -121,14 +121,15 @@ def reading_layers(model: OODEncoderDecoder) -> Iterator[Callable[[Tensor], Tens
     """Context manager: read layers in a forward pass inside it.
 
     Args:
-        model: without an anomaly branch, in which the forward pass runs.
+        model: in which the forward pass runs. With an anomaly branch it is that of the frozen
+            segmentor, which has no learned head.
 
     Yields:
         A function from logits `(N, C', h, w)` of that forward pass to the same followed by the
         channels of the learned head, `(N, C' + E, h, w)`; without such a head it returns them.
     """
     head = model.learned_head
-    if head is None:
+    if head is None or model.anomaly_branch is not None:  # of the frozen segmentor itself
         yield lambda logits: logits
         return
 

@@ -7,6 +7,14 @@ Scores are unbounded unless stated otherwise; only their order matters for evalu
 single class, scores of the softmax are constant; energy and maximum logit are the negative logit.
 """
 
+from ood_seg.scores.dirichlet import (
+    DifferentialEntropy,
+    MutualInformation,
+    Vacuity,
+    differential_entropy,
+    mutual_information,
+    vacuity,
+)
 from ood_seg.scores.energies import (
     DenseHybrid,
     Energy,
@@ -23,26 +31,51 @@ from ood_seg.scores.entropies import (
     entropy,
     generalized_entropy,
 )
-from ood_seg.scores.learned import LikelihoodRatio, likelihood_ratio
+from ood_seg.scores.learned import (
+    EvidentialRatio,
+    ExtraClass,
+    LikelihoodRatio,
+    OutlierMaxSoftmax,
+    OutlierOdds,
+    evidential_ratio,
+    extra_class,
+    likelihood_ratio,
+    outlier_max_softmax,
+    outlier_odds,
+)
 from ood_seg.scores.maximum import MaxLogit, MaxSoftmax, max_logit, max_softmax
 
 __all__ = [
     "DenseHybrid",
+    "DifferentialEntropy",
     "Energy",
     "Entropy",
+    "EvidentialRatio",
+    "ExtraClass",
     "GeneralizedEntropy",
     "LikelihoodRatio",
     "MaxLogit",
     "MaxSoftmax",
+    "MutualInformation",
+    "OutlierMaxSoftmax",
+    "OutlierOdds",
     "ResidualEnergy",
+    "Vacuity",
     "dense_hybrid",
+    "differential_entropy",
     "energy",
     "entropy",
+    "evidential_ratio",
+    "extra_class",
     "generalized_entropy",
     "likelihood_ratio",
     "max_logit",
     "max_softmax",
+    "mutual_information",
+    "outlier_max_softmax",
+    "outlier_odds",
     "residual_energy",
     "split_corrected",
+    "vacuity",
     "weighted_energy",
 ]

@@ -27,6 +27,22 @@ def test_equals_reference(scene, weight):
     assert abstention_loss(*scene, outlier_weight=weight).item() == pytest.approx(expected)
 
 
+@pytest.mark.parametrize("reward", [1.5, 6.0])
+def test_a_fixed_reward_equals_reference(scene, reward):
+    expected = references.abstention_loss(*(part.numpy() for part in scene), 0.1, reward)
+    loss = abstention_loss(*scene, outlier_weight=0.1, reward=reward)
+    assert loss.item() == pytest.approx(expected)
+
+
+def test_a_huge_reward_leaves_the_cross_entropy():
+    logits = torch.tensor([[2.0, -1.0, 0.5], [0.0, 3.0, 1.0]]).T.reshape(1, 3, 1, 2)
+    labels = torch.tensor([[[1, 0]]])
+    loss = abstention_loss(logits, labels, outlier_weight=0.1, reward=1e30)
+    assert loss.item() == pytest.approx(torch.nn.functional.cross_entropy(logits, labels).item())
+    with pytest.raises(ValueError, match=r"reward.*1\.0"):
+        abstention_loss(logits, labels, outlier_weight=0.1, reward=1.0)
+
+
 @pytest.mark.parametrize(("images", "value"), [(slice(0, 1), 7.5063004), (slice(1, 2), 7.1315045)])
 def test_equals_released_code(published_pebal_batch, images, value):
     logits, labels = published_pebal_batch

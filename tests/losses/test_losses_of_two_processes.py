@@ -27,6 +27,14 @@ LOSSES = {
     "abstention": losses.AbstentionLoss(outlier_weight=0.1, kernel_size=3),
     "residual pattern": losses.ResidualPatternLoss(),
     "likelihood ratio": losses.LikelihoodRatioLoss(),
+    "evidential": losses.EvidentialLoss(),
+    "extra class": losses.ExtraClassLoss(),
+    "dense hybrid": lambda logits, labels: losses.dense_hybrid_loss(
+        torch.cat([logits, logits[:, :2]], dim=1), labels, detach_regulariser=False
+    ),
+    "dirichlet": lambda logits, labels: losses.dirichlet_loss(
+        torch.cat([logits, logits.flip(1)], dim=1), labels
+    ),
     "smoothness": losses.SmoothnessLoss(loss_weight=1.0),
     "mean smoothness": losses.SmoothnessLoss(loss_weight=1.0, normalise=True),
     "sparsity": losses.SparsityLoss(loss_weight=1.0),

@@ -198,6 +198,9 @@ def test_beside_a_fork_the_head_reads_the_branches_network(fork, keep_logits):
     found = predict(forked)
     # All copied: nothing is shared. The head runs once.
     assert sorted(calls) == [0, 1]
+    with torch.no_grad():
+        images = torch.randn(1, 3, 32, 48)
+        assert torch.equal(forked(images, mode="tensor"), frozen(images, mode="tensor"))
     for sample, plain, other in zip(found, predict(frozen), predict(scored), strict=True):
         assert torch.equal(sample.pred_sem_seg.data, plain.pred_sem_seg.data)
         torch.testing.assert_close(sample.pred_anomaly.data, other.pred_anomaly.data)

@@ -1,0 +1,10 @@
+"""Discriminative outlier head on several layers of a frozen ERFNet, on a CPU."""
+
+_base_ = "../likelihood_ratio/likelihood-ratio_fcn-erfnet_300it_street-coco.py"
+model = dict(
+    learned_head=dict(out_channels=2),
+    energy_head=dict(
+        score=dict(_delete_=True, type="OutlierOdds"),
+        losses=[dict(type="OutlierOddsLoss")],
+    ),
+)
