@@ -137,7 +137,7 @@ def call(way: str, scored: bool, inferencer, cfg, files: dict, args: argparse.Na
         return eager(inferencer, scored, keep_logits=way == "mmseg" or not scored)
     if way == "compile":
         return compiled(inferencer, cfg, scored)
-    from ood_seg.deploy.runtimes import open_runtime
+    from ood_seg.runtimes import open_runtime
 
     if (way, scored) not in files and way == "int8":
         raise ValueError("no --int8-images were given")

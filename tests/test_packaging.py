@@ -75,7 +75,12 @@ def test_every_extra_that_a_message_names_exists_and_brings_the_library():
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"][
         "optional-dependencies"
     ]
-    distributions = {"PIL": "pillow", "multipart": "python-multipart", **environment.MAINTAINED}
+    distributions = {
+        "PIL": "pillow",
+        "multipart": "python-multipart",
+        "skimage": "scikit-image",
+        **environment.MAINTAINED,
+    }
     for library, extra in _errors._EXTRAS.items():
         name = distributions.get(library, library).replace("_", "-").lower()
         assert name in _brought(extra, extras), library

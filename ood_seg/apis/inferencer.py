@@ -22,7 +22,8 @@ from ood_seg.models.loading import load_model
 from ood_seg.perception.core.errors import error_text
 from ood_seg.perception.core.regions import Region
 from ood_seg.perception.core.types import Palette, Prediction
-from ood_seg.perception.run.segmentor import Segmentor, predict_by_size
+from ood_seg.perception.run.segmentor import Segmentor, predict_by_size, refined_name
+from ood_seg.refinement import Refinement
 from ood_seg.smoothing import GaussianSmoothing
 
 if TYPE_CHECKING:
@@ -52,6 +53,8 @@ class AnomalyInferencer(Segmentor):
         region: where pixels count, see `perception.core.regions`.
         smoothing: keyword arguments of `GaussianSmoothing`, instead of the config's; False for
             none.
+        refinement: of the score maps, see `refinement.Refinement.of`. A refined score needs a
+            calibration of its own.
         allow_other_model: accept a calibration of another checkpoint, with a warning.
 
     Attributes:
@@ -78,8 +81,11 @@ class AnomalyInferencer(Segmentor):
         min_area: int | None = None,
         region: str | Sequence[str] | np.ndarray | Region | None = None,
         smoothing: Mapping[str, Any] | bool | None = None,
+        refinement: Any = None,
         allow_other_model: bool = False,
     ) -> None:
+        # Before the model is loaded, which takes longer.
+        refinement = None if refinement is None else Refinement.of(refinement).open()
         self.model = load_model(model, weights, device)
         if not hasattr(self.model, "require_channels"):
             raise ValueError(
@@ -93,18 +99,23 @@ class AnomalyInferencer(Segmentor):
         self._label_type = getattr(torch, label_type(self.model.num_classes))
         self._load, rest = split_test_pipeline(cfg)
         self._prepare = Compose(rest)
+        score = type(self.model.energy_head.score).__name__
         self.calibration = _checked_calibration(
-            calibration, self.model, allow_other_model=allow_other_model
+            calibration,
+            self.model,
+            refined_name(score, refinement),
+            allow_other_model=allow_other_model,
         )
         points = self.calibration.operating_points if self.calibration else {}
         smallest = self.calibration.min_area if self.calibration else None
         super().__init__(
             Palette(meta["classes"], tuple(meta["palette"])),
-            type(self.model.energy_head.score).__name__,
+            score,
             {name: point.threshold for name, point in points.items()},
             operating_point=operating_point,
             min_area=smallest if min_area is None else min_area,
             region=region,
+            refinement=refinement,
         )
         if smoothing is not None:
             self._smooth(smoothing)
@@ -121,7 +132,8 @@ class AnomalyInferencer(Segmentor):
         """See `Segmentor.map_origin`."""
         cfg = self.model.cfg
         digest = checkpoint_sha256(cfg.load_from)
-        return MapOrigin(self.score_name, str(cfg.load_from), digest, cfg.filename)
+        steps = None if self.refinement is None else self.refinement.record()
+        return MapOrigin(self.score_name, str(cfg.load_from), digest, cfg.filename, steps)
 
     def probability(self, scores: np.ndarray) -> np.ndarray | None:
         """Probability of an anomaly by the calibration, `(H, W)`; None without one."""
@@ -136,7 +148,10 @@ class AnomalyInferencer(Segmentor):
         for sample in samples:
             labels = sample.pred_sem_seg.data[0].to(self._label_type).cpu().numpy()
             anomaly = sample.pred_anomaly.data[0].float().cpu().numpy()
-            predictions.append(Prediction(labels, anomaly, self.probability(anomaly)))
+            # A calibration of refined scores is applied to them, in `refined`.
+            refined_later = self.refinement is not None
+            probability = None if refined_later else self.probability(anomaly)
+            predictions.append(Prediction(labels, anomaly, probability))
         return predictions
 
     def _prepared(self, image: np.ndarray) -> dict[str, Any]:
@@ -175,15 +190,16 @@ class AnomalyInferencer(Segmentor):
 def _checked_calibration(
     calibration: str | Path | Calibration | None,
     model: OODEncoderDecoder,
+    score: str,
     *,
     allow_other_model: bool,
 ) -> Calibration | None:
-    """The calibration, loaded, of this model's score and checkpoint."""
+    """The calibration, loaded, of this score and of the model's checkpoint."""
     if calibration is None:
         return None
     if not isinstance(calibration, Calibration):
         calibration = Calibration.load(calibration)
-    calibration.check_score(type(model.energy_head.score).__name__)
+    calibration.check_score(score)
     expected, checkpoint = calibration.checkpoint_sha256, model.cfg.load_from
     digest = None if expected is None else checkpoint_sha256(checkpoint)
     if expected != digest:

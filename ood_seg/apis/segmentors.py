@@ -28,6 +28,7 @@ def load_segmentor(
     operating_point: str | float | None = None,
     min_area: int | None = None,
     region: str | Sequence[str] | np.ndarray | Region | None = None,
+    refinement: Any = None,
     allow_other_model: bool = False,
 ) -> Segmentor:
     """Load a model for use.
@@ -43,7 +44,7 @@ def load_segmentor(
         openvino: run an exported model with OpenVINO instead of ONNX Runtime.
         calibration, smoothing: of a config, see `AnomalyInferencer`; an exported model contains
             its own.
-        operating_point, min_area, region: see `Segmentor`.
+        operating_point, min_area, region, refinement: see `Segmentor`.
         allow_other_model: accept a calibration of another checkpoint, with a warning.
 
     Raises:
@@ -51,7 +52,7 @@ def load_segmentor(
         ValueError: a model that cannot be used, or an argument that does not apply to it.
     """
     decision: dict[str, Any] = {"operating_point": operating_point, "min_area": min_area}
-    decision["region"] = region
+    decision |= {"region": region, "refinement": refinement}
     if exported or (exported is None and Path(model).suffix == ".onnx"):
         _refuse(checkpoint=checkpoint, calibration=calibration, smoothing=smoothing)
         from ood_seg.deploy.onnx_segmentor import OnnxAnomalySegmentor

@@ -20,6 +20,7 @@ _EXTRAS = {
     "openvino": "openvino",
     **dict.fromkeys(("fastapi", "uvicorn", "multipart", "prometheus_client"), "serve"),
     "rosbags": "bags",
+    "skimage": "refine",
 }
 # All that the extra `evaluate` is for; the other commands need that of `mmseg`, which holds it.
 _WITHOUT_MMSEG = ("calibrate", "check-data", "configs", "evaluate", "prepare-data")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from ood_seg.commands._refine_arguments import add_refinement
 from ood_seg.perception.core.decision import threshold_description
 from ood_seg.perception.io.shards import SINGLE_PROCESS, Shard
 
@@ -43,6 +44,7 @@ def add_segmentor_arguments(
         action="store_true",
         help="accept a --calibration that was made with another checkpoint, with a warning",
     )
+    add_refinement(decision)
     region = decision.add_mutually_exclusive_group()
     region.add_argument(
         "--region",
@@ -74,6 +76,7 @@ def load(args: argparse.Namespace, shard: Shard = SINGLE_PROCESS) -> Segmentor:
         operating_point=args.operating_point,
         min_area=args.min_area,
         region=args.region,
+        refinement=args.refine,
         allow_other_model=args.allow_other_model,
     )
     print(threshold_description(segmentor.decision_rule))

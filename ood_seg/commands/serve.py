@@ -111,6 +111,8 @@ def run(args: argparse.Namespace) -> int:
     args.onnx, args.config = (args.model, None) if exported else (None, args.model)
     name = Path(args.model).stem
     segmentor = load(args)
+    if segmentor.refinement is not None:
+        segmentor.refinement.require_no_names("the service")
     try:
         serve(
             segmentor,

@@ -56,6 +56,27 @@ def encode_mask(
     return encoded if run_lengths.area(encoded) else None
 
 
+def drawn_mask(segmentation: Any, height: int, width: int, *, origin: str) -> np.ndarray:
+    """Draw an annotation's mask; run lengths need no pycocotools.
+
+    Args:
+        segmentation, height, width, origin: see `encode_mask`.
+
+    Returns:
+        `(height, width)` bool.
+
+    Raises:
+        ValueError: see `encode_mask`.
+    """
+    if isinstance(segmentation, dict) and {"size", "counts"} <= segmentation.keys():
+        lengths = _checked_counts(segmentation, height, width, origin)
+        return _filled(lengths, height, width)
+    encoded = encode_mask(segmentation, height, width, origin=origin)
+    if encoded is None:
+        return np.zeros((height, width), bool)
+    return decode_mask(encoded["counts"], height, width)
+
+
 def _polygons(segmentation: list) -> list[list]:
     """The polygons as flat lists of coordinates."""
     if segmentation and not isinstance(segmentation[0], list):
@@ -140,6 +161,9 @@ def expand_counts(compressed: str) -> list[int]:
 
 def decode_mask(counts: bytes, height: int, width: int) -> np.ndarray:
     """Turn run lengths from `encode_mask` into a `(height, width)` bool mask."""
-    lengths = expand_counts(counts.decode())
+    return _filled(expand_counts(counts.decode()), height, width)
+
+
+def _filled(lengths: list[int], height: int, width: int) -> np.ndarray:
     is_object = np.arange(len(lengths)) % 2 == 1
     return np.repeat(is_object, lengths).reshape((height, width), order="F")

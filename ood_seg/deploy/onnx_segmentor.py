@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ood_seg.deploy.model_card import ModelCard
-from ood_seg.deploy.runtimes import Signature, TensorType, open_runtime
 from ood_seg.io.map_origins import MapOrigin
 from ood_seg.labels import label_type
 from ood_seg.perception.core.errors import error_text
 from ood_seg.perception.core.regions import Region
 from ood_seg.perception.core.types import Palette, Prediction
 from ood_seg.perception.run.segmentor import Segmentor, predict_by_size
+from ood_seg.runtimes import Signature, TensorType, open_runtime
 
 _CALIBRATED = ("labels", "score", "anomaly")  # as `Prediction` orders them
 
@@ -35,6 +37,8 @@ class OnnxAnomalySegmentor(Segmentor):
         operating_point: see `Segmentor`; the names are those of the file.
         min_area: see `Segmentor`; None: that of the calibration, or 50.
         region: see `Segmentor`.
+        refinement: see `Segmentor`. The calibration in the file is that of unrefined scores, so
+            that it is not used, with a warning.
         threads: number of CPU threads; None: chosen by the runtime.
 
     Attributes:
@@ -55,6 +59,7 @@ class OnnxAnomalySegmentor(Segmentor):
         operating_point: str | float | None = None,
         min_area: int | None = None,
         region: str | Sequence[str] | np.ndarray | Region | None = None,
+        refinement: Any = None,
         threads: int | None = None,
     ) -> None:
         self.path = Path(path).expanduser()
@@ -65,16 +70,27 @@ class OnnxAnomalySegmentor(Segmentor):
         super().__init__(
             Palette(card.classes, card.palette),
             card.score,
-            card.thresholds,
+            card.thresholds if refinement is None else {},
             operating_point=operating_point,
             min_area=card.min_area if min_area is None else min_area,
             region=region,
+            refinement=refinement,
         )
+        if self.refinement is not None and card.calibration is not None:
+            warnings.warn(
+                f"{self.path}: its calibration is for the score {card.score!r}, but the scores are "
+                f"{self.score_name!r}: no probability, and no operating point by name; give the "
+                "threshold as a number, from `ood-seg calibrate` on refined maps",
+                stacklevel=2,
+            )
 
     def map_origin(self) -> MapOrigin:
         """See `Segmentor.map_origin`."""
         card = self.card
-        return MapOrigin(card.score, card.checkpoint, card.checkpoint_sha256, card.config)
+        steps = None if self.refinement is None else self.refinement.record()
+        return MapOrigin(
+            self.score_name, card.checkpoint, card.checkpoint_sha256, card.config, steps
+        )
 
     def predict(self, images: Sequence[np.ndarray]) -> list[Prediction]:
         """Predict images `(H, W, 3)` uint8 BGR; those of equal size run as one batch.
@@ -86,7 +102,7 @@ class OnnxAnomalySegmentor(Segmentor):
 
     def probability(self, scores: np.ndarray) -> np.ndarray | None:
         """Probability of an anomaly by the calibration, `(H, W)`; None without one."""
-        return self.card.probability(scores)
+        return None if self.refinement is not None else self.card.probability(scores)
 
     def _predict_batch(self, images: list[np.ndarray]) -> list[Prediction]:
         batch = np.stack(images)

@@ -222,7 +222,7 @@ def file_predictor(path: Path, graph: InferenceGraph) -> Predictor:
     The predictor raises `ValueError` if the file cannot be run, as with networks that contain
     constants of the size they were exported with.
     """
-    from ood_seg.deploy.runtimes import open_runtime
+    from ood_seg.runtimes import open_runtime
 
     run = open_runtime(path, "onnxruntime", device="cpu")
 

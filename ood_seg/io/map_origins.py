@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import ood_seg
 from ood_seg.io.fields import Fields, shown
@@ -25,12 +26,14 @@ class MapOrigin:
         model: path or name of the checkpoint; None if unknown.
         checkpoint_sha256: hash of that file; None if unknown, as for a URL.
         config: path or name of the config; None if unknown.
+        refinement: steps by which the maps were refined, see `ood_seg.refinement`; None: none.
     """
 
     score: str
     model: str | None = None
     checkpoint_sha256: str | None = None
     config: str | None = None
+    refinement: list[dict[str, Any]] | None = None
 
     def is_other(self, checkpoint_sha256: str | None) -> bool:
         """Whether a checkpoint is known to be another one than that of the maps."""
@@ -41,6 +44,14 @@ class MapOrigin:
     def named(self) -> str:
         """Model and start of its hash, for a message."""
         return named_model(self.model, self.checkpoint_sha256)
+
+    def described(self) -> str:
+        """Score, model, and sources of the refinement, for a message."""
+        steps = self.refinement or ()
+        sources = [str(step["source"]) for step in steps if step.get("source") is not None]
+        return f"{self.score} of {self.named()}" + (
+            f" refined by {', '.join(sources)}" if sources else ""
+        )
 
     def record(self, folder: Path, *, remedy: str, replace: bool = False) -> None:
         """Write the sidecar of a folder to which maps are about to be added.
@@ -55,12 +66,16 @@ class MapOrigin:
                 its sidecar is damaged.
         """
         earlier = read_origin(folder)
-        if earlier and earlier.score == self.score and not self.is_other(earlier.checkpoint_sha256):
+        same_score = earlier and (earlier.score, earlier.refinement) == (
+            self.score,
+            self.refinement,
+        )
+        if earlier and same_score and not self.is_other(earlier.checkpoint_sha256):
             return
         if earlier and not replace:
             raise ValueError(
-                f"{folder} holds score maps of {earlier.score} of {earlier.named()}, these are of "
-                f"{self.score} of {self.named()}; {remedy}"
+                f"{folder} holds score maps of {earlier.described()}, these are of "
+                f"{self.described()}; {remedy}"
             )
         self.write(folder)
 
@@ -91,4 +106,10 @@ def read_origin(folder: Path) -> MapOrigin | None:
     if fields.value("schema") != SCHEMA:
         raise ValueError(f"{path}: expected the schema {SCHEMA!r}, got {shown(fields.content)}")
     names = ("model", "checkpoint_sha256", "config")
-    return MapOrigin(fields.text("score"), *(fields.text(name, optional=True) for name in names))
+    steps = fields.content.get("refinement")  # not in files of earlier versions
+    if steps is not None and not (
+        isinstance(steps, list) and all(isinstance(one, dict) for one in steps)
+    ):
+        raise fields.wrong("refinement", "a list of objects or null")
+    known = {name: fields.text(name, optional=True) for name in names}
+    return MapOrigin(fields.text("score"), **known, refinement=steps)

@@ -202,9 +202,10 @@ class Service:
     def _result(
         self, image: np.ndarray, prediction: Prediction, rule: DecisionRule, start: float
     ) -> AnomalyResult:
+        frame = Frame(image, "image")
         return rule(
-            Frame(image, "image"),
-            prediction,
+            frame,
+            self.segmentor.refined(frame, prediction),
             palette=self.segmentor.palette,
             score_name=self.segmentor.score_name,
             latency={"model": time.monotonic() - start},

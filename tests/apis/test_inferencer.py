@@ -17,6 +17,7 @@ from ood_seg.apis import AnomalyInferencer
 from ood_seg.calibration import calibrate
 from ood_seg.metrics import ScoreHistogram
 from ood_seg.perception.core.types import Frame
+from ood_seg.refinement import without_slivers
 from ood_seg.smoothing import gaussian_smooth
 
 init_default_scope("mmseg")
@@ -228,3 +229,23 @@ def test_scores_of_input_gradients_run(weights):
 def test_bad_arrays_are_refused(weights, image, message):
     with pytest.raises(ValueError, match=message):
         AnomalyInferencer(config(), weights, "cpu").predict([image])
+
+
+def test_a_refined_score_needs_a_calibration_of_its_own(weights, calibration):
+    arguments = (config(), weights, "cpu")
+    with pytest.raises(ValueError, match=r"score 'Energy', but the scores are 'Energy\+slivers'"):
+        AnomalyInferencer(*arguments, calibration, refinement="slivers")
+    own = replace(calibration, score="Energy+slivers")
+    with pytest.raises(ValueError, match=r"score 'Energy\+slivers', but the scores are 'Energy'"):
+        AnomalyInferencer(*arguments, own)
+    refined = AnomalyInferencer(*arguments, own, "best f1", refinement="slivers")
+    result = refined(random_image(24, 32))
+    plain = AnomalyInferencer(*arguments)(random_image(24, 32))
+    expected = without_slivers(plain.anomaly, plain.labels, width=15)
+    np.testing.assert_array_equal(result.anomaly, expected)
+    np.testing.assert_array_equal(result.probability, own.probability(expected))
+    origin = refined.map_origin()
+    assert (origin.score, origin.refinement) == (
+        "Energy+slivers",
+        [{"type": "slivers", "width": 15}],
+    )

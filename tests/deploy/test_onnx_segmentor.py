@@ -14,6 +14,7 @@ from ood_seg.apis.inferencer import AnomalyInferencer
 from ood_seg.deploy import ModelCard, OnnxAnomalySegmentor
 from ood_seg.deploy.onnx_segmentor import _check_scaled
 from ood_seg.export.onnx_file import set_properties
+from ood_seg.refinement import Evidence, Refinement
 
 BLOCKED = {"torch", "mmengine", "mmcv", "mmseg", "matplotlib", "PIL", "onnx", "scipy", "sklearn"}
 WITHOUT_TORCH = """
@@ -281,3 +282,18 @@ def card_values(calibration):
         "version": "0",
         "calibration": calibration,
     }
+
+
+def test_a_refined_map_does_not_use_the_calibration_of_the_file(exported):
+    with pytest.warns(UserWarning, match=r"calibration is for the score .*\+segments'.*number"):
+        refined = OnnxAnomalySegmentor(exported["model"], refinement="segments", threads=1)
+    plain = OnnxAnomalySegmentor(exported["model"], threads=1)
+    image = tiny_export.made_up_image(40, 60)
+    result = refined(image)
+    assert (result.probability, result.mask) == (None, None)
+    assert refined.map_origin().refinement[0]["type"] == "segments"
+    evidence = Evidence(image)
+    expected = Refinement.of("segments")(plain(image).anomaly, evidence)
+    np.testing.assert_array_equal(result.anomaly, expected)
+    with pytest.raises(ValueError, match="fpr 5%"):
+        OnnxAnomalySegmentor(exported["model"], refinement="segments", operating_point="fpr 5%")

@@ -18,7 +18,8 @@ import pytest
 import torch
 import yaml
 
-from ood_seg.deploy import ModelCard, runtimes
+from ood_seg import runtimes
+from ood_seg.deploy import ModelCard
 from ood_seg.export import check, exporting, precision, sidecars
 from ood_seg.io.files import atomic_path
 from ood_seg.io.provenance import file_sha256

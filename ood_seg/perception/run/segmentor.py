@@ -15,7 +15,7 @@ import numpy as np
 from ood_seg.io.images import checked_image
 from ood_seg.io.map_origins import MapOrigin
 from ood_seg.labels import MIN_AREA
-from ood_seg.perception.core.decision import DecisionRule, choose_threshold
+from ood_seg.perception.core.decision import DecisionRule, check_prediction, choose_threshold
 from ood_seg.perception.core.errors import ends_run
 from ood_seg.perception.core.regions import Region, parse_region
 from ood_seg.perception.core.result import AnomalyResult
@@ -24,6 +24,7 @@ from ood_seg.perception.core.tracking import InstanceTracker
 from ood_seg.perception.core.types import Failure, Frame, FrameSource, Palette, Prediction
 from ood_seg.perception.io.frames import open_frames
 from ood_seg.perception.run.stream import Analysis, Outcomes, analyse
+from ood_seg.refinement import Evidence, Refinement
 
 
 class Segmentor(ABC):
@@ -32,7 +33,7 @@ class Segmentor(ABC):
     ```
     segmentor("street.jpg")  -> AnomalyResult
     segmentor("drive.mp4")   -> iterator of AnomalyResult
-    image -> predict -> Prediction -> result (decision rule) -> AnomalyResult
+    image -> predict -> Prediction -> refined -> result (decision rule) -> AnomalyResult
     ```
 
     Args:
@@ -43,9 +44,13 @@ class Segmentor(ABC):
             flagged. None: the first name; without one, no mask and no instances.
         min_area: components of fewer pixels are not instances; None: `MIN_AREA`.
         region: where pixels may be flagged, see `regions.parse_region`.
+        refinement: of the score maps by objects, see `Refinement.of`; thresholds are then those
+            of refined scores.
 
     Attributes:
-        palette, score_name, thresholds: as given.
+        palette, thresholds: as given.
+        score_name: as given; with a refinement followed by the names of its steps.
+        refinement: the `Refinement`, or None.
         decision_rule: turns predictions into results; may be replaced.
 
     Raises:
@@ -57,6 +62,7 @@ class Segmentor(ABC):
     score_name: str
     thresholds: dict[str, float]
     decision_rule: DecisionRule
+    refinement: Refinement | None
 
     def __init__(
         self,
@@ -67,9 +73,11 @@ class Segmentor(ABC):
         operating_point: str | float | None = None,
         min_area: int | None = None,
         region: str | Sequence[str] | np.ndarray | Region | None = None,
+        refinement: Any = None,
     ) -> None:
         self.palette = palette
-        self.score_name = score_name
+        self.refinement = None if refinement is None else Refinement.of(refinement).open()
+        self.score_name = refined_name(score_name, self.refinement)
         self.thresholds = dict(thresholds)
         name, threshold = choose_threshold(operating_point, self.thresholds)
         min_area = MIN_AREA if min_area is None else min_area
@@ -119,13 +127,26 @@ class Segmentor(ABC):
         """
         return None
 
+    def refined(self, frame: Frame, prediction: Prediction) -> Prediction:
+        """The prediction with refined scores, and their probability where it is calibrated.
+
+        Raises:
+            ValueError: see `Refinement`; names the frame.
+        """
+        if self.refinement is None:
+            return prediction
+        check_prediction(prediction, frame.image.shape[:2], frame.name)
+        evidence = Evidence(frame.image, prediction.labels, frame.name)
+        scores = self.refinement(prediction.anomaly, evidence)
+        return prediction._replace(anomaly=scores, probability=self.probability(scores))
+
     def result(
         self, frame: Frame, prediction: Prediction, latency: Mapping[str, float] | None = None
     ) -> AnomalyResult:
-        """Apply the decision rule to a prediction; errors name the frame."""
+        """Refine a prediction and apply the decision rule to it; errors name the frame."""
         return self.decision_rule(
             frame,
-            prediction,
+            self.refined(frame, prediction),
             palette=self.palette,
             score_name=self.score_name,
             latency=latency,
@@ -218,6 +239,11 @@ class Segmentor(ABC):
             tracker=tracker,
         )
         return results_only(outcomes, on_failure)
+
+
+def refined_name(score: str, refinement: Refinement | None) -> str:
+    """Name of a score, with the steps of its refinement if there is one."""
+    return score if refinement is None else refinement.score_name(score)
 
 
 def results_only(

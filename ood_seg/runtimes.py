@@ -19,10 +19,12 @@ class TensorType(NamedTuple):
     Attributes:
         kind: such as `uint8` or `float32`.
         rank: number of axes; 0 where the file does not state it.
+        shape: length of each axis; 0 where the file leaves it open.
     """
 
     kind: str
     rank: int
+    shape: tuple[int, ...] = ()
 
 
 class Signature(NamedTuple):
@@ -155,7 +157,8 @@ def _signature(session: Any, path: Path) -> Signature:
 def _tensor_type(argument: Any) -> TensorType:
     """Type of an input or output of a session, such as `tensor(float)`."""
     kind = str(argument.type).removeprefix("tensor(").removesuffix(")")
-    return TensorType("float32" if kind == "float" else kind, len(argument.shape or ()))
+    shape = tuple(side if isinstance(side, int) else 0 for side in argument.shape or ())
+    return TensorType("float32" if kind == "float" else kind, len(shape), shape)
 
 
 def _session(path: Path, options: Any, providers: list[Any]) -> Any:
