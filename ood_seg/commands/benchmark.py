@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from ood_seg.commands import _arguments
+from ood_seg.commands._refine_arguments import add_refinement
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--title", metavar="TEXT", help="of the table (default: the config's name)")
     _add_scores(parser.add_argument_group("scores"))
+    add_refinement(parser)
     _add_maps(parser.add_argument_group("score maps of other methods"))
     _arguments.add_run(parser, one_process=True)
 
@@ -94,7 +96,7 @@ def run(args: argparse.Namespace) -> int:
     from ood_seg.io.files import claimed
 
     names = ["scores", "statistics", "smoothing", "negate", "strip", "sets", "num_images", "title"]
-    options = {name: getattr(args, name) for name in names}
+    options = {**{name: getattr(args, name) for name in names}, "refine": args.refine}
     folder = args.out or Path(cfg.work_dir)
     with claimed(folder / "benchmark.json"):  # an impossible --out fails here
         content = compare_scores(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 from ood_seg.commands import _map_arguments
 from ood_seg.commands._evaluation_arguments import add_metrics, evaluation_settings
+from ood_seg.commands._refine_arguments import add_refinement
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,7 +21,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="folder of the results, and of partial ones from which an interrupted evaluation "
         "resumes (default: work_dirs/evaluate/METHOD_DATASET)",
     )
-    parser.add_argument("--images", type=Path, metavar="DIR", help="images, for the report")
+    parser.add_argument(
+        "--images", type=Path, metavar="DIR", help="images, for the report and --refine"
+    )
     parser.add_argument(
         "--compare",
         type=Path,
@@ -27,10 +31,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="score maps of another method on the same images: paired bootstrap comparison",
     )
     parser.add_argument("--compare-method", metavar="NAME", help="name of the other method")
+    add_refinement(parser)
     add_metrics(parser.add_argument_group("metrics"))
     closed = parser.add_argument_group("closed set")
     closed.add_argument(
-        "--predicted-labels", type=Path, metavar="DIR", help="predicted classes 0..18 (.png)"
+        "--predicted-labels",
+        type=Path,
+        metavar="DIR",
+        help="predicted classes 0..18 (.png), also for --refine",
     )
     closed.add_argument(
         "--known-labels", type=Path, metavar="DIR", help="true classes 0..18, 255 (.png)"
@@ -46,6 +54,11 @@ def run(args: argparse.Namespace) -> int:
     from ood_seg.reports.terminal import print_evaluation
 
     settings = evaluation_settings(args)
+    if args.refine:
+        from ood_seg.refinement import Refinement
+
+        name = Refinement.of(args.refine).score_name(settings.method)
+        settings = replace(settings, method=name)
     folder = args.out or Path("work_dirs/evaluate") / f"{settings.method}_{settings.data_set}"
     names = ("images", "compare", "compare_method", "predicted_labels", "known_labels", "workers")
     folders = _map_arguments.map_folders(args)
@@ -56,6 +69,7 @@ def run(args: argparse.Namespace) -> int:
                 settings,
                 partial=folder / "partial",
                 on_image=on_image,
+                refine=args.refine,
                 **{name: getattr(args, name) for name in names},
             )
         content = evaluation.content

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from ood_seg.commands import _arguments
+from ood_seg.commands._refine_arguments import add_refinement
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="per figure of --show (default: %(default)s)",
     )
+    add_refinement(parser)
     _arguments.add_run(parser)
 
 
@@ -57,6 +59,7 @@ def run(args: argparse.Namespace) -> int:
         tta=args.tta,
         branch_iou=args.branch_iou,
         out=args.out,
+        refine=args.refine,
         show=args.show,
         show_dir=args.show_dir,
         wait_time=args.wait_time,

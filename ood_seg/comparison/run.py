@@ -22,6 +22,7 @@ from ood_seg.comparison.counts import ScoreCounts
 from ood_seg.comparison.image_sets import compare_image_sets, image_sets
 from ood_seg.comparison.model_scores import ModelScores
 from ood_seg.comparison.ready_made import ALL, check_name, ready_made
+from ood_seg.comparison.refined_scores import RefinedScores
 from ood_seg.comparison.score_comparison import ScoreComparison
 from ood_seg.comparison.sources import SavedMaps, ScoreSource
 from ood_seg.comparison.writing import SCHEMA, write_benchmark
@@ -33,6 +34,7 @@ from ood_seg.io.map_origins import MapOrigin
 from ood_seg.io.provenance import git_commit, versions
 from ood_seg.metrics.protocols import get_protocol
 from ood_seg.models.loading import load_model
+from ood_seg.refinement import Refinement
 
 
 def compare_scores(
@@ -46,6 +48,7 @@ def compare_scores(
     strip: Sequence[str] = (),
     statistics: str | Path | None = None,
     smoothing: tuple[int, float] | None = None,
+    refine: Any = None,
     sets: Sequence[str] = (),
     num_images: int | None = None,
     title: str | None = None,
@@ -69,6 +72,8 @@ def compare_scores(
         strip: regular expressions removed from file names before maps and images are paired.
         statistics: file of `ood-seg fit`, for the scores that need it.
         smoothing: kernel size and sigma of a Gaussian, the last step of every score of the model.
+        refine: refinement, see `refinement.Refinement.of`; every score gets a second row with its
+            refined maps, named after the steps.
         sets: names of the test sets to compare on; empty: all with anomaly masks.
         num_images: use only the first images of each set; None: all.
         title: of the table; None: the name of the config.
@@ -91,14 +96,17 @@ def compare_scores(
         scores = () if configs or maps else (ALL,)
     cfg = load_config(config)
     image_level = is_image_level(cfg)
-    if image_level and (maps or smoothing):
-        raise ValueError("maps and smoothing are for score maps; this config is image-level")
+    if image_level and (maps or smoothing or refine is not None):
+        raise ValueError(
+            "maps, smoothing and refine are for score maps; this config is image-level"
+        )
     ready, configs, maps = ready_made(scores, image_level=image_level), configs or {}, maps or {}
     _check_names([*ready, *configs, *maps], maps, negate)
     init_default_scope(cfg.get("default_scope") or "mmseg")
     datasets = [] if image_level else anomaly_sets(cfg, sets, num_images)
     images = image_sets(cfg, sets, num_images) if image_level else None
-    model = None
+    refinement = None if refine is None else Refinement.of(refine).open()
+    model = network = None
     if ready or configs:
         seed = set_up_process(cfg)
         network = load_model(cfg, checkpoint, plain_score=True)
@@ -109,7 +117,7 @@ def compare_scores(
             smoothing=smoothing,
             seed=seed,
         )
-    content = _header(cfg, model, maps, title)
+    content = _header(cfg, model, maps, title, refinement)
     if ALL in scores:
         content["unavailable"] = sorted(content["failures"].keys() - {*scores, *configs})
     for dataset in datasets:
@@ -117,6 +125,9 @@ def compare_scores(
             dataset, maps, negate, strip, alone=len(datasets) == 1, origins=content["maps"]
         )
         sources += [model] if model else []
+        if refinement is not None:
+            labels = None if model is None else network
+            sources = [RefinedScores(source, refinement, labels) for source in sources]
         partial = Path(folder or cfg.work_dir) / "partial" / dataset.name
         result, failed = _compare_on(dataset, sources, partial)
         content["sets"][dataset.name] = {**result, "shared": model.take_costs() if model else None}
@@ -142,7 +153,11 @@ def _check_names(names: Sequence[str], maps: Collection[str], negate: Collection
 
 
 def _header(
-    cfg: Config, model: ModelScores | None, maps: Collection[str], title: str | None
+    cfg: Config,
+    model: ModelScores | None,
+    maps: Collection[str],
+    title: str | None,
+    refinement: Refinement | None,
 ) -> dict[str, Any]:
     """The content before the first dataset."""
     protocol = get_protocol("pooled")
@@ -154,6 +169,7 @@ def _header(
         "scores": {**(model.configs if model else {}), **dict.fromkeys(maps)},
         "maps": {},
         "smoothing": model.smoothing_options if model else None,
+        "refinement": None if refinement is None else refinement.record(),
         "protocol": {"name": protocol.name, "description": protocol.description},
         "mode": "streaming",
         "unit": "image" if is_image_level(cfg) else "pixel",

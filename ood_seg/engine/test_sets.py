@@ -13,6 +13,7 @@ from mmengine.config import Config
 from mmseg.registry import METRICS, TRANSFORMS
 
 from ood_seg.labels import IGNORE
+from ood_seg.refinement import Refinement
 from ood_seg.spelling import did_you_mean
 
 MULTI_SET_LOOP = "MultiSetTestLoop"
@@ -177,6 +178,26 @@ def save_predictions(cfg: Config, folder: Path) -> list[Path]:
     if not saving:
         raise ValueError("--out: no metric of the config's test_evaluator has an output_dir")
     return list(dict.fromkeys(saving))
+
+
+def set_refinement(cfg: Config, specifications: Any) -> Refinement:
+    """Set the refinement of every metric that takes one, and return it.
+
+    Raises:
+        FileNotFoundError, ValueError: see `Refinement`; or no metric of the config takes one.
+    """
+    refinement = Refinement.of(specifications).open()
+    refined = [
+        metric
+        for _, evaluator in named_sets(cfg).values()
+        for metric in metrics_of(evaluator)
+        if takes_argument(metric["type"], "refinement")
+    ]
+    if not refined:
+        raise ValueError("--refine: no metric of the config's test_evaluator takes a refinement")
+    for metric in refined:
+        metric["refinement"] = refinement.record()
+    return refinement
 
 
 def takes_argument(metric: str | type, name: str) -> bool:

@@ -26,12 +26,14 @@ from ood_seg.engine.test_sets import (
     metrics_of,
     named_sets,
     save_predictions,
+    set_refinement,
     use_tta,
 )
 from ood_seg.io.json_files import write_json
 from ood_seg.io.map_origins import MapOrigin
 from ood_seg.io.provenance import checkpoint_sha256, git_commit, versions
 from ood_seg.metrics.protocols import get_protocol
+from ood_seg.refinement import Refinement
 
 RESULT_FILE = "metrics.json"
 
@@ -44,6 +46,7 @@ def test(
     tta: bool = False,
     branch_iou: bool = False,
     out: str | Path | None = None,
+    refine: Any = None,
     show: bool = False,
     show_dir: str | Path | None = None,
     wait_time: float = 2.0,
@@ -61,6 +64,8 @@ def test(
             `branch/mIoU`.
         out: folder to save the score maps in, as `SET/IMAGE.npy`, with their model in
             `SET/provenance.json`.
+        refine: refinement of the score maps before they are measured and saved, see
+            `refinement.Refinement.of`; labels are those predicted.
         show: show each prediction in a window.
         show_dir: folder to save a figure of each prediction in.
         wait_time: seconds that a window stays.
@@ -89,6 +94,7 @@ def test(
         add_branch_iou(cfg)
     if tta:
         use_tta(cfg)
+    steps = set_refinement(cfg, refine) if refine is not None else None
     saved = save_predictions(cfg, Path(out)) if out else []
     if show or show_dir:
         draw_predictions(cfg, show=show, wait_time=wait_time, folder=show_dir)
@@ -96,7 +102,7 @@ def test(
     recorder = SetRecorder()
     runner = build_runner(cfg, recorder, *hooks)
     if saved and is_main_process():
-        origin = _map_origin(cfg, runner)
+        origin = _map_origin(cfg, runner, steps)
         for folder in saved:  # maps of images that are not tested now would stay
             origin.record(folder, remedy="give another --out, or remove that folder")
     results = runner.test()
@@ -188,16 +194,18 @@ def protocol_of(evaluator: Any) -> str | None:
     return None
 
 
-def _map_origin(cfg: Config, runner: Runner) -> MapOrigin:
+def _map_origin(cfg: Config, runner: Runner, refinement: Refinement | None) -> MapOrigin:
     """The model and score of the saved maps."""
     model: Any = runner.model
     while hasattr(model, "module"):  # of data-parallel and test-time augmentation wrappers
         model = model.module
+    score = type(model.energy_head.score).__name__
     return MapOrigin(
-        type(model.energy_head.score).__name__,
+        score if refinement is None else refinement.score_name(score),
         str(cfg.load_from),
         checkpoint_sha256(cfg.load_from),
         cfg.filename,
+        None if refinement is None else refinement.record(),
     )
 
 

@@ -14,6 +14,7 @@ from mmseg.registry import METRICS
 
 from ood_seg.evaluation.score_maps import ScoreMapWriter
 from ood_seg.evaluation.streamed_images import ImageScores, StreamedImages, sum_over_processes
+from ood_seg.io.images import read_image
 from ood_seg.labels import (
     ANOMALY,
     IGNORE,
@@ -28,6 +29,7 @@ from ood_seg.metrics.formatting import metric_title, percent_bounds
 from ood_seg.metrics.overlaps import match_components
 from ood_seg.metrics.pixel import MODES, PixelMetrics, SplitScores, split_scores
 from ood_seg.metrics.protocols import get_protocol
+from ood_seg.refinement import Evidence, Refinement
 
 LABEL_SPACES = ("evaluation", "training")
 _COMPONENT_METRICS = {"mean_f1": "component_f1", "siou": "siou", "ppv": "ppv"}
@@ -61,6 +63,8 @@ class AnomalyMetric(BaseMetric):
         protocol: see `ood_seg.metrics.protocols`; all but 'pooled' need all scores, are exact.
         components: `dict(threshold=t, track='anomaly')` for component metrics of the pixels that
             score above t, such as the threshold of the best F1 on other images.
+        refinement: steps by which score maps are refined first, see `refinement.Refinement.of`;
+            they may read the image and `pred_sem_seg`.
         output_dir: folder for the score maps, `NAME.npy`, float32, `(H, W)`; one for each
             dataset. None writes nothing.
         image_root: folder of the images. Where given, score maps keep the subfolders below it.
@@ -85,6 +89,7 @@ class AnomalyMetric(BaseMetric):
         memory: int = 2 * 2**30,
         protocol: str = "pooled",
         components: dict | None = None,
+        refinement: Any = None,
         output_dir: str | Path | None = None,
         image_root: str | Path | None = None,
         dataset_name: str | None = None,
@@ -111,6 +116,7 @@ class AnomalyMetric(BaseMetric):
         self.mode_used: str | None = None
         self.components = components
         self._start_components()  # checks the options
+        self.refinement = None if refinement is None else Refinement.of(refinement).open()
         self._streamed: StreamedImages | None = None
         self._collected_bytes = 0
         self.dataset_name = dataset_name
@@ -135,6 +141,8 @@ class AnomalyMetric(BaseMetric):
                     f"{_size(labels)} (height x width); load the labels after the resize of the "
                     "test pipeline, so that both have the image's own size"
                 )
+            if self.refinement is not None:
+                scores = self._refined(scores, sample, image)
             try:
                 self._keep(image, scores, self.evaluation_labels(labels))
             except ValueError as error:
@@ -177,6 +185,15 @@ class AnomalyMetric(BaseMetric):
             return self._described([result.image for result in results], pixels, components)
         values = self.protocol.evaluate(_joined(result.scores) for result in results)
         return self._described([r.image for r in results], pixels, components, values)
+
+    def _refined(self, scores: torch.Tensor, sample: dict, image: str) -> torch.Tensor:
+        assert self.refinement is not None
+        needs, labels = self.refinement.needs, None
+        if "labels" in needs:
+            labels = _read_map(sample, "pred_sem_seg", image).cpu().numpy()
+        pixels = read_image(image, grey_ok=True) if "image" in needs else None
+        evidence = Evidence(pixels, labels, Path(image).with_suffix("").as_posix())
+        return torch.from_numpy(self.refinement(scores.cpu().numpy(), evidence))
 
     def _keep(self, image: str, scores: torch.Tensor, labels: torch.Tensor) -> None:
         """Keep what the metrics need of one image."""

@@ -21,6 +21,7 @@ from ood_seg.datasets.label_maps import EVALUATION_LABELS
 from ood_seg.datasets.listing import shorten
 from ood_seg.evaluation.image_tasks import for_each
 from ood_seg.evaluation.matching import MapPair, Matches, match_images, match_maps, match_others
+from ood_seg.evaluation.refined_maps import RefinedMapReader
 from ood_seg.evaluation.run import Evaluation, compare_with, evaluate_maps
 from ood_seg.evaluation.saved_maps import SCALE_FILE, MapFormat, MapReader, read_scale_file
 from ood_seg.evaluation.settings import Settings
@@ -28,6 +29,7 @@ from ood_seg.io.map_origins import ORIGIN_FILE, MapOrigin, read_origin
 from ood_seg.io.provenance import file_sha256
 from ood_seg.labels import MIN_AREA
 from ood_seg.metrics import ScoreHistogram
+from ood_seg.refinement import Refinement
 
 # Called with the number of maps read so far, and of all that will be read.
 OnImage = Callable[[int, int], object]
@@ -87,6 +89,7 @@ def evaluate_folders(
     compare_method: str | None = None,
     predicted_labels: Path | None = None,
     known_labels: Path | None = None,
+    refine: Any = None,
     workers: int = 1,
     on_image: OnImage = lambda done, total: None,
 ) -> Evaluation:
@@ -100,7 +103,9 @@ def evaluate_folders(
         compare: folder of score maps of another method, for the section `comparison`.
         compare_method: its name; None: that of the folder.
         predicted_labels, known_labels: folders of predicted and of true training labels (.png),
-            both or none, for the closed set.
+            both or none, for the closed set; those predicted alone for a refinement.
+        refine: refinement of the maps, see `refinement.Refinement.of`, but not of those of
+            `compare`. Its evidence may change, so that no partial results are kept.
         workers: threads that read and count.
         on_image: called after each map with the number read so far and in all.
 
@@ -111,7 +116,12 @@ def evaluate_folders(
     """
     reader, matches, origin = folders.reader(), folders.matches(), folders.origin()
     names = [pair.name for pair in matches.pairs]
-    classes, notes = _class_files(folders, names, predicted_labels, known_labels)
+    if refine is not None:
+        reader = _refined(folders, reader, refine, images, predicted_labels)
+        origin = _refined_origin(origin, reader.refined_by)
+        partial = None
+    of_classes = predicted_labels if refine is None or known_labels else None
+    classes, notes = _class_files(folders, names, of_classes, known_labels)
     readings = 1 + bool(settings.calibration or settings.track or classes) + bool(compare)
     count = _counter(on_image, readings * len(names))
     reading: dict[str, Any] = {"workers": workers, "on_image": count}
@@ -239,6 +249,27 @@ def _origin(
             f"given is {given.named()}; {remedy}"
         )
     return replace(given or recorded, score=score or recorded.score)
+
+
+def _refined(
+    folders: MapFolders, reader: MapReader, refine: Any, images: Path | None, labels: Path | None
+) -> RefinedMapReader:
+    refinement = Refinement.of(refine).open()
+    return RefinedMapReader(
+        reader.format,
+        reader.label_map,
+        refinement.record(),
+        None if images is None else str(images),
+        None if labels is None else str(labels),
+        tuple(folders.strip),
+    )
+
+
+def _refined_origin(origin: MapOrigin | None, refinement: Refinement) -> MapOrigin | None:
+    if origin is None:
+        return None
+    steps = [*(origin.refinement or ()), *refinement.record()]
+    return replace(origin, score=refinement.score_name(origin.score), refinement=steps)
 
 
 def _counter(on_image: OnImage, total: int) -> Callable[[], object]:

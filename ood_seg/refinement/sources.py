@@ -29,7 +29,8 @@ _SALIENCY_SUFFIXES = (".png", ".npy")
 class FolderSource:
     """One file per image, found by the name of the image.
 
-    A name with folders is looked for in the same folders first, then by its last part alone.
+    A name with folders is looked for in the same folders first, with ever fewer of them, then by
+    its last part in any folder.
 
     Args:
         folder: of the files; subfolders are searched.
@@ -66,13 +67,20 @@ class FolderSource:
             ValueError: no file or several files for the image, or one of another content or size.
         """
         stem = composed(name)
-        paths = self._files.get(stem) or self._by_last.get(stem.rpartition("/")[2], [])
+        full = next((self._files[end] for end in endings(stem) if end in self._files), None)
+        paths = full or self._by_last.get(stem.rpartition("/")[2], [])
         if not paths:
             wanted = " or ".join(stem.rpartition("/")[2] + suffix for suffix in self._suffixes)
             raise ValueError(f"{self._what}: {self._folder} has no {wanted} for the image {name!r}")
         if len(paths) > 1:
             raise ValueError(f"{self._what}: several files for the image {name}: {shorten(paths)}")
         return self._decode(paths[0], size)
+
+
+def endings(name: str) -> list[str]:
+    """`a/b/c`, `b/c` and `c` for the name `a/b/c`."""
+    parts = name.split("/")
+    return ["/".join(parts[start:]) for start in range(len(parts))]
 
 
 def mask_files(folder: Path) -> FolderSource:
@@ -106,10 +114,9 @@ class BoxFile:
 
     def __call__(self, name: str, size: tuple[int, int]) -> list[Box]:
         """Boxes of an image; a ValueError if the file does not name it."""
-        stem = composed(name)
-        for key in (stem, stem.rpartition("/")[2]):
-            if key in self._boxes:
-                return self._boxes[key]
+        for end in endings(composed(name)):
+            if end in self._boxes:
+                return self._boxes[end]
         raise ValueError(
             f"boxes: {self._path} does not name the image {name!r}; an image without objects has "
             "an empty list"

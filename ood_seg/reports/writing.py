@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ood_seg.evaluation.refined_maps import reader_of
 from ood_seg.evaluation.run import SCHEMA
-from ood_seg.evaluation.saved_maps import MapReader
 from ood_seg.io.files import write_text
 from ood_seg.reports import texts
 from ood_seg.reports.evaluations import Evaluations
@@ -126,7 +126,7 @@ def by_label(evaluations: Sequence[Mapping[str, Any]]) -> Evaluations:
 
 def _readers(evaluations: Evaluations, read_maps: Any) -> list[ReadMaps]:
     if read_maps is None:
-        return [MapReader.from_record(one.get("reader", {})).read for one in evaluations.values()]
+        return [reader_of(one.get("reader", {})).read for one in evaluations.values()]
     readers = [read_maps] * len(evaluations) if callable(read_maps) else list(read_maps)
     if len(readers) != len(evaluations):
         raise ValueError(

@@ -203,3 +203,31 @@ def test_iou_of_frozen_and_branch_labels(job, tmp_path, capsys):
         assert "branch/mIoU" in capsys.readouterr().out
     assert run_test(job, tmp_path, "--branch-iou") == 2
     assert "anomaly_branch" in capsys.readouterr().err
+
+
+def test_refined_maps_are_measured_saved_and_named(job, tmp_path):
+    import cv2
+
+    from ood_seg.io.map_origins import read_origin
+    from ood_seg.refinement import Evidence, Refinement
+
+    steps = ["segments,weight=1,across=4", "saliency=" + str(tmp_path / "saliency") + ",weight=2"]
+    (tmp_path / "saliency").mkdir()
+    for index in range(3):
+        values = np.full((HEIGHT, WIDTH), 40 * index, np.uint8)
+        cv2.imwrite(str(tmp_path / "saliency" / f"{index}.png"), values)
+    steps[1] += ",known=none"
+    plain, out = tmp_path / "plain", tmp_path / "refined"
+    assert run_test(job, tmp_path, "--sets", "anomalies", "--out", plain) == 0
+    options = ("--refine", steps[0], "--refine", steps[1])
+    assert run_test(job, tmp_path, "--sets", "anomalies", "--out", out, *options) == 0
+    refinement = Refinement.of(steps)
+    for index in range(3):
+        image = cv2.imread(str(job.folder / "images" / f"{index}.png"))
+        scores = np.load(plain / "anomalies" / f"{index}.npy")
+        expected = refinement(scores, Evidence(image, name=str(index)))
+        np.testing.assert_array_equal(np.load(out / "anomalies" / f"{index}.npy"), expected)
+    origin = read_origin(out / "anomalies")
+    assert origin.score == refinement.score_name(read_origin(plain / "anomalies").score)
+    assert origin.refinement == refinement.record()
+    assert run_test(job, tmp_path, "--sets", "anomalies", "--out", plain, *options) == 2

@@ -1,0 +1,75 @@
+"""Saved score maps that are refined as they are read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ood_seg.datasets.label_images import decode_label_image
+from ood_seg.evaluation.matching import image_name, match_images, match_others
+from ood_seg.evaluation.saved_maps import MapReader
+from ood_seg.io.images import read_image
+from ood_seg.refinement import Evidence, Refinement
+
+
+@dataclass(frozen=True)
+class RefinedMapReader(MapReader):
+    """A `MapReader` whose scores are refined; its fields are JSON values.
+
+    Args:
+        refinement: steps as `Refinement.record` gives them.
+        images: folder of the images; None: no step needs them.
+        predicted_labels: folder of the predicted classes (`.png`); None: no step needs them.
+        strip: as for `match_maps`.
+    """
+
+    refinement: Sequence[Mapping[str, Any]] = ()
+    images: str | None = None
+    predicted_labels: str | None = None
+    strip: Sequence[str] = ()
+
+    @cached_property
+    def refined_by(self) -> Refinement:
+        """The refinement, with its sources open."""
+        return Refinement.of(list(self.refinement)).open()
+
+    def read(self, scores: Path, truth: Path) -> tuple[np.ndarray, np.ndarray]:
+        """As `MapReader.read`, with refined scores, float32.
+
+        Raises:
+            ValueError: also where the image has no file, or its evidence does not fit.
+        """
+        score_map, labels = super().read(scores, truth)
+        name = image_name(scores.stem, self.strip)
+        evidence = Evidence(self._image(name), self._predicted(name), name)
+        return self.refined_by(score_map, evidence), labels
+
+    def _image(self, name: str) -> np.ndarray | None:
+        if self.images is None or "image" not in self.refined_by.needs:
+            return None
+        found = match_images(Path(self.images), [name], strip=self.strip)
+        return read_image(_only(found, name, self.images, "image"), grey_ok=True)
+
+    def _predicted(self, name: str) -> np.ndarray | None:
+        if self.predicted_labels is None or "labels" not in self.refined_by.needs:
+            return None
+        found = match_others(Path(self.predicted_labels), [name], strip=self.strip)
+        path = _only(found, name, self.predicted_labels, "label map")
+        return decode_label_image(path.read_bytes(), path)
+
+
+def reader_of(record: Mapping[str, Any]) -> MapReader:
+    """The reader that stands under `reader` in `evaluation.json`, refined or not."""
+    kind = RefinedMapReader if record.get("refinement") else MapReader
+    return kind.from_record(record)
+
+
+def _only(found: Mapping[str, Path], name: str, folder: str, what: str) -> Path:
+    if name not in found:
+        raise ValueError(f"{folder}: no {what} for the score map of {name}")
+    return found[name]
