@@ -16,7 +16,10 @@ from ood_seg.refinement import Evidence, Refinement
 
 class TwoScores:
     names = ("first", "broken")
-    identities = {name: Identity({"score": name}, []) for name in names}
+
+    @property
+    def identities(self):
+        return {name: Identity({"score": name}, []) for name in self.names}
 
     def scores(self, batch, names, *, memory):
         for name in names:
