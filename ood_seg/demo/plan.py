@@ -77,6 +77,7 @@ TRAININGS = {
     PRETRAINING: "demo/pretrain_fcn-unet-small_1000it_demo",
     "energy_oe": "demo/energy-oe_fcn-unet-small_200it_demo",
     "balanced_energy": "demo/balanced-energy_fcn-unet-small_200it_demo",
+    "branch": "demo/balanced-energy_fcn-unet-small-branch_200it_demo",
 }
 METHODS = (
     Method("no fine-tuning", PRETRAINING, "MaxSoftmax", "max softmax"),
@@ -85,6 +86,7 @@ METHODS = (
     Method("no fine-tuning", PRETRAINING, "Energy", "energy"),
     Method("EnergyOE", "energy_oe", "Energy", "energy"),
     Method("balanced EnergyOE", "balanced_energy", "Energy", "energy"),
+    Method("the same in a branch", "branch", "Energy", "energy"),
 )
 # What the figure compares.
 BEFORE, AFTER = METHODS[3], METHODS[-1]

@@ -82,7 +82,7 @@ def draw_figure(path: Path, data: Path, before: Path, after: Path) -> None:
             )
     titles = {
         "before": "energy before fine-tuning",
-        "after": "energy after (balanced EnergyOE)",
+        "after": "energy after (in a branch)",
         "decision": "after, at the threshold of the best F1",
     }
     save_figure(comparison_figure(rows, **titles), path, dpi=_FIGURE_DPI)

@@ -50,6 +50,7 @@ _TITLES = {
     "pretrain": "train on the known classes",
     "energy_oe": "fine-tune, EnergyOE",
     "balanced_energy": "fine-tune, balanced EnergyOE",
+    "branch": "fine-tune, the same in a branch",
 }
 
 
