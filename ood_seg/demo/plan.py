@@ -86,7 +86,7 @@ METHODS = (
     Method("no fine-tuning", PRETRAINING, "Energy", "energy"),
     Method("EnergyOE", "energy_oe", "Energy", "energy"),
     Method("balanced EnergyOE", "balanced_energy", "Energy", "energy"),
-    Method("the same in a branch", "branch", "Energy", "energy"),
+    Method("..., in a branch", "branch", "Energy", "energy"),
 )
 # What the figure compares.
 BEFORE, AFTER = METHODS[3], METHODS[-1]
