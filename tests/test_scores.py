@@ -219,3 +219,16 @@ def test_raising_the_first_class_lowers_the_score(function):
     first = LOGITS.argmax(dim=1, keepdim=True)
     higher = LOGITS.scatter_add(1, first, torch.ones(first.shape))
     assert (function(higher) < function(LOGITS)).all()
+
+
+@pytest.mark.parametrize("shape", [(2, 5, 90, 700), (1, 5, 3, 200_000), (70_000, 7)])
+def test_generalized_entropy_of_large_maps_is_that_of_their_parts(shape):
+    logits = 4 * torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    whole = scores.generalized_entropy(logits)
+    assert whole.shape == (shape[0], *shape[2:])
+    parts = [scores.generalized_entropy(part) for part in logits.split(max(1, shape[0] // 7))]
+    torch.testing.assert_close(whole, torch.cat(parts))
+    pixel = logits[0, :, 1, 1:2].t() if len(shape) == 4 else logits[1:2]
+    expected = whole[0, 1, 1] if len(shape) == 4 else whole[1]
+    p = pixel.double().softmax(1)
+    torch.testing.assert_close(expected.double(), ((p * (1 - p)) ** 0.1).sum(), rtol=1e-5, atol=0)

@@ -7,7 +7,7 @@ _base_ = [
 ]
 model = dict(
     freeze=dict(norm_statistics="fixed", dropout="off"),
-    distillation=dict(checkpoint=_base_.load_from, weight=1.0),
+    distillation=dict(checkpoint=_base_.load_from, weight=1.0, channels_last=True),
     energy_head=dict(
         losses=[dict(type="EnergyLoss", margin_in=-12.0, margin_out=2.0, loss_weight=0.05)],
     ),

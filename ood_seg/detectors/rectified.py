@@ -100,9 +100,15 @@ def _checked_percentile(percentile: float) -> float:
 
 def _largest(features: Tensor, percentile: float) -> Tensor:
     """Mask of the kept channels, `(N, D, *)` bool."""
-    order = features.argsort(dim=1, descending=True, stable=True)
-    order = order[:, : _num_kept(features.shape[1], percentile)]
-    return torch.zeros_like(features, dtype=torch.bool).scatter_(1, order, True)
+    count = _num_kept(features.shape[1], percentile)
+    smallest = features.topk(count, dim=1, sorted=False).values.amin(dim=1, keepdim=True)
+    kept = features >= smallest
+    if int(kept.sum()) > count * smallest.numel():  # equal values: the lower indices
+        above = features > smallest
+        missing = count - above.sum(dim=1, keepdim=True)
+        equal = kept & ~above
+        kept = above | (equal & (equal.cumsum(dim=1) <= missing))
+    return kept
 
 
 def _num_kept(width: int, percentile: float) -> int:

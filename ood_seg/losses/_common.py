@@ -86,6 +86,23 @@ def checked_logits(logits: Tensor, labels: Tensor) -> Tensor:
     return full_precision(logits)
 
 
+def masked_logits(logits: Tensor, mask: Tensor) -> Tensor:
+    """Logits `(C, M)` of the M pixels of a mask `(N, *)`, in order.
+
+    Chosen by index within each image, which is several times as fast in both directions as a
+    boolean mask with the classes last.
+    """
+    if logits.ndim == 2:
+        return logits[mask].t()
+    if not len(logits):
+        return logits.transpose(0, 1).flatten(1)
+    parts = [
+        image.index_select(1, row.nonzero().squeeze(1))
+        for image, row in zip(logits.flatten(2), mask.flatten(1), strict=True)
+    ]
+    return torch.cat(parts, dim=1)
+
+
 def check_reduction(reduction: str) -> None:
     """Raise `ValueError` unless a reduction is `none`, `mean` or `sum`."""
     if reduction not in ("none", "mean", "sum"):

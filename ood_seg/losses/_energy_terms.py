@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from ood_seg.labels import split_labels
-from ood_seg.losses._common import check_logits, class_labels, global_max, means
+from ood_seg.losses._common import (
+    check_logits,
+    check_reduction,
+    class_labels,
+    global_max,
+    global_sum,
+    means,
+)
 from ood_seg.losses._logsumexp import pixel_sums
 from ood_seg.losses.balance import checked_prior, log_prior_power
 
@@ -22,7 +29,7 @@ class Balance(NamedTuple):
     gamma: float = 0.0
     margin_gamma: float | None = None
     weight_gamma: float | None = None
-    detach: bool = False
+    detach_balance: bool = False
 
     @property
     def exponents(self) -> tuple[float, float]:
@@ -31,58 +38,112 @@ class Balance(NamedTuple):
         return self.gamma if margin is None else margin, self.gamma if weight is None else weight
 
 
-_NO_BALANCE = Balance()
+class EnergyTerms(NamedTuple):
+    """What the pixels of a batch add to an energy loss.
+
+    Attributes:
+        known: squared hinges `(N, *)`, 0 where a pixel is not known.
+        outliers: squared hinges of the M outlier pixels, `(M,)`.
+        weights: of these, `(M,)`, up to a common factor.
+        known_mask, outlier_mask: `(N, *)` bool.
+        logsumexps: of the logits over the temperature, `(N, *)`.
+        cross_entropies: `(N, *)`, 0 where a pixel is not known; None where not asked for.
+    """
+
+    known: Tensor
+    outliers: Tensor
+    weights: Tensor
+    known_mask: Tensor
+    outlier_mask: Tensor
+    logsumexps: Tensor
+    cross_entropies: Tensor | None
+
+    def loss(self, reduction: str) -> Tensor:
+        """The energy loss; `reduction` as for `balanced_energy_loss`."""
+        return self._reduced(reduction)
+
+    def joint_loss(self, energy_weight: float, reduction: str) -> Tensor:
+        """Cross entropy plus `energy_weight` times the energy loss."""
+        return self._reduced(reduction, self.cross_entropies, energy_weight)
+
+    def _reduced(
+        self, reduction: str, added: Tensor | None = None, energy_weight: float = 1.0
+    ) -> Tensor:
+        check_reduction(reduction)
+        if reduction != "mean":
+            losses = self._each()
+            if added is not None:
+                losses = added + energy_weight * losses
+            return losses if reduction == "none" else global_sum(losses.sum())[0]
+        pairs = [
+            (self.known.sum(), self.known_mask.sum()),
+            ((self.outliers * self.weights).sum(), self.weights.sum()),
+        ]
+        if added is not None:
+            pairs.append((added.sum(), self.known_mask.sum()))
+        values, present = means(*pairs)
+        energy_loss = values[:2].sum() / present[:2].sum().clamp(min=1)
+        return energy_loss if added is None else values[2] + energy_weight * energy_loss
+
+    def _each(self) -> Tensor:
+        """The energy loss of each pixel, `(N, *)`; the weights of all outliers average 1."""
+        count = self.weights.new_tensor(self.weights.numel())
+        total, count = global_sum(self.weights.sum(), count)
+        weights = self.weights * count / total.where(count > 0, torch.ones_like(total))
+        return 0.5 * self.known.masked_scatter(self.outlier_mask, self.outliers * weights)
 
 
 def energy_terms(
     logits: Tensor,
     labels: Tensor,
+    options: Mapping[str, Any],
     *,
-    margin_in: float,
-    margin_out: float,
-    temperature: float,
-    outlier_index: int,
-    ignore_index: int,
-    balance: Balance = _NO_BALANCE,
+    prior: Tensor | Sequence[float] | None = None,
     cross_entropy: bool = False,
-) -> tuple[Tensor, Tensor]:
-    """Energy loss, and the mean cross entropy of known pixels (zero unless `cross_entropy`).
+) -> EnergyTerms:
+    """The terms of an energy loss.
 
-    Arguments as for `balanced_energy_loss`; without `balance`, as for `energy_loss`.
+    Args:
+        logits: `(N, C, *)`.
+        labels: `(N, *)`.
+        options: keyword arguments of `balanced_energy_loss`; without those of the balance, of
+            `energy_loss`.
+        prior: as for `balanced_energy_loss`; None: no balance.
+        cross_entropy: whether to compute it too, at temperature 1 from the same logsumexps.
+
+    Raises:
+        TypeError, ValueError: as `balanced_energy_loss`; with `cross_entropy` also a known label
+            that is not a class.
     """
     check_logits(logits, labels)
     known_mask, outlier_mask = split_labels(
-        labels, outlier_index=outlier_index, ignore_index=ignore_index
+        labels, outlier_index=options["outlier_index"], ignore_index=options["ignore_index"]
     )
-    log_priors = _log_priors(balance, logits)
-    shared = cross_entropy and temperature == 1  # one logsumexp serves both losses
+    balance = Balance(prior, **{k: v for k, v in options.items() if k in Balance._fields})
+    temperature, log_priors = options["temperature"], _log_priors(balance, logits)
     classes = class_labels(labels, known_mask, logits.shape[1]) if cross_entropy else None
     sums = pixel_sums(
         logits,
         temperature,
-        classes=classes if shared else None,
+        classes=classes if temperature == 1 else None,
         mask=outlier_mask,
         shifts=torch.stack(list(log_priors.values())) if log_priors else None,
     )
     energies = -temperature * sums.logsumexps
-    known_hinges = (energies - margin_in).relu().square().where(known_mask, 0)
+    known_hinges = (energies - options["margin_in"]).relu().square().where(known_mask, 0)
     shifted = energies.new_empty(0) if sums.shifted is None else sums.shifted
     log_balances = dict(zip(log_priors, shifted - shifted[:1], strict=True))
     outlier_hinges, weights = _outlier_hinges(
-        energies[outlier_mask], log_balances, margin_out, balance
+        energies[outlier_mask], log_balances, options["margin_out"], balance
     )
-    pairs = [
-        (known_hinges.sum(), known_mask.sum()),
-        ((outlier_hinges * weights).sum(), weights.sum()),
-    ]
+    losses = None
     if cross_entropy:
-        plain = sums if shared else pixel_sums(logits, classes=classes)
+        plain = sums if temperature == 1 else pixel_sums(logits, classes=classes)
         assert plain.picked is not None
         losses = (plain.logsumexps - plain.picked).where(known_mask, 0)
-        pairs.append((losses.sum(), known_mask.sum()))
-    values, present = means(*pairs)
-    energy_loss = values[:2].sum() / present[:2].sum().clamp(min=1)
-    return energy_loss, values[2] if cross_entropy else torch.zeros_like(energy_loss)
+    return EnergyTerms(
+        known_hinges, outlier_hinges, weights, known_mask, outlier_mask, sums.logsumexps, losses
+    )
 
 
 def _log_priors(balance: Balance, logits: Tensor) -> dict[float | None, Tensor]:
@@ -109,7 +170,7 @@ def _outlier_hinges(
 ) -> tuple[Tensor, Tensor]:
     """Squared hinges of M outlier pixels and their weights, `(M,)`; `log Z` `(M,)` by exponent."""
     margin_gamma, weight_gamma = balance.exponents
-    if balance.detach:
+    if balance.detach_balance:
         log_balances = {gamma: value.detach() for gamma, value in log_balances.items()}
     margins: float | Tensor = margin_out
     if balance.alpha:

@@ -26,6 +26,7 @@ class PixelSums(NamedTuple):
     logsumexps: Tensor
     picked: Tensor | None
     shifted: Tensor | None
+    means: Tensor | None
 
 
 def pixel_sums(
@@ -35,6 +36,7 @@ def pixel_sums(
     classes: Tensor | None = None,
     mask: Tensor | None = None,
     shifts: Tensor | None = None,
+    uniform: bool = False,
 ) -> PixelSums:
     """Logsumexps over the classes of every pixel, differentiable once.
 
@@ -42,12 +44,14 @@ def pixel_sums(
         logits: `f`, `(N, C, *)`; half precision is computed in float32.
         temperature: `T > 0`.
         classes: `(N, *)`, 0..C-1: which logit to pick; or None.
-        mask: `(N, *)` bool: the M pixels for `shifts`, required with these.
+        mask: `(N, *)` bool: the M pixels for the next two, required with these.
         shifts: `s`, `(R, C)`, may hold `-inf`; or None. No gradient reaches it.
+        uniform: whether `means` is computed.
 
     Returns:
         `logsumexps`: `logsumexp(f / T)`, `(N, *)`. `picked`: `f` of `classes`, `(N, *)`, or None.
         `shifted`: `logsumexp(f + s_r)` of the masked pixels in order, `(R, M)`, or None.
+        `means`: mean of `f` over the classes, of the same pixels, `(M,)`, or None.
 
     Raises:
         ValueError: the temperature is not positive.
@@ -60,12 +64,15 @@ def pixel_sums(
     if classes is not None:
         classes = classes.reshape(len(flat), 1, flat.shape[2])
     positions: list[Tensor] = []
-    if shifts is not None:
+    if shifts is not None or uniform:
         assert mask is not None
         rows = mask.reshape(len(flat), flat.shape[2])
         positions = [row.nonzero().squeeze(1) for row in rows]
-    sums, picked, shifted = _PixelSums.apply(flat, temperature, classes, shifts, *positions)
-    return PixelSums(sums.view(size), None if picked is None else picked.view(size), shifted)
+    sums, picked, shifted, means = _PixelSums.apply(
+        flat, temperature, classes, shifts, uniform, *positions
+    )
+    picked = None if picked is None else picked.view(size)
+    return PixelSums(sums.view(size), picked, shifted, means)
 
 
 class _PixelSums(torch.autograd.Function):
@@ -78,8 +85,9 @@ class _PixelSums(torch.autograd.Function):
         temperature: float,
         classes: Tensor | None,
         shifts: Tensor | None,
+        uniform: bool,
         *positions: Tensor,
-    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    ) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor | None]:
         dtype = torch.promote_types(logits.dtype, torch.float32)
         sums = logits.new_empty((logits.shape[0], logits.shape[2]), dtype=dtype)
         for image, part in _blocks(logits):
@@ -95,15 +103,26 @@ class _PixelSums(torch.autograd.Function):
                 for image, chosen in _chosen_blocks(positions)
             ]
             shifted = torch.cat([sums.new_empty(0), *values]).view(len(shifts), -1)
+        means = None
+        if uniform:
+            values = [
+                logits[image].index_select(1, chosen).to(dtype).mean(dim=0)
+                for image, chosen in _chosen_blocks(positions)
+            ]
+            means = torch.cat([sums.new_empty(0), *values])
         ctx.temperature = temperature
         ctx.save_for_backward(logits, sums, classes, shifts, shifted, *positions)
         ctx.set_materialize_grads(False)
-        return sums, picked, shifted
+        return sums, picked, shifted, means
 
     @staticmethod
     @once_differentiable
     def backward(
-        ctx: Any, of_sums: Tensor | None, of_picked: Tensor | None, of_shifted: Tensor | None
+        ctx: Any,
+        of_sums: Tensor | None,
+        of_picked: Tensor | None,
+        of_shifted: Tensor | None,
+        of_means: Tensor | None,
     ) -> tuple[Tensor | None, ...]:
         logits, sums, classes, shifts, shifted, *positions = ctx.saved_tensors
         gradient = torch.empty_like(logits, memory_format=torch.contiguous_format)
@@ -114,18 +133,19 @@ class _PixelSums(torch.autograd.Function):
             if of_picked is not None:
                 block.scatter_add_(0, classes[image, :, part], of_picked[image, part][None])
             gradient[image, :, part] = block
-        if of_shifted is None:
-            return gradient, *[None] * (3 + len(positions))
         start = 0
         for image, chosen in _chosen_blocks(positions):
             span = slice(start, start := start + len(chosen))
-            rows = logits[image].index_select(1, chosen).to(sums.dtype)
-            total = torch.zeros_like(rows)
-            for shift, value, weight in zip(shifts, shifted, of_shifted, strict=True):
-                softmax = (rows + shift[:, None]).sub_(value[span]).exp_()
-                total.addcmul_(softmax, weight[span].expand_as(rows))
+            total = sums.new_zeros(logits.shape[1], len(chosen))
+            if of_means is not None:
+                total += of_means[span] / len(total)
+            if of_shifted is not None:
+                rows = logits[image].index_select(1, chosen).to(sums.dtype)
+                for shift, value, weight in zip(shifts, shifted, of_shifted, strict=True):
+                    softmax = (rows + shift[:, None]).sub_(value[span]).exp_()
+                    total.addcmul_(softmax, weight[span].expand_as(rows))
             gradient[image].index_add_(1, chosen, total.to(gradient.dtype))
-        return gradient, *[None] * (3 + len(positions))
+        return gradient, *[None] * (4 + len(positions))
 
 
 def _scaled(block: Tensor, temperature: float, dtype: torch.dtype) -> Tensor:

@@ -88,10 +88,18 @@ class PriorLossModule(LossModule):
         device = None if self.prior is None else self.prior.device
         self.prior = checked_prior(prior, prior.numel()).float().to(device)
 
-    def forward(self, *inputs: Tensor) -> Tensor:
+    def required_prior(self, logits: Tensor) -> Tensor:
+        """The prior on the device of the logits.
+
+        Raises:
+            ValueError: no prior is set yet.
+        """
         if self.prior is None:
             raise ValueError(
                 f"{type(self).__name__} has no prior: give prior=[...] in the config, or add "
                 "dict(type='OutlierPriorHook') to custom_hooks to measure it before training"
             )
-        return super().forward(*inputs, self.prior.to(inputs[0].device))
+        return self.prior.to(logits.device)
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        return super().forward(*inputs, self.required_prior(inputs[0]))

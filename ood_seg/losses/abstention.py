@@ -8,7 +8,13 @@ import torch
 from torch import Tensor
 
 from ood_seg.labels import IGNORE, OUTLIER, split_labels
-from ood_seg.losses._common import checked_logits, class_labels, means
+from ood_seg.losses._common import (
+    check_reduction,
+    checked_logits,
+    class_labels,
+    global_sum,
+    means,
+)
 from ood_seg.losses._module import LossModule
 from ood_seg.scores import energy
 from ood_seg.smoothing import gaussian_smooth
@@ -26,6 +32,7 @@ def abstention_loss(
     reward: float | None = None,
     outlier_index: int = OUTLIER,
     ignore_index: int = IGNORE,
+    reduction: str = "mean",
 ) -> Tensor:
     r"""Cross entropy with a reward for abstaining that grows as the energy approaches zero.
 
@@ -54,15 +61,19 @@ def abstention_loss(
             Gamblers", NeurIPS 2019, where it is called o; None: the squared energy.
         outlier_index: label of outlier pixels.
         ignore_index: label of ignored pixels.
+        reduction: `mean`, the three means as above; `none`, the negative logarithm of each pixel,
+            times `w` and averaged over the classes for outliers, 0 for ignored ones; or `sum`,
+            the sum of those over the pixels of all ranks.
 
     Returns:
-        Scalar.
+        Scalar; with `none` `(N, H, W)`.
 
     Raises:
         TypeError: the logits are not floating point or the labels not integer.
-        ValueError: the shapes do not match, a known label is not a class, or the maps are smaller
-            than half the Gaussian.
+        ValueError: the shapes do not match, a known label is not a class, the maps are smaller
+            than half the Gaussian, or the reduction is unknown.
     """
+    check_reduction(reduction)
     logits = checked_logits(logits, labels)
     if logits.ndim != 4 or logits.shape[1] < 2:
         raise ValueError(
@@ -89,6 +100,10 @@ def abstention_loss(
     outlier_gains = torch.logaddexp(log_outlier, log_abstention[outlier_mask][:, None])
     outlier_gains = outlier_gains.clamp(min=_LOG_FLOOR).mean(dim=1)
 
+    if reduction != "mean":
+        losses = -gains.where(known_mask, 0)
+        losses = losses.masked_scatter(outlier_mask, -outlier_weight * outlier_gains)
+        return losses if reduction == "none" else global_sum(losses.sum())[0]
     pasted = outlier_mask.flatten(1).any(dim=1)[:, None, None]
     masks = (known_mask & ~pasted, known_mask & pasted)
     pairs = [(gains[mask].sum(), mask.sum()) for mask in masks]

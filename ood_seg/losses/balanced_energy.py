@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from ood_seg.labels import IGNORE, OUTLIER
-from ood_seg.losses._energy_terms import Balance, energy_terms
+from ood_seg.losses._common import check_reduction
+from ood_seg.losses._energy_terms import EnergyTerms, energy_terms
 from ood_seg.losses._module import PriorLossModule
 
 
@@ -26,6 +27,7 @@ def balanced_energy_loss(
     detach_balance: bool = False,
     outlier_index: int = OUTLIER,
     ignore_index: int = IGNORE,
+    reduction: str = "mean",
 ) -> Tensor:
     r"""Energy loss whose outlier margin and weight grow with the prior of the predicted class.
 
@@ -54,26 +56,33 @@ def balanced_energy_loss(
         detach_balance: stop the gradient through `Z` and `Z'`. The released code does not.
         outlier_index: label of outlier pixels.
         ignore_index: label of ignored pixels.
+        reduction: `mean`, as above; `none`, half the squared hinge of each pixel, 0 for ignored
+            ones, where the weights `Z'` of all outliers are scaled to an average of 1; or `sum`,
+            the sum of those over the pixels of all ranks.
 
     Returns:
-        Scalar.
+        Scalar; with `none` `(N, *)`.
 
     Raises:
         TypeError: the logits are not floating point or the labels not integer.
         ValueError: shapes or the length of the prior do not match, the prior is not finite,
-            non-negative and positive in sum, or an exponent or temperature is out of range.
+            non-negative and positive in sum, an exponent or temperature is out of range, or the
+            reduction is unknown.
     """
-    loss, _ = energy_terms(
-        logits,
-        labels,
-        margin_in=margin_in,
-        margin_out=margin_out,
-        temperature=temperature,
-        outlier_index=outlier_index,
-        ignore_index=ignore_index,
-        balance=Balance(prior, alpha, gamma, margin_gamma, weight_gamma, detach_balance),
-    )
-    return loss
+    check_reduction(reduction)
+    options = {
+        "margin_in": margin_in,
+        "margin_out": margin_out,
+        "alpha": alpha,
+        "gamma": gamma,
+        "margin_gamma": margin_gamma,
+        "weight_gamma": weight_gamma,
+        "temperature": temperature,
+        "detach_balance": detach_balance,
+        "outlier_index": outlier_index,
+        "ignore_index": ignore_index,
+    }
+    return energy_terms(logits, labels, options, prior=prior).loss(reduction)
 
 
 class BalancedEnergyLoss(PriorLossModule):
@@ -81,3 +90,8 @@ class BalancedEnergyLoss(PriorLossModule):
 
     function = balanced_energy_loss
     loss_name = "loss_balanced_energy"
+
+    def terms(self, logits: Tensor, labels: Tensor, *, cross_entropy: bool = False) -> EnergyTerms:
+        """What `forward` reduces, and the cross entropies beside it; see `energy_terms`."""
+        prior = self.required_prior(logits)
+        return energy_terms(logits, labels, self.options, prior=prior, cross_entropy=cross_entropy)

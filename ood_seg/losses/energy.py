@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from ood_seg.labels import IGNORE, OUTLIER, split_labels
-from ood_seg.losses._common import check_logits, check_reduction, global_sum
-from ood_seg.losses._energy_terms import energy_terms
-from ood_seg.losses._logsumexp import pixel_sums
+from ood_seg.labels import IGNORE, OUTLIER
+from ood_seg.losses._common import check_reduction
+from ood_seg.losses._energy_terms import EnergyTerms, energy_terms
 from ood_seg.losses._module import LossModule
 
 
@@ -59,26 +58,14 @@ def energy_loss(
         >>> energy_loss(logits, labels, margin_in=-12.0, margin_out=-6.0).backward()
     """
     check_reduction(reduction)
-    if reduction != "mean":
-        check_logits(logits, labels)
-        known, outliers = split_labels(
-            labels, outlier_index=outlier_index, ignore_index=ignore_index
-        )
-        energies = -temperature * pixel_sums(logits, temperature).logsumexps
-        too_high = (energies - margin_in).relu().where(known, 0)
-        too_low = (margin_out - energies).relu().where(outliers, 0)
-        losses = 0.5 * (too_high + too_low).square()
-        return losses if reduction == "none" else global_sum(losses.sum())[0]
-    loss, _ = energy_terms(
-        logits,
-        labels,
-        margin_in=margin_in,
-        margin_out=margin_out,
-        temperature=temperature,
-        outlier_index=outlier_index,
-        ignore_index=ignore_index,
-    )
-    return loss
+    options = {
+        "margin_in": margin_in,
+        "margin_out": margin_out,
+        "temperature": temperature,
+        "outlier_index": outlier_index,
+        "ignore_index": ignore_index,
+    }
+    return energy_terms(logits, labels, options).loss(reduction)
 
 
 class EnergyLoss(LossModule):
@@ -86,3 +73,7 @@ class EnergyLoss(LossModule):
 
     function = energy_loss
     loss_name = "loss_energy"
+
+    def terms(self, logits: Tensor, labels: Tensor, *, cross_entropy: bool = False) -> EnergyTerms:
+        """What `forward` reduces, and the cross entropies beside it; see `energy_terms`."""
+        return energy_terms(logits, labels, self.options, cross_entropy=cross_entropy)

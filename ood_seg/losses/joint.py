@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from ood_seg.labels import IGNORE, OUTLIER
-from ood_seg.losses._energy_terms import Balance, energy_terms
+from ood_seg.losses._common import check_reduction
+from ood_seg.losses._energy_terms import energy_terms
 from ood_seg.losses._module import LossModule, PriorLossModule
 
 
@@ -21,6 +22,7 @@ def cross_entropy_energy_loss(
     temperature: float = 1.0,
     outlier_index: int = OUTLIER,
     ignore_index: int = IGNORE,
+    reduction: str = "mean",
 ) -> Tensor:
     """Mean cross entropy of known pixels plus `energy_weight * energy_loss(...)`.
 
@@ -36,24 +38,26 @@ def cross_entropy_energy_loss(
         temperature: as above.
         outlier_index: as above.
         ignore_index: as above.
+        reduction: `mean`, as above; `none`, the cross entropy of each known pixel plus
+            `energy_weight` times the energy loss of each pixel (see there), 0 for ignored ones;
+            or `sum`, the sum of those over the pixels of all ranks.
 
     Returns:
-        Scalar.
+        Scalar; with `none` `(N, *)`.
 
     Raises:
         TypeError, ValueError: as `energy_loss`; also a known label that is not a class.
     """
-    energy_loss, cross_entropy = energy_terms(
-        logits,
-        labels,
-        margin_in=margin_in,
-        margin_out=margin_out,
-        temperature=temperature,
-        outlier_index=outlier_index,
-        ignore_index=ignore_index,
-        cross_entropy=True,
-    )
-    return cross_entropy + energy_weight * energy_loss
+    check_reduction(reduction)
+    options = {
+        "margin_in": margin_in,
+        "margin_out": margin_out,
+        "temperature": temperature,
+        "outlier_index": outlier_index,
+        "ignore_index": ignore_index,
+    }
+    terms = energy_terms(logits, labels, options, cross_entropy=True)
+    return terms.joint_loss(energy_weight, reduction)
 
 
 def cross_entropy_balanced_energy_loss(
@@ -72,6 +76,7 @@ def cross_entropy_balanced_energy_loss(
     detach_balance: bool = False,
     outlier_index: int = OUTLIER,
     ignore_index: int = IGNORE,
+    reduction: str = "mean",
 ) -> Tensor:
     """Mean cross entropy of known pixels plus `energy_weight * balanced_energy_loss(...)`.
 
@@ -81,18 +86,21 @@ def cross_entropy_balanced_energy_loss(
     Raises:
         TypeError, ValueError: as `balanced_energy_loss`; also a known label that is not a class.
     """
-    energy_loss, cross_entropy = energy_terms(
-        logits,
-        labels,
-        margin_in=margin_in,
-        margin_out=margin_out,
-        temperature=temperature,
-        outlier_index=outlier_index,
-        ignore_index=ignore_index,
-        balance=Balance(prior, alpha, gamma, margin_gamma, weight_gamma, detach_balance),
-        cross_entropy=True,
-    )
-    return cross_entropy + energy_weight * energy_loss
+    check_reduction(reduction)
+    options = {
+        "margin_in": margin_in,
+        "margin_out": margin_out,
+        "alpha": alpha,
+        "gamma": gamma,
+        "margin_gamma": margin_gamma,
+        "weight_gamma": weight_gamma,
+        "temperature": temperature,
+        "detach_balance": detach_balance,
+        "outlier_index": outlier_index,
+        "ignore_index": ignore_index,
+    }
+    terms = energy_terms(logits, labels, options, prior=prior, cross_entropy=True)
+    return terms.joint_loss(energy_weight, reduction)
 
 
 class CrossEntropyEnergyLoss(LossModule):

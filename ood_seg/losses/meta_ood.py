@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import torch.nn.functional as F
 from torch import Tensor
 
 from ood_seg.labels import IGNORE, OUTLIER, split_labels
 from ood_seg.losses._common import (
+    check_logits,
     check_reduction,
-    checked_logits,
     class_labels,
     global_sum,
     means,
 )
+from ood_seg.losses._logsumexp import pixel_sums
 from ood_seg.losses._module import LossModule
-from ood_seg.losses.outlier_exposure import uniform_cross_entropy
 
 
 def meta_ood_loss(
@@ -33,7 +32,8 @@ def meta_ood_loss(
 
     Source: Chan, Rottmann and Gottschalk, "Entropy Maximization and Meta Classification for
     Out-of-distribution Detection in Semantic Segmentation", ICCV 2021, eq. 2-4. As in the code
-    released with it, the denominator includes ignored pixels.
+    released with it, the denominator includes ignored pixels. The
+    gradient is analytic and can be taken once (no second derivatives).
 
     Args:
         logits: `(N, C, *)`; half precision is computed in float32.
@@ -55,18 +55,19 @@ def meta_ood_loss(
     if not 0 <= outlier_weight <= 1:
         raise ValueError(f"outlier_weight must lie between 0 and 1, got {outlier_weight}")
     check_reduction(reduction)
-    logits = checked_logits(logits, labels)
+    check_logits(logits, labels)
     known_mask, outlier_mask = split_labels(
         labels, outlier_index=outlier_index, ignore_index=ignore_index
     )
-    classes = class_labels(labels, known_mask, logits.shape[1]).masked_fill(~known_mask, -1)
-    summed = "none" if reduction == "none" else "sum"
-    known = F.cross_entropy(logits, classes, ignore_index=-1, reduction=summed)
-    outliers = uniform_cross_entropy(logits, outlier_mask)
+    classes = class_labels(labels, known_mask, logits.shape[1])
+    sums = pixel_sums(logits, classes=classes, mask=outlier_mask, uniform=True)
+    assert sums.picked is not None
+    assert sums.means is not None
+    known = (1 - outlier_weight) * (sums.logsumexps - sums.picked).where(known_mask, 0)
+    outliers = outlier_weight * (sums.logsumexps[outlier_mask] - sums.means)
     if reduction == "none":
-        losses = (1 - outlier_weight) * known
-        return losses.masked_scatter(outlier_mask, outlier_weight * outliers)
-    total = (1 - outlier_weight) * known + outlier_weight * outliers.sum()
+        return known.masked_scatter(outlier_mask, outliers)
+    total = known.sum() + outliers.sum()
     if reduction == "sum":
         return global_sum(total)[0]
     values, _ = means((total, total.new_tensor(logits.numel())))

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from torch import Tensor
 
 from ood_seg.labels import IGNORE, OUTLIER, split_labels
-from ood_seg.losses._common import check_reduction, checked_logits, global_sum, means
+from ood_seg.losses._common import (
+    check_logits,
+    check_reduction,
+    checked_logits,
+    class_labels,
+    global_sum,
+    masked_logits,
+    means,
+)
+from ood_seg.losses._logsumexp import pixel_sums
 from ood_seg.losses._module import LossModule
 
 
@@ -44,18 +55,45 @@ def outlier_exposure_loss(
     logits = checked_logits(logits, labels)
     _, outlier_mask = split_labels(labels, outlier_index=outlier_index, ignore_index=ignore_index)
     losses = uniform_cross_entropy(logits, outlier_mask)
+    return _reduced(losses, outlier_mask, reduction)
+
+
+def _reduced(losses: Tensor, outlier_mask: Tensor, reduction: str) -> Tensor:
+    """Reduce the losses `(M,)` of the pixels of a mask `(N, *)`."""
     if reduction == "none":
-        return logits.new_zeros(labels.shape).masked_scatter(outlier_mask, losses)
+        return losses.new_zeros(outlier_mask.shape).masked_scatter(outlier_mask, losses)
     if reduction == "sum":
         return global_sum(losses.sum())[0]
     values, _ = means((losses.sum(), outlier_mask.sum()))
     return values[0]
 
 
+class ExposureTerms(NamedTuple):
+    """What the pixels of a batch add to outlier exposure and cross entropy.
+
+    Attributes:
+        outliers: cross entropies of the M outlier pixels to the uniform distribution, `(M,)`.
+        known_mask, outlier_mask: `(N, *)` bool.
+        logsumexps: of the logits, `(N, *)`.
+        cross_entropies: `(N, *)`, 0 where a pixel is not known; None where not asked for.
+    """
+
+    outliers: Tensor
+    known_mask: Tensor
+    outlier_mask: Tensor
+    logsumexps: Tensor
+    cross_entropies: Tensor | None
+
+    def loss(self, reduction: str) -> Tensor:
+        """The loss; `reduction` as for `outlier_exposure_loss`."""
+        check_reduction(reduction)
+        return _reduced(self.outliers, self.outlier_mask, reduction)
+
+
 def uniform_cross_entropy(logits: Tensor, mask: Tensor) -> Tensor:
     """`logsumexp(f) - mean(f)` of the pixels of a mask, `(M,)`."""
-    chosen = logits.movedim(1, -1)[mask]
-    return chosen.logsumexp(dim=1) - chosen.mean(dim=1)
+    rows = masked_logits(logits, mask)
+    return rows.logsumexp(dim=0) - rows.mean(dim=0)
 
 
 class OutlierExposureLoss(LossModule):
@@ -63,3 +101,24 @@ class OutlierExposureLoss(LossModule):
 
     function = outlier_exposure_loss
     loss_name = "loss_outlier_exposure"
+
+    def terms(
+        self, logits: Tensor, labels: Tensor, *, cross_entropy: bool = False
+    ) -> ExposureTerms:
+        """What `forward` reduces, and the cross entropies beside it, from one logsumexp.
+
+        Raises:
+            TypeError, ValueError: as `outlier_exposure_loss`; with `cross_entropy` also a known
+                label that is not a class.
+        """
+        check_logits(logits, labels)
+        names = ("outlier_index", "ignore_index")
+        known, outliers = split_labels(labels, **{name: self.options[name] for name in names})
+        classes = class_labels(labels, known, logits.shape[1]) if cross_entropy else None
+        sums = pixel_sums(logits, classes=classes, mask=outliers, uniform=True)
+        assert sums.means is not None
+        losses = None
+        if sums.picked is not None:
+            losses = (sums.logsumexps - sums.picked).where(known, 0)
+        uniform = sums.logsumexps[outliers] - sums.means
+        return ExposureTerms(uniform, known, outliers, sums.logsumexps, losses)

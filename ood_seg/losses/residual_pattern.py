@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ood_seg.labels import IGNORE, OUTLIER, split_labels
-from ood_seg.losses._common import checked_logits, means
+from ood_seg.losses._common import check_reduction, checked_logits, global_sum, means
 from ood_seg.losses._module import LossModule
 from ood_seg.scores import entropy, split_corrected
 
@@ -20,6 +20,7 @@ def residual_pattern_loss(
     outlier_weight: float = 0.05,
     outlier_index: int = OUTLIER,
     ignore_index: int = IGNORE,
+    reduction: str = "mean",
 ) -> Tensor:
     r"""Keep corrected logits near the frozen ones on known pixels, push them down on outliers.
 
@@ -46,14 +47,18 @@ def residual_pattern_loss(
         outlier_weight: `w_o`.
         outlier_index: label of outlier pixels.
         ignore_index: label of ignored pixels.
+        reduction: `mean`, the two means as above; `none`, the weighted terms of each pixel, 0 for
+            ignored ones; or `sum`, the sum of those over the pixels of all ranks.
 
     Returns:
-        Scalar.
+        Scalar; with `none` `(N, *)`.
 
     Raises:
         TypeError: the logits are not floating point or the labels not integer.
-        ValueError: the shapes do not match, or the number of channels is odd.
+        ValueError: the shapes do not match, the number of channels is odd, or the reduction is
+            unknown.
     """
+    check_reduction(reduction)
     frozen, corrected = split_corrected(checked_logits(logits, labels))
     frozen = frozen.detach()
     known_mask, outlier_mask = split_labels(
@@ -63,6 +68,10 @@ def residual_pattern_loss(
     change = (entropy(corrected) - entropy(frozen)).square()
     known = (consistency_weight * consistency + entropy_weight * change)[known_mask]
     outlier = outlier_weight * corrected.logsumexp(dim=1).relu()[outlier_mask]
+    if reduction != "mean":
+        losses = change.new_zeros(labels.shape).masked_scatter(known_mask, known)
+        losses = losses.masked_scatter(outlier_mask, outlier)
+        return losses if reduction == "none" else global_sum(losses.sum())[0]
     terms, _ = means((known.sum(), known_mask.sum()), (outlier.sum(), outlier_mask.sum()))
     return terms.sum()
 

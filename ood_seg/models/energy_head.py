@@ -12,8 +12,11 @@ from torch import Tensor, nn
 
 from ood_seg.labels import IGNORE, OUTLIER, split_labels
 from ood_seg.losses._common import means
+from ood_seg.losses._energy_terms import EnergyTerms
 from ood_seg.losses._logsumexp import pixel_sums
+from ood_seg.losses.outlier_exposure import ExposureTerms
 from ood_seg.models.detector_scores import needs_of
+from ood_seg.models.joint_closed_set import sharing_loss
 from ood_seg.smoothing import GaussianSmoothing
 
 
@@ -131,19 +134,39 @@ class EnergyHead(BaseModule):
             logits: `(N, C', H, W)`.
             labels: `(N, H, W)`: known classes, `OUTLIER` or `IGNORE`.
         """
+        return self.loss_and_terms(logits, labels)[0]
+
+    def loss_and_terms(
+        self, logits: Tensor, labels: Tensor, *, cross_entropy: bool = False
+    ) -> tuple[dict[str, Tensor], EnergyTerms | ExposureTerms | None]:
+        """`loss`, and the terms of the `sharing_loss`, None without one.
+
+        Args:
+            logits, labels: as for `loss`.
+            cross_entropy: whether the terms hold the cross entropies.
+        """
         values: dict[str, Tensor] = {}
+        terms, sharing = None, sharing_loss(self.losses)
         for loss in self.losses:
             if hasattr(loss, "iteration"):
                 loss.iteration = MessageHub.get_current_instance().get_info("iter", 0)
-            values[str(loss.loss_name)] = loss(self._channels_for(loss, logits), labels)
+            if loss is sharing:
+                terms = sharing.terms(
+                    self.class_logits(logits), labels, cross_entropy=cross_entropy
+                )
+                value = loss.loss_weight * terms.loss(loss.options["reduction"])
+            else:
+                value = loss(self._channels_for(loss, logits), labels)
+            values[str(loss.loss_name)] = value
         with torch.no_grad():
-            energies = -pixel_sums(self.class_logits(logits)).logsumexps
+            sums = pixel_sums(self.class_logits(logits)) if terms is None else terms
+            energies = -sums.logsumexps
             pairs = ((energies[mask].sum(), mask.sum()) for mask in split_labels(labels))
             found, present = means(*pairs)
         for index, name in enumerate(("energy_known", "energy_outlier")):
             if present[index]:
                 values[name] = found[index]
-        return values
+        return values, terms
 
     def _channels_for(self, module: nn.Module, logits: Tensor) -> Tensor:
         """The channels that a score or loss reads."""

@@ -77,9 +77,10 @@ class OODEncoderDecoder(EncoderDecoder):
             None trains everything, batch-norm statistics included. With an anomaly branch, it
             applies inside the fork alone, where patterns are names without `anomaly_branch.`.
         distillation: None, or a dict with `checkpoint` (the pre-trained weights) and optionally
-            `weight` (1.0) and `temperature` (1.0); see `losses.distillation_loss`. With an
-            anomaly branch, no checkpoint is needed: the teacher is the frozen segmentor, of which
-            only the part behind the fork is computed for it.
+            `weight` (1.0), `temperature` (1.0) and `channels_last` (False); see `Teacher` and
+            `losses.distillation_loss`. With an anomaly branch, no checkpoint is needed: the
+            teacher is the frozen segmentor, of which only the part behind the fork is computed
+            for it.
         logits_index: for decode heads whose training forward returns several maps: the index of
             the one that is used at inference; known for those of mmseg.
         closed_set_loss: False leaves out the losses of decode and auxiliary heads, for methods

@@ -13,6 +13,7 @@ from torch import Tensor
 from ood_seg.checkpoints import load_weights
 from ood_seg.losses import distillation_loss
 from ood_seg.models.decode_outputs import main_logits
+from ood_seg.models.folding import folded
 
 if TYPE_CHECKING:
     from ood_seg.models.ood_encoder_decoder import OODEncoderDecoder
@@ -31,6 +32,8 @@ class Teacher:
             with an anomaly branch, whose frozen part is the teacher.
         weight: factor of the distillation loss.
         temperature: of both softmaxes.
+        channels_last: hold its weights in this memory format of torch. It depends on the network
+            whether that is faster: on a CPU ERFNet, PIDNet and WideResNet38 gain, ResNets lose.
     """
 
     def __init__(
@@ -39,12 +42,15 @@ class Teacher:
         checkpoint: str | None = None,
         weight: float = 1.0,
         temperature: float = 1.0,
+        channels_last: bool = False,
     ) -> None:
         self.weight = weight
         self.temperature = temperature
         self.checkpoint = checkpoint
+        self._format = torch.channels_last if channels_last else torch.contiguous_format
         self._parts = copy.deepcopy(parts)
         self._network: EncoderDecoder | None = None
+        self._is_folded = False
         self._logits: Tensor | None = None
 
     def with_logits(self, logits: Tensor) -> Teacher:
@@ -58,12 +64,18 @@ class Teacher:
         if self._logits is not None:
             return self._logits
         network = self.network(inputs.device)
+        if not self._is_folded:
+            quick: Any = folded(network, _logits_of, inputs[:1])
+            self._network = network = quick.to(memory_format=self._format)
+            self._is_folded = True
         with torch.no_grad():
-            head = network.decode_head
-            return main_logits(head, head(network.extract_feat(inputs)))
+            return _logits_of(network, inputs)
 
     def network(self, device: torch.device) -> EncoderDecoder:
-        """The network in evaluation mode on a device; built and loaded at the first call."""
+        """The network in evaluation mode on a device; built and loaded at the first call.
+
+        From the first call of `logits` on its batch norms are folded, see `folded`.
+        """
         if self._network is None:
             assert self.checkpoint is not None  # given by the config, see OODEncoderDecoder
             network = EncoderDecoder(**self._parts).eval().requires_grad_(False)
@@ -93,6 +105,12 @@ class Teacher:
             temperature=self.temperature,
         )
         return self.weight * loss
+
+
+def _logits_of(network: Any, inputs: Tensor) -> Tensor:
+    """Logits of a segmentor at the resolution of its decode head."""
+    head = network.decode_head
+    return main_logits(head, head(network.extract_feat(inputs))).contiguous()
 
 
 def teacher_of(

@@ -1,13 +1,17 @@
 """Training losses of an `OODEncoderDecoder`.
 
 ```
-images -> extract_feat() -> decode_head.forward() -> outputs -> closed_set_losses(): decode and
-                                                       |        auxiliary heads, outliers hidden
+images -> extract_feat() -> auxiliary_losses(), outliers hidden
+                        `-> decode_head.forward() -> outputs -> decode_losses(), outliers hidden
                                                        `-> main_logits(), channels of a learned
-                                                       |   head -------> energy_head.loss()
+                                                       |   head -------> energy_head losses
+                                                       |                |   `-> cross entropy
                                                        |                `-> teacher.loss()
                                                        `-> decode_head.feature_losses(), if any
 ```
+
+Where the closed-set loss is a plain cross entropy, it comes from the logsumexps of an outlier loss
+in place of `decode_losses`; see `joint_closed_set`.
 """
 
 from __future__ import annotations
@@ -28,6 +32,7 @@ from ood_seg.models.decode_outputs import (
     stacked_labels,
     trains_several_maps,
 )
+from ood_seg.models.joint_closed_set import is_joint, joint_closed_set_losses, sharing_loss
 from ood_seg.models.learned_head import reading_layers
 
 if TYPE_CHECKING:
@@ -47,19 +52,29 @@ def training_losses(
     Raises:
         ValueError: see `OODEncoderDecoder.loss`.
     """
-    head = model.decode_head
+    head, energy_head = model.decode_head, model.energy_head
     with reading_layers(model) as with_channels:
         features = model.extract_feat(inputs)
         outputs = head(features)
-    losses = {}
-    if model.closed_set_loss:
-        losses.update(closed_set_losses(model, features, outputs, data_samples))
     labels = hide_ignored(stacked_labels(data_samples), model.ignore_index)
     logits = with_channels(main_logits(head, outputs, model.logits_index))
     resized = resize(
         logits, size=labels.shape[-2:], mode="bilinear", align_corners=model.align_corners
     )
-    losses.update(add_prefix(model.energy_head.loss(resized, labels), "anomaly"))
+    joint = model.closed_set_loss and model.logits_index is None and is_joint(head, outputs)
+    joint = joint and sharing_loss(energy_head.losses) is not None
+    outlier_losses, terms = energy_head.loss_and_terms(resized, labels, cross_entropy=joint)
+    losses = {}
+    if joint:
+        assert terms is not None
+        class_logits = energy_head.class_logits(resized)
+        closed_set = joint_closed_set_losses(head, class_logits, labels, terms)
+        losses.update(add_prefix(closed_set, "decode"))
+    elif model.closed_set_loss:
+        losses.update(decode_losses(model, outputs, data_samples))
+    if model.closed_set_loss and model.with_auxiliary_head:
+        losses.update(auxiliary_losses(model, features, data_samples))
+    losses.update(add_prefix(outlier_losses, "anomaly"))
     if hasattr(head, "feature_losses"):
         losses.update(add_prefix(head.feature_losses(data_samples), "anomaly"))
     for teacher in model._teacher:
@@ -68,27 +83,23 @@ def training_losses(
     return losses
 
 
-def closed_set_losses(
+def decode_losses(
     model: OODEncoderDecoder,
-    features: tuple[Tensor, ...],
     outputs: Tensor | Sequence[Tensor],
     data_samples: list[SegDataSample],
 ) -> dict[str, Tensor]:
-    """mmseg's own losses of the class channels, outliers hidden.
+    """mmseg's own losses of the decode head's class channels, outliers hidden.
 
     Args:
         model: without an anomaly branch.
-        features: of the batch.
         outputs: of the decode head's `forward`.
         data_samples: see `training_losses`.
 
     Raises:
-        ValueError: a head lacks maps or edges that it trains on, or auxiliary heads ignore another
-            label than the decode head.
+        ValueError: the head lacks maps or edges that it trains on.
     """
-    head, ignored = model.decode_head, model.ignore_index
+    head = model.decode_head
     require_edges(head, data_samples)
-    known_samples = [_without_outliers(sample, ignored) for sample in data_samples]
     if isinstance(outputs, Tensor):
         if model.logits_index is not None or trains_several_maps(head):
             raise ValueError(
@@ -96,11 +107,30 @@ def closed_set_losses(
                 "training, which an anomaly branch does not compute: set closed_set_loss=False"
             )
         outputs = model.energy_head.class_logits(outputs)
-    losses = add_prefix(head.loss_by_feat(outputs, known_samples), "decode")
-    if model.with_auxiliary_head:
-        _require_same_ignored_label(model.auxiliary_head, ignored)
-        losses.update(model._auxiliary_head_forward_train(features, known_samples))
-    return losses
+    return add_prefix(head.loss_by_feat(outputs, _known_samples(model, data_samples)), "decode")
+
+
+def auxiliary_losses(
+    model: OODEncoderDecoder, features: tuple[Tensor, ...], data_samples: list[SegDataSample]
+) -> dict[str, Tensor]:
+    """mmseg's own losses of the auxiliary heads, outliers hidden.
+
+    Args:
+        model: without an anomaly branch.
+        features: of the batch.
+        data_samples: see `training_losses`.
+
+    Raises:
+        ValueError: they ignore another label than the decode head.
+    """
+    _require_same_ignored_label(model.auxiliary_head, model.ignore_index)
+    return model._auxiliary_head_forward_train(features, _known_samples(model, data_samples))
+
+
+def _known_samples(
+    model: OODEncoderDecoder, data_samples: list[SegDataSample]
+) -> list[SegDataSample]:
+    return [_without_outliers(sample, model.ignore_index) for sample in data_samples]
 
 
 def _require_same_ignored_label(auxiliary: nn.Module, ignored: int) -> None:

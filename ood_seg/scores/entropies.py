@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor, nn
 
 from ood_seg.scores._common import checked
+
+_BLOCK = 2**18  # logits at a time
 
 
 def entropy(logits: Tensor) -> Tensor:
@@ -54,14 +54,28 @@ def generalized_entropy(
         TypeError, ValueError: as `max_softmax`; also a gamma or a number of classes out of range.
     """
     _check_generalized_entropy(gamma, top_classes)
-    log_probabilities = checked(logits).log_softmax(dim=1)
-    # Where p is near 1, 1 - p is the sum of the others, which a subtraction would round away.
-    likely = log_probabilities > math.log(0.5)
-    others = log_probabilities.masked_fill(likely, -torch.inf)
-    log_complements = torch.where(
-        likely, others.logsumexp(dim=1, keepdim=True), torch.log1p(-others.exp())
-    )
-    terms = (gamma * (log_probabilities + log_complements)).exp()
+    logits = checked(logits)
+    # In blocks that fit into the cache this takes a third of the time; a graph has a fixed form.
+    dim = 2 if logits.ndim > 2 else 0
+    size = _BLOCK * logits.shape[dim] // max(logits.numel(), 1)
+    if torch.compiler.is_compiling() or torch.jit.is_tracing() or size >= logits.shape[dim]:
+        return _generalized_entropy(logits, gamma, top_classes)
+    parts = logits.split(max(size, 1), dim=dim)
+    return torch.cat([_generalized_entropy(p, gamma, top_classes) for p in parts], max(dim - 1, 0))
+
+
+def _generalized_entropy(logits: Tensor, gamma: float, top_classes: int | None) -> Tensor:
+    differences = logits - logits.amax(dim=1, keepdim=True)
+    weights = differences.exp()
+    # Near p = 1, 1 - p is the sum of the others, which a subtraction would round away: they are
+    # summed without the largest, of which there may be several.
+    is_largest = differences == 0
+    others = weights.masked_fill(is_largest, 0).sum(dim=1, keepdim=True)
+    others = others + (is_largest.sum(dim=1, keepdim=True) - 1)
+    complements = torch.where(is_largest, others, 1 + others - weights)
+    # log p + log(1 - p), but for twice the logarithm of the sum.
+    terms = (gamma * (differences + complements.log())).exp()
+    terms = terms * (1 + others).pow(-2 * gamma)
     if top_classes is not None and top_classes < terms.shape[1]:
         # p (1 - p) orders the classes as p does, because no two probabilities exceed 1 together.
         terms = terms.topk(top_classes, dim=1).values

@@ -263,3 +263,14 @@ def test_too_few_kept_channels_give_a_warning():
         run(ASH("S", percentile=40), 16)
         run(ASH("S", percentile=0), 3)  # nothing is removed
         run(SCALE(), 16)  # also removes nothing
+
+
+@pytest.mark.parametrize("shape", [(2, 16, 5, 7), (40, 33)])
+@pytest.mark.parametrize("percentile", [0.0, 35.0, 65.0, 90.0, 99.0])
+def test_of_equal_activations_the_lower_channels_are_kept(shape, percentile):
+    features = torch.randn(shape, generator=torch.Generator().manual_seed(0)).mul(2).round().relu()
+    shaped = shape_activations(features + 1, percentile, "P")  # what is removed becomes 0
+    order = (features + 1).argsort(dim=1, descending=True, stable=True)
+    count = max(1, shape[1] - round(shape[1] * percentile / 100))
+    kept = torch.zeros(shape, dtype=torch.bool).scatter_(1, order[:, :count], True)
+    assert torch.equal(shaped, (features + 1) * kept)
