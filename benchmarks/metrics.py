@@ -49,13 +49,32 @@ def main() -> None:
         methods = [name for name in methods if name not in ("torchmetrics", "binned")]
         print("torchmetrics is not installed and therefore left out.\n")
     for pixels in args.pixels:
-        results = {name: run_in_own_process(name, args, pixels) for name in methods}
         kind = "float32" if args.decimals is None else f"rounded to {args.decimals} digits"
         print(
             f"{pixels:,} pixels, {args.anomalous:.2%} anomalous, scores {kind}, "
-            f"{results['sklearn']['threads']} threads, median of {args.repeat}\n"
+            f"median of {args.repeat}\n"
         )
-        print_table(results, pixels)
+        measure_and_print(methods, args, pixels)
+
+
+def measure_and_print(methods: list[str], args: argparse.Namespace, pixels: int) -> None:
+    """Print the Markdown row of each method as soon as it is measured.
+
+    A method that fails, such as a library that cannot be imported, is named and left out.
+    """
+    results: dict[str, dict] = {}
+    for name in methods:
+        try:
+            results[name] = run_in_own_process(name, args, pixels)
+        except subprocess.CalledProcessError as error:
+            print(f"{METHODS[name]} failed (exit {error.returncode}): left out", file=sys.stderr)
+            if name == "sklearn":
+                raise  # the reference of all others
+            continue
+        print_row(name, results, pixels)
+    reference = results["sklearn"]
+    metrics = ", ".join(f"{key} {value:.6f}" for key, value in reference["metrics"].items())
+    print(f"\nscikit-learn, {reference['threads']} threads: {metrics}\n")
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -212,30 +231,25 @@ def named(auroc: float, ap: float, fpr95: float) -> tuple[dict[str, float]]:
     return ({"auroc": float(auroc), "ap": float(ap), "fpr95": float(fpr95)},)
 
 
-def print_table(results: dict[str, dict], pixels: int) -> None:
-    """One Markdown row per method; errors are absolute, in fractions of 1."""
-    reference = results["sklearn"]
-    rows = [("method", "seconds", "faster", "peak MiB", "bytes/pixel", "error AUROC", "error AP",
-             "error FPR95", "bounds hold")]  # fmt: skip
-    rows.append(tuple("---" if not column else "---:" for column in range(len(rows[0]))))
-    for name, result in results.items():
-        expected = reference["metrics"]
-        errors = [f"{abs(result['metrics'][key] - expected[key]):.1e}" for key in expected]
-        rows.append(
-            (
-                METHODS[name],
-                f"{result['seconds']:.2f}",
-                f"{reference['seconds'] / result['seconds']:.1f}x",
-                f"{result['bytes'] / 2**20:.0f}",
-                f"{result['bytes'] / pixels:.2f}",
-                *errors,
-                bounds_hold(result["bounds"], expected),
-            )
-        )
-    for row in rows:
-        print("| " + " | ".join(row) + " |")
-    metrics = ", ".join(f"{key} {value:.6f}" for key, value in reference["metrics"].items())
-    print(f"\nscikit-learn: {metrics}\n")
+def print_row(name: str, results: dict[str, dict], pixels: int) -> None:
+    """The row of a method, after the head in case of the first; errors in fractions of 1."""
+    if len(results) == 1:
+        head = ("method", "seconds", "faster", "peak MiB", "bytes/pixel")
+        head += ("error AUROC", "error AP", "error FPR95", "bounds hold")
+        print("| " + " | ".join(head) + " |")
+        print("| --- |" + " ---: |" * (len(head) - 1))
+    reference, result = results["sklearn"], results[name]
+    expected = reference["metrics"]
+    row = (
+        METHODS[name],
+        f"{result['seconds']:.2f}",
+        f"{reference['seconds'] / result['seconds']:.1f}x",
+        f"{result['bytes'] / 2**20:.0f}",
+        f"{result['bytes'] / pixels:.2f}",
+        *(f"{abs(result['metrics'][key] - expected[key]):.1e}" for key in expected),
+        bounds_hold(result["bounds"], expected),
+    )
+    print("| " + " | ".join(row) + " |", flush=True)
 
 
 def bounds_hold(bounds: dict | None, expected: dict[str, float]) -> str:

@@ -33,7 +33,8 @@ def test_methods_agree_and_fill_the_table(benchmark, capsys):
     for result in results.values():
         assert result["metrics"] == pytest.approx(results["sklearn"]["metrics"], abs=1e-9)
         assert result["seconds"] > 0
-    benchmark.print_table(results, 20_000)
+    for count, name in enumerate(results, 1):
+        benchmark.print_row(name, dict(list(results.items())[:count]), 20_000)
     lines = capsys.readouterr().out.splitlines()
     rows = [line.split(" | ") for line in lines if line.startswith("| ")][2:]
     assert [row[0].removeprefix("| ") for row in rows] == [benchmark.METHODS[n] for n in names]
