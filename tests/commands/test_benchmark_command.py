@@ -353,3 +353,20 @@ def test_there_is_no_launcher_for_what_runs_in_one_process(job, tmp_path, capsys
     with pytest.raises(SystemExit):
         run_benchmark(job, tmp_path, "--launcher", "pytorch")
     assert "unrecognized arguments: --launcher" in capsys.readouterr().err
+
+
+def test_refined_rows_stand_after_those_of_their_scores(job, maps, tmp_path):
+    options = ("--scores", "energy", "--maps", f"saved={maps[0]}", "--refine", "segments,across=4")
+    assert run_benchmark(job, tmp_path, *options) == 0
+    content = json.loads((tmp_path / "benchmark.json").read_text())
+    names = [f"{name}{end}" for name in ("energy", "saved") for end in ("", "+segments(across=4)")]
+    assert list(content["scores"]) == names
+    for one in content["sets"].values():
+        assert set(one["scores"]) == set(names)
+    assert (tmp_path / "benchmark.png").is_file()
+    # Without a model there are no labels: the refined row fails alone.
+    alone = ("--maps", f"saved={maps[0]}", "--refine", "slivers")
+    assert run_benchmark(job, tmp_path / "alone", *alone, weights=False) == 1
+    content = json.loads((tmp_path / "alone" / "benchmark.json").read_text())
+    assert list(content["failures"]) == ["saved+slivers"]
+    assert "slivers needs the labels" in content["failures"]["saved+slivers"]
