@@ -46,12 +46,12 @@ def is_joint(head: Any, outputs: Any) -> bool:
         head: the decode head.
         outputs: of its `forward`.
     """
-    loss = head.loss_decode
+    loss = getattr(head, "loss_decode", None)  # cascades have one in each of their heads
     return (
-        isinstance(outputs, Tensor)
+        type(loss) is CrossEntropyLoss
+        and isinstance(outputs, Tensor)
         and type(head).loss_by_feat is BaseDecodeHead.loss_by_feat
         and head.sampler is None
-        and type(loss) is CrossEntropyLoss
         and not (loss.use_sigmoid or loss.use_mask)
         and loss.class_weight is None
         and loss.reduction == "mean"

@@ -37,11 +37,17 @@ def test_the_suffix_chooses_the_class(loaded):
         ("model.bin",),
         ("config.py", "a.pth", "cpu"),
     )
-    assert options == {"runtime": "onnxruntime", "device": "cpu", **decision}
+    assert options == {
+        "runtime": "onnxruntime",
+        "device": "cpu",
+        "refinement": None,
+        **decision,
+    }
     assert openvino["runtime"] == "openvino"
     assert config == {
         "calibration": "c.json",
         "smoothing": None,
+        "refinement": None,
         "allow_other_model": False,
         **decision,
     }
