@@ -46,7 +46,7 @@ def is_joint(head: Any, outputs: Any) -> bool:
         head: the decode head.
         outputs: of its `forward`.
     """
-    loss = getattr(head, "loss_decode", None)  # cascades have one in each of their heads
+    loss: Any = getattr(head, "loss_decode", None)  # cascades have one in each of their heads
     return (
         type(loss) is CrossEntropyLoss
         and isinstance(outputs, Tensor)
