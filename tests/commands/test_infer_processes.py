@@ -111,7 +111,7 @@ def test_kills_at_any_moment_and_other_numbers_of_processes(seed, photos, tmp_pa
 def test_ctrl_c_and_sigterm_keep_what_is_done(sent, photos, tmp_path):
     out, lines = tmp_path / "out", tmp_path / "r.jsonl"
     options = (photos, "--out", out, "--json", lines, "--video-out", tmp_path / "v.mp4")
-    process = start(*options, seconds=0.3)  # long enough that a busy machine sends it in time
+    process = start(*options, seconds=0.05)
     while not lines.exists() or lines.read_bytes().count(b"\n") < 5:
         time.sleep(0.01)
     process.send_signal(sent)
