@@ -1,28 +1,7 @@
-"""WideResNet-40-2, CIFAR-10-LT: fine-tuning with the balanced energy loss."""
+"""WideResNet-40-2, CIFAR10-LT: fine-tuning with the balanced energy loss."""
 
-_base_ = [
-    "../_base_/default_runtime.py",
-    "../_base_/models/cifar-wrn40x2.py",
-    "../_base_/datasets/cifar10-lt_outliers_32x32.py",
-    "../_base_/schedules/sgd-1e-3_20e_cifar10-lt.py",
-]
-load_from = "work_dirs/cross-entropy_wrn40x2_80e_cifar10-lt/iter_7760.pth"
-model = dict(
-    energy_head=dict(
-        losses=[
-            dict(
-                type="BalancedEnergyLoss",
-                margin_in=-23.0,
-                margin_out=-5.0,
-                alpha=10.0,
-                gamma=0.5,
-                loss_weight=0.2,  # the published 0.1, twice: the mean of both hinges
-            ),
-        ],
-    ),
-)
+_base_ = ["./oe_wrn40x2_20e_cifar10-lt.py", "../_base_/methods/balanced-energy_cifar.py"]
+model = _base_.pop("method")
+model.energy_head.losses[0].gamma = 0.5
 # All 11,550 auxiliary images, without augmentation.
-custom_hooks = [
-    dict(type="RandomStateHook"),
-    dict(type="OutlierPriorHook", num_images=11550),
-]
+custom_hooks = [*_base_.custom_hooks, dict(type="OutlierPriorHook", num_images=11550)]

@@ -1,17 +1,4 @@
-"""ResNet-18, CIFAR-10-LT: fine-tuning with the energy loss (EnergyOE)."""
+"""ResNet-18, CIFAR10-LT: fine-tuning with the energy loss (EnergyOE)."""
 
-_base_ = [
-    "../_base_/default_runtime.py",
-    "../_base_/models/cifar-resnet18.py",
-    "../_base_/datasets/cifar10-lt_outliers_32x32.py",
-    "../_base_/schedules/sgd-1e-3_20e_cifar10-lt.py",
-]
-load_from = "work_dirs/cross-entropy_resnet18_80e_cifar10-lt/iter_7760.pth"
-model = dict(
-    energy_head=dict(
-        losses=[
-            # The published weight of 0.1, twice, as the loss here is the mean of both hinges.
-            dict(type="EnergyLoss", margin_in=-23.0, margin_out=-5.0, loss_weight=0.2),
-        ],
-    ),
-)
+_base_ = ["./oe_resnet18_20e_cifar10-lt.py", "../_base_/methods/energy-oe_cifar.py"]
+model = _base_.pop("method")
