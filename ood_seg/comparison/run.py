@@ -120,6 +120,7 @@ def compare_scores(
     content = _header(cfg, model, maps, title, refinement)
     if ALL in scores:
         content["unavailable"] = sorted(content["failures"].keys() - {*scores, *configs})
+    results = Path(folder or cfg.work_dir)
     for dataset in datasets:
         sources, failures = _saved_maps(
             dataset, maps, negate, strip, alone=len(datasets) == 1, origins=content["maps"]
@@ -128,19 +129,28 @@ def compare_scores(
         if refinement is not None:
             labels = None if model is None else network
             sources = [RefinedScores(source, refinement, labels) for source in sources]
-        partial = Path(folder or cfg.work_dir) / "partial" / dataset.name
-        result, failed = _compare_on(dataset, sources, partial)
-        content["sets"][dataset.name] = {**result, "shared": model.take_costs() if model else None}
-        for name, reason in {**failures, **failed}.items():
-            earlier = content["failures"].get(name)
-            reason = f"{dataset.name}: {reason}"
-            content["failures"][name] = f"{earlier}; {reason}" if earlier else reason
+        _add_set(content, dataset, sources, failures, results / "partial" / dataset.name)
+        content["sets"][dataset.name]["shared"] = model.take_costs() if model else None
     if images is not None and model is not None:
-        folder_of_scores = Path(folder or cfg.work_dir) / "partial"
-        content["sets"], failed = compare_image_sets(*images, model, folder_of_scores)
+        content["sets"], failed = compare_image_sets(*images, model, results / "partial")
         content["failures"].update(failed)
-    write_benchmark(content, folder or cfg.work_dir)
+    write_benchmark(content, results)
     return content
+
+
+def _add_set(
+    content: dict[str, Any],
+    dataset: AnomalySet,
+    sources: Sequence[ScoreSource],
+    failures: Mapping[str, str],
+    partial: Path,
+) -> None:
+    """Compare on one dataset; add its results, and its failures to those of earlier ones."""
+    content["sets"][dataset.name], failed = _compare_on(dataset, sources, partial)
+    for name, reason in {**failures, **failed}.items():
+        earlier = content["failures"].get(name)
+        reason = f"{dataset.name}: {reason}"
+        content["failures"][name] = f"{earlier}; {reason}" if earlier else reason
 
 
 def _check_names(names: Sequence[str], maps: Collection[str], negate: Collection[str]) -> None:

@@ -11,13 +11,15 @@ import numpy as np
 
 from ood_seg.io.fields import shown
 from ood_seg.refinement.evidence import Evidence, checked_scores, require_size
-from ood_seg.refinement.steps import STEPS, Step
+from ood_seg.refinement.step import Step
+from ood_seg.refinement.steps import STEPS
 from ood_seg.spelling import did_you_mean
 
 FORM = "NAME, NAME=SOURCE or either with ,KEY=VALUE"
 _REMEDIES = {
-    "image": "give the images (--images DIR)",
-    "labels": "give the predicted labels (--predicted-labels DIR)",
+    "image": "give it: `evaluate` takes --images DIR, Python Evidence(image=...)",
+    "labels": "give predicted labels: `evaluate` takes --predicted-labels DIR, Python "
+    "Evidence(labels=...); `benchmark` has those of its model if it computes a score of it",
 }
 
 
