@@ -19,8 +19,8 @@ class KnownWithOutliers(Dataset):
     """An endless stream of `num_known` known images, `num_outliers` outlier images, and so on.
 
     With `StreamSampler` and a batch size of `num_known + num_outliers` each batch has exactly that
-    many of both. Each kind is shuffled again when all its images have been used, on its own: neither
-    source is cut to the length of the other. Sample n depends on the seed and n alone.
+    many of both. Each kind is shuffled again on its own when all its images have been used, so
+    neither source is cut to the length of the other. Sample n depends on the seed and n alone.
 
     In a distributed run let both numbers be multiples of the number of processes.
 

@@ -126,10 +126,10 @@ def match_others(
         FileNotFoundError: no such folder.
         ValueError: two files of one name.
     """
-    return _one_each(folder, named_files(folder, suffixes, strip), names)
+    return one_each(folder, named_files(folder, suffixes, strip), names)
 
 
-def _one_each(folder: Path, found: dict[str, list[Path]], names: Sequence[str]) -> dict[str, Path]:
+def one_each(folder: Path, found: dict[str, list[Path]], names: Sequence[str]) -> dict[str, Path]:
     """The file of each of `names`; two of one name are an error."""
     if any(len(files) > 1 for files in found.values()):
         found = _with_folders(folder, found)
@@ -141,12 +141,17 @@ def _one_each(folder: Path, found: dict[str, list[Path]], names: Sequence[str]) 
 
 def match_images(folder: Path, names: Sequence[str], *, strip=()) -> dict[str, Path]:
     """The image files of `names`, as `match_others`; label files in `NAME.labels` are left out."""
+    return one_each(folder, named_images(folder, strip), names)
+
+
+def named_images(folder: Path, strip: Sequence[str] = ()) -> dict[str, list[Path]]:
+    """Image files below a folder by image name, without label files in `NAME.labels`."""
     found = named_files(folder, DATASET_IMAGE_SUFFIXES, strip)
     images = {
         name: [path for path in files if path.parent.suffix != ".labels"]
         for name, files in found.items()
     }
-    return _one_each(folder, {name: files for name, files in images.items() if files}, names)
+    return {name: files for name, files in images.items() if files}
 
 
 def image_name(stem: str, strip: Sequence[str] = ()) -> str:

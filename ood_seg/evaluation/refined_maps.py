@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ood_seg.datasets.label_images import decode_label_image
-from ood_seg.evaluation.matching import image_name, match_images, match_others
+from ood_seg.evaluation.matching import image_name, named_files, named_images, one_each
 from ood_seg.evaluation.saved_maps import MapReader
 from ood_seg.io.images import read_image
 from ood_seg.refinement import Evidence, Refinement
@@ -49,17 +49,24 @@ class RefinedMapReader(MapReader):
         evidence = Evidence(self._image(name), self._predicted(name), name)
         return self.refined_by(score_map, evidence), labels
 
+    @cached_property
+    def _image_files(self) -> dict[str, list[Path]]:
+        """Listed once: a folder may hold thousands."""
+        return named_images(Path(str(self.images)), self.strip)
+
+    @cached_property
+    def _label_files(self) -> dict[str, list[Path]]:
+        return named_files(Path(str(self.predicted_labels)), (".png",), self.strip)
+
     def _image(self, name: str) -> np.ndarray | None:
         if self.images is None or "image" not in self.refined_by.needs:
             return None
-        found = match_images(Path(self.images), [name], strip=self.strip)
-        return read_image(_only(found, name, self.images, "image"), grey_ok=True)
+        return read_image(_only(self._image_files, name, self.images, "image"), grey_ok=True)
 
     def _predicted(self, name: str) -> np.ndarray | None:
         if self.predicted_labels is None or "labels" not in self.refined_by.needs:
             return None
-        found = match_others(Path(self.predicted_labels), [name], strip=self.strip)
-        path = _only(found, name, self.predicted_labels, "label map")
+        path = _only(self._label_files, name, self.predicted_labels, "label map")
         return decode_label_image(path.read_bytes(), path)
 
 
@@ -69,7 +76,8 @@ def reader_of(record: Mapping[str, Any]) -> MapReader:
     return kind.from_record(record)
 
 
-def _only(found: Mapping[str, Path], name: str, folder: str, what: str) -> Path:
+def _only(files: dict[str, list[Path]], name: str, folder: str, what: str) -> Path:
+    found = one_each(Path(folder), files, [name])
     if name not in found:
         raise ValueError(f"{folder}: no {what} for the score map of {name}")
     return found[name]
