@@ -5,8 +5,8 @@ images -> segmentor -> logits (N,C',h,w) -------------------------.
              `- outputs of named layers -> learned head (N,E,h',w') +-> (N,C'+E,h,w)
 ```
 
-The head does not know what its channels mean: losses and scores with `channels = "all"` do, which
-read them together with the logits. A method is thus a number of channels, a loss and a score.
+What its channels mean is defined by losses and scores with `channels = "all"`, which read them
+together with the logits. A method is thus a number of channels, a loss and a score.
 """
 
 from __future__ import annotations
