@@ -13,6 +13,7 @@ AP and FPR95.
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import statistics
 import sys
@@ -43,14 +44,17 @@ def main() -> None:
 
     torch.set_num_threads(1)
     prepare()
-    points, costs = defaultdict(list), {}
+    points, files = defaultdict(list), {}
     for run in args.runs:
         name, _, file = run.partition("=")
         content = json.loads(Path(file).read_text())
-        points[name, content["config"]].append(content["sets"])
-    for config in dict.fromkeys(config for _, config in points):
+        config = Path(content["config"]).stem  # each run may have kept a copy of its own
+        files[config] = content["config"]
+        points[name, config].append(content["sets"])
+    costs = {}
+    for config, file in files.items():
         print(f"timing {config}", file=sys.stderr, flush=True)
-        costs[config] = cost(config, shape, args.repeat)
+        costs[config] = cost(file, shape, args.repeat)
     rows = [row(name, config, sets, costs[config]) for (name, config), sets in points.items()]
     print_table(rows)
     draw(rows, args.out)
@@ -63,7 +67,7 @@ def cost(config: str, shape: tuple[int, int], repeat: int) -> dict[str, Any]:
     from ood_seg.apis import AnomalyInferencer
 
     cfg = Config.fromfile(config)
-    plain = cfg.copy()
+    plain = copy.deepcopy(cfg)
     fork = plain.model.pop("anomaly_branch").fork
     plain.model.pop("distillation", None)
     plain.model.pop("freeze", None)
@@ -88,7 +92,7 @@ def row(name: str, config: str, sets: list[dict], one: dict[str, Any]) -> dict[s
         for key in SETS
         for metric in METRICS
     }
-    return {"name": name, "config": Path(config).stem, "runs": len(sets), "values": values, **one}
+    return {"name": name, "config": config, "runs": len(sets), "values": values, **one}
 
 
 def print_table(rows: list[dict[str, Any]]) -> None:

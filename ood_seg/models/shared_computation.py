@@ -112,7 +112,7 @@ def _rebuilt(
     """A module whose parts are steps and replaced parts; no layer lies inside a step."""
     module = _itself(module)
     if name in copies:
-        return replaced(module, _itself(copies[name]))
+        return _in_place_of(module, copies[name], replaced)
     inside = f"{name}." if name else ""
     is_entered = any(other.startswith(inside) for other in (*copies, *layers))
     # A list of modules is not called, so its entries are the steps.
@@ -127,6 +127,22 @@ def _rebuilt(
         for key, child in module._modules.items()
     }
     return rebuilt
+
+
+def _in_place_of(
+    module: nn.Module, copy: nn.Module, replaced: Callable[[nn.Module, nn.Module], nn.Module]
+) -> nn.Module:
+    """What replaces a copied part; of a list of modules, which is not called, each entry."""
+    module, copy = _itself(module), _itself(copy)
+    part = replaced(module, copy)
+    if type(module).forward is not nn.Module.forward or not module._modules:
+        return part
+    part = shallow_copy(part)
+    part._modules = {
+        key: child if child is None else _in_place_of(child, copy.get_submodule(key), replaced)
+        for key, child in module._modules.items()
+    }
+    return part
 
 
 def shallow_copy(module: Module) -> Module:
