@@ -29,9 +29,9 @@ from ood_seg.calibration.conformal import (
     images_needed,
     miss_rate,
 )
-from ood_seg.labels import IGNORE
+from ood_seg.labels import ANOMALY, IGNORE
 from ood_seg.metrics.histogram import ScoreHistogram
-from ood_seg.metrics.overlaps import MinimumSizes, match_components
+from ood_seg.metrics.overlaps import label_components
 
 _NAME = re.compile(r"best f1|(?P<conformal>conformal )?(?P<kind>fpr|tpr) (?P<percent>\d+(\.\d+)?)%")
 
@@ -120,13 +120,10 @@ def count_false_alarms(
     """
     if min_area < 1:
         raise ValueError(f"min_area, in pixels, must be at least 1; got {min_area}")
-    components = match_components(
-        scores >= threshold,
-        labels,
-        MinimumSizes(predicted=min_area, truth=1),
-        ignore_index=ignore_index,
-    )
-    return int(np.count_nonzero(components.ppv == 0))
+    components, area = label_components((scores >= threshold) & (labels != ignore_index))
+    is_alarm = np.append(False, area >= min_area)  # the background is number 0
+    is_alarm[components[labels == ANOMALY]] = False
+    return int(np.count_nonzero(is_alarm))
 
 
 def smallest_conformal_set(name: str) -> int:

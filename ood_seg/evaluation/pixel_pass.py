@@ -1,4 +1,4 @@
-"""First reading of the maps: a histogram for each image, and the ranks of all pixels."""
+"""First pass over the maps: a histogram for each image, and the ranks of all pixels."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ood_seg.evaluation.image_tasks import for_each
+from ood_seg.evaluation.kept_maps import KeptMaps
 from ood_seg.evaluation.matching import MapPair
 from ood_seg.evaluation.partial_results import PartialResults
-from ood_seg.evaluation.saved_maps import MapReader
 from ood_seg.metrics.histogram import ScoreHistogram
 from ood_seg.metrics.pixel import PixelMetrics, SplitScores, split_scores
 from ood_seg.metrics.ranking import RankCounts
@@ -19,7 +19,7 @@ from ood_seg.metrics.ranking import RankCounts
 
 @dataclass(frozen=True)
 class PixelPass:
-    """Result of the first reading.
+    """Result of the first pass.
 
     Attributes:
         histograms: of each image, by name.
@@ -36,7 +36,7 @@ class PixelPass:
 
 def read_pixels(
     pairs: Sequence[MapPair],
-    reader: MapReader,
+    reader: KeptMaps,
     stored: PartialResults,
     *,
     mode: str = "auto",
@@ -81,7 +81,7 @@ def read_pixels(
 
 
 def read_histograms(
-    pairs: Sequence[MapPair], reader: MapReader, stored: PartialResults, *, workers: int = 1
+    pairs: Sequence[MapPair], reader: KeptMaps, stored: PartialResults, *, workers: int = 1
 ) -> Iterator[tuple[MapPair, ScoreHistogram, SplitScores | None]]:
     """The histogram of each image, with its scores unless the histogram was stored.
 
@@ -97,6 +97,8 @@ def read_histograms(
         if arrays is not None:
             return pair, ScoreHistogram.from_arrays(arrays), None
         split = _read_split(pair, reader)
+        for scores in split[:2]:
+            scores.sort()  # once, for the histogram and for the ranks
         histogram = ScoreHistogram.from_classes(*split)
         stored.save(pair.name, files, histogram.to_arrays())
         return pair, histogram, split
@@ -104,5 +106,5 @@ def read_histograms(
     yield from for_each(measure, pairs, workers=workers)
 
 
-def _read_split(pair: MapPair, reader: MapReader) -> SplitScores:
+def _read_split(pair: MapPair, reader: KeptMaps) -> SplitScores:
     return split_scores(*reader.read(pair.scores, pair.truth))

@@ -1,4 +1,4 @@
-"""Second reading of the maps, once thresholds are known: components, false alarms, closed set."""
+"""Second pass over the maps, once thresholds are known: components, false alarms, closed set."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from ood_seg.calibration import count_false_alarms
 from ood_seg.datasets.label_images import apply_label_table, decode_label_image, label_table
 from ood_seg.datasets.label_maps import TRAIN_IDS
 from ood_seg.evaluation.image_tasks import for_each
+from ood_seg.evaluation.kept_maps import KeptMaps
 from ood_seg.evaluation.matching import MapPair
 from ood_seg.evaluation.partial_results import PartialResults
-from ood_seg.evaluation.saved_maps import MapReader
 from ood_seg.labels import ANOMALY, IGNORE, MIN_AREA, OUTLIER
 from ood_seg.metrics.checks import above
 from ood_seg.metrics.component import TRACKS
@@ -61,7 +61,7 @@ class ImageRegions:
 
 def read_regions(
     pairs: Sequence[MapPair],
-    reader: MapReader,
+    reader: KeptMaps,
     plan: RegionPlan,
     folder: Path | None,
     *,
@@ -85,7 +85,7 @@ def read_regions(
     """
     if plan.is_empty:
         return {}
-    stored = PartialResults(folder, {"reader": asdict(reader), "plan": asdict(plan)})
+    stored = PartialResults(folder, {"reader": asdict(reader.reader), "plan": asdict(plan)})
 
     def measure(pair: MapPair) -> tuple[str, ImageRegions]:
         classes = (class_files or {}).get(pair.name, ())

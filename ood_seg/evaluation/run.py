@@ -3,6 +3,8 @@
 pairs -> read_pixels  -> a histogram per image, ranks of all -> metrics, curves, intervals
                       -> images to select on -> calibration, thresholds
       -> read_regions -> components, false alarms, confusions -> on the images to report on
+
+Maps that fit into memory (`KeptMaps`) are decoded for the first of these passes alone.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from ood_seg import __version__
 from ood_seg.calibration import Calibration
 from ood_seg.evaluation import summary
 from ood_seg.evaluation.image_tasks import for_each, warnings_as_notes
+from ood_seg.evaluation.kept_maps import KeptMaps
 from ood_seg.evaluation.matching import MapPair
 from ood_seg.evaluation.partial_results import PartialResults
 from ood_seg.evaluation.pixel_pass import PixelPass, read_histograms, read_pixels
@@ -70,7 +73,7 @@ def evaluate_maps(
         class_files: predicted and true training labels by image, for the closed set.
         images: image files by name, for overlays in the report.
         workers: threads that read and count.
-        on_image: called after each image of each of the two readings.
+        on_image: called after each image of each of the two passes.
 
     Raises:
         ValueError: there is no image, or as `MapReader.read`, for all bad files together.
@@ -78,12 +81,14 @@ def evaluate_maps(
     reading: dict[str, Any] = {"workers": workers, "on_image": on_image}
     with warnings_as_notes() as notes:
         stored = _stored_histograms(folder, reader)
+        # Streaming is for what does not fit into memory.
+        maps = KeptMaps(reader, 0 if settings.mode == "streaming" else settings.memory)
         pixels = read_pixels(
-            pairs, reader, stored, mode=settings.mode, memory=settings.memory, **reading
+            pairs, maps, stored, mode=settings.mode, memory=settings.memory, **reading
         )
         merged = ScoreHistogram.merged(pixels.histograms.values())
         content = _header(settings, reader, pixels, merged)
-        content.update(_pixel_content(pairs, reader, settings, pixels, workers))
+        content.update(_pixel_content(pairs, maps, settings, pixels, workers))
         selection = select(
             settings,
             pixels.histograms,
@@ -92,7 +97,7 @@ def evaluate_maps(
         )
         regions = read_regions(
             pairs,
-            reader,
+            maps,
             selection.plan,
             folder and folder / "regions",
             class_files=class_files,
@@ -138,7 +143,7 @@ def _header(
 
 def _pixel_content(
     pairs: Sequence[MapPair],
-    reader: MapReader,
+    reader: KeptMaps,
     settings: Settings,
     pixels: PixelPass,
     workers: int,
@@ -240,7 +245,8 @@ def compare_with(
     """
     histograms = {}
     stored = _stored_histograms(folder, reader)
-    for pair, histogram, _ in read_histograms(pairs, reader, stored, workers=workers):
+    maps = KeptMaps(reader, 0)
+    for pair, histogram, _ in read_histograms(pairs, maps, stored, workers=workers):
         histograms[pair.name] = histogram
         on_image()
     comparison = compare_methods(

@@ -125,10 +125,10 @@ class MapReader:
                 f"{_size(labels)} (height x width); resize the scores to the size of the ground "
                 "truth, never the ground truth"
             )
-        ignored = (labels == IGNORE) & ~np.isfinite(score_map)
-        if ignored.any():
+        if not _all_finite(score_map):
+            ignored = (labels == IGNORE) & ~np.isfinite(score_map)
             score_map = np.where(ignored, score_map.dtype.type(0), score_map)
-        _check_finite(score_map, scores)
+            _check_finite(score_map, scores)
         return score_map, labels
 
     def read_truth(self, path: Path) -> np.ndarray:
@@ -164,8 +164,12 @@ def _score_map(path: Path, format: MapFormat) -> np.ndarray:
     return np.negative(scores) if format.negate else scores
 
 
+def _all_finite(scores: np.ndarray) -> bool:
+    return not scores.size or bool(np.isfinite(scores.min()) and np.isfinite(scores.max()))
+
+
 def _check_finite(scores: np.ndarray, path: Path) -> None:
-    if scores.size and not (np.isfinite(scores.min()) and np.isfinite(scores.max())):
+    if not _all_finite(scores):
         raise ValueError(
             f"{path}: {np.isnan(scores).sum()} NaN and {np.isinf(scores).sum()} infinite scores "
             f"among {scores.size}; look for an overflow in the model (half precision?)"

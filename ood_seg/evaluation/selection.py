@@ -66,7 +66,7 @@ class Selection(NamedTuple):
     Attributes:
         parts: the images to select on and to report on.
         calibration: None where there can be none.
-        plan: thresholds for the second reading.
+        plan: thresholds for the second pass.
     """
 
     parts: Parts

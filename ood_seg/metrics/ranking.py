@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from ood_seg.metrics.checks import ascending
 from ood_seg.metrics.key_table import KeyTable
 
 # Pixels per piece. 2**18 float32 scores (1 MiB) are sorted within a core's own cache.
@@ -101,7 +102,7 @@ def _rank_in_piece(
     piece: np.ndarray, distinct: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Scores of `piece` below each of `distinct`; which of these are tied; how many tie there."""
-    ordered = np.sort(piece)
+    ordered = ascending(piece)
     below = np.searchsorted(ordered, distinct, side="left")
     # Most anomalous scores tie with no score of the piece: only the others need a second search.
     tied = np.flatnonzero(ordered[np.minimum(below, ordered.size - 1)] == distinct)

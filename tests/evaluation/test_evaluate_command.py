@@ -224,8 +224,8 @@ class TestDiskAndFiles:
         assert run(folders, scores=name) == 2
         assert name in capsys.readouterr().err
 
-    @pytest.mark.parametrize("reading", [1, 2])
-    def test_maps_that_vanish_are_named(self, folders, capsys, monkeypatch, reading):
+    @pytest.mark.parametrize(("reading", "mode"), [(1, "exact"), (2, "streaming")])
+    def test_maps_that_vanish_are_named(self, folders, capsys, monkeypatch, reading, mode):
         read, gone = MapReader.read, ("frame_02.npy", "frame_04.npy")
         seen = Counter()
 
@@ -236,7 +236,7 @@ class TestDiskAndFiles:
             return read(reader, scores, truth)
 
         monkeypatch.setattr(MapReader, "read", vanishing)
-        assert run(folders, "--samples", 0) == 2
+        assert run(folders, "--samples", 0, "--mode", mode) == 2
         error = capsys.readouterr().err
         assert "Traceback" not in error
         assert all(name in error for name in gone)

@@ -12,6 +12,7 @@ import pytest
 from map_folders import SHAPE, write_labels, write_maps
 
 from ood_seg.calibration import calibrate
+from ood_seg.evaluation.kept_maps import KeptMaps
 from ood_seg.evaluation.matching import MapPair, match_maps
 from ood_seg.evaluation.run import compare_with, evaluate_maps
 from ood_seg.evaluation.saved_maps import MapFormat, MapReader
@@ -385,8 +386,28 @@ class TestGoingOn:
         reader = CountingReader()
         resumed = evaluate(folders, settings, reader=reader, folder=out)
         assert resumed.reused == len(kept)
-        assert set(reader.reads.values()) == {2}, "once for the ranks, once for the components"
+        # Once for the ranks, once for the components, which maps kept in memory spare.
+        assert set(reader.reads.values()) == {1 if mode == "exact" else 2}
         assert as_text(resumed) == as_text(evaluate(folders, settings))
+
+    @pytest.mark.parametrize(("memory", "reads"), [(2**20, 1), (40 * SHAPE[0] * SHAPE[1], 2)])
+    def test_maps_that_fit_into_memory_are_decoded_once(self, folders, memory, reads):
+        settings = replace(EVERYTHING, mode="exact", memory=memory)
+        reader = CountingReader()
+        kept = evaluate(folders, settings, reader=reader)
+        assert min(reader.reads.values()) == 1
+        assert max(reader.reads.values()) == reads
+        assert as_text(kept) == as_text(evaluate(folders, replace(settings, memory=1)))
+
+    def test_kept_maps_and_collected_scores_stay_within_the_memory(self, folders):
+        pixels = SHAPE[0] * SHAPE[1]
+        for memory in (0, 9 * pixels, 20 * pixels, 40 * pixels, 54 * pixels):
+            maps = KeptMaps(MapReader(), memory)
+            for count, pair in enumerate(match_maps(folders.scores, folders.truth).pairs, 1):
+                maps.read(pair.scores, pair.truth)
+                collected, kept = 4 * pixels * count, 5 * pixels * maps.count
+                assert not kept or collected + kept <= memory
+            assert (maps.count == count) == (memory == 54 * pixels)
 
     def test_a_finished_run_reads_for_the_ranks_alone(self, folders, tmp_path):
         evaluate(folders, EVERYTHING, folder=tmp_path)

@@ -214,6 +214,16 @@ class TestBinsJoinedByRank:
             false = (scores[labels == 0] >= threshold).sum()
             assert false <= merged.known[merged.lowest >= threshold].sum() <= allowed * false
 
+    @pytest.mark.parametrize("label", [0, 1])
+    @pytest.mark.parametrize("digits", [1, 2, 9])
+    def test_clusters_of_pixels_are_those_of_distinct_scores(self, label, digits):
+        scores = np.sort(np.random.default_rng(0).normal(size=5000).round(digits))
+        distinct, counts = np.unique(scores, return_counts=True)
+        ranks = np.cumsum(counts) if label else np.cumsum(counts[::-1])[::-1]
+        found = module._counted_in_clusters(scores, label).to_arrays()
+        for name, values in module._clustered(distinct, ranks, label).to_arrays().items():
+            np.testing.assert_array_equal(found[name], values)
+
     def test_joining_again_changes_nothing(self):
         once = ScoreHistogram.from_scores(*noisy(3000))
         assert as_dict(ScoreHistogram.merged([once])) == as_dict(once)
