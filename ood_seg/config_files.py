@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import ast
 import copy
-import importlib
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ood_seg.config_reading import import_modules, named_modules, read_config, verify_files
 from ood_seg.io.files import write_text
 from ood_seg.spelling import close_matches
 
@@ -99,22 +99,29 @@ def load_config(
         FileNotFoundError: there is no such config.
         ValueError: the name is ambiguous, or an option has no value.
     """
+    source = verified_config(config) if isinstance(config, (str, Path)) else config
     from ood_seg.startup import prepare
 
     prepare()
-    from mmengine.config import Config
-
-    if isinstance(config, (str, Path)):
-        cfg = Config.fromfile(resolve_config(config))
-    else:
-        cfg = copy.deepcopy(config)
-    # By name, as `custom_imports` does it: a config in memory, and one whose own `custom_imports`
-    # replaced those of its base, has not imported it.
-    importlib.import_module("ood_seg.register")
+    cfg = read_config(source) if isinstance(source, Path) else copy.deepcopy(source)
+    modules = named_modules(cfg)
     if options is not None:
         values = options if isinstance(options, Mapping) else parse_options(options)
         cfg.merge_from_dict(dict(values))
+    import_modules(cfg, modules)
     return cfg
+
+
+def verified_config(name: str | Path) -> Path:
+    """Return the path of a config file after the checks that need no import of OpenMMLab.
+
+    Raises:
+        FileNotFoundError: there is no such config, or a base of it does not exist.
+        ValueError: see `resolve_config`; or a syntax error.
+    """
+    path = resolve_config(name)
+    verify_files(path)
+    return path
 
 
 def parse_options(texts: Iterable[str]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """The config of docs/finetuning.md for a model of one's own."""
 
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,24 +11,36 @@ import tiny
 import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
-from mmseg.registry import MODELS
+from mmseg.registry import DATASETS, MODELS
 
-import ood_seg.register  # noqa: F401
+from ood_seg.config_files import load_config
 
 init_default_scope("mmseg")
 ROOT = Path(__file__).resolve().parents[1]
 NUM_CLASSES = 7
+OWN_DATASET = """
+from mmseg.datasets import BaseSegDataset
+from mmseg.registry import DATASETS
+
+
+@DATASETS.register_module(force=True)
+class StreetDataOfMine(BaseSegDataset):
+    pass
+"""
 
 
 @pytest.fixture
-def cfg(tmp_path):
+def cfg(tmp_path, monkeypatch):
     """The documented config upon a plain one, whose network is tiny."""
     text = (ROOT / "docs" / "finetuning.md").read_text(encoding="utf-8")
     (mine,) = re.findall(r"```python\n(# my_balanced\.py\n.*?)```", text, re.DOTALL)
-    dataset = {"type": "BaseSegDataset", "metainfo": {"classes": ("a",) * NUM_CLASSES}}
+    (tmp_path / "street_data_of_mine.py").write_text(OWN_DATASET)
+    monkeypatch.syspath_prepend(tmp_path)
+    dataset = {"type": "StreetDataOfMine", "metainfo": {"classes": ("a",) * NUM_CLASSES}}
     loader = {"batch_size": 4, "dataset": {**dataset, "pipeline": []}}
     steps = [{"type": name} for name in ("LoadImageFromFile", "LoadAnnotations", "PackSegInputs")]
     plain = {
+        "custom_imports": {"imports": ["street_data_of_mine"]},
         "model": {**tiny.model_config(NUM_CLASSES), "type": "EncoderDecoder"},
         "train_pipeline": steps,
         "test_pipeline": steps,
@@ -40,11 +53,17 @@ def cfg(tmp_path):
     Config(plain).dump(tmp_path / "my_model.py")
     path = tmp_path / "my_balanced.py"
     path.write_text(mine)
-    cfg = Config.fromfile(path)
+    cfg = load_config(path)
     weights = MODELS.build(plain["model"]).state_dict()
     torch.save({"state_dict": weights}, tmp_path / "weights.pth")
     cfg.model.distillation.checkpoint = str(tmp_path / "weights.pth")
-    return cfg
+    yield cfg
+    sys.modules.pop("street_data_of_mine")
+
+
+def test_a_dataset_of_ones_own_is_known(cfg):
+    assert cfg.custom_imports.imports == ["ood_seg.register", "street_data_of_mine"]
+    assert DATASETS.get(cfg.train_dataloader.dataset.type) is not None
 
 
 def test_objects_are_pasted_last_and_the_rest_stays(cfg):

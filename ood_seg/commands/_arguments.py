@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ood_seg.config_files import check_option
+from ood_seg.config_files import check_option, verified_config
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -111,6 +111,7 @@ def add_run(parser: argparse.ArgumentParser, *, one_process: bool = False) -> No
 
 def load_config(args: argparse.Namespace) -> Config:
     """Return the config that the arguments of `add_config` and `add_run` describe."""
+    verified_config(args.config)  # before the imports, which take seconds
     from ood_seg.startup import prepare
 
     prepare()

@@ -25,10 +25,6 @@ def config_mistake(error: BaseException) -> str | None:
 
     Unknown types and arguments are named with those that are spelled alike.
     """
-    if isinstance(error, ImportError) and str(error).startswith("Failed to import custom modules"):
-        cause = f" ({error.__cause__ or error.__context__})"
-        modules = re.search(r"\{.*?\}", str(error))
-        return f"config: custom_imports {modules[0] if modules else ''} cannot be imported{cause}"
     if not isinstance(error, _OF_CONSTRUCTORS):
         return None
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]

@@ -130,7 +130,7 @@ def test_config_with_imports_of_its_own_need_not_name_ours(job, tmp_path, monkey
         config=str(path), launcher="none", cfg_options=None, work_dir=None, seed=None, local_rank=0
     )
     cfg = load_config(args)
-    assert cfg.custom_imports.imports == ["json"]
+    assert cfg.custom_imports.imports == ["ood_seg.register", "json"]
     assert "ood_seg.register" in sys.modules
 
 
