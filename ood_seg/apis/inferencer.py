@@ -139,6 +139,10 @@ class AnomalyInferencer(Segmentor):
         """Probability of an anomaly by the calibration, `(H, W)`; None without one."""
         return None if self.calibration is None else self.calibration.probability(scores)
 
+    def calibration_facts(self) -> dict[str, Any] | None:
+        """See `Segmentor.calibration_facts`."""
+        return None if self.calibration is None else self.calibration.facts()
+
     def _predict_batch(self, images: list[np.ndarray]) -> list[Prediction]:
         batch = pseudo_collate([self._prepared(image) for image in images])
         # Not inference mode, in which scores of input gradients could not turn them on again.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +116,15 @@ class Calibration:
             known = ", ".join(map(repr, self.operating_points))
             raise ValueError(f"no operating point {name!r} in this calibration; it has {known}")
         return self.operating_points[name]
+
+    def facts(self) -> dict[str, Any]:
+        """What exported models and the service state of it: curve, images and assumed prior."""
+        return {
+            "method": self.method,
+            "parameters": asdict(self.curve),
+            "data_set": self.data_set,
+            "assumed_prior": self.assumed_prior,
+        }
 
     def save(self, path: str | Path) -> None:
         """Write the JSON file atomically."""

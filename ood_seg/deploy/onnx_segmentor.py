@@ -104,6 +104,10 @@ class OnnxAnomalySegmentor(Segmentor):
         """Probability of an anomaly by the calibration, `(H, W)`; None without one."""
         return None if self.refinement is not None else self.card.probability(scores)
 
+    def calibration_facts(self) -> dict[str, Any] | None:
+        """See `Segmentor.calibration_facts`."""
+        return None if self.refinement is not None else self.card.calibration
+
     def _predict_batch(self, images: list[np.ndarray]) -> list[Prediction]:
         batch = np.stack(images)
         if self.card.colour == "rgb":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import ood_seg
 from ood_seg.apis.inferencer import AnomalyInferencer
@@ -15,8 +15,6 @@ from ood_seg.io.provenance import file_sha256, git_commit
 
 if TYPE_CHECKING:
     from mmengine.config import Config
-
-    from ood_seg.calibration import Calibration
 
 
 def model_card(
@@ -51,7 +49,7 @@ def model_card(
         padded_size=rule.padded_size,
         temperature=getattr(energy_head.score, "temperature", None),
         smoothing=smoothing and {"kernel_size": smoothing.kernel_size, "sigma": smoothing.sigma},
-        calibration=_calibration_facts(calibration),
+        calibration=None if calibration is None else calibration.facts(),
         min_area=None if calibration is None else calibration.min_area,
         config=Path(cfg.filename).name if cfg.filename else None,
         config_sha256=hashlib.sha256(cfg.pretty_text.encode()).hexdigest(),
@@ -59,14 +57,3 @@ def model_card(
         checkpoint_sha256=file_sha256(weights),
         commit=git_commit(),
     )
-
-
-def _calibration_facts(calibration: Calibration | None) -> dict[str, Any] | None:
-    if calibration is None:
-        return None
-    return {
-        "method": calibration.method,
-        "parameters": asdict(calibration.curve),
-        "data_set": calibration.data_set,
-        "assumed_prior": calibration.assumed_prior,
-    }

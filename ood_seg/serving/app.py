@@ -5,7 +5,7 @@ POST /predict -> host, origin, token, content type (400, 403, 401, 415)
               -> body (413 too large, 408 too slow, 429 too many) -> place in the queue (429)
               -> decode (422 if not an image, or not of the size of --region mask:FILE)
               -> reduced to the pixels of a batch -> BatchWorker -> Prediction, enlarged again
-              -> DecisionRule -> json | overlay | labels | mask | scores
+              -> DecisionRule -> json | overlay | labels | mask | scores | maps
 GET  /        the page          GET /model    classes, thresholds, limits
 GET  /health  200 or 503        GET /metrics  counters for Prometheus
 ```
@@ -19,7 +19,6 @@ import logging
 import time
 from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from dataclasses import replace
-from importlib import resources
 from typing import Annotated, Any
 
 import numpy as np
@@ -41,6 +40,7 @@ from ood_seg.serving.batching import BatchWorker, Busy, ModelStopped
 from ood_seg.serving.counters import Counters
 from ood_seg.serving.images import PixelBudget, enlarged, give_back_memory, pixels_stated, reduced
 from ood_seg.serving.limits import ServiceLimits
+from ood_seg.serving.page import page_html
 from ood_seg.serving.protection import (
     LOOPBACK,
     ResponseHeaders,
@@ -82,7 +82,7 @@ def create_app(
 
     app = FastAPI(title="ood_seg", version=__version__, lifespan=lifespan)
     app.state.service = service
-    content = resources.files(__package__).joinpath("page.html").read_text("utf-8")
+    content = page_html()
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=allowed_hosts, www_redirect=False)
     app.add_middleware(ResponseHeaders, page=content, observe=service.count)  # the outer one
     private = [] if token is None else [Depends(token_check(token))]
@@ -96,6 +96,8 @@ def create_app(
     app.add_api_route("/metrics", service.metrics, dependencies=private)
     app.add_api_route("/model", service.model, dependencies=private)
     app.add_api_route("/health", service.health)
+    # Browsers ask for it by themselves.
+    app.add_api_route("/favicon.ico", lambda: Response(status_code=204), include_in_schema=False)
     app.add_api_route("/", lambda: HTMLResponse(content), include_in_schema=False)
     return app
 
@@ -235,6 +237,7 @@ class Service:
             "operating_point": rule.operating_point,
             "threshold": rule.threshold,
             "min_area": rule.min_area,
+            "calibration": self.segmentor.calibration_facts(),
             "max_bytes": self.limits.max_bytes,
             "max_pixels": self.limits.max_pixels,
             "batch_pixels": self.limits.batch_pixels,

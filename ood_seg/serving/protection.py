@@ -141,7 +141,7 @@ class ResponseHeaders:
 
 def page_policy(page: str) -> str:
     """Content-Security-Policy of a page that runs its inline script and style and no other."""
-    sources = [_LOCKED, "connect-src 'self'", "img-src 'self' blob:"]
+    sources = [_LOCKED, "connect-src 'self'", "img-src 'self' blob:", "media-src blob:"]
     for tag in ("script", "style"):
         hashes = [
             base64.b64encode(hashlib.sha256(part.encode()).digest()).decode()

@@ -1,7 +1,7 @@
 """`AnomalyInferencer` as a `Segmentor`: batches, calibration, region, smoothing, bad weights."""
 
 import copy
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -137,6 +137,9 @@ def test_calibration_gives_probabilities_and_thresholds(weights, calibration):
     scores = np.float32([[-9, 0]])
     expected = calibration.probability(scores)
     np.testing.assert_array_equal(inferencer.probability(scores), expected)
+    facts = inferencer.calibration_facts()
+    assert (facts["method"], facts["data_set"]) == (calibration.method, calibration.data_set)
+    assert facts["parameters"] == asdict(calibration.curve)
 
 
 def test_smallest_object_is_that_of_the_calibration_unless_given(weights, calibration):

@@ -73,6 +73,7 @@ def test_results_and_operating_points(exported, segmentor, inferencer):
     assert result.operating_point == "fpr 5%"
     assert segmentor.thresholds == pytest.approx(inferencer.thresholds)
     assert segmentor.palette.classes == inferencer.palette.classes
+    assert segmentor.calibration_facts() == json.loads(json.dumps(inferencer.calibration_facts()))
     np.testing.assert_array_equal(result.mask, expected.mask)
     assert (result.mask == (result.anomaly >= np.float32(result.threshold))).all()
     free = OnnxAnomalySegmentor(exported["model"], operating_point=-2.5)
@@ -291,6 +292,7 @@ def test_a_refined_map_does_not_use_the_calibration_of_the_file(exported):
     image = tiny_export.made_up_image(40, 60)
     result = refined(image)
     assert (result.probability, result.mask) == (None, None)
+    assert refined.calibration_facts() is None
     assert refined.map_origin().refinement[0]["type"] == "segments"
     evidence = Evidence(image)
     expected = Refinement.of("segments")(plain(image).anomaly, evidence)

@@ -38,6 +38,29 @@ class Brightness(Segmentor):
         ]
 
 
+class Calibrated(Brightness):
+    """With a logistic curve."""
+
+    SLOPE, OFFSET = 0.05, -5.0
+
+    def curve(self, scores):
+        return 1 / (1 + np.exp(-(self.SLOPE * np.asarray(scores, float) + self.OFFSET)))
+
+    def probability(self, scores):
+        return self.curve(scores).astype(np.float32)
+
+    def calibration_facts(self):
+        parameters = {"slope": self.SLOPE, "offset": self.OFFSET}
+        facts = {"method": "platt", "data_set": "drawn", "assumed_prior": 0.01}
+        return {**facts, "parameters": parameters}
+
+    def predict(self, images):
+        return [
+            one._replace(probability=self.probability(one.anomaly))
+            for one in super().predict(images)
+        ]
+
+
 def scene(objects, size=(60, 90)) -> np.ndarray:
     """A dark image with red rectangles `(left, top, width, height, red)`."""
     image = np.full((*size, 3), 20, np.uint8)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import re
 import sys
 from pathlib import Path
 
@@ -129,3 +132,18 @@ def test_a_token_is_demanded_of_all_but_the_page_and_the_probe():
         assert client.get("/model", headers=good).status_code == 200
         assert client.post("/predict", content=BODY, headers=good).status_code == 200
         assert 'status="401"} 3' in client.get("/metrics", headers=good).text
+
+
+def test_the_page_is_one_document_whose_parts_the_policy_allows(client):
+    answer = client.get("/")
+    policy = dict(
+        part.split(" ", 1) for part in answer.headers["Content-Security-Policy"].split("; ")
+    )
+    for tag in ("script", "style"):
+        parts = re.findall(f"<{tag}>(.*?)</{tag}>", answer.text, re.DOTALL)
+        assert len(parts) > 1
+        hashes = [base64.b64encode(hashlib.sha256(part.encode()).digest()) for part in parts]
+        allowed = [f"'sha256-{one.decode()}'" for one in hashes]
+        assert policy[f"{tag}-src"].split() == allowed
+    # Nothing that the policy forbids: files of others, and handlers and styles in tags.
+    assert not re.search(r"""(src|href)=["']?(https?:|//)|\son\w+=["']|\sstyle=["']""", answer.text)

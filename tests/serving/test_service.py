@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import socket
 import struct
 import sys
@@ -19,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 pytest.importorskip("fastapi", reason="the extra `serve` is not installed")
 httpx = pytest.importorskip("httpx", reason="httpx is not installed")
 
-from service import THRESHOLDS, Brightness, client_of, png, running, scene  # noqa: E402
+from service import THRESHOLDS, Brightness, Calibrated, client_of, png, running, scene  # noqa: E402
 
 from ood_seg.serving.app import ServiceLimits, create_app  # noqa: E402
 
@@ -81,6 +82,33 @@ def test_images_and_scores(client):
     assert overlay.headers["content-type"] == "image/png"
     assert cv2.imdecode(np.frombuffer(overlay.content, np.uint8), 1).shape == image.shape
     assert get("pdf").status_code == 422
+
+
+def test_maps_hold_all_that_a_client_needs_to_decide_by_itself(client):
+    image = scene(OBJECTS)
+    answer = client.post("/predict", content=png(image), params={"format": "maps"})
+    assert answer.headers["content-type"] == "application/zip"
+    maps = np.load(io.BytesIO(answer.content))
+    assert set(maps.files) == {"scores", "labels", "mask", "result.json"}
+    np.testing.assert_array_equal(maps["scores"], image[..., 2])
+    np.testing.assert_array_equal(maps["labels"], image[..., 0] > image[..., 1])
+    np.testing.assert_array_equal(maps["mask"], image[..., 2] >= 100.5)
+    result = json.loads(maps["result.json"])
+    plain = client.post("/predict", content=png(image)).json()
+    for one in (result, plain):
+        assert one.pop("latency")["model"] > 0
+    assert result == plain
+
+
+def test_maps_hold_a_region_and_no_mask_where_the_service_has_one_and_no_threshold():
+    region = np.zeros((60, 90), np.uint8)
+    region[:, :20] = 7
+    with client_of(create_app(Brightness(thresholds={}, region=region))) as client:
+        options = {"format": "maps"}
+        answer = client.post("/predict", content=png(scene(OBJECTS)), params=options)
+        maps = np.load(io.BytesIO(answer.content))
+        assert "mask" not in maps.files
+        np.testing.assert_array_equal(maps["region"], region != 0)
 
 
 def test_a_mask_needs_a_threshold():
@@ -168,6 +196,14 @@ def test_facts_health_and_metrics(client):
     assert 'ood_seg_requests_total{status="200"} 1' in text
     assert 'ood_seg_requests_total{status="422"} 1' in text
     assert "ood_seg_images_total 1" in text
+
+
+def test_the_calibration_is_a_fact_about_the_model(client):
+    assert client.get("/model").json()["calibration"] is None
+    with client_of(create_app(Calibrated())) as calibrated:
+        facts = calibrated.get("/model").json()["calibration"]
+    assert facts["parameters"] == {"slope": 0.05, "offset": -5.0}
+    assert (facts["method"], facts["data_set"], facts["assumed_prior"]) == ("platt", "drawn", 0.01)
 
 
 def test_a_mask_for_images_of_another_size_is_the_clients_error():

@@ -127,6 +127,16 @@ class Segmentor(ABC):
         """
         return None
 
+    def calibration_facts(self) -> dict[str, Any] | None:
+        """Method, parameters, images and assumed prior of the calibration in use, as JSON values.
+
+        Returns:
+            `method`, `parameters` (`slope` and `offset` of a logistic curve, or `scores` and
+            `probabilities` of the knots of an isotonic one), `data_set` and `assumed_prior`; None
+            where `probability` gives None.
+        """
+        return None
+
     def refined(self, frame: Frame, prediction: Prediction) -> Prediction:
         """The prediction with refined scores, and their probability where it is calibrated.
 
