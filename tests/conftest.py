@@ -6,6 +6,7 @@ import contextlib
 import importlib
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,15 @@ def pytest_terminal_summary(terminalreporter) -> None:
             f"{number} tests need real data and skipped: set OOD_SEG_DATA to a folder with the "
             "datasets (docs/data.md: `ood-seg prepare-data`, `ood-seg check-data`)"
         )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def state_of_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep the model that tests use last out of the home of whoever runs them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        patch.delenv("OOD_SEG_MODEL", raising=False)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -1,25 +1,26 @@
 """The console script `ood-seg`: one file of this folder per subcommand, imported when used.
 
-A command module has a one-line docstring (its help), `add_arguments(parser)` and
-`run(args) -> int`. Files that start with an underscore are shared code.
+A command module has a one-line docstring (its help), `USAGE`, `EXAMPLES` and `PAGE` (see
+`_parser.command_parser`), `add_arguments(parser)` and `run(args)`, which returns an exit
+code or a `_summary.Outcome`. Files that start with an underscore are shared code.
 """
 
 from __future__ import annotations
 
 import argparse
 import ast
-import importlib
 import pkgutil
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 
 from ood_seg import __version__
 from ood_seg.commands import _errors
+from ood_seg.commands._parser import PROGRAM, command_module, command_parser
+from ood_seg.commands._summary import run_with_summary
 from ood_seg.spelling import did_you_mean
-
-PROGRAM = "ood-seg"
 
 
 def command_names() -> list[str]:
@@ -28,7 +29,8 @@ def command_names() -> list[str]:
     return sorted(name.replace("_", "-") for name in found if not name.startswith("_"))
 
 
-def _help_line(name: str) -> str:
+def command_help(name: str) -> str:
+    """Return the first sentence of a command's help."""
     # Read, not imported: `ood-seg --help` must be fast and work without mmsegmentation.
     path = Path(__file__).with_name(f"{name.replace('-', '_')}.py")
     docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
@@ -45,16 +47,14 @@ def _overview() -> argparse.ArgumentParser:
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name in command_names():
-        commands.add_parser(name, help=_help_line(name), add_help=False)
+        commands.add_parser(name, help=command_help(name), add_help=False)
     return parser
 
 
 def _parse(name: str, arguments: list[str]) -> tuple[argparse.Namespace, ModuleType]:
-    module = importlib.import_module(f"ood_seg.commands.{name.replace('-', '_')}")
-    parser = argparse.ArgumentParser(prog=f"{PROGRAM} {name}", description=module.__doc__)
-    module.add_arguments(parser)
-    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    return parser.parse_args(arguments), module
+    module = command_module(name)
+    # Options may stand before, between and after positional arguments.
+    return command_parser(name, module).parse_intermixed_args(arguments), module
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -78,8 +78,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         return 2
     rest = arguments[len(options) + 1 :]
+    report = partial(_errors.report, program=f"{PROGRAM} {name}", debug="--debug" in arguments)
     try:
         args, module = _parse(name, rest + options)
-        return int(module.run(args) or 0)
+        run = partial(module.run, args)
+        return run_with_summary(run, report, command=name, place=args.json_summary)
     except (Exception, KeyboardInterrupt) as error:
-        return _errors.report(error, program=f"{PROGRAM} {name}", debug="--debug" in arguments)
+        return report(error)

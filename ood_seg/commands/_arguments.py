@@ -10,15 +10,12 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ood_seg.commands._model_arguments import add_model, require_config
+from ood_seg.commands._parser import add_renamed
 from ood_seg.config_files import check_option, verified_config
 
 if TYPE_CHECKING:
     from mmengine.config import Config
-
-CONFIG_HELP = (
-    "path of a config file, or the name of a shipped one (`ood-seg configs` lists them). "
-    "A config is Python code and is executed: run only those you trust"
-)
 
 
 class KeyValues(argparse.Action):
@@ -34,24 +31,6 @@ class KeyValues(argparse.Action):
         setattr(namespace, self.dest, [*(getattr(namespace, self.dest) or ()), *values])
 
 
-def add_config(parser: argparse.ArgumentParser) -> None:
-    """Add the config."""
-    parser.add_argument("config", help=CONFIG_HELP)
-
-
-def add_model(parser: argparse.ArgumentParser, *, what: str = "checkpoint file") -> None:
-    """Add config and checkpoint of a model.
-
-    Args:
-        parser: of the command.
-        what: description of the checkpoint in the help.
-    """
-    add_config(parser)
-    parser.add_argument(
-        "checkpoint", nargs="?", help=f"{what}; without it the config's `load_from`"
-    )
-
-
 def add_pretrained(parser: argparse.ArgumentParser, *, num_images: int) -> None:
     """Add a pre-trained model, the number of its training scenes, and the file to write."""
     add_model(parser, what="pre-trained weights")
@@ -63,8 +42,9 @@ def add_pretrained(parser: argparse.ArgumentParser, *, num_images: int) -> None:
         help="number of pasted scenes (default: %(default)s)",
     )
     parser.add_argument(
-        "--out", metavar="FILE.json", help="file to write (default: in the work dir)"
+        "--file", metavar="FILE.json", help="file to write (default: in the work dir)"
     )
+    add_renamed(parser, "--out", "--file")
 
 
 def add_config_options(parser: argparse.ArgumentParser) -> None:
@@ -97,20 +77,26 @@ def add_run(parser: argparse.ArgumentParser, *, one_process: bool = False) -> No
     if one_process:
         parser.set_defaults(launcher="none", local_rank=0)
         return
-    parser.add_argument(
+    processes = parser.add_argument_group("several processes")
+    processes.add_argument(
         "--launcher",
         choices=["none", "pytorch", "slurm", "mpi"],
         default="none",
         help="how the processes of a distributed run were started",
     )
     # `torch.distributed.launch` passes it with a dash, older versions with an underscore.
-    parser.add_argument(
+    processes.add_argument(
         "--local_rank", "--local-rank", type=int, default=0, metavar="N", help="set by torch"
     )
 
 
 def load_config(args: argparse.Namespace) -> Config:
-    """Return the config that the arguments of `add_config` and `add_run` describe."""
+    """Return the config that the arguments of `add_config` and `add_run` describe.
+
+    Raises:
+        FileNotFoundError, ValueError: no config is given, or it does not exist.
+    """
+    require_config(args)
     verified_config(args.config)  # before the imports, which take seconds
     from ood_seg.startup import prepare
 
@@ -128,12 +114,12 @@ def load_config(args: argparse.Namespace) -> Config:
 
 
 def json_path(args: argparse.Namespace, cfg: Config, name: str) -> Path:
-    """Return the JSON file to write: `--out`, else a name in the work dir.
+    """Return the JSON file to write: `--file`, else a name in the work dir.
 
     Raises:
         ValueError: it has another suffix.
     """
-    path = Path(args.out) if args.out else Path(cfg.work_dir) / name
+    path = Path(args.file) if args.file else Path(cfg.work_dir) / name
     if path.suffix != ".json":
-        raise ValueError(f"--out must be a .json file, got {path}")
+        raise ValueError(f"--file must be a .json file, got {path}")
     return path

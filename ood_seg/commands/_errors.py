@@ -21,6 +21,7 @@ _EXTRAS = {
     **dict.fromkeys(("fastapi", "uvicorn", "multipart", "prometheus_client"), "serve"),
     "rosbags": "bags",
     "skimage": "refine",
+    "shtab": "completion",
 }
 # All that the extra `evaluate` is for; the other commands need that of `mmseg`, which holds it.
 _WITHOUT_MMSEG = ("calibrate", "check-data", "configs", "evaluate", "prepare-data")

@@ -5,19 +5,35 @@ from __future__ import annotations
 import argparse
 import contextlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
+from ood_seg.commands._run_folders import new_run_folder
 from ood_seg.perception.core.temporal import TemporalFilter
 from ood_seg.perception.core.tracking import InstanceTracker
 from ood_seg.perception.io.frames import is_one_video
 from ood_seg.perception.io.sinks import ENDINGS
 
+# Of the results without `--out`, each run in a folder of its own.
+RUNS = Path("runs/infer")
 
-def add_output_arguments(output: argparse._ArgumentGroup) -> None:
-    """Add what is written where."""
-    output.add_argument("--out", metavar="DIR", help="folder of the files; for a bag, the new bag")
-    output.add_argument(
+
+def add_output_arguments(
+    common: argparse._ActionsContainer, output: argparse._ArgumentGroup
+) -> None:
+    """Add what is written where.
+
+    Args:
+        common: the folder and the kinds of files.
+        output: the others.
+    """
+    common.add_argument(
+        "--out",
+        metavar="DIR",
+        help=f"folder of the files (default: a new {RUNS}/NUMBER); for a bag, the new bag",
+    )
+    common.add_argument(
         "--save",
         nargs="+",
         choices=ENDINGS,
@@ -83,14 +99,50 @@ def video_stages(args: argparse.Namespace) -> dict[str, Any]:
 
 def files_to_save(args: argparse.Namespace) -> list[str]:
     """Return the kinds of files per image: those asked for, or the default."""
-    if args.out is None and (args.save or args.save_scores):
-        raise ValueError("--save and --save-scores write files; give their folder: --out DIR")
     # The figure needs matplotlib and half a second: too much for torch-free use and for videos.
     default = "overlay" if args.onnx or any(map(is_one_video, args.sources)) else "anomaly"
     kinds = [*(args.save or [default])]
     kinds += {"npy": ["scores"], "png": ["scores-png"]}.get(args.save_scores, [])
     kinds += ["probability", "mask"] if args.calibration else []
     return list(dict.fromkeys(kinds))
+
+
+@contextlib.contextmanager
+def settled_outputs(args: argparse.Namespace, *, world: int) -> Iterator[None]:
+    """Give results a place: where none is given, a new folder below `RUNS`.
+
+    A video becomes a video there, unless `--save` asks for files of its frames. Cameras and
+    streams, which may never end, and bags get no place by themselves.
+
+    Args:
+        args: whose `out` or `video_out` is set.
+        world: number of processes, which would need one folder.
+
+    Raises:
+        ValueError: a choice of files, or what to do about earlier results, needs the folder.
+    """
+    if args.out is not None or any(map(is_endless, args.sources)):
+        yield
+        return
+    if (args.json or args.video_out) and not (args.save or args.save_scores):
+        yield
+        return
+    if args.existing in ("skip", "resume") or world > 1:
+        option = "--skip-existing" if args.existing == "skip" else "--resume"
+        need = f"{world} processes" if world > 1 else option
+        raise ValueError(f"{need}: give the folder of the results: --out DIR")
+    with new_run_folder(RUNS) as folder:
+        only_video = len(args.sources) == 1 and is_one_video(args.sources[0])
+        if only_video and not (args.save or args.save_scores or args.video_out):
+            args.video_out = str(folder / f"{Path(args.sources[0]).stem}.mp4")
+        else:
+            args.out = str(folder)
+        yield
+
+
+def is_endless(source: str) -> bool:
+    """Whether the text names a camera or stream, judging by the text only."""
+    return is_one_video(source) and (source.isdigit() or "://" in source)
 
 
 def parse_range(values: Sequence[str]) -> tuple[float, float] | None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from ood_seg.commands._default_model import remember_model
+from ood_seg.commands._model_arguments import CHECKPOINT_HELP, CONFIG_HELP, add_named
 from ood_seg.commands._refine_arguments import add_refinement
 from ood_seg.perception.core.decision import threshold_description
 from ood_seg.perception.io.shards import SINGLE_PROCESS, Shard
@@ -14,10 +16,37 @@ if TYPE_CHECKING:
 
 
 def add_segmentor_arguments(
-    model: argparse._ArgumentGroup, decision: argparse._ArgumentGroup
+    common: argparse._ActionsContainer,
+    model: argparse._ArgumentGroup,
+    decision: argparse._ArgumentGroup,
 ) -> None:
-    """Add the options that `load` uses, apart from those that name the model."""
-    model.add_argument("--checkpoint", help="checkpoint file; by default load_from of the config")
+    """Add the options that `load` uses.
+
+    Args:
+        common: those that name the model, its calibration and its operating point.
+        model: the others of the model.
+        decision: the others of the decision.
+    """
+    add_named(common, "config", metavar="CONFIG", help=CONFIG_HELP)
+    common.add_argument(
+        "--checkpoint",
+        metavar="FILE",
+        help=f"{CHECKPOINT_HELP}; alone: of `ood-seg train`, which wrote the config beside it",
+    )
+    common.add_argument(
+        "--onnx", metavar="FILE", help="model of `ood-seg export-onnx`, which needs no torch"
+    )
+    common.add_argument(
+        "--calibration",
+        metavar="FILE",
+        help="of `ood-seg calibrate`, for a config; an .onnx has its own",
+    )
+    common.add_argument(
+        "--operating-point",
+        metavar="NAME|NUMBER",
+        help="threshold of the mask: a name such as 'fpr 5%%', or a score; by default the first "
+        "operating point of the calibration or exported model",
+    )
     model.add_argument("--device", help="by default cuda where available, else cpu")
     model.add_argument("--openvino", action="store_true", help="run an exported model by OpenVINO")
     model.add_argument(
@@ -26,12 +55,6 @@ def add_segmentor_arguments(
         metavar=("SIZE", "SIGMA"),
         help="smooth the scores with a Gaussian other than that of the config: an odd size and a "
         "sigma, or `none`",
-    )
-    decision.add_argument(
-        "--operating-point",
-        metavar="NAME|NUMBER",
-        help="threshold of the mask: a name such as 'fpr 5%%', or a score; by default the first "
-        "operating point of the calibration or exported model",
     )
     decision.add_argument(
         "--min-area",
@@ -57,7 +80,7 @@ def add_segmentor_arguments(
 
 
 def load(args: argparse.Namespace, shard: Shard = SINGLE_PROCESS) -> Segmentor:
-    """Load the model `args.onnx`, or else `args.config`, and print its threshold.
+    """Load the model `args.onnx`, or else `args.config`; remember it and print its threshold.
 
     Raises:
         FileNotFoundError, ValueError: see `load_segmentor`.
@@ -79,6 +102,8 @@ def load(args: argparse.Namespace, shard: Shard = SINGLE_PROCESS) -> Segmentor:
         refinement=args.refine,
         allow_other_model=args.allow_other_model,
     )
+    if shard.rank == 0:
+        remember_model(args)
     print(threshold_description(segmentor.decision_rule))
     return segmentor
 

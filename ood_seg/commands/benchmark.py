@@ -6,12 +6,21 @@ import argparse
 from pathlib import Path
 
 from ood_seg.commands import _arguments
+from ood_seg.commands._model_arguments import add_model
 from ood_seg.commands._refine_arguments import add_refinement
+
+USAGE = "CONFIG [CHECKPOINT]"
+PAGE = "docs/scores.md"
+EXAMPLES = (
+    "ood-seg benchmark energy_fcn-erfnet_cityscapes --scores energy max-logit entropy",
+    "ood-seg benchmark energy_fcn-erfnet_cityscapes --statistics erfnet.stats --out scores/",
+    "ood-seg benchmark my_config.py my.pth --sets road_anomaly --maps mine=maps/",
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `ood-seg benchmark`."""
-    _arguments.add_model(parser)
+    add_model(parser)
     parser.add_argument(
         "--out",
         type=Path,

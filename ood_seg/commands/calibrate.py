@@ -6,12 +6,22 @@ import argparse
 from pathlib import Path
 
 from ood_seg.commands import _map_arguments
+from ood_seg.commands._parser import add_renamed
+
+USAGE = "SCORES GROUND_TRUTH"
+PAGE = "docs/evaluation.md"
+EXAMPLES = (
+    "ood-seg calibrate maps/fs_static masks/ --file calibration.json",
+    "ood-seg calibrate maps/road_anomaly masks/ --label-map 0:0 2:1 --file calibration.json",
+    "ood-seg calibrate maps/mine masks/ --points 'fpr 1%' 'tpr 95%' --file calibration.json",
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `ood-seg calibrate`."""
     _map_arguments.add_maps(parser)
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="JSON to write")
+    parser.add_argument("--file", type=Path, metavar="FILE", help="JSON to write (required)")
+    add_renamed(parser, "--out", "--file", type=Path)
     parser.add_argument(
         "--score",
         metavar="NAME",
@@ -78,11 +88,13 @@ def run(args: argparse.Namespace) -> int:
     from ood_seg.io.files import claimed, require_writable_file
     from ood_seg.reports.terminal import print_calibration
 
-    require_writable_file(args.out)
-    if args.out.exists() and not args.overwrite:
-        raise ValueError(f"{args.out} exists; use --overwrite to replace it, or another --out")
+    if args.file is None:
+        raise ValueError("give the file of the calibration: --file FILE")
+    require_writable_file(args.file)
+    if args.file.exists() and not args.overwrite:
+        raise ValueError(f"{args.file} exists; use --overwrite to replace it, or another --file")
     with (
-        claimed(args.out),
+        claimed(args.file),
         warnings_as_notes() as notes,
         _map_arguments.progress_bar() as on_image,
     ):
@@ -101,6 +113,6 @@ def run(args: argparse.Namespace) -> int:
             seed=args.seed,
             model=args.method,
         )
-        calibration.save(args.out)
-    print_calibration(calibration, notes=notes, written=args.out)
+        calibration.save(args.file)
+    print_calibration(calibration, notes=notes, written=args.file)
     return 0

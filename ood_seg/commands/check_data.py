@@ -7,10 +7,19 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ood_seg.commands._arguments import CONFIG_HELP
+from ood_seg.commands._model_arguments import CONFIG_HELP, add_named
 
 if TYPE_CHECKING:
     from ood_seg.datasets.setup.checks import Report
+
+
+USAGE = "[ROOT]"
+PAGE = "docs/data.md"
+EXAMPLES = (
+    "ood-seg check-data",
+    "ood-seg check-data /data/sets --quick",
+    "ood-seg check-data --config energy_fcn-erfnet_cityscapes",
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,7 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--quick", action="store_true", help="check names, numbers and sizes only: read no pixels"
     )
-    parser.add_argument("--config", help=f"check its datasets instead: {CONFIG_HELP}")
+    help = f"check its datasets instead: {CONFIG_HELP}"
+    add_named(parser, "config", metavar="CONFIG", help=help)
 
 
 def run(args: argparse.Namespace) -> int:

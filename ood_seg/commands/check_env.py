@@ -6,6 +6,13 @@ import argparse
 
 from ood_seg import environment
 
+USAGE = ""
+PAGE = "docs/commands.md"
+EXAMPLES = (
+    "ood-seg check-env",
+    "ood-seg check-env --json-summary env.json",
+)
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """`ood-seg check-env` has no options."""

@@ -6,12 +6,34 @@ import argparse
 from pathlib import Path
 
 from ood_seg.commands import _arguments
+from ood_seg.commands._model_arguments import CONFIG_HELP, add_model_positionals, add_named
+
+USAGE = "CONFIG CHECKPOINT..."
+PAGE = "docs/recipes.md"
+EXAMPLES = (
+    "ood-seg choose-checkpoint mine.py work_dirs/mine/*.pth --select-on val --report-on fs_static",
+    "ood-seg choose-checkpoint mine.py a.pth b.pth --select-on val --report-on road_anomaly",
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `ood-seg choose-checkpoint`."""
-    _arguments.add_config(parser)
-    parser.add_argument("checkpoints", nargs="+", help="the candidates")
+    add_model_positionals(
+        parser,
+        "config",
+        "checkpoints",
+        metavar="CONFIG CHECKPOINT...",
+        help=f"{CONFIG_HELP}; and the candidates",
+    )
+    add_named(parser, "config", metavar="CONFIG", help="the same by name")
+    add_named(
+        parser,
+        "checkpoint",
+        dest="checkpoints",
+        nargs="+",
+        metavar="FILE",
+        help="the candidates by name",
+    )
     parser.add_argument(
         "--select-on",
         nargs="+",
@@ -38,6 +60,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Test every candidate on the first sets, the best one on the others."""
+    if not args.checkpoints:
+        raise ValueError("no checkpoint is given; give CONFIG and the candidates")
     cfg = _arguments.load_config(args)
     from mmengine.dist import is_main_process
 

@@ -4,13 +4,26 @@ from __future__ import annotations
 
 import argparse
 
+from ood_seg.commands._model_arguments import COMPLETE_CONFIG
 from ood_seg.config_files import config_root, copy_config, resolve_config, shipped_configs, summary
+
+USAGE = ""
+PAGE = "docs/commands.md"
+EXAMPLES = (
+    "ood-seg configs",
+    "ood-seg configs --path energy_fcn-erfnet_cityscapes",
+    "ood-seg configs --copy energy_fcn-erfnet_cityscapes my_config.py",
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `ood-seg configs`."""
-    parser.add_argument("--copy", nargs=2, metavar=("NAME", "DEST"), help="copy a config to DEST")
-    parser.add_argument("--path", metavar="NAME", help="print where a config lies")
+    copied = parser.add_argument(
+        "--copy", nargs=2, metavar=("NAME", "DEST"), help="copy a config to DEST"
+    )
+    shown = parser.add_argument("--path", metavar="NAME", help="print where a config lies")
+    for action in (copied, shown):
+        action.complete = COMPLETE_CONFIG  # type: ignore[attr-defined]
 
 
 def run(args: argparse.Namespace) -> int:

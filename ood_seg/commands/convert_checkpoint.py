@@ -5,16 +5,29 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from ood_seg.commands._model_arguments import add_named
+
 if TYPE_CHECKING:
     from ood_seg.models.layouts import Conversion
+
+
+USAGE = "IN OUT"
+PAGE = "docs/checkpoints.md"
+EXAMPLES = (
+    "ood-seg convert-checkpoint best_ad_ckpt.pth pebal.pth",
+    "ood-seg convert-checkpoint published.pth --file mine.pth --config my_config.py",
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `ood-seg convert-checkpoint`."""
     parser.add_argument("source", metavar="IN", help="checkpoint as published")
-    parser.add_argument("target", metavar="OUT", help="file to write")
-    parser.add_argument(
-        "--config",
+    parser.add_argument("target", metavar="OUT", nargs="?", help="file to write")
+    parser.add_argument("--file", metavar="OUT", help="the same by name")
+    add_named(
+        parser,
+        "config",
+        metavar="CONFIG",
         help="config that the converted weights must fit; by default the shipped one of the "
         "recognised layout. A config is Python code and is executed: give only those you trust",
     )
@@ -25,10 +38,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Convert as the arguments say, and print what was converted."""
+    target = args.target or args.file
+    if target is None or (args.target and args.file):
+        raise ValueError("give one file to write: OUT or --file OUT")
     from ood_seg.models.layouts.files import convert_file
 
-    conversion = convert_file(args.source, args.target, args.config, overwrite=args.overwrite)
-    print_summary(conversion, args.config or conversion.config(), args.target)
+    conversion = convert_file(args.source, target, args.config, overwrite=args.overwrite)
+    print_summary(conversion, args.config or conversion.config(), target)
     return 0
 
 

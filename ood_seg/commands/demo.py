@@ -5,6 +5,13 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+USAGE = ""
+PAGE = "docs/notebooks/index.md"
+EXAMPLES = (
+    "ood-seg demo --fast",
+    "ood-seg demo --out demo_output --seed 1",
+)
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `ood-seg demo`."""

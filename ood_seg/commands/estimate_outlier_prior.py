@@ -6,6 +6,13 @@ import argparse
 
 from ood_seg.commands import _arguments
 
+USAGE = "CONFIG [CHECKPOINT]"
+PAGE = "docs/finetuning.md"
+EXAMPLES = (
+    "ood-seg estimate-outlier-prior balanced-energy_fcn-erfnet_300it_street-coco --num-images 100",
+    "ood-seg estimate-outlier-prior my_balanced.py my.pth --compare cityscapes-coco-wrn38",
+)
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `ood-seg estimate-outlier-prior`."""

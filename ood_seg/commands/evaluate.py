@@ -10,6 +10,14 @@ from ood_seg.commands import _map_arguments
 from ood_seg.commands._evaluation_arguments import add_metrics, evaluation_settings
 from ood_seg.commands._refine_arguments import add_refinement
 
+USAGE = "SCORES GROUND_TRUTH"
+PAGE = "docs/evaluation.md"
+EXAMPLES = (
+    'ood-seg evaluate scores/ labels/ --method mine --dataset "Road Anomaly"',
+    "ood-seg evaluate maps/road_anomaly masks/ --label-map 0:0 2:1 --images frames/",
+    "ood-seg evaluate scores/ labels/ --protocol pebal --compare other_scores/",
+)
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `ood-seg evaluate`."""

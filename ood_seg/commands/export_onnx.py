@@ -6,13 +6,36 @@ import argparse
 import sys
 
 from ood_seg.commands import _arguments
+from ood_seg.commands._model_arguments import (
+    CONFIG_HELP,
+    add_model_positionals,
+    add_named,
+    require_config,
+)
+
+USAGE = "CONFIG [CHECKPOINT] OUT.onnx"
+PAGE = "docs/deployment.md"
+EXAMPLES = (
+    "ood-seg export-onnx energy_fcn-erfnet_cityscapes erfnet.onnx",
+    "ood-seg export-onnx my_config.py my.pth my.onnx --calibration calibration.json",
+    "ood-seg export-onnx my_config.py my.pth --file small.onnx --size 512x1024 --fp16",
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `ood-seg export-onnx`."""
-    _arguments.add_config(parser)
-    parser.add_argument("checkpoint", help="checkpoint file, or - for the config's load_from")
-    parser.add_argument("out", metavar="OUT.onnx", help="sidecars are written beside it")
+    add_model_positionals(
+        parser,
+        "config",
+        "checkpoint",
+        "file",
+        metavar=USAGE,
+        help=f"{CONFIG_HELP}; the file of the weights (default, or -: the config's `load_from`); "
+        "and the file to write, which sidecars are written beside",
+    )
+    add_named(parser, "config", metavar="CONFIG", help="the same by name")
+    add_named(parser, "checkpoint", metavar="FILE", help="the same by name")
+    parser.add_argument("--file", metavar="OUT.onnx", help="the same by name")
     parser.add_argument(
         "--calibration",
         metavar="FILE",
@@ -24,14 +47,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="accept a --calibration that was made with another checkpoint, with a warning",
     )
-    _add_input(parser)
-    parser.add_argument("--logits", action="store_true", help="add the logits to the outputs")
-    _add_precision(parser)
-    parser.add_argument("--opset", type=int, default=18, help="ONNX opset (default: 18)")
+    parser.add_argument(
+        "--size",
+        metavar="HxW",
+        help="input size of the network, or `dynamic` for the image's own size (default: as in "
+        "the config's test pipeline). Images may always have any size",
+    )
     _arguments.add_config_options(parser)
+    _add_precision(parser.add_argument_group("precision"))
+    graph = parser.add_argument_group("inputs and outputs")
+    _add_input(graph)
+    graph.add_argument("--logits", action="store_true", help="add the logits to the outputs")
+    graph.add_argument("--opset", type=int, default=18, help="ONNX opset (default: 18)")
 
 
-def _add_input(parser: argparse.ArgumentParser) -> None:
+def _add_input(parser: argparse._ArgumentGroup) -> None:
     parser.add_argument("--layout", choices=["nhwc", "nchw"], default="nhwc", help="of the input")
     parser.add_argument("--colour", choices=["bgr", "rgb"], default="bgr", help="of the input")
     parser.add_argument(
@@ -40,15 +70,9 @@ def _add_input(parser: argparse.ArgumentParser) -> None:
         default="uint8",
         help="type of the input, 0..255 (float32 is for DeepStream)",
     )
-    parser.add_argument(
-        "--size",
-        metavar="HxW",
-        help="input size of the network, or `dynamic` for the image's own size (default: as in "
-        "the config's test pipeline). Images may always have any size",
-    )
 
 
-def _add_precision(parser: argparse.ArgumentParser) -> None:
+def _add_precision(parser: argparse._ArgumentGroup) -> None:
     reduced = parser.add_mutually_exclusive_group()
     reduced.add_argument("--fp16", action="store_true", help="network in half precision")
     reduced.add_argument("--int8", action="store_true", help="network quantised to 8 bits")
@@ -64,6 +88,9 @@ def _add_precision(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Export as the arguments describe and print the result of the check."""
+    if args.file is None:
+        raise ValueError("give the file to write: OUT.onnx or --file OUT.onnx")
+    require_config(args)
     from ood_seg.startup import prepare
 
     prepare()
@@ -73,8 +100,8 @@ def run(args: argparse.Namespace) -> int:
 
     export = export_onnx(
         load_config(args.config, args.cfg_options),
-        None if args.checkpoint == "-" else args.checkpoint,
-        args.out,
+        args.checkpoint,
+        args.file,
         Options(
             layout=args.layout,
             colour=args.colour,

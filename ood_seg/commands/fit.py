@@ -10,14 +10,25 @@ from pathlib import Path
 from typing import Any
 
 from ood_seg.commands import _arguments
+from ood_seg.commands._model_arguments import add_model
+from ood_seg.commands._parser import add_renamed
+
+USAGE = "CONFIG [CHECKPOINT]"
+PAGE = "docs/scores.md"
+EXAMPLES = (
+    "ood-seg fit energy_fcn-erfnet_cityscapes --file erfnet.stats",
+    "ood-seg fit energy_fcn-erfnet_cityscapes --file few.stats --methods sml knn",
+    "ood-seg fit my_config.py my.pth --file my.stats --option knn.bank_size=20000",
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `ood-seg fit`."""
-    _arguments.add_model(parser)
+    add_model(parser)
     parser.add_argument(
-        "--out", required=True, type=Path, metavar="FILE", help="file of the statistics to write"
+        "--file", type=Path, metavar="FILE", help="file of the statistics to write (required)"
     )
+    add_renamed(parser, "--out", "--file", type=Path)
     parser.add_argument(
         "--methods",
         nargs="+",
@@ -72,6 +83,8 @@ def run(args: argparse.Namespace) -> int:
 
     Returns 1 if a method could not be fitted, or an image had to be left out.
     """
+    if args.file is None:
+        raise ValueError("give the file of the statistics: --file FILE")
     options = parse_options(args.option)
     cfg = _arguments.load_config(args)
     from mmengine.dist import is_main_process
@@ -81,15 +94,15 @@ def run(args: argparse.Namespace) -> int:
     from ood_seg.io.files import claimed, require_writable_file
     from ood_seg.reports.tables import print_lines
 
-    require_writable_file(args.out)
+    require_writable_file(args.file)
     names = ("methods", "layers", "data", "num_images", "pasted")
     given = {name: getattr(args, name) for name in names}
-    with claimed(args.out) if is_first_process(cfg) else contextlib.nullcontext():
+    with claimed(args.file) if is_first_process(cfg) else contextlib.nullcontext():
         found = fit(cfg, args.checkpoint, options=options, **given)
         if is_main_process():
-            found.file.save(args.out)
+            found.file.save(args.file)
     if is_main_process():
-        print_lines(f"written to {args.out}", *found.summary())
+        print_lines(f"written to {args.file}", *found.summary())
     return 1 if found.failures or found.unreadable else 0
 
 

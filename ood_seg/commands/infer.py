@@ -5,20 +5,31 @@ from __future__ import annotations
 import argparse
 import os
 from functools import partial
+from typing import Any
 
-from ood_seg.commands._arguments import CONFIG_HELP
 from ood_seg.commands._bag_arguments import add_bag_arguments, annotate_bag, check_options
+from ood_seg.commands._default_model import settle_model
 from ood_seg.commands._infer_arguments import (
     add_output_arguments,
     add_video_arguments,
     files_to_save,
     parse_range,
+    settled_outputs,
     video_stages,
 )
 from ood_seg.commands._segmentor_arguments import add_segmentor_arguments, load
+from ood_seg.commands._summary import Outcome
 from ood_seg.perception.io.frames import is_bag
-from ood_seg.perception.io.shards import shard_of
-from ood_seg.perception.run.infer import infer
+from ood_seg.perception.io.shards import Shard, shard_of
+from ood_seg.perception.run.infer import InferenceSummary, infer
+
+USAGE = "SOURCE..."
+PAGE = "docs/inference.md"
+EXAMPLES = (
+    "ood-seg infer photo.jpg",
+    "ood-seg infer photos/ --config energy_fcn-erfnet_cityscapes --operating-point -5.5",
+    "ood-seg infer drive.mp4 --onnx model.onnx --video-out overlay.mp4 --temporal --track",
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,19 +41,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="image, folder (with subfolders), 'pattern*.png', .txt with a path per line, video, "
         "camera number, URL or ROS bag",
     )
-    titles = ("model", "decision", "output", "video", "ROS bags", "running")
-    model, decision, output, video, bags, running = map(parser.add_argument_group, titles)
-    which = model.add_mutually_exclusive_group(required=True)
-    which.add_argument("--config", help=CONFIG_HELP)
-    which.add_argument("--onnx", metavar="MODEL", help="exported model, which needs no torch")
-    decision.add_argument(
-        "--calibration",
-        metavar="FILE",
-        help="file of `ood-seg calibrate`; also save the probability of an anomaly as .npy and the "
-        "mask as .png (255 where a pixel is flagged)",
-    )
-    add_segmentor_arguments(model, decision)
-    add_output_arguments(output)
+    titles = ("output", "decision", "video", "running", "model", "ROS bags")
+    output, decision, video, running, model, bags = map(parser.add_argument_group, titles)
+    add_segmentor_arguments(parser, model, decision)
+    add_output_arguments(parser, output)
     add_video_arguments(video)
     add_bag_arguments(bags)
     running.add_argument("--batch-size", type=int, default=1, help="images at once (default 1)")
@@ -64,7 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> Outcome | int:
     """Analyse the sources; 1 if an image could not be used, 130 after Ctrl-C or SIGTERM.
 
     A resumed run returns 1 as well if it leaves out images that failed before.
@@ -75,9 +77,21 @@ def run(args: argparse.Namespace) -> int:
     shard, bag = shard_of(os.environ), any(map(is_bag, args.sources))
     check_options(args, bag=bag)
     stages = video_stages(args)
+    settle_model(args)
     if bag:
         return annotate_bag(args, shard, stages)
-    summary = infer(
+    with settled_outputs(args, world=shard.world):
+        summary = analyse(args, shard, stages)
+    print(f"process {shard.rank} of {shard.world}: {summary}" if shard.world > 1 else summary)
+    failed = summary.failed + summary.failed_before
+    code = 130 if summary.interrupted else int(failed > 0 and shard.world == 1)
+    counts = {name: getattr(summary, name) for name in ("written", "failed", "failed_before")}
+    return Outcome(code, summary.outputs, {"images": summary.total, **counts})
+
+
+def analyse(args: argparse.Namespace, shard: Shard, stages: dict[str, Any]) -> InferenceSummary:
+    """Analyse the sources, whose outputs are settled."""
+    return infer(
         args.sources[0] if len(args.sources) == 1 else args.sources,
         partial(load, args, shard),
         out=args.out,
@@ -93,6 +107,3 @@ def run(args: argparse.Namespace) -> int:
         shard=shard,
         **stages,
     )
-    print(f"process {shard.rank} of {shard.world}: {summary}" if shard.world > 1 else summary)
-    failed = summary.failed + summary.failed_before
-    return 130 if summary.interrupted else int(failed > 0 and shard.world == 1)

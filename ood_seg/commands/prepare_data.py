@@ -7,6 +7,14 @@ import os
 from contextlib import ExitStack
 from pathlib import Path
 
+USAGE = "DATASET [SOURCE...]"
+PAGE = "docs/data.md"
+EXAMPLES = (
+    "ood-seg prepare-data --list",
+    "ood-seg prepare-data cityscapes leftImg8bit_trainvaltest.zip gtFine_trainvaltest.zip",
+    "ood-seg prepare-data smiyc_road_anomaly21 dataset_AnomalyTrack.zip --dry-run",
+)
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `ood-seg prepare-data`."""

@@ -8,6 +8,14 @@ from pathlib import Path
 MAX_IMAGES = 12
 
 
+USAGE = "EVALUATION..."
+PAGE = "docs/evaluation.md"
+EXAMPLES = (
+    "ood-seg report work_dirs/evaluate/mine_road_anomaly --out report/",
+    "ood-seg report after/ before/ --out comparison/ --max-images 24",
+)
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `ood-seg report`."""
     parser.add_argument(

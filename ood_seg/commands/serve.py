@@ -8,6 +8,8 @@ import os
 import sys
 from pathlib import Path
 
+from ood_seg.commands._default_model import settle_model
+from ood_seg.commands._model_arguments import add_model_positionals
 from ood_seg.commands._segmentor_arguments import add_segmentor_arguments, load
 from ood_seg.serving.limits import ServiceLimits
 
@@ -22,24 +24,36 @@ _LIMITS = (
 )
 
 
+USAGE = "[MODEL]"
+PAGE = "docs/service.md"
+EXAMPLES = (
+    "ood-seg serve model.onnx",
+    "ood-seg serve --config my_config.py --checkpoint my.pth --calibration calibration.json",
+    "ood-seg serve model.onnx --host 0.0.0.0 --allow-host camera-7.local --port 9000",
+)
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `ood-seg serve`."""
-    parser.add_argument(
-        "model",
-        help="a model of `ood-seg export-onnx` (.onnx; needs no torch), or a config: its path or "
-        "the name of a shipped one. A config is Python code and is executed",
+    add_model_positionals(
+        parser,
+        *("config", "checkpoint", "onnx"),
+        metavar="MODEL",
+        help="an exported model (.onnx), a config with or without its checkpoint, or a checkpoint "
+        "of `ood-seg train`; without it $OOD_SEG_MODEL or the last used model",
     )
-    model = parser.add_argument_group("model")
-    model.add_argument("--calibration", metavar="FILE", help="of a config; an .onnx has its own")
-    add_segmentor_arguments(model, parser.add_argument_group("decision"))
-    parser.add_argument(
+    model, decision, access, limits = map(
+        parser.add_argument_group, ("model", "decision", "access", "limits")
+    )
+    add_segmentor_arguments(parser, model, decision)
+    parser.add_argument("--port", type=int, default=8000, help="default 8000; 0: any free port")
+    access.add_argument(
         "--host",
         default="127.0.0.1",
         help="address to listen on (default 127.0.0.1, this machine only; give --token and use a "
         "proxy that encrypts in front of any other address)",
     )
-    parser.add_argument("--port", type=int, default=8000, help="default 8000; 0: any free port")
-    parser.add_argument(
+    access.add_argument(
         "--allow-host",
         action="append",
         default=[],
@@ -47,13 +61,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a name by which clients address the service, beside localhost and --host; "
         "'*.example.org' for a domain, '*' for any. May be repeated",
     )
-    parser.add_argument(
+    access.add_argument(
         "--token",
         default=os.environ.get("OOD_SEG_TOKEN"),
         help="demand `Authorization: Bearer TOKEN`; better in the environment variable "
         "OOD_SEG_TOKEN, where other users of the machine cannot see it",
     )
-    _add_limits(parser.add_argument_group("limits"))
+    _add_limits(limits)
 
 
 def _add_limits(limits: argparse._ArgumentGroup) -> None:
@@ -107,9 +121,8 @@ def run(args: argparse.Namespace) -> int:
         min_rate=args.min_rate * 2**10,
         timeout=args.timeout,
     )
-    exported = args.model.endswith(".onnx")
-    args.onnx, args.config = (args.model, None) if exported else (None, args.model)
-    name = Path(args.model).stem
+    settle_model(args)
+    name = Path(args.onnx or args.config).stem
     segmentor = load(args)
     if segmentor.refinement is not None:
         segmentor.refinement.require_no_names("the service")

@@ -6,6 +6,13 @@ import argparse
 
 from ood_seg.commands import _arguments
 
+USAGE = "CONFIG [CHECKPOINT]"
+PAGE = "docs/finetuning.md"
+EXAMPLES = (
+    "ood-seg suggest-margins energy-oe_fcn-erfnet_300it_street-coco",
+    "ood-seg suggest-margins my_balanced.py my.pth --num-images 50 --file margins.json",
+)
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `ood-seg suggest-margins`."""

@@ -6,12 +6,21 @@ import argparse
 from pathlib import Path
 
 from ood_seg.commands import _arguments
+from ood_seg.commands._model_arguments import add_model
 from ood_seg.commands._refine_arguments import add_refinement
+
+USAGE = "CONFIG [CHECKPOINT]"
+PAGE = "docs/evaluation.md"
+EXAMPLES = (
+    "ood-seg test energy_fcn-erfnet_cityscapes",
+    "ood-seg test my_config.py my.pth --sets road_anomaly --out maps/",
+    "ood-seg test work_dirs/branch/iter_300.pth",
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `ood-seg test`."""
-    _arguments.add_model(parser)
+    add_model(parser)
     parser.add_argument(
         "--out",
         metavar="DIR",
@@ -30,16 +39,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="mIoU also of the labels that the anomaly branch would give (branch/mIoU); a "
         "prediction keeps those of the frozen weights",
     )
-    parser.add_argument("--show", action="store_true", help="show each prediction in a window")
-    parser.add_argument("--show-dir", metavar="DIR", help="save a figure of each prediction")
-    parser.add_argument(
+    add_refinement(parser)
+    figures = parser.add_argument_group("figures")
+    figures.add_argument("--show", action="store_true", help="show each prediction in a window")
+    figures.add_argument("--show-dir", metavar="DIR", help="save a figure of each prediction")
+    figures.add_argument(
         "--wait-time",
         type=float,
         default=2,
         metavar="SECONDS",
         help="per figure of --show (default: %(default)s)",
     )
-    add_refinement(parser)
     _arguments.add_run(parser)
 
 

@@ -5,11 +5,20 @@ from __future__ import annotations
 import argparse
 
 from ood_seg.commands import _arguments
+from ood_seg.commands._model_arguments import add_config
+
+USAGE = "CONFIG"
+PAGE = "docs/finetuning.md"
+EXAMPLES = (
+    "ood-seg train energy-oe_fcn-erfnet-branch_300it_street-coco --work-dir work_dirs/branch",
+    "ood-seg train my_config.py --cfg-options train_cfg.max_iters=1000",
+    "ood-seg train my_config.py --resume",
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `ood-seg train`."""
-    _arguments.add_config(parser)
+    add_config(parser)
     parser.add_argument(
         "--resume",
         action="store_true",
@@ -21,8 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the learning-rate schedule of a resumed run where config and checkpoint differ "
         "(default: the difference is an error that shows both)",
     )
-    parser.add_argument("--amp", action="store_true", help="automatic mixed precision")
-    parser.add_argument(
+    precision = parser.add_argument_group("precision")
+    precision.add_argument("--amp", action="store_true", help="automatic mixed precision")
+    precision.add_argument(
         "--amp-dtype",
         choices=["float16", "bfloat16"],
         help="number type of --amp (which this implies; default float16, with loss scaling)",

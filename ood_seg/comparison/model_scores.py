@@ -114,7 +114,7 @@ def build_score(config: Mapping[str, Any]) -> nn.Module:
     kind = MODELS.get(options.pop("type"))
     if issubclass(kind, FittedDetector) and "statistics" not in options:
         raise ValueError(
-            "needs --statistics FILE; `ood-seg fit CONFIG CHECKPOINT --out FILE` makes it"
+            "needs --statistics FILE; `ood-seg fit CONFIG CHECKPOINT --file FILE` makes it"
         )
     return kind(**options)
 

@@ -302,7 +302,7 @@ def test_what_a_score_depends_on_may_change_under_its_name(job, tmp_path):
     """Statistics fitted again, another member, another preprocessing: nothing stale comes back."""
     stats, member = tmp_path / "tiny.stats", tmp_path / "member.pth"
     common = ["--work-dir", str(tmp_path), "--data", "street", "--methods", "sml"]
-    assert main(["fit", str(job.config), str(job.weights), *common, "--out", str(stats)]) == 0
+    assert main(["fit", str(job.config), str(job.weights), *common, "--file", str(stats)]) == 0
     weights = torch.load(job.weights, weights_only=True)
     torch.save(weights, member)
     config = json.dumps({"type": "DeepEnsemble", "checkpoints": [str(member)], "score": "energy"})

@@ -43,7 +43,7 @@ def run(command, job, folder, option, capsys):
     own = arguments.get(command, [])
     after = {
         "export-onnx": [str(folder / "model.onnx")],
-        "fit": ["--methods", "mahalanobis", "--out", str(folder / "fitted.stats")],
+        "fit": ["--methods", "mahalanobis", "--file", str(folder / "fitted.stats")],
         "infer": ["--checkpoint", str(job.weights)],
     }
     place = [] if command in ("export-onnx", "infer") else ["--work-dir", str(folder)]

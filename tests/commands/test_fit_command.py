@@ -111,7 +111,7 @@ def test_statistics_of_other_weights_are_refused(job, tmp_path, capsys):
     assert str(job.weights) in error
     # Fitting with such a config does not need the statistics that it names.
     arguments = [str(config), str(other), "--work-dir", str(tmp_path), "--data", "train"]
-    assert main(["fit", *arguments, "--out", str(tmp_path / "new.stats"), "--methods", "sml"]) == 0
+    assert main(["fit", *arguments, "--file", str(tmp_path / "new.stats"), "--methods", "sml"]) == 0
     assert StatisticsFile.load(tmp_path / "new.stats").facts["data"] == {"train": 3}
 
 
@@ -155,7 +155,7 @@ def test_absent_classes_are_reported(tmp_path, job, capsys):
         labels[labels == 2] = 255
         cv2.imwrite(str(path), labels)
     arguments = [str(config), str(job.weights), "--work-dir", str(tmp_path), "--methods", "sml"]
-    arguments += ["--out", str(tmp_path / "a.stats"), "--data", "street"]
+    arguments += ["--file", str(tmp_path / "a.stats"), "--data", "street"]
     assert main(["fit", *arguments]) == 0
     assert "no pixel of car" in capsys.readouterr().out
     assert StatisticsFile.load(tmp_path / "a.stats").facts["pixels"][2] == 0
@@ -172,7 +172,7 @@ def test_rare_classes_are_reported(tmp_path, job, capsys):
     labels[0, 0] = 2
     cv2.imwrite(str(path), labels)
     arguments = [str(config), str(job.weights), "--work-dir", str(tmp_path), "--methods", "sml"]
-    arguments += ["--out", str(tmp_path / "a.stats"), "--data", "street"]
+    arguments += ["--file", str(tmp_path / "a.stats"), "--data", "street"]
     assert main(["fit", *arguments]) == 0
     output = capsys.readouterr().out
     assert "0.1% of the pixels each: car\n" in output
@@ -220,7 +220,7 @@ def test_options_of_the_command_override_those_of_the_config(job, tmp_path, caps
     text = '\nfit_options = {"nearest-mean": dict(minimum=1000000)}\n'
     config.write_text(job.config.read_text() + text)
     arguments = [str(config), str(job.weights), "--work-dir", str(tmp_path), "--data", "street"]
-    arguments += ["--out", str(tmp_path / "a.stats"), "--methods", "nearest-mean"]
+    arguments += ["--file", str(tmp_path / "a.stats"), "--methods", "nearest-mean"]
     assert main(["fit", *arguments]) == 2
     assert "1000000" in capsys.readouterr().err
     assert main(["fit", *arguments, "--option", "nearest-mean.minimum=1"]) == 0
