@@ -42,7 +42,7 @@ def maps(tmp_path_factory):
 
 
 def run(folder, out, *options) -> int:
-    paths = [folder / "scores", folder / "truth", "--out", out, "--score", "Energy"]
+    paths = [folder / "scores", folder / "truth", "--file", out, "--score", "Energy"]
     return main(["calibrate", *map(str, paths), *map(str, options)])
 
 
@@ -66,7 +66,7 @@ class TestModelOfTheMaps:
         return tmp_path / "copy", digest
 
     def calibrate(self, folder, out, *options):
-        paths = [folder / "scores", folder / "truth", "--out", out]
+        paths = [folder / "scores", folder / "truth", "--file", out]
         return main(["calibrate", *map(str, paths), *map(str, options)])
 
     def test_it_is_kept(self, recorded, tmp_path, capsys):
