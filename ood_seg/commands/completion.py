@@ -50,8 +50,7 @@ def run(args: argparse.Namespace) -> int:
     """Print the script."""
     import shtab
 
-    names = " ".join(_typed_names())
-    preamble = {shell: text.format(names=names) for shell, text in _PREAMBLES.items()}
+    preamble = _PREAMBLES[args.shell].format(names=" ".join(_typed_names()))
     print(shtab.complete(_whole_parser(), args.shell, preamble=preamble))
     return 0
 

@@ -50,7 +50,7 @@ def test_help_works_and_is_light_without_mmseg():
         "try: main(['--help'])\n"
         "except SystemExit as ending: assert ending.code == 0\n"
         "assert 'torch' not in sys.modules\n"
-        "sys.exit(main(['train', 'x']))\n"
+        "sys.exit(main(['train', 'energy_fcn-erfnet_cityscapes']))\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert "check-env" in done.stdout
