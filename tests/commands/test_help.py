@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from pathlib import Path
 
@@ -21,7 +22,7 @@ EXAMPLES = [
 @pytest.mark.parametrize(("name", "line"), EXAMPLES)
 def test_examples_can_be_typed(name, line):
     assert len(line) <= 98, "a line of the help, indented by two"
-    program, command, *arguments = shlex.split(line.partition(" > ")[0])
+    program, command, *arguments = shlex.split(re.split(" > |  # ", line)[0])
     assert (program, command) == ("ood-seg", name)
     command_parser(name, command_module(name)).parse_intermixed_args(arguments)
 
