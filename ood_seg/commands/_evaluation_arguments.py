@@ -99,13 +99,13 @@ def _add_parts(group: argparse._ArgumentGroup) -> None:
 
 
 def evaluation_settings(args: argparse.Namespace) -> Settings:
-    """Return the settings that the arguments of `add_metrics` and `add_maps` describe."""
+    """Return the settings of `add_metrics` and `add_maps`, but for the name of the method."""
     from ood_seg.evaluation.settings import Settings
     from ood_seg.io.provenance import git_commit
 
     same = ("protocol", "mode", "samples", "level", "seed", "select_fraction", "threshold_on")
     return Settings(
-        **_map_arguments.names(args),
+        data_set=_map_arguments.data_set_name(args),
         **{name: getattr(args, name) for name in same},
         memory=int(args.memory * 2**30),
         tprs=tuple(args.tpr),

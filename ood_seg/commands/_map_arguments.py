@@ -7,17 +7,23 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ood_seg.evaluation.folders import MapFolders
 
 
-def add_maps(parser: argparse.ArgumentParser) -> None:
-    """Add the folders, and how to read and pair their files."""
+def add_maps(parser: argparse.ArgumentParser, *, several: bool = False) -> None:
+    """Add the folders, and how to read and pair their files.
+
+    Args:
+        parser: of the command.
+        several: whether an option of the command may name the score maps instead.
+    """
     parser.add_argument(
         "scores",
         type=Path,
+        nargs="?" if several else None,
         metavar="SCORES",
         help="folder of score maps (.npy, .npz, TIFF, PNG, EXR), higher means more anomalous; such "
         "as DIR/SET of `ood-seg test --out DIR`",
@@ -98,8 +104,12 @@ def _add_pairing(reading: argparse._ArgumentGroup) -> None:
     )
 
 
-def map_folders(args: argparse.Namespace) -> MapFolders:
+def map_folders(args: argparse.Namespace, scores: Path | None = None) -> MapFolders:
     """Return the maps that the arguments of `add_maps` describe.
+
+    Args:
+        args: parsed.
+        scores: folder of score maps; None: SCORES.
 
     Raises:
         ValueError: an option is out of range; names it.
@@ -113,15 +123,12 @@ def map_folders(args: argparse.Namespace) -> MapFolders:
     elif args.label_map:
         options["label_map"] = dict(map(_label_pair, args.label_map))
     format = MapFormat(args.key, args.scale, args.offset, args.negate)
-    return MapFolders(args.scores, args.ground_truth, format, **options)
+    return MapFolders(scores or args.scores, args.ground_truth, format, **options)
 
 
-def names(args: argparse.Namespace) -> dict[str, Any]:
-    """Return `method` and `data_set`, by default the names of the folders."""
-    return {
-        "method": args.method or args.scores.resolve().name,
-        "data_set": args.data_set or args.ground_truth.resolve().name,
-    }
+def data_set_name(args: argparse.Namespace) -> str:
+    """Return the name of the images, by default that of the folder of the ground truth."""
+    return args.data_set or args.ground_truth.resolve().name
 
 
 @contextmanager

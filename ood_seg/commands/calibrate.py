@@ -106,7 +106,7 @@ def run(args: argparse.Namespace) -> int:
             min_area=args.min_area,
             workers=args.workers,
             on_image=on_image,
-            data_set=_map_arguments.names(args)["data_set"],
+            data_set=_map_arguments.data_set_name(args),
             method=args.fit,
             points=args.points,
             assumed_prior=args.prior,

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ood_seg.evaluation.anomaly_metric import AnomalyMetric
-    from ood_seg.evaluation.folders import MapFolders, calibrate_folders, evaluate_folders
+    from ood_seg.evaluation.folders import MapFolders, calibrate_folders
     from ood_seg.evaluation.known_iou_metric import KnownIoUMetric
+    from ood_seg.evaluation.methods import evaluate_folders, evaluate_methods
     from ood_seg.evaluation.run import Evaluation
     from ood_seg.evaluation.settings import Settings
 
@@ -24,6 +25,7 @@ __all__ = [
     "Settings",
     "calibrate_folders",
     "evaluate_folders",
+    "evaluate_methods",
 ]
 
 _MODULES = {
@@ -33,7 +35,8 @@ _MODULES = {
     "MapFolders": "folders",
     "Settings": "settings",
     "calibrate_folders": "folders",
-    "evaluate_folders": "folders",
+    "evaluate_folders": "methods",
+    "evaluate_methods": "methods",
 }
 
 

@@ -1,7 +1,6 @@
-"""Folders of saved score maps and ground truth, evaluated and calibrated as a whole.
+"""Folders of saved score maps and ground truth, and their calibration.
 
 folders = MapFolders(Path("maps"), Path("masks"))
-evaluate_folders(folders, Settings(method="Energy")).content["metrics"]["ap"]["value"]
 calibrate_folders(folders, score="Energy").save("calibration.json")
 """
 
@@ -10,7 +9,7 @@ from __future__ import annotations
 import itertools
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +17,13 @@ import numpy as np
 
 from ood_seg.calibration import Calibration, calibrate, with_false_alarms
 from ood_seg.datasets.label_maps import EVALUATION_LABELS
-from ood_seg.datasets.listing import shorten
 from ood_seg.evaluation.image_tasks import for_each
-from ood_seg.evaluation.matching import MapPair, Matches, match_images, match_maps, match_others
-from ood_seg.evaluation.refined_maps import RefinedMapReader
-from ood_seg.evaluation.run import Evaluation, compare_with, evaluate_maps
+from ood_seg.evaluation.matching import MapPair, Matches, match_maps
 from ood_seg.evaluation.saved_maps import SCALE_FILE, MapFormat, MapReader, read_scale_file
-from ood_seg.evaluation.settings import Settings
 from ood_seg.io.map_origins import ORIGIN_FILE, MapOrigin, read_origin
 from ood_seg.io.provenance import file_sha256
 from ood_seg.labels import MIN_AREA
 from ood_seg.metrics import ScoreHistogram
-from ood_seg.refinement import Refinement
 
 # Called with the number of maps read so far, and of all that will be read.
 OnImage = Callable[[int, int], object]
@@ -79,77 +73,6 @@ class MapFolders:
         )
 
 
-def evaluate_folders(
-    folders: MapFolders,
-    settings: Settings,
-    *,
-    partial: Path | None = None,
-    images: Path | None = None,
-    compare: Path | None = None,
-    compare_method: str | None = None,
-    predicted_labels: Path | None = None,
-    known_labels: Path | None = None,
-    refine: Any = None,
-    workers: int = 1,
-    on_image: OnImage = lambda done, total: None,
-) -> Evaluation:
-    """Evaluate all score maps of a folder.
-
-    Args:
-        folders: maps and ground truth.
-        settings: what to compute.
-        partial: folder of partial results, from which a later run resumes; None keeps none.
-        images: folder of the images, for overlays in the report.
-        compare: folder of score maps of another method, for the section `comparison`.
-        compare_method: its name; None: that of the folder.
-        predicted_labels, known_labels: folders of predicted and of true training labels (.png),
-            both or none, for the closed set; those predicted alone for a refinement.
-        refine: refinement of the maps, see `refinement.Refinement.of`, but not of those of
-            `compare`. Its evidence may change, so that no partial results are kept.
-        workers: threads that read and count.
-        on_image: called after each map with the number read so far and in all.
-
-    Raises:
-        FileNotFoundError: a folder does not exist.
-        ValueError: files without a partner, bad files (all of them are named), a scale or label
-            map out of range, or only one folder of class labels.
-    """
-    reader, matches, origin = folders.reader(), folders.matches(), folders.origin()
-    names = [pair.name for pair in matches.pairs]
-    if refine is not None:
-        reader = _refined(folders, reader, refine, images, predicted_labels)
-        origin = _refined_origin(origin, reader.refined_by)
-        partial = None
-    of_classes = predicted_labels if refine is None or known_labels else None
-    classes, notes = _class_files(folders, names, of_classes, known_labels)
-    readings = 1 + bool(settings.calibration or settings.track or classes) + bool(compare)
-    count = _counter(on_image, readings * len(names))
-    reading: dict[str, Any] = {"workers": workers, "on_image": count}
-    evaluation = evaluate_maps(
-        matches.pairs,
-        reader,
-        settings,
-        folder=partial,
-        class_files=classes,
-        images=match_images(images, names, strip=folders.strip) if images else None,
-        **reading,
-    )
-    if compare:
-        others = replace(folders, scores=compare)
-        evaluation.content["comparison"] = compare_with(
-            evaluation,
-            others.matches().pairs,
-            others.reader(),
-            settings,
-            name=compare_method or compare.resolve().name,
-            folder=partial and partial.with_name(f"{partial.name}-compare"),
-            **reading,
-        )
-    evaluation.content["origin"] = asdict(origin) if origin else None
-    evaluation.content["notes"] += [*matches.notes, *notes]
-    return evaluation
-
-
 def calibrate_folders(
     folders: MapFolders,
     *,
@@ -178,8 +101,8 @@ def calibrate_folders(
 
     Raises:
         FileNotFoundError: a folder or the checkpoint does not exist.
-        ValueError: as `evaluate_folders` and `calibrate`; no score is given or recorded, or the
-            maps are of another score or model than those given.
+        ValueError: as `MapFolders.matches`, `MapReader.read` and `calibrate`; no score is given or
+            recorded, or the maps are of another score or model than those given.
     """
     if checkpoint is not None and not checkpoint.is_file():
         raise FileNotFoundError(f"checkpoint {checkpoint} does not exist")
@@ -192,7 +115,7 @@ def calibrate_folders(
             stacklevel=2,
         )
     reader, matches = folders.reader(), folders.matches()
-    count = _counter(on_image, 2 * len(matches.pairs))
+    count = counter(on_image, 2 * len(matches.pairs))
 
     def read(pair: MapPair) -> tuple[np.ndarray, np.ndarray]:
         maps = reader.read(pair.scores, pair.truth)
@@ -251,53 +174,7 @@ def _origin(
     return replace(given or recorded, score=score or recorded.score)
 
 
-def _refined(
-    folders: MapFolders, reader: MapReader, refine: Any, images: Path | None, labels: Path | None
-) -> RefinedMapReader:
-    refinement = Refinement.of(refine).open()
-    return RefinedMapReader(
-        reader.format,
-        reader.label_map,
-        refinement.record(),
-        None if images is None else str(images),
-        None if labels is None else str(labels),
-        tuple(folders.strip),
-    )
-
-
-def _refined_origin(origin: MapOrigin | None, refinement: Refinement) -> MapOrigin | None:
-    if origin is None:
-        return None
-    steps = [*(origin.refinement or ()), *refinement.record()]
-    return replace(origin, score=refinement.score_name(origin.score), refinement=steps)
-
-
-def _counter(on_image: OnImage, total: int) -> Callable[[], object]:
-    """Function that calls `on_image` with how often it has been called itself, and `total`."""
+def counter(on_image: OnImage, total: int) -> Callable[[], object]:
+    """A function that calls `on_image` with how often it has been called itself, and `total`."""
     count = itertools.count(1)
     return lambda: on_image(next(count), total)
-
-
-def _class_files(
-    folders: MapFolders, names: Sequence[str], predicted: Path | None, known: Path | None
-) -> tuple[dict[str, tuple[Path, Path]], list[str]]:
-    """Predicted and true class labels of the images, and notes on images without them."""
-    if predicted is None and known is None:
-        return {}, []
-    if predicted is None or known is None:
-        raise ValueError(
-            "the closed set needs both predicted_labels and known_labels, got only "
-            f"{predicted or known}"
-        )
-    found, notes = [], []
-    for folder in (predicted, known):
-        files = match_others(folder, names, strip=folders.strip)
-        missing = [name for name in names if name not in files]
-        if missing and not folders.allow_missing:
-            raise ValueError(
-                f"{folder}: no label map for {len(missing)} images: {shorten(missing)}"
-            )
-        if missing:
-            notes.append(f"left out of the closed set: {len(missing)} images")
-        found.append(files)
-    return {name: (found[0][name], found[1][name]) for name in found[0] if name in found[1]}, notes

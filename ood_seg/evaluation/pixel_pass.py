@@ -62,7 +62,7 @@ def read_pixels(
         wide |= split.known.dtype == np.float64
         collected.add(split)
 
-    for pair, histogram, split in read_histograms(pairs, reader, stored, workers=workers):
+    for pair, histogram, split in _histograms(pairs, reader, stored, workers=workers):
         histograms[pair.name] = histogram
         if split is None:
             again.append(pair)
@@ -80,7 +80,7 @@ def read_pixels(
     return PixelPass(histograms, collected.rank_counts(), collected.mode_used, len(again))
 
 
-def read_histograms(
+def _histograms(
     pairs: Sequence[MapPair], reader: KeptMaps, stored: PartialResults, *, workers: int = 1
 ) -> Iterator[tuple[MapPair, ScoreHistogram, SplitScores | None]]:
     """The histogram of each image, with its scores unless the histogram was stored.

@@ -70,6 +70,25 @@ class RefinedMapReader(MapReader):
         return decode_label_image(path.read_bytes(), path)
 
 
+def refined_reader(
+    reader: MapReader,
+    refine: Any,
+    images: Path | None,
+    predicted_labels: Path | None,
+    *,
+    strip: Sequence[str] = (),
+) -> RefinedMapReader:
+    """The reader of the same maps, refined; `refine` as for `Refinement.of`."""
+    return RefinedMapReader(
+        reader.format,
+        reader.label_map,
+        Refinement.of(refine).open().record(),
+        None if images is None else str(images),
+        None if predicted_labels is None else str(predicted_labels),
+        tuple(strip),
+    )
+
+
 def reader_of(record: Mapping[str, Any]) -> MapReader:
     """The reader that stands under `reader` in `evaluation.json`, refined or not."""
     kind = RefinedMapReader if record.get("refinement") else MapReader

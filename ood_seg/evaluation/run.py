@@ -23,7 +23,7 @@ from ood_seg.evaluation.image_tasks import for_each, warnings_as_notes
 from ood_seg.evaluation.kept_maps import KeptMaps
 from ood_seg.evaluation.matching import MapPair
 from ood_seg.evaluation.partial_results import PartialResults
-from ood_seg.evaluation.pixel_pass import PixelPass, read_histograms, read_pixels
+from ood_seg.evaluation.pixel_pass import PixelPass, read_pixels
 from ood_seg.evaluation.region_pass import ImageRegions, read_regions
 from ood_seg.evaluation.saved_maps import MapReader
 from ood_seg.evaluation.selection import Selection, select
@@ -217,43 +217,29 @@ def _rows(
     return rows
 
 
-def compare_with(
-    evaluation: Evaluation,
-    pairs: Sequence[MapPair],
-    reader: MapReader,
-    settings: Settings,
-    *,
-    name: str,
-    folder: Path | None = None,
-    workers: int = 1,
-    on_image: Callable[[], object] = lambda: None,
-) -> dict[str, Any]:
-    """The section `comparison`: another method on the same images, paired bootstrap.
+def comparison(first: Evaluation, second: Evaluation, settings: Settings) -> dict[str, Any]:
+    """A section of `comparisons`: another method on the same images, by paired bootstrap.
 
     Args:
-        evaluation: of the first method.
-        pairs: maps of the second method.
-        reader: of these maps.
-        settings: samples, level and seed.
-        name: of the second method.
-        folder: for its partial results.
-        workers: threads.
-        on_image: called after each image.
+        first: of the method that it is compared with.
+        second: of the other method.
+        settings: samples, level and seed; without samples there are differences alone.
 
     Raises:
-        ValueError: the images differ, or as `MapReader.read`.
+        ValueError: the images or their ground truth differ.
     """
-    histograms = {}
-    stored = _stored_histograms(folder, reader)
-    maps = KeptMaps(reader, 0)
-    for pair, histogram, _ in read_histograms(pairs, maps, stored, workers=workers):
-        histograms[pair.name] = histogram
-        on_image()
-    comparison = compare_methods(
-        evaluation.histograms,
-        histograms,
-        samples=max(settings.samples, 1),
-        level=settings.level,
-        seed=settings.seed,
-    )
-    return summary.comparison_section(name, comparison)
+    with warnings_as_notes() as notes:
+        compared = compare_methods(
+            first.histograms,
+            second.histograms,
+            samples=max(settings.samples, 1),
+            level=settings.level,
+            seed=settings.seed,
+        )
+    second.content["notes"] += [note for note in notes if note not in second.content["notes"]]
+    section = summary.comparison_section(second.content["method"], compared)
+    if not settings.samples:
+        section["samples"] = 0
+        for part in section["metrics"].values():
+            part.update(interval=[float("nan")] * 2, p_value=float("nan"))
+    return section

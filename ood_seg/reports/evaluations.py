@@ -6,13 +6,41 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ood_seg.evaluation.methods import all_contents, free_name
+from ood_seg.evaluation.run import SCHEMA
 from ood_seg.metrics.formatting import is_number
 from ood_seg.metrics.protocols import PROTOCOLS
 
 Evaluations = Mapping[str, Mapping[str, Any]]
+
+
+def by_label(evaluations: Sequence[Mapping[str, Any]]) -> Evaluations:
+    """The content of every method by its name, which gets a number where it occurs again.
+
+    Raises:
+        ValueError: no evaluation, one of another schema, or of another dataset than the first.
+    """
+    if not evaluations:
+        raise ValueError("a report needs at least one evaluation, got none")
+    evaluations = [content for one in evaluations for content in all_contents(one)]
+    for evaluation in evaluations:
+        if evaluation.get("schema") != SCHEMA:
+            raise ValueError(
+                f"evaluation: expected schema {SCHEMA!r}, got {evaluation.get('schema')!r}"
+            )
+    datasets = list(dict.fromkeys(evaluation["data_set"] for evaluation in evaluations))
+    if len(datasets) > 1:
+        raise ValueError(
+            f"methods are compared on one dataset, got {', '.join(map(repr, datasets))}; write "
+            "one report for each"
+        )
+    found: dict[str, Mapping[str, Any]] = {}
+    for evaluation in evaluations:
+        found[free_name(evaluation["method"], found)] = evaluation
+    return found
 
 
 def metric_names(evaluations: Evaluations) -> list[str]:

@@ -26,28 +26,59 @@ def _parts(evaluations: Evaluations, name: str) -> list[tuple[str, Mapping[str, 
 
 
 def comparison_tables(evaluations: Evaluations) -> list[Table]:
-    """Differences to another method, with intervals and p-values."""
-    return [_comparison(label, part) for label, part in _parts(evaluations, "comparison")]
+    """Differences of other methods to one, with intervals and p-values."""
+    found = []
+    for label, one in evaluations.items():
+        # Earlier versions wrote one section alone.
+        parts = one.get("comparisons") or ([one["comparison"]] if one.get("comparison") else [])
+        if parts:
+            found.append(_comparison(label, parts) if parts[1:] else _pair(label, parts[0]))
+    return found
 
 
-def _comparison(label: str, part: Mapping[str, Any]) -> Table:
+def _pair(label: str, part: Mapping[str, Any]) -> Table:
+    rows = [(metric_heading(name), *_differences(entry)) for name, entry in part["metrics"].items()]
+    header = ("metric", label, part["method"], "difference", *_interval_titles(part))
+    note = f"Difference: {part['method']} minus {label}{_of_resamples(part)}"
+    return Table("Paired comparison in percent", header, rows, note=note)
+
+
+def _comparison(label: str, parts: Sequence[Mapping[str, Any]]) -> Table:
+    """All methods compared with one, metric by metric."""
     rows = [
-        (
-            metric_heading(name),
-            *(percent(entry[key]) for key in ("first", "second", "difference")),
-            percent_range(entry["interval"]),
-            f"{entry['p_value']:.3g}" if is_number(entry["p_value"]) else UNDEFINED,
-        )
-        for name, entry in part["metrics"].items()
+        (part["method"], metric_heading(name), *_differences(part["metrics"][name]))
+        for name in dict.fromkeys(name for part in parts for name in part["metrics"])
+        for part in parts
+        if name in part["metrics"]
     ]
+    header = ("method", "metric", label, "its value", "difference", *_interval_titles(parts[0]))
     note = (
-        f"Difference: {part['method']} minus {label}, in percentage points, over the same "
-        f"{number(part['samples'])} resamples of the images. An interval without 0: the choice of "
-        "images does not explain the difference."
+        f"Difference: its value minus that of {label}{_of_resamples(parts[0])} Each p-value is "
+        "that of its own pair, not corrected for the number of methods."
     )
-    header = ("metric", label, part["method"], "difference", f"{100 * part['level']:g} % interval")
-    caption = "Paired comparison in percent"
-    return Table(caption, (*header, "p-value"), rows, note=note)
+    caption = f"Paired comparison with {label} in percent"
+    return Table(caption, header, rows, note=note)
+
+
+def _differences(entry: Mapping[str, Any]) -> tuple[str, ...]:
+    return (
+        *(percent(entry[key]) for key in ("first", "second", "difference")),
+        percent_range(entry["interval"]),
+        f"{entry['p_value']:.3g}" if is_number(entry["p_value"]) else UNDEFINED,
+    )
+
+
+def _interval_titles(part: Mapping[str, Any]) -> tuple[str, str]:
+    return f"{100 * part['level']:g} % interval", "p-value"
+
+
+def _of_resamples(part: Mapping[str, Any]) -> str:
+    if not part["samples"]:
+        return ", in percentage points; without resamples there are no intervals."
+    return (
+        f", in percentage points, over the same {number(part['samples'])} resamples of the images. "
+        "An interval without 0: the choice of images does not explain the difference."
+    )
 
 
 def component_tables(evaluations: Evaluations) -> list[Table]:

@@ -13,9 +13,16 @@ from ood_seg.metrics.formatting import (
     percent_bounds,
     percent_range,
 )
-from ood_seg.reports.evaluations import level
-from ood_seg.reports.facts import facts
-from ood_seg.reports.part_tables import comparison_tables, operating_points_table
+from ood_seg.reports.evaluations import Evaluations, by_label, level
+from ood_seg.reports.facts import facts, notices
+from ood_seg.reports.metric_tables import methods_table
+from ood_seg.reports.part_tables import (
+    calibration_tables,
+    closed_set_table,
+    comparison_tables,
+    component_tables,
+    operating_points_table,
+)
 from ood_seg.reports.tables import Table, print_lines, print_table
 
 if TYPE_CHECKING:
@@ -33,23 +40,39 @@ _PARTS = {
 
 
 def print_evaluation(content: Mapping[str, Any], *, written: Sequence[Path] = ()) -> None:
-    """Print one table of all metrics in percent, and how they were computed.
+    """Print the metrics of all methods in percent, and how they were computed.
 
     Args:
         content: of `evaluation.json`.
         written: the files that hold it, in one folder.
     """
-    evaluations = {content["method"]: content}
-    print_lines(*(f"note: {note}" for note in content["notes"]))
-    interval = f"{level(content)} interval" if content["interval"] else "interval"
-    title = f"{content['method']} on {content['data_set']} (%)"
-    print_table(Table(title, ("metric", "value", interval, "bounds"), list(_rows(content))))
+    evaluations = by_label([content])
+    several = len(evaluations) > 1
+    print_lines(*(f"note: {note}" for note in notices(evaluations)))
+    for table in _tables_of_methods(evaluations) if several else [_metrics_and_parts(content)]:
+        print_table(table)
     for table in comparison_tables(evaluations):
         print_table(table)
     print_lines(*(f"{term}: {text}" for term, text in facts(evaluations)))
     if written:
         names = ", ".join(path.name for path in written)
         print_lines(f"written to {written[0].parent}: {names}")
+
+
+def _metrics_and_parts(content: Mapping[str, Any]) -> Table:
+    """One table of all values of a single method."""
+    interval = f"{level(content)} interval" if content["interval"] else "interval"
+    title = f"{content['method']} on {content['data_set']} (%)"
+    return Table(title, ("metric", "value", interval, "bounds"), list(_rows(content)))
+
+
+def _tables_of_methods(evaluations: Evaluations) -> Iterator[Table]:
+    """Tables with one row for each method."""
+    yield methods_table(evaluations)
+    yield from component_tables(evaluations)[:1]
+    yield from calibration_tables(evaluations)[:1]
+    if known_classes := closed_set_table(evaluations):
+        yield known_classes
 
 
 def print_calibration(

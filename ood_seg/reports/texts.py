@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from ood_seg.io.json_files import finite
 from ood_seg.reports import facts, part_tables
@@ -70,8 +72,8 @@ def _nan_if_none(value: float | str | None) -> float | str:
     return "nan" if value is None else value
 
 
-def json_text(evaluations: Evaluations) -> str:
+def json_text(contents: Sequence[Mapping[str, Any]]) -> str:
     """The evaluation itself, or a list of them; NaN and infinity become null."""
-    found = [finite(one) for one in evaluations.values()]
+    found = [finite(one) for one in contents]
     shown = found[0] if len(found) == 1 else found
     return json.dumps(shown, indent=1, ensure_ascii=False, allow_nan=False) + "\n"

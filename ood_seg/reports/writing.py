@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ood_seg.evaluation.refined_maps import reader_of
-from ood_seg.evaluation.run import SCHEMA
 from ood_seg.io.files import write_text
 from ood_seg.reports import texts
-from ood_seg.reports.evaluations import Evaluations
+from ood_seg.reports.evaluations import Evaluations, by_label
 from ood_seg.reports.gallery import PLACES, ReadMaps, SmallMaps, gallery, read_small_maps
 from ood_seg.reports.page import html_page
 from ood_seg.visualization import (
@@ -44,14 +43,14 @@ def write_reports(
     Each file is written atomically.
 
     Args:
-        evaluation: the content of `evaluation.json`, or several of them for one dataset, whose
-            methods are then compared.
+        evaluation: the content of `evaluation.json`, or several of them for one dataset; all
+            their methods, those under `others` included, are shown side by side.
         folder: created if it does not exist.
         formats: of `FORMATS`.
         max_images: images drawn, a third each of the lowest, the middle and the highest AP by the
             first evaluation.
         read_maps: reads a score file and a ground-truth file into two arrays `(H, W)`, as
-            `MapReader.read` does; one for all evaluations, or one for each. By default they are
+            `MapReader.read` does; one for all methods, or one for each. By default they are
             read as they were for the evaluation, or as plain maps and masks of 0, 1, 255 where
             the evaluation does not record how.
 
@@ -61,18 +60,19 @@ def write_reports(
     Raises:
         ValueError: an unknown format, no evaluation, one of another schema, evaluations of
             different datasets, a negative `max_images`, or a number of readers that differs from
-            that of the evaluations.
+            that of the methods.
     """
-    evaluations = by_label([evaluation] if isinstance(evaluation, Mapping) else list(evaluation))
+    given = [evaluation] if isinstance(evaluation, Mapping) else list(evaluation)
+    evaluations = by_label(given)
     unknown = [name for name in formats if name not in FORMATS]
     if unknown:
         raise ValueError(f"formats: expected some of {', '.join(FORMATS)}, got {unknown[0]!r}")
     if max_images < 0:
         raise ValueError(f"max_images must not be negative, got {max_images}")
     drawn = evaluations, _readers(evaluations, read_maps), max_images
-    json_name = "evaluation.json" if len(evaluations) == 1 else "evaluations.json"
+    json_name = "evaluation.json" if len(given) == 1 else "evaluations.json"
     makers: dict[str, tuple[str, str, Callable[[], str]]] = {
-        "json": ("json", json_name, lambda: texts.json_text(evaluations)),
+        "json": ("json", json_name, lambda: texts.json_text(given)),
         "html": ("html", "report.html", lambda: html_page(evaluations, gallery(*drawn))),
         "md": ("md", "report.md", lambda: texts.markdown(evaluations)),
         "csv": ("csv", "metrics.csv", lambda: texts.metrics_csv(evaluations)),
@@ -96,41 +96,13 @@ def write_reports(
     return written
 
 
-def by_label(evaluations: Sequence[Mapping[str, Any]]) -> Evaluations:
-    """The evaluations by method; the name of a method that occurs again gets a number.
-
-    Raises:
-        ValueError: no evaluation, one of another schema, or of another dataset than the first.
-    """
-    if not evaluations:
-        raise ValueError("a report needs at least one evaluation, got none")
-    for evaluation in evaluations:
-        if evaluation.get("schema") != SCHEMA:
-            raise ValueError(
-                f"evaluation: expected schema {SCHEMA!r}, got {evaluation.get('schema')!r}"
-            )
-    datasets = list(dict.fromkeys(evaluation["data_set"] for evaluation in evaluations))
-    if len(datasets) > 1:
-        raise ValueError(
-            f"methods are compared on one dataset, got {', '.join(map(repr, datasets))}; write "
-            "one report for each"
-        )
-    found: dict[str, Mapping[str, Any]] = {}
-    for evaluation in evaluations:
-        label, times = evaluation["method"], 2
-        while label in found:
-            label, times = f"{evaluation['method']} ({times})", times + 1
-        found[label] = evaluation
-    return found
-
-
 def _readers(evaluations: Evaluations, read_maps: Any) -> list[ReadMaps]:
     if read_maps is None:
         return [reader_of(one.get("reader", {})).read for one in evaluations.values()]
     readers = [read_maps] * len(evaluations) if callable(read_maps) else list(read_maps)
     if len(readers) != len(evaluations):
         raise ValueError(
-            f"read_maps: expected one reader, or one for each of {len(evaluations)} evaluations, "
+            f"read_maps: expected one reader, or one for each of {len(evaluations)} methods, "
             f"got {len(readers)}"
         )
     return readers

@@ -135,7 +135,10 @@ def test_compare(folders, tmp_path, capsys):
     comparison = written(folders)["comparison"]
     assert comparison["method"] == "worse"
     assert comparison["metrics"]["auroc"]["difference"] < 0
-    assert "worse minus scores" in capsys.readouterr().out
+    output = capsys.readouterr()
+    assert "worse minus scores" in output.out
+    assert "--maps NAME=FOLDER" in output.err
+    assert [one["method"] for one in written(folders)["others"]] == ["worse"]
 
 
 def test_each_of_two_methods_has_its_own_scale(folders, tmp_path):
@@ -146,11 +149,11 @@ def test_each_of_two_methods_has_its_own_scale(folders, tmp_path):
             stored = np.round((np.round(scores, 3).astype(np.float64) + 10) / scale)
             Image.fromarray(stored.astype(np.uint16)).save(tmp_path / kind / f"{name}.png")
         (tmp_path / kind / "scale.json").write_text(f'{{"scale": {scale}, "offset": -10}}')
-    options = ("--compare", tmp_path / "second", "--samples", 5)
+    options = ("--maps", f"second={tmp_path / 'second'}", "--samples", 5)
     assert run(folders, *options, scores=tmp_path / "first") == 0
     histograms = [
         np.load(folders.scores.parent / "out" / kind / "pixels" / "frame_00.npz")["lowest"]
-        for kind in ("partial", "partial-compare")
+        for kind in ("partial", "partial-second")
     ]
     assert np.array_equal(*histograms)
 

@@ -47,18 +47,19 @@ def test_comparison_with_a_second_folder(drawn, folders, tmp_path):
     for name, (scores, labels) in drawn.maps.items():
         np.save(tmp_path / "better" / f"{name}.npy", scores + 2 * (labels == 1))
     calls = []
-    found = evaluate_folders(
-        folders,
-        QUICK,
-        partial=tmp_path / "partial",
-        compare=tmp_path / "better",
-        on_image=lambda *counts: calls.append(counts),
-    )
+    with pytest.deprecated_call(match="evaluate_methods"):
+        found = evaluate_folders(
+            folders,
+            QUICK,
+            partial=tmp_path / "partial",
+            compare=tmp_path / "better",
+            on_image=lambda *counts: calls.append(counts),
+        )
     comparison = found.content["comparison"]
     assert comparison["method"] == "better"
     assert comparison["metrics"]["ap"]["difference"] > 0.05
     assert calls[-1] == (12, 12)
-    stored = sorted(path.name for path in (tmp_path / "partial-compare" / "pixels").iterdir())
+    stored = sorted(path.name for path in (tmp_path / "partial-better" / "pixels").iterdir())
     assert stored == [f"{name}.npz" for name in drawn.maps]
 
 

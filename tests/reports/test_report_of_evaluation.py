@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from report_html import Page
 from report_samples import write_maps
 
 from ood_seg.evaluation.matching import MapPair
-from ood_seg.evaluation.run import compare_with, evaluate_maps
+from ood_seg.evaluation.run import comparison, evaluate_maps
 from ood_seg.evaluation.saved_maps import MapReader
 from ood_seg.evaluation.settings import Settings
 from ood_seg.io.json_files import write_json
@@ -32,9 +33,8 @@ def content(tmp_path_factory):
     settings = Settings(method="energy", data_set="drawn", samples=50, mode="streaming")
     files = {image["name"]: Path(image["image"]) for image in images}
     found = evaluate_maps(pairs_of(images), MapReader(), settings, images=files)
-    found.content["comparison"] = compare_with(
-        found, pairs_of(others), MapReader(), settings, name="inverted"
-    )
+    other = evaluate_maps(pairs_of(others), MapReader(), replace(settings, method="inverted"))
+    found.content["comparison"] = comparison(found, other, settings)
     write_json(folder / "evaluation.json", found.content)
     return json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
 
