@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 from ood_seg.commands._segmentor_arguments import load
+from ood_seg.commands._summary import Outcome
 from ood_seg.perception.io.shards import Shard
 
 _FOR_BAGS = ("topic", "namespace", "outputs", "no_copy")
@@ -57,16 +58,16 @@ def check_options(args: argparse.Namespace, *, bag: bool) -> None:
         raise ValueError(f"{option} applies only to ROS bags, and {args.sources[0]} is not one")
 
 
-def annotate_bag(args: argparse.Namespace, shard: Shard, stages: dict[str, Any]) -> int:
+def annotate_bag(args: argparse.Namespace, shard: Shard, stages: dict[str, Any]) -> Outcome:
     """Analyse the images of a bag, and write a bag with the results."""
     from ood_seg.perception.run.infer import sigterm_as_interrupt
-    from ood_seg.perception.run.progress import progress
+    from ood_seg.progress import progress
     from ood_seg.ros.bags import NAMESPACE, annotate
     from ood_seg.ros.messages import TOPICS
 
     if shard.world > 1:
         raise ValueError(f"{shard.world} processes cannot write one bag; start one")
-    with sigterm_as_interrupt(), progress(None) as advance:
+    with sigterm_as_interrupt(), progress("infer") as advance:
         summary = annotate(
             args.sources[0],
             args.out,
@@ -84,4 +85,5 @@ def annotate_bag(args: argparse.Namespace, shard: Shard, stages: dict[str, Any])
         print(f"ood-seg infer: {failure}", file=sys.stderr)
     good = summary.frames - len(summary.failures)
     print(f"{good} of {summary.frames} images of {summary.topic} written to {args.out}")
-    return int(bool(summary.failures))
+    counts = {"images": summary.frames, "failed": len(summary.failures)}
+    return Outcome(int(bool(summary.failures)), outputs=[args.out], numbers=counts)

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ood_seg.progress import progress_tasks
+
 if TYPE_CHECKING:
     from ood_seg.evaluation.folders import MapFolders
 
@@ -133,13 +135,9 @@ def data_set_name(args: argparse.Namespace) -> str:
 
 @contextmanager
 def progress_bar() -> Iterator[Callable[[int, int], None]]:
-    """Show a bar on standard error; yields the function to call with maps read and in all."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("images")
-        yield lambda done, total: progress.update(task, completed=done, total=total)
+    """Show the progress; yields the function to call with maps read and in all."""
+    with progress_tasks() as add:
+        yield add("score maps", None, "maps").update
 
 
 def _label_pair(text: str) -> tuple[str, str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from ood_seg.commands import _arguments
 from ood_seg.commands._model_arguments import add_model
 from ood_seg.commands._refine_arguments import add_refinement
+from ood_seg.commands._summary import Outcome
 
 USAGE = "CONFIG [CHECKPOINT]"
 PAGE = "docs/scores.md"
@@ -94,7 +95,7 @@ def _add_maps(group: argparse._ArgumentGroup) -> None:
     )
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> Outcome:
     """Compare as the arguments say; 1 if a score requested by name, or a folder of maps, failed."""
     from ood_seg.comparison.ready_made import parse_configs, parse_names
 
@@ -112,4 +113,6 @@ def run(args: argparse.Namespace) -> int:
             cfg, args.checkpoint, configs=configs, maps=maps, folder=folder, **options
         )
     print_benchmark(content, folder)
-    return 1 if content["failures"].keys() - content["unavailable"] else 0
+    code = 1 if content["failures"].keys() - content["unavailable"] else 0
+    scores = {name: one["scores"] for name, one in content["sets"].items()}
+    return Outcome(code, outputs=[folder], numbers=scores)

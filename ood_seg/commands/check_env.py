@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from ood_seg import environment
+from ood_seg.commands._summary import Outcome
 
 USAGE = ""
 PAGE = "docs/commands.md"
@@ -18,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """`ood-seg check-env` has no options."""
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> Outcome:
     """Print the report; 1 if there is a problem."""
     facts = environment.gather()
     for name, value in environment.report_lines(facts):
@@ -30,4 +31,4 @@ def run(args: argparse.Namespace) -> int:
             print(f"  repair: {finding.remedy}")
     problems = sum(finding.is_problem for finding in findings)
     print(f"\n{problems} problem(s)" if problems else "\nno problems")
-    return 1 if problems else 0
+    return Outcome(code=1 if problems else 0, numbers={"problems": problems})

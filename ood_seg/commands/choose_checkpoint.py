@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ood_seg.commands import _arguments
 from ood_seg.commands._model_arguments import CONFIG_HELP, add_model_positionals, add_named
+from ood_seg.commands._summary import Outcome
 
 USAGE = "CONFIG CHECKPOINT..."
 PAGE = "docs/recipes.md"
@@ -58,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _arguments.add_run(parser)
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> Outcome:
     """Test every candidate on the first sets, the best one on the others."""
     if not args.checkpoints:
         raise ValueError("no checkpoint is given; give CONFIG and the candidates")
@@ -80,4 +81,5 @@ def run(args: argparse.Namespace) -> int:
         print_table(candidates_table(content))
         path = Path(cfg.work_dir) / RESULT_FILE
         print_table(results_table(content["report"]), f"{content['chosen']}; written to {path}")
-    return 0
+    chosen = {"chosen": content["chosen"], "report": content["report"]}
+    return Outcome(outputs=[Path(cfg.work_dir) / RESULT_FILE], numbers=chosen)

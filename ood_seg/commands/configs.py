@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from ood_seg.commands._model_arguments import COMPLETE_CONFIG
+from ood_seg.commands._summary import Outcome
 from ood_seg.config_files import config_root, copy_config, resolve_config, shipped_configs, summary
 
 USAGE = ""
@@ -26,16 +27,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action.complete = COMPLETE_CONFIG  # type: ignore[attr-defined]
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> Outcome:
     """Print the list of configs, or do what `--copy` or `--path` ask."""
     if args.copy:
-        print(f"copied to {copy_config(*args.copy)}")
-        return 0
+        copied = copy_config(*args.copy)
+        print(f"copied to {copied}")
+        return Outcome(outputs=[copied])
     if args.path:
         print(resolve_config(args.path))
-        return 0
+        return Outcome()
     _print_list()
-    return 0
+    return Outcome(numbers={"configs": len(shipped_configs())})
 
 
 def _print_list() -> None:

@@ -6,6 +6,8 @@ import argparse
 from typing import TYPE_CHECKING
 
 from ood_seg.commands._model_arguments import add_named
+from ood_seg.commands._summary import Outcome
+from ood_seg.progress import stages
 
 if TYPE_CHECKING:
     from ood_seg.models.layouts import Conversion
@@ -36,16 +38,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> Outcome:
     """Convert as the arguments say, and print what was converted."""
     target = args.target or args.file
     if target is None or (args.target and args.file):
         raise ValueError("give one file to write: OUT or --file OUT")
     from ood_seg.models.layouts.files import convert_file
 
-    conversion = convert_file(args.source, target, args.config, overwrite=args.overwrite)
+    with stages() as report:
+        conversion = convert_file(
+            args.source, target, args.config, overwrite=args.overwrite, report=report
+        )
     print_summary(conversion, args.config or conversion.config(), target)
-    return 0
+    return Outcome(outputs=[target], numbers={"tensors": len(conversion.state_dict)})
 
 
 def print_summary(conversion: Conversion, config: str, target: str) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from ood_seg.commands._summary import Outcome
+
 USAGE = ""
 PAGE = "docs/notebooks/index.md"
 EXAMPLES = (
@@ -34,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> Outcome:
     """Run all steps that are not finished, print the table and write the figure."""
     from ood_seg.startup import prepare
 
@@ -43,4 +45,4 @@ def run(args: argparse.Namespace) -> int:
     from ood_seg.demo.running import run_demo
 
     run_demo(args.out, FAST_PLAN if args.fast else FULL_PLAN, args.seed)
-    return 0
+    return Outcome(outputs=[args.out])

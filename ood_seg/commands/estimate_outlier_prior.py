@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from ood_seg.commands import _arguments
+from ood_seg.commands._summary import Outcome
 
 USAGE = "CONFIG [CHECKPOINT]"
 PAGE = "docs/finetuning.md"
@@ -27,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _arguments.add_run(parser)
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> Outcome:
     """Measure as the arguments say; write JSON and chart, print the table."""
     cfg = _arguments.load_config(args)
     from mmengine.dist import is_main_process
@@ -49,4 +50,4 @@ def run(args: argparse.Namespace) -> int:
         shown = {"measured": prior.prior, **{name: p.prior for name, p in compared.items()}}
         chart = save_figure(prior_figure(shown, prior.classes), path.with_suffix(".png"))
         print_table(prior_table(shown, prior.classes), f"written to {path} and {chart.name}")
-    return 0
+    return Outcome(outputs=[path], numbers={"images": args.num_images, "prior": prior.prior})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 
 from ood_seg.commands import _arguments
 from ood_seg.commands._model_arguments import (
@@ -12,6 +11,8 @@ from ood_seg.commands._model_arguments import (
     add_named,
     require_config,
 )
+from ood_seg.commands._summary import Outcome
+from ood_seg.progress import stages
 
 USAGE = "CONFIG [CHECKPOINT] OUT.onnx"
 PAGE = "docs/deployment.md"
@@ -86,7 +87,7 @@ def _add_precision(parser: argparse._ArgumentGroup) -> None:
     )
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> Outcome:
     """Export as the arguments describe and print the result of the check."""
     if args.file is None:
         raise ValueError("give the file to write: OUT.onnx or --file OUT.onnx")
@@ -98,23 +99,25 @@ def run(args: argparse.Namespace) -> int:
     from ood_seg.export.exporting import Options, export_onnx
     from ood_seg.export.precision import calibration_images
 
-    export = export_onnx(
-        load_config(args.config, args.cfg_options),
-        args.checkpoint,
-        args.file,
-        Options(
-            layout=args.layout,
-            colour=args.colour,
-            input_type=args.input,
-            size=args.size,
-            logits=args.logits,
-            precision="fp16" if args.fp16 else "int8" if args.int8 else "fp32",
-            calibration_images=calibration_images(args.calibration_images),
-            opset=args.opset,
-        ),
-        calibration=args.calibration,
-        allow_other_model=args.allow_other_model,
-        report=lambda line: print(line, file=sys.stderr, flush=True),
-    )
+    with stages() as report:
+        export = export_onnx(
+            load_config(args.config, args.cfg_options),
+            args.checkpoint,
+            args.file,
+            Options(
+                layout=args.layout,
+                colour=args.colour,
+                input_type=args.input,
+                size=args.size,
+                logits=args.logits,
+                precision="fp16" if args.fp16 else "int8" if args.int8 else "fp32",
+                calibration_images=calibration_images(args.calibration_images),
+                opset=args.opset,
+            ),
+            calibration=args.calibration,
+            allow_other_model=args.allow_other_model,
+            report=report,
+        )
     print(export)
-    return 0
+    sizes = {path.name: path.stat().st_size for path in export.files}
+    return Outcome(outputs=export.files, numbers={"bytes": sizes})

@@ -12,6 +12,7 @@ from typing import Any
 from ood_seg.commands import _arguments
 from ood_seg.commands._model_arguments import add_model
 from ood_seg.commands._parser import add_renamed
+from ood_seg.commands._summary import Outcome
 
 USAGE = "CONFIG [CHECKPOINT]"
 PAGE = "docs/scores.md"
@@ -78,7 +79,7 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> Outcome:
     """Fit as the arguments say; write the file and print what it is based on.
 
     Returns 1 if a method could not be fitted, or an image had to be left out.
@@ -103,7 +104,8 @@ def run(args: argparse.Namespace) -> int:
             found.file.save(args.file)
     if is_main_process():
         print_lines(f"written to {args.file}", *found.summary())
-    return 1 if found.failures or found.unreadable else 0
+    code = 1 if found.failures or found.unreadable else 0
+    return Outcome(code, outputs=[args.file], numbers={"methods": list(found.statistics)})
 
 
 def parse_options(texts: Sequence[str]) -> dict[str, dict[str, Any]]:

@@ -66,7 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(args: argparse.Namespace) -> Outcome | int:
+def run(args: argparse.Namespace) -> Outcome:
     """Analyse the sources; 1 if an image could not be used, 130 after Ctrl-C or SIGTERM.
 
     A resumed run returns 1 as well if it leaves out images that failed before.

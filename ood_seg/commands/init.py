@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from ood_seg.commands._model_arguments import COMPLETE_CONFIG, CONFIG_HELP
 from ood_seg.commands._summary import Outcome
 from ood_seg.labels import IGNORE
+from ood_seg.progress import progress_tasks
 
 if TYPE_CHECKING:
     from ood_seg.datasets.setup.own_classes import Value
@@ -85,7 +86,7 @@ def run(args: argparse.Namespace) -> Outcome:
     classes = own_classes.parse_classes(_class_texts(args.classes)) if args.classes else None
     ignored = None if args.ignore == [_OTHERS] else list(map(own_classes.parse_value, args.ignore))
     pairs = own_data.find_pairs(args.data, args.images, args.masks)
-    with terminal.progress() as shown:
+    with progress_tasks() as shown:
         track = terminal.tracker(shown, "values of the masks")
         values = own_data.count_values(pairs, in_colour=_in_colour(classes), track=track)
     terminal.print_lines(*_value_lines(values, classes or {}, ignored))
@@ -96,7 +97,7 @@ def run(args: argparse.Namespace) -> Outcome:
     names = [pair.name for pair in pairs]
     parts, given = own_data.split(names, val_share=args.val_share, seed=args.seed)
     data = OwnData(args.data, pairs, values, classes, labels, parts)
-    with terminal.progress() as shown:
+    with progress_tasks() as shown:
         last = write_project(
             args.project, data, base=args.base, track=terminal.tracker(shown, "label images")
         )

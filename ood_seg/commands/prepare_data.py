@@ -7,6 +7,9 @@ import os
 from contextlib import ExitStack
 from pathlib import Path
 
+from ood_seg.commands._summary import Outcome
+from ood_seg.progress import progress_tasks
+
 USAGE = "DATASET [SOURCE...]"
 PAGE = "docs/data.md"
 EXAMPLES = (
@@ -52,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> Outcome:
     """Prepare a dataset; return 1 if something is wrong with the files, which is then printed."""
     from ood_seg.datasets.setup import terminal
     from ood_seg.datasets.setup.catalog import COCO, PUBLISHED_DATASETS, dataset_named
@@ -61,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
 
     if args.list:
         terminal.print_catalog(PUBLISHED_DATASETS)
-        return 0
+        return Outcome()
     dataset = dataset_named(args.name)
     if args.pebal and dataset is not COCO:
         raise ValueError(f"--pebal is an option of the dataset coco, got {dataset.name}")
@@ -72,14 +75,14 @@ def run(args: argparse.Namespace) -> int:
             f"{folder} does not exist and no archive was given. {dataset.name}: {dataset.remedy}"
         )
     sources = [Path(source).expanduser() for source in args.sources]
-    with ExitStack() as stack, terminal.progress() as shown:
+    with ExitStack() as stack, progress_tasks() as shown:
         options = {"pebal": True} if args.pebal else {}
         plan = make_plan(dataset, sources, folder, stack, **options)
         terminal.print_plan(plan, dataset, accept_part=args.partial)
         if plan.obstacles(accept_part=args.partial):
-            return 1
+            return Outcome(code=1)
         if args.dry_run:
-            return 0
+            return Outcome()
         notes, failures = run_plan(plan, track=terminal.tracker(shown, "writing"))
         terminal.print_lines(*notes)
         track = terminal.tracker(shown, dataset.name)
@@ -88,4 +91,5 @@ def run(args: argparse.Namespace) -> int:
         )
     report.problems = failures + report.problems
     terminal.print_reports([report], title=f"{dataset.name} in {folder}")
-    return int(report.state != "found")
+    numbers = {"state": report.state, "problems": len(report.problems)}
+    return Outcome(int(report.state != "found"), outputs=[folder], numbers=numbers)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from ood_seg.commands._summary import Outcome
+
 MAX_IMAGES = 12
 
 
@@ -39,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> Outcome:
     """Write the page, the tables and the figure of the decisions."""
     from ood_seg.io.files import claimed
     from ood_seg.io.json_files import read_json
@@ -58,4 +60,4 @@ def run(args: argparse.Namespace) -> int:
             names = ", ".join(map(str, files))
             raise ValueError(f"{names}: not a whole evaluation.json: {error!r}") from error
     print(f"written to {args.out}: {', '.join(path.name for path in written.values())}")
-    return 0
+    return Outcome(outputs=list(written.values()))

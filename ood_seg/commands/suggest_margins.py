@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from ood_seg.commands import _arguments
+from ood_seg.commands._summary import Outcome
 
 USAGE = "CONFIG [CHECKPOINT]"
 PAGE = "docs/finetuning.md"
@@ -20,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _arguments.add_run(parser, one_process=True)
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> Outcome:
     """Measure as the arguments say; write JSON and chart, print the tables."""
     cfg = _arguments.load_config(args)
     from ood_seg.engine.pretrained import report_margins
@@ -38,4 +39,5 @@ def run(args: argparse.Namespace) -> int:
     write_json(path, report.content())
     print_table(energies_table(report.known, report.outliers))
     print_table(margins_table(report.margins), f"written to {path} and {chart.name}")
-    return 0
+    margins = {name: {"margin_in": low, "margin_out": high} for name, (low, high) in lines.items()}
+    return Outcome(outputs=[path, chart], numbers=margins)

@@ -8,6 +8,7 @@ from pathlib import Path
 from ood_seg.commands import _arguments
 from ood_seg.commands._model_arguments import add_model
 from ood_seg.commands._refine_arguments import add_refinement
+from ood_seg.commands._summary import Outcome
 
 USAGE = "CONFIG [CHECKPOINT]"
 PAGE = "docs/evaluation.md"
@@ -53,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _arguments.add_run(parser)
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> Outcome:
     """Evaluate as the arguments say; print the table and write `metrics.json`."""
     cfg = _arguments.load_config(args)
     from mmengine.dist import is_main_process
@@ -79,4 +80,6 @@ def run(args: argparse.Namespace) -> int:
         rows |= {"average": content["average"]} if content["average"] else {}
         path = Path(cfg.work_dir).absolute() / testing.RESULT_FILE
         print_table(results_table(rows), *protocol_lines(content), f"written to {path}")
-    return 0
+    outputs = [Path(cfg.work_dir) / testing.RESULT_FILE, *([args.out] if args.out else [])]
+    metrics = {name: one["metrics"] for name, one in content["sets"].items()}
+    return Outcome(outputs=outputs, numbers=metrics)

@@ -6,6 +6,7 @@ import argparse
 
 from ood_seg.commands import _arguments
 from ood_seg.commands._model_arguments import add_config
+from ood_seg.commands._summary import Outcome
 
 USAGE = "CONFIG"
 PAGE = "docs/finetuning.md"
@@ -40,16 +41,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _arguments.add_run(parser)
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> Outcome:
     """Train as the arguments say."""
     cfg = _arguments.load_config(args)
     from ood_seg.engine.training import train
 
-    train(
+    runner = train(
         cfg,
         resume=args.resume,
         resume_schedule=args.resume_schedule,
         amp=args.amp,
         amp_dtype=args.amp_dtype,
     )
-    return 0
+    return Outcome(outputs=[runner.work_dir], numbers={"iterations": runner.iter})

@@ -16,7 +16,6 @@ import torch
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmseg.registry import DATASETS
-from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 from torch.utils.data import DataLoader, Subset
 
 from ood_seg import __version__
@@ -28,6 +27,7 @@ from ood_seg.evaluation.image_tasks import warnings_as_notes
 from ood_seg.evaluation.partial_results import PartialResults
 from ood_seg.io.json_files import plain
 from ood_seg.labels import ANOMALY, KNOWN, OUTLIER
+from ood_seg.progress import tracked
 from ood_seg.spelling import did_you_mean
 
 
@@ -112,20 +112,18 @@ class ImageSet:
         failures: dict[str, str] = {}
         samples = Subset(self.dataset, self.positions)
         loader = DataLoader(samples, collate_fn=pseudo_collate, **self._options)
-        columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns) as progress:
-            for batch in progress.track(loader, description=self.name):
-                is_first = not any(parts.values())
-                left = [name for name in names if name not in failures]
-                for scored in model.scores(batch, left, memory=is_first):
-                    reason = scored.failure or _problem(scored.scores, len(batch["inputs"]))
-                    if reason:
-                        first = batch["data_samples"][0].img_path
-                        failures[scored.name] = f"batch of {first}: {reason}"
-                        continue
-                    parts[scored.name].append(_array(scored.scores))
-                    seconds[scored.name] += scored.cost.seconds
-                    memory[scored.name] = memory[scored.name] or scored.cost.memory
+        for batch in tracked(loader, self.name, len(samples), size=_num_images):
+            is_first = not any(parts.values())
+            left = [name for name in names if name not in failures]
+            for scored in model.scores(batch, left, memory=is_first):
+                reason = scored.failure or _problem(scored.scores, len(batch["inputs"]))
+                if reason:
+                    first = batch["data_samples"][0].img_path
+                    failures[scored.name] = f"batch of {first}: {reason}"
+                    continue
+                parts[scored.name].append(_array(scored.scores))
+                seconds[scored.name] += scored.cost.seconds
+                memory[scored.name] = memory[scored.name] or scored.cost.memory
         return {
             name: ImageScores(np.concatenate(values), Cost(seconds[name], memory[name]))
             for name, values in parts.items()
@@ -219,3 +217,7 @@ def compare_image_sets(
             "shared": None,
         }
     return results, failures
+
+
+def _num_images(batch: dict) -> int:
+    return len(batch["inputs"])

@@ -14,7 +14,6 @@ from typing import Any
 
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
-from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
 from ood_seg import __version__
 from ood_seg.comparison.anomaly_sets import AnomalySet, anomaly_sets
@@ -34,6 +33,7 @@ from ood_seg.io.map_origins import MapOrigin
 from ood_seg.io.provenance import git_commit, versions
 from ood_seg.metrics.protocols import get_protocol
 from ood_seg.models.loading import load_model
+from ood_seg.progress import tracked
 from ood_seg.refinement import Refinement
 
 
@@ -255,11 +255,9 @@ def _compare_on(
     """Results on one dataset for `benchmark.json`, and the failures by name; shows its progress."""
     store = _Store(folder, sources, dataset)
     comparison = ScoreComparison(sources, dataset.labels, store=store)
-    columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns) as progress:
-        task = progress.add_task(dataset.name, total=dataset.size, completed=comparison.start)
-        for _ in comparison.run(dataset.batches(comparison.start)):
-            progress.advance(task)
+    images = comparison.run(dataset.batches(comparison.start))
+    for _ in tracked(images, dataset.name, dataset.size - comparison.start):
+        pass
     described, notes, pixels = {}, [], None
     for name, counts in comparison.counts.items():
         if name not in comparison.failures:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from mmengine.config import Config
@@ -13,7 +12,6 @@ from mmengine.dataset import BaseDataset
 from mmengine.dist import all_gather_object, get_world_size, is_main_process
 from mmengine.model import BaseModel
 from mmseg.registry import DATASETS
-from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -23,6 +21,7 @@ from ood_seg.datasets.seeded_samples import SeededSamples
 from ood_seg.detectors import Fitter
 from ood_seg.engine.known_batches import known_batches
 from ood_seg.engine.test_sets import is_image_level, named_sets
+from ood_seg.progress import AddTask, Task, progress_tasks
 
 FIT, TRAIN = "fit", "train"
 _PASTED_KEYS = ("pasted_dataloader", "train_dataloader")
@@ -101,18 +100,17 @@ class FitData:
             model: prepares the images.
             fitters: by method; those with an attribute `on_step` get bars of their own.
         """
-        columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns, disable=not is_main_process()) as progress:
+        with progress_tasks(enabled=is_main_process()) as add:
             total = sum(self.counts.values())
-            task = progress.add_task("images", total=total)
+            task = add("fit", total)
 
             def advance(images: int) -> None:
-                done = progress.tasks[task].completed + images * get_world_size()
-                progress.update(task, completed=min(done, total))  # the last round may be short
+                done = task.done + images * get_world_size()
+                task.update(min(done, total))  # the last round may be short
 
             for name, fitter in fitters.items():
                 if hasattr(fitter, "on_step"):
-                    fitter.on_step = _step_bars(progress, name)
+                    fitter.on_step = _step_tasks(add, name)
             yield self._all_batches(model, advance)
 
     def _all_batches(
@@ -134,14 +132,14 @@ class FitData:
             first += len(part.positions)
 
 
-def _step_bars(progress: Progress, method: str) -> Callable[[str, int, int], None]:
-    """A callback for `on_step` with a progress bar for each layer, from its first step on."""
-    tasks: dict[str, Any] = {}
+def _step_tasks(add: AddTask, method: str) -> Callable[[str, int, int], None]:
+    """A callback for `on_step` that shows each layer, from its first step on."""
+    tasks: dict[str, Task] = {}
 
     def on_step(layer: str, step: int, steps: int) -> None:
         if layer not in tasks:
-            tasks[layer] = progress.add_task(f"{method}, {layer}", total=steps)
-        progress.update(tasks[layer], completed=step)
+            tasks[layer] = add(f"{method}, {layer}", steps, "steps")
+        tasks[layer].update(step)
 
     return on_step
 

@@ -10,7 +10,6 @@ from mmengine.dataset import BaseDataset, pseudo_collate
 from mmengine.dist import all_reduce, get_rank, get_world_size
 from mmseg.models.utils import resize
 from mmseg.registry import DATASETS
-from rich.progress import track
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset
 
@@ -21,6 +20,7 @@ from ood_seg.datasets.setup.config_datasets import training_data
 from ood_seg.labels import OUTLIER, hide_ignored, require_distinct_labels
 from ood_seg.models.ood_encoder_decoder import OODEncoderDecoder
 from ood_seg.outlier_priors import OutlierPrior
+from ood_seg.progress import tracked
 
 
 @torch.no_grad()
@@ -64,7 +64,8 @@ def visit_pasted_scenes(
     loader = DataLoader(samples, batch_size, num_workers=num_workers, collate_fn=pseudo_collate)
     try:
         with preserved_random_state():  # a loader draws its base seed
-            for batch in track(loader, title, disable=get_rank() != 0):
+            shown = {"size": _num_images, "unit": "scenes", "enabled": get_rank() == 0}
+            for batch in tracked(loader, title, len(samples), **shown):
                 data = model.data_preprocessor(batch, True)
                 logits = model.energy_head.class_logits(model(data["inputs"], mode="tensor"))
                 if logits.ndim == 2:
@@ -76,6 +77,10 @@ def visit_pasted_scenes(
                 visit(resize(logits, size=size, mode="bilinear", align_corners=align), labels)
     finally:
         model.train(was_training)
+
+
+def _num_images(batch: dict) -> int:
+    return len(batch["inputs"])
 
 
 def count_outlier_predictions(

@@ -147,7 +147,7 @@ def export_onnx(
     check_exportable(inferencer.model)
     graph = inference_graph(inferencer, cfg, options)
     card = model_card(inferencer, graph, cfg, checkpoint, options.precision)
-    report("exporting, which takes 10 to 60 seconds, and minutes for deep transformers")
+    report("exporting (10 to 60 seconds, and minutes for deep transformers)")
     model = onnx_file.to_onnx(graph, opset=options.opset)
     onnx_file.set_properties(model, card.to_properties())
     unchecked = out.with_name(f"{out.stem}.failed.onnx")

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import partial
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, TypeVar
+
+from ood_seg.progress import AddTask
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
-
     from ood_seg.datasets.setup.checks import Report
     from ood_seg.datasets.setup.pair_checks import Track
     from ood_seg.datasets.setup.preparing import Plan
     from ood_seg.datasets.setup.published_dataset import PublishedDataset
+
+_T = TypeVar("_T")
 
 _COLOURS = {"found": "green", "missing": "yellow", "problems": "red"}
 
@@ -25,17 +26,16 @@ def print_lines(*lines: str) -> None:
         Console().print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def progress() -> Progress:
-    """Progress bars on standard error, so that tables can be piped; removed at the end."""
-    from rich.console import Console
-    from rich.progress import Progress
+def tracker(add: AddTask, description: str) -> Track:
+    """Return a function that passes items on and shows them as a task of `progress_tasks`."""
 
-    return Progress(console=Console(stderr=True), transient=True)
+    def track(items: Iterable[_T], total: int | None = None) -> Iterator[_T]:
+        task = add(description, total, "files")
+        for item in items:
+            yield item
+            task.advance()
 
-
-def tracker(shown: Progress, description: str) -> Track:
-    """Return a function that passes items on and moves a bar of this description."""
-    return partial(shown.track, description=description)
+    return track
 
 
 def print_reports(reports: Sequence[Report], *, title: str) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -24,6 +25,7 @@ def convert_file(
     config: str | Path | Config | None = None,
     *,
     overwrite: bool = False,
+    report: Callable[[str], Any] = lambda line: None,
 ) -> Conversion:
     """Convert a published checkpoint, compare it with the model of a config, and write it.
 
@@ -33,6 +35,7 @@ def convert_file(
         config: config that the converted weights must fit; None: the shipped one of the
             recognised layout.
         overwrite: replace the target if it exists.
+        report: called with a line of text before each slow step.
 
     Returns:
         The converted weights, with what was renamed, added and left out.
@@ -44,7 +47,9 @@ def convert_file(
     """
     source, target = Path(source).expanduser(), Path(target).expanduser()
     check_target(source, target, overwrite=overwrite)
+    report(f"reading {source}")
     conversion = convert_checkpoint(load_checkpoint(source), origin=str(source))
+    report("comparing with the model of the config")
     model = model_without_weights(config or conversion.config(origin=str(source)))
     check_matches(model, conversion.state_dict, origin=str(source))
     meta = {
@@ -56,6 +61,7 @@ def convert_file(
         "added": list(conversion.added),
         "ood_seg_version": ood_seg.__version__,
     }
+    report(f"writing {target}")
     save_checkpoint(target, {"state_dict": conversion.state_dict, "meta": meta})
     return conversion
 

@@ -35,9 +35,9 @@ from ood_seg.perception.run.outputs import (
     open_lines,
     open_video,
 )
-from ood_seg.perception.run.progress import progress
 from ood_seg.perception.run.segmentor import Segmentor
 from ood_seg.perception.run.stream import Analysis, Outcomes, analyse
+from ood_seg.progress import progress
 
 RESULTS_FILE = "results.jsonl"
 
@@ -195,7 +195,7 @@ def _write_all(
 ) -> None:
     """Write all outcomes and count them; Ctrl-C ends it early."""
     sinks = [sink for sink in (folder, video) if sink is not None]
-    bar = progress(summary.total) if summary.total != 1 else contextlib.nullcontext(lambda: None)
+    bar = progress("infer", summary.total, enabled=summary.total != 1)
     complete = False
     try:
         with contextlib.closing(outcomes), bar as advance:
