@@ -119,5 +119,4 @@ def run(args: argparse.Namespace) -> Outcome:
             report=report,
         )
     print(export)
-    sizes = {path.name: path.stat().st_size for path in export.files}
-    return Outcome(outputs=export.files, numbers={"bytes": sizes})
+    return Outcome(outputs=export.files, numbers={"bytes": export.files[0].stat().st_size})

@@ -11,7 +11,7 @@ from mmseg.registry import MODELS
 from tiny_detectors import NearestMean
 from tiny_job import write_job, write_weights
 
-from ood_seg import detectors
+from ood_seg import detectors, progress
 from ood_seg.apis import AnomalyInferencer
 from ood_seg.commands import main
 from ood_seg.commands.fit import parse_options
@@ -68,9 +68,11 @@ def test_two_fits_of_one_file_are_refused_and_leftovers_removed(job, tmp_path, c
 
 def test_the_flow_shows_its_training(job, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(detectors, "FITTED", {"flow": detectors.EmbeddingDensity})
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.0)
     assert run_fit(job, tmp_path, "--option", "flow.steps=3") == 0
-    bar = next(line for line in capsys.readouterr().out.splitlines() if "flow, penult" in line)
-    assert "3/3" in bar
+    lines = capsys.readouterr().err.splitlines()
+    assert any(line.startswith("fit: ") and "images" in line for line in lines)
+    assert any(line.startswith("flow, penultimate: 3 of 3 steps") for line in lines)
 
 
 def test_two_fits_are_identical(job, tmp_path):
