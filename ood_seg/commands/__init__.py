@@ -53,8 +53,10 @@ def _overview() -> argparse.ArgumentParser:
 
 def _parse(name: str, arguments: list[str]) -> tuple[argparse.Namespace, ModuleType]:
     module = command_module(name)
-    # Options may stand before, between and after positional arguments.
-    return command_parser(name, module).parse_intermixed_args(arguments), module
+    parser = command_parser(name, module)
+    # Options may stand before, between and after positional arguments; `--` ends the options.
+    parse = parser.parse_args if "--" in arguments else parser.parse_intermixed_args
+    return parse(arguments), module
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from ood_seg.commands import _map_arguments
 from ood_seg.commands._evaluation_arguments import add_metrics, evaluation_settings
 from ood_seg.commands._refine_arguments import add_refinement
+from ood_seg.commands._summary import Outcome
 
 if TYPE_CHECKING:
     from ood_seg.evaluation.folders import MapFolders
@@ -86,7 +87,7 @@ def _named_folder(text: str) -> tuple[str, Path]:
     return name, Path(folder)
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> Outcome:
     """Evaluate as the arguments say; print the tables and write the reports."""
     from ood_seg.evaluation.methods import all_contents, evaluate_methods
     from ood_seg.io.files import claimed
@@ -114,7 +115,11 @@ def run(args: argparse.Namespace) -> int:
         kind = "score maps" if len(methods) > 1 else "images"
         content["notes"].append(f"{evaluation.reused} of {maps} {kind} reused from an earlier run")
     print_evaluation(content, written=list(written.values()))
-    return 0
+    metrics = {
+        name: {key: value["value"] for key, value in one["metrics"].items()}
+        for name, one in zip(methods, all_contents(content), strict=True)
+    }
+    return Outcome(outputs=list(written.values()), numbers=metrics)
 
 
 def _methods(args: argparse.Namespace) -> dict[str, MapFolders]:

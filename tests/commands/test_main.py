@@ -87,6 +87,15 @@ def test_module_is_the_command():
     assert subprocess.run([*command, "tset"], capture_output=True).returncode == 2
 
 
+def test_two_dashes_end_the_options(capsys):
+    from ood_seg.commands import _parse
+
+    args, _ = _parse("infer", ["--onnx", "m.onnx", "--", "-photo.jpg", "--out"])
+    assert (args.sources, args.onnx, args.out) == (["-photo.jpg", "--out"], "m.onnx", None)
+    args, _ = _parse("infer", ["a.jpg", "--operating-point", "-5.5", "b.jpg"])
+    assert (args.sources, args.operating_point) == (["a.jpg", "b.jpg"], "-5.5")
+
+
 @pytest.fixture
 def failing(monkeypatch):
     """Let the command `configs` raise a given error."""
