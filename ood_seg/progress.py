@@ -26,6 +26,7 @@ class Task:
         total: number of steps; None: unknown.
         unit: what a step is, in the plural.
         done: steps so far.
+        started: seconds of the clock when it was added.
     """
 
     def __init__(
@@ -33,7 +34,7 @@ class Task:
     ) -> None:
         self.title, self.total, self.unit, self.done = title, total, unit, 0
         self._show = show
-        self._started = _now()
+        self.started = _now()
 
     def advance(self, steps: int = 1) -> None:
         """Count steps that are done."""
@@ -47,7 +48,7 @@ class Task:
     @property
     def rate(self) -> float | None:
         """Steps per second since the beginning; None before the first one."""
-        seconds = _now() - self._started
+        seconds = _now() - self.started
         return self.done / seconds if self.done and seconds > 0 else None
 
     def __str__(self) -> str:
@@ -193,11 +194,11 @@ def _terminal() -> Any:
 
 
 def _line_printer() -> Callable[[Task], None]:
-    printed = _now()
+    printed = 0.0
 
     def show(task: Task) -> None:
         nonlocal printed
-        if _now() - printed >= SECONDS_BETWEEN_LINES:
+        if _now() - max(printed, task.started) >= SECONDS_BETWEEN_LINES:
             printed = _now()
             print(task, file=sys.stderr, flush=True)
 

@@ -75,6 +75,18 @@ def test_several_tasks_and_a_total_that_comes_later(clock, capsys):
     assert capsys.readouterr().err == "maps: 5 of 10 maps, 0.5/s, 10 s left\n"
 
 
+def test_what_came_before_a_task_does_not_count(clock, capsys):
+    with progress_tasks() as add:
+        clock.seconds += SECONDS_BETWEEN_LINES
+        task = add("write", 3)
+        clock.seconds += 1
+        task.advance()
+        assert capsys.readouterr().err == ""
+        clock.seconds += SECONDS_BETWEEN_LINES
+        task.advance()
+    assert capsys.readouterr().err == "write: 2 of 3 images, 0.182/s, 6 s left\n"
+
+
 def test_other_processes_show_nothing(clock, capsys):
     for _ in tracked(range(5), "fit", enabled=False):
         clock.seconds += SECONDS_BETWEEN_LINES
