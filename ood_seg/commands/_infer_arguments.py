@@ -103,7 +103,7 @@ def files_to_save(args: argparse.Namespace) -> list[str]:
     default = "overlay" if args.onnx or any(map(is_one_video, args.sources)) else "anomaly"
     kinds = [*(args.save or [default])]
     kinds += {"npy": ["scores"], "png": ["scores-png"]}.get(args.save_scores, [])
-    kinds += ["probability", "mask"] if args.calibration else []
+    kinds += ["probability", "mask"] if args.calibration not in (None, "none") else []
     return list(dict.fromkeys(kinds))
 
 
