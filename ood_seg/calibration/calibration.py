@@ -135,10 +135,7 @@ class Calibration:
         return self.operating_points[wanted]
 
     def facts(self) -> dict[str, Any] | None:
-        """Curve, images and assumed prior, as exported models and the service state them.
-
-        None without a curve.
-        """
+        """Curve, images and assumed prior, for exported models and the service; else None."""
         if self.curve is None:
             return None
         return {

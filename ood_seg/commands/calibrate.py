@@ -44,8 +44,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar=USAGE,
         help=f"a model: {CONFIG_HELP}; and the file of the weights (default: the config's "
         "`load_from`). Or saved maps: a folder of scores (.npy, .npz, TIFF, PNG, EXR; higher means "
-        "more anomalous), such as DIR/SET of `ood-seg test --out DIR`; and a folder of label images "
-        "(.png)",
+        "more anomalous), such as DIR/SET of `ood-seg test --out DIR`; and a folder of label "
+        "images (.png)",
     )
     add_named(parser, "config", metavar="CONFIG", help="the same by name")
     parser.add_argument(
