@@ -28,10 +28,6 @@ CONFIGS = (
     "gen_fcn-erfnet_cityscapes",
     "ash-s_fcn-erfnet_cityscapes",
     "scale_fcn-erfnet_cityscapes",
-    "rankfeat_fcn-erfnet_cityscapes",
-    "gradnorm_fcn-erfnet_cityscapes",
-    "odin_fcn-erfnet_cityscapes",
-    "mc-dropout_fcn-erfnet_cityscapes",
     "energy_fcn-cgnet_cityscapes",
 )
 # Test sets of other sources than CamVid and BDD100K; pixels of anomalies do not count.

@@ -45,7 +45,8 @@ def test_a_calibration_is_that_of_its_config(name):
         kind, share = point.rpartition(" ")[::2]
         if kind == "fpr":
             assert 0 < one.fpr <= float(share.rstrip("%")) / 100
-        assert (0 <= one.tpr <= 1) and one.false_alarms_per_image >= 0
+        assert 0 <= one.tpr <= 1
+        assert one.false_alarms_per_image >= 0
     assert next(iter(made.operating_points)) == "fpr 1%"
     assert any(map(needs_anomalies, made.operating_points))
     low, high = made.score_range

@@ -36,7 +36,7 @@ def own_scores(job):
 def test_known_images_alone_give_the_points_of_their_scores(job, own_scores, tmp_path, capsys):
     out = tmp_path / "c.json"
     images = job.config.parent / "images"
-    options = ["--images", images, "--out", out, "--min-area", "2", "--points", "fpr-10%"]
+    options = ["--images", images, "--file", out, "--min-area", "2", "--points", "fpr-10%"]
     assert run(job.config, job.weights, *options) == 0
     made = Calibration.load(out, score="Energy")
     expected = calibrate(
@@ -59,17 +59,17 @@ def test_known_images_alone_give_the_points_of_their_scores(job, own_scores, tmp
 
 
 def test_a_dataset_of_the_config_is_found_and_its_labels_count(job, tmp_path, capsys):
-    assert run(job.config, job.weights, "--out", tmp_path / "c.json", "--num-images", 2) == 0
+    assert run(job.config, job.weights, "--file", tmp_path / "c.json", "--num-images", 2) == 0
     made = Calibration.load(tmp_path / "c.json")
     assert (made.data_set, made.num_images, made.pixels.anomalous) == ("street", 2, 0)
-    options = ["--set", "anomalies", "--dataset", "noise", "--out", tmp_path / "d.json"]
+    options = ["--set", "anomalies", "--dataset", "noise", "--file", tmp_path / "d.json"]
     options += ["--fit-curve", "isotonic"]  # noise need not rise with the score
     assert run(job.config, "--checkpoint", job.weights, *options) == 0
     made = Calibration.load(tmp_path / "d.json")
-    masks = [read_image(path)[..., 0] for path in (job.config.parent / "masks").iterdir()]
+    masks = [cv2.imread(str(path), 0) for path in (job.config.parent / "masks").iterdir()]
     assert made.pixels.anomalous == sum(int((mask == 1).sum()) for mask in masks)
     assert (made.data_set, made.method) == ("noise", "isotonic")
-    assert run(job.config, job.weights, "--set", "strete", "--out", tmp_path / "e.json") == 2
+    assert run(job.config, job.weights, "--set", "strete", "--file", tmp_path / "e.json") == 2
     assert "'street'" in capsys.readouterr().err
 
 
@@ -82,7 +82,7 @@ def test_pasted_objects_are_the_anomalies(job, tmp_path):
     options = ["--images", folder / "images", "--objects", tmp_path / "cutouts"]
     options += ["--labels", folder / "labels", "--fit-curve", "isotonic"]
     for name in ("a.json", "b.json"):
-        assert run(job.config, job.weights, *options, "--out", tmp_path / name) == 0
+        assert run(job.config, job.weights, *options, "--file", tmp_path / name) == 0
     made = Calibration.load(tmp_path / "a.json")
     assert made.data_set == "images + cutouts"
     assert made.pixels.known + made.pixels.anomalous == 3 * 32 * 48
@@ -95,8 +95,8 @@ def test_pasted_objects_are_the_anomalies(job, tmp_path):
     ("arguments", "words"),
     [
         (["{folder}/images"], ["ground truth", "CONFIG [CHECKPOINT]"]),
-        (["{folder}/images", "{folder}/labels"], ["--out"]),
-        (["{folder}/images", "{folder}/labels", "--out", "c", "--set", "val"], ["--set", "CONFIG"]),
+        (["{folder}/images", "{folder}/labels"], ["--file"]),
+        (["{folder}/images", "{folder}/masks", "--file", "c", "--set", "val"], ["--set", "CONFIG"]),
         (["{config}", "{weights}", "--strip", "a"], ["--strip", "SCORES GROUND_TRUTH"]),
         (["{config}", "{weights}", "--labels", "a"], ["--labels", "--images"]),
         (["{config}", "{weights}", "--checkpoint", "b.pth"], ["b.pth", "two checkpoints"]),
@@ -126,7 +126,7 @@ class TestBesideTheConfig:
         config = folder / "own.py"
         shutil.copy(job.config, config)
         out = folder / "own.calibration.json"
-        options = ["--set", "anomalies", "--fit-curve", "isotonic", "--out", out]
+        options = ["--set", "anomalies", "--fit-curve", "isotonic", "--file", out]
         assert run(config, job.weights, *options) == 0
         return config, out
 
