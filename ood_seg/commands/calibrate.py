@@ -156,14 +156,16 @@ def run(args: argparse.Namespace) -> Outcome:
     from ood_seg.reports.terminal import print_calibration
 
     _settle_source(args)
-    calibrated = _of_maps(args) if are_maps(args) else _of_model(args)
+    maps = are_maps(args)
+    calibrated = _of_maps(args) if maps else _of_model(args)
+    progress = () if maps else ("calibrate", "images")
     require_writable_file(args.file)
     if args.file.exists() and not args.overwrite:
         raise ValueError(f"{args.file} exists; use --overwrite to replace it, or another --file")
     with (
         claimed(args.file),
         warnings_as_notes() as notes,
-        _map_arguments.progress_bar() as on_image,
+        _map_arguments.progress_bar(*progress) as on_image,
     ):
         calibration = calibrated(on_image)
         calibration.save(args.file)
