@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ood_seg.arrays import arrays_too
 from ood_seg.precision import without_autocast
 
 
@@ -39,6 +40,7 @@ def gaussian_kernel(
     return weights / weights.sum()
 
 
+@arrays_too
 @without_autocast
 def gaussian_smooth(scores: Tensor, kernel_size: int = 7, sigma: float = 1.0) -> Tensor:
     """Blur score maps with a separable Gaussian, borders reflected.
@@ -46,12 +48,12 @@ def gaussian_smooth(scores: Tensor, kernel_size: int = 7, sigma: float = 1.0) ->
     The defaults are those of PEBAL (Tian et al., ECCV 2022, released code).
 
     Args:
-        scores: `(N, H, W)`, floating point.
+        scores: `(N, H, W)`, floating point, tensor or NumPy array.
         kernel_size: odd number of taps; H and W must exceed half of it, as reflection requires.
         sigma: standard deviation in pixels.
 
     Returns:
-        `(N, H, W)`, dtype and device of the input.
+        `(N, H, W)`, kind, dtype and device of the input.
 
     Raises:
         ValueError: another number of dimensions, a map smaller than half the kernel, or an

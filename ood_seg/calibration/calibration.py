@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ood_seg.arrays import as_numpy, from_array
 from ood_seg.calibration import files
 from ood_seg.calibration.curves import (
     IsotonicCurve,
@@ -118,7 +119,7 @@ class Calibration:
             return self.curve(scores if scores.dtype == torch.float64 else scores.float())
         array = np.asarray(scores)
         array = array if array.dtype == np.float64 else array.astype(np.float32)
-        return self.curve(torch.from_numpy(np.asarray(array, order="C"))).numpy()
+        return as_numpy(self.curve(from_array(array)))
 
     def point(self, name: str | None = None) -> OperatingPoint:
         """The operating point of that name, such as `fpr-1%` or `fpr 1%`; by default the first.

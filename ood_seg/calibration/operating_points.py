@@ -19,9 +19,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from ood_seg.arrays import as_numpy
 from ood_seg.calibration.conformal import (
     bin_thresholds,
     conformal_fpr,
@@ -101,8 +103,8 @@ def flagged_shares(histograms: Sequence[ScoreHistogram], threshold: float) -> tu
 
 
 def count_false_alarms(
-    scores: np.ndarray,
-    labels: np.ndarray,
+    scores: Any,
+    labels: Any,
     threshold: float,
     *,
     min_area: int,
@@ -111,8 +113,8 @@ def count_false_alarms(
     """Number of flagged 8-connected components that hold no anomalous pixel.
 
     Args:
-        scores: `(H, W)`.
-        labels: `(H, W)`: 0 known, 1 anomaly, `ignore_index`, whose pixels are never flagged.
+        scores: `(H, W)`, tensor or array.
+        labels: the same shape: 0 known, 1 anomaly, `ignore_index`, whose pixels are never flagged.
         threshold: pixels with `score >= threshold` are flagged.
         min_area: smaller components do not count.
         ignore_index: label of the pixels to leave out.
@@ -122,6 +124,7 @@ def count_false_alarms(
     """
     if min_area < 1:
         raise ValueError(f"min_area, in pixels, must be at least 1; got {min_area}")
+    scores, labels = as_numpy(scores), as_numpy(labels)
     components, area = label_components((scores >= threshold) & (labels != ignore_index))
     is_alarm = np.append(False, area >= min_area)  # the background is number 0
     is_alarm[components[labels == ANOMALY]] = False

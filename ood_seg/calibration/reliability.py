@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+
+from ood_seg.arrays import as_numpy
 
 BINS = 15
 
@@ -24,16 +25,15 @@ class Reliability(NamedTuple):
     weight: np.ndarray
 
 
-def reliability(
-    probabilities: ArrayLike, known: ArrayLike, anomalous: ArrayLike, *, bins: int = BINS
-) -> Reliability:
+def reliability(probabilities: Any, known: Any, anomalous: Any, *, bins: int = BINS) -> Reliability:
     """Compare probabilities with frequencies in `bins` bins of equal width.
 
     Bin k holds the probabilities p with `k / bins <= p < (k + 1) / bins`, the last also p = 1
     (Guo et al., ICML 2017, but on the probability of the anomaly class, not of the top class).
 
     Args:
-        probabilities: anomaly probabilities, in [0, 1], `(B,)`.
+        probabilities: anomaly probabilities, in [0, 1], `(B,)`; these and the counts as arrays,
+            tensors or lists.
         known: known pixels at each, `(B,)`.
         anomalous: anomalous pixels at each, `(B,)`.
         bins: at least 1.
@@ -41,7 +41,9 @@ def reliability(
     Raises:
         ValueError: no pixels, or a probability outside [0, 1].
     """
-    p, known, anomalous = (np.asarray(x, np.float64) for x in (probabilities, known, anomalous))
+    p, known, anomalous = (
+        as_numpy(part).astype(np.float64) for part in (probabilities, known, anomalous)
+    )
     pixels = known + anomalous
     if not pixels.sum() > 0:
         raise ValueError("reliability needs at least one pixel, got none")

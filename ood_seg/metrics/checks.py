@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
 
+from ood_seg.arrays import as_numpy
 from ood_seg.labels import ANOMALY, KNOWN
 
 
@@ -46,14 +46,6 @@ def checked_parts(scores: np.ndarray | Sequence[np.ndarray]) -> list[np.ndarray]
     )
     parts = scores if is_sequence_of_arrays else [scores]
     return [_checked_scores(as_numpy(part)) for part in parts]
-
-
-def as_numpy(values: Any) -> np.ndarray:
-    """A tensor of any device, or anything array-like, as an array; bfloat16 as float32."""
-    if isinstance(values, torch.Tensor):
-        values = values.detach().cpu()
-        return (values.float() if values.dtype == torch.bfloat16 else values).numpy()
-    return np.asarray(values)
 
 
 def above(scores: np.ndarray, threshold: float | None) -> np.ndarray:

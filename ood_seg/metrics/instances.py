@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from ood_seg.arrays import as_numpy
 from ood_seg.labels import ANOMALY, IGNORE, KNOWN
-from ood_seg.metrics.checks import above, as_numpy, checked_arrays
+from ood_seg.metrics.checks import above, checked_arrays
 from ood_seg.metrics.overlaps import label_components, overlaps
 
 IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)

@@ -18,8 +18,9 @@ from typing import Any
 
 import numpy as np
 
+from ood_seg.arrays import as_numpy
 from ood_seg.labels import IGNORE, OUTLIER, require_distinct_labels
-from ood_seg.metrics.checks import above, as_numpy, checked_arrays
+from ood_seg.metrics.checks import above, checked_arrays
 
 
 class OpenSetMetrics:

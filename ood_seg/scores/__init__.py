@@ -1,7 +1,8 @@
 """Post-hoc anomaly scores computed from logits alone.
 
 Every function maps logits `(N, C, *)` to scores `(N, *)`, **higher means more anomalous**, works
-on dense and on image-level logits, keeps the device and is differentiable. Half-precision logits
+on dense and on image-level logits, keeps the device and is differentiable. A NumPy array of logits
+gives an array of scores, by the same formula. Half-precision logits
 are scored in float32, because a logsumexp in float16 loses the differences that ranking needs.
 Scores are unbounded unless stated otherwise; only their order matters for evaluation. With a
 single class, scores of the softmax are constant; energy and maximum logit are the negative logit.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from ood_seg.arrays import arrays_too
 from ood_seg.scores._common import checked
 from ood_seg.scores._gamma import digamma, log_gamma
 from ood_seg.scores.learned import LearnedScore
@@ -40,6 +41,7 @@ def dirichlet_entropy(alpha: Tensor) -> Tensor:
     return log_beta - ((alpha - 1) * expected).sum(dim=1)
 
 
+@arrays_too
 def differential_entropy(logits: Tensor) -> Tensor:
     """Differential entropy of the Dirichlet distribution, in nats.
 
@@ -58,6 +60,7 @@ def differential_entropy(logits: Tensor) -> Tensor:
     return dirichlet_entropy(concentrations(logits)).to(checked(logits).dtype)
 
 
+@arrays_too
 def mutual_information(logits: Tensor) -> Tensor:
     """Mutual information of the class and the Dirichlet-distributed probabilities, in nats.
 
@@ -70,6 +73,7 @@ def mutual_information(logits: Tensor) -> Tensor:
     return (share * (expected - share.log())).sum(dim=1).to(checked(logits).dtype)
 
 
+@arrays_too
 def vacuity(logits: Tensor) -> Tensor:
     """Lack of evidence, `K / alpha_0`.
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from ood_seg.arrays import arrays_too
 from ood_seg.scores._common import TemperatureScore, check_temperature, checked
 
 
+@arrays_too
 def energy(logits: Tensor, temperature: float = 1.0) -> Tensor:
     """Free energy `E(x) = -T logsumexp(f(x) / T)`.
 
@@ -29,6 +31,7 @@ def energy(logits: Tensor, temperature: float = 1.0) -> Tensor:
     return -temperature * (logits / temperature).logsumexp(dim=1)
 
 
+@arrays_too
 def weighted_energy(logits: Tensor, weights: Tensor, temperature: float = 1.0) -> Tensor:
     """Weighted free energy `-T log sum_c w_c exp(f_c(x) / T)`.
 
@@ -56,9 +59,11 @@ def weighted_energy(logits: Tensor, weights: Tensor, temperature: float = 1.0) -
             f"{tuple(logits.shape)}, at least one positive, got {tuple(weights.shape)}"
         )
     offsets = weights.to(logits).clamp(min=0).log().view(-1, *[1] * (logits.ndim - 2))
-    return -temperature * (logits / temperature + offsets).logsumexp(dim=1)
+    scaled = logits if temperature == 1 else logits / temperature
+    return -temperature * (scaled + offsets).logsumexp(dim=1)
 
 
+@arrays_too
 def split_corrected(logits: Tensor) -> tuple[Tensor, Tensor]:
     """Split the channels of a residual pattern head into class logits and corrected logits.
 
@@ -80,6 +85,7 @@ def split_corrected(logits: Tensor) -> tuple[Tensor, Tensor]:
     return class_logits, corrected
 
 
+@arrays_too
 def residual_energy(logits: Tensor, temperature: float = 1.0) -> Tensor:
     """Energy of the corrected logits of residual pattern learning (RPL).
 
@@ -99,6 +105,7 @@ def residual_energy(logits: Tensor, temperature: float = 1.0) -> Tensor:
     return energy(split_corrected(checked(logits))[1], temperature)
 
 
+@arrays_too
 def dense_hybrid(logits: Tensor) -> Tensor:
     """Hybrid score `-logsumexp(f(x)) + log p(outlier | x)`.
 

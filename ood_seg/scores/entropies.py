@@ -5,11 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from ood_seg.arrays import arrays_too
 from ood_seg.scores._common import checked
 
 _BLOCK = 2**18  # logits at a time
 
 
+@arrays_too
 def entropy(logits: Tensor) -> Tensor:
     """Shannon entropy of the softmax in nats, in `[0, log C]`; 0 for a single class.
 
@@ -28,6 +30,7 @@ def entropy(logits: Tensor) -> Tensor:
     return -terms.sum(dim=1)
 
 
+@arrays_too
 def generalized_entropy(
     logits: Tensor, gamma: float = 0.1, top_classes: int | None = None
 ) -> Tensor:

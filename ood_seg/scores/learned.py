@@ -11,6 +11,7 @@ from typing import ClassVar
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ood_seg.arrays import arrays_too
 from ood_seg.scores._common import checked
 
 
@@ -30,6 +31,7 @@ def split_last(logits: Tensor, count: int) -> tuple[Tensor, Tensor]:
     return logits[:, :-count], logits[:, -count:]
 
 
+@arrays_too
 def likelihood_ratio(logits: Tensor) -> Tensor:
     """Log-likelihood ratio of outlier to known, `u_1 - u_0 - max_k f_k`.
 
@@ -54,6 +56,7 @@ def _classes_and_pair(logits: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
     return class_logits, (pair[:, 0], pair[:, 1])
 
 
+@arrays_too
 def outlier_odds(logits: Tensor) -> Tensor:
     """Log odds of outlier against known of a discriminative head, `u_1 - u_0`.
 
@@ -73,6 +76,7 @@ def outlier_odds(logits: Tensor) -> Tensor:
     return outlier - known
 
 
+@arrays_too
 def outlier_max_softmax(logits: Tensor) -> Tensor:
     """Discriminative head and maximum softmax together, `-log(p(known) max_k p_k)`.
 
@@ -96,6 +100,7 @@ def outlier_max_softmax(logits: Tensor) -> Tensor:
     return class_logits.logsumexp(dim=1) - class_logits.amax(dim=1) - log_known
 
 
+@arrays_too
 def evidential_ratio(logits: Tensor) -> Tensor:
     """Share of the evidence for an outlier, `alpha_1 / (alpha_0 + alpha_1)`, `alpha = e^z + 1`.
 
@@ -114,6 +119,7 @@ def evidential_ratio(logits: Tensor) -> Tensor:
     return (F.softplus(outlier) - F.softplus(known)).sigmoid()
 
 
+@arrays_too
 def extra_class(logits: Tensor) -> Tensor:
     """Log odds of one further class, `v - logsumexp(f)`: a void class, or an abstention.
 

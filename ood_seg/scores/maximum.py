@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from ood_seg.arrays import arrays_too
 from ood_seg.scores._common import TemperatureScore, check_temperature, checked
 
 
+@arrays_too
 def max_softmax(logits: Tensor, temperature: float = 1.0) -> Tensor:
     """One minus the maximum softmax probability, in `[0, 1 - 1/C]`; 0 for a single class.
 
@@ -35,6 +37,7 @@ def max_softmax(logits: Tensor, temperature: float = 1.0) -> Tensor:
     return 1 - logits.softmax(dim=1).amax(dim=1)
 
 
+@arrays_too
 def max_logit(logits: Tensor) -> Tensor:
     """Negative maximum logit.
 
