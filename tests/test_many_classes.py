@@ -59,7 +59,7 @@ def test_saved_labels_and_their_colours(tmp_path):
     drawn = label_overlay(result.image, np.int64([[-1, 300, 65535], [0, 1, 2]]), COLOURS, 1.0)
     assert (drawn[0] == 100).all()
     np.testing.assert_array_equal(drawn[1], np.uint8(COLOURS[:3]))
-    blended = result.overlay(layer="labels", alpha=0.5)
+    blended = result.overlay(style="classes", alpha=0.5)
     np.testing.assert_array_equal(blended[1, 2], [54, 50, 72])  # (7, 1, 43) in BGR and 100
     pytest.importorskip("matplotlib")
     assert result.figure() is not None

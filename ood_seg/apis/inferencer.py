@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,10 +13,9 @@ import torch
 from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
 
-from ood_seg.apis.calibrations import chosen_calibration
 from ood_seg.apis.pipelines import split_test_pipeline
 from ood_seg.calibration import Calibration
-from ood_seg.io.map_origins import MapOrigin
+from ood_seg.io.map_origins import MapOrigin, named_model
 from ood_seg.io.provenance import checkpoint_sha256
 from ood_seg.labels import label_type
 from ood_seg.models.loading import load_model
@@ -27,7 +27,7 @@ from ood_seg.refinement import Refinement
 from ood_seg.smoothing import GaussianSmoothing
 
 if TYPE_CHECKING:
-    pass
+    from ood_seg.models.ood_encoder_decoder import OODEncoderDecoder
 
 
 class AnomalyInferencer(Segmentor):
@@ -45,9 +45,7 @@ class AnomalyInferencer(Segmentor):
             and is executed.
         weights: checkpoint file; by default the config's `load_from`. See `models.load_model`.
         device: `cuda`, `cuda:1`, `cpu`, ...; by default `cuda` if available, else `cpu`.
-        calibration: a calibration of this model's score and checkpoint, or its file; None: that
-            beside the config, `NAME.calibration.json`, if it was made with this checkpoint and
-            setup; False or `none`: none.
+        calibration: a calibration of this model's score and checkpoint, or its file.
         operating_point: name of the calibration's point at which pixels are flagged, by default
             the first one; or a number, the lowest score that is flagged.
         min_area: pixels of the smallest connected group that is an instance; None: the smallest
@@ -57,11 +55,11 @@ class AnomalyInferencer(Segmentor):
             none.
         refinement: of the score maps, see `refinement.Refinement.of`. A refined score needs a
             calibration of its own.
+        boundary_suppression: see `perception.core.decision.DecisionRule`.
         allow_other_model: accept a calibration of another checkpoint, with a warning.
 
     Attributes:
         calibration: the `Calibration`, or None.
-        calibration_note: a line on where it comes from, or why there is none.
         device: the device of the model.
         model: the network.
 
@@ -78,13 +76,14 @@ class AnomalyInferencer(Segmentor):
         model: str | Path | Config,
         weights: str | Path | None = None,
         device: str | torch.device | None = None,
-        calibration: str | Path | Calibration | bool | None = None,
+        calibration: str | Path | Calibration | None = None,
         operating_point: str | float | None = None,
         *,
         min_area: int | None = None,
         region: str | Sequence[str] | np.ndarray | Region | None = None,
         smoothing: Mapping[str, Any] | bool | None = None,
         refinement: Any = None,
+        boundary_suppression: int = 0,
         allow_other_model: bool = False,
     ) -> None:
         # Before the model is loaded, which takes longer.
@@ -103,11 +102,10 @@ class AnomalyInferencer(Segmentor):
         self._load, rest = split_test_pipeline(cfg)
         self._prepare = Compose(rest)
         score = type(self.model.energy_head.score).__name__
-        self.calibration, self.calibration_note = chosen_calibration(
+        self.calibration = _checked_calibration(
             calibration,
-            cfg,
+            self.model,
             refined_name(score, refinement),
-            own_smoothing=smoothing is None,
             allow_other_model=allow_other_model,
         )
         points = self.calibration.operating_points if self.calibration else {}
@@ -120,6 +118,7 @@ class AnomalyInferencer(Segmentor):
             min_area=smallest if min_area is None else min_area,
             region=region,
             refinement=refinement,
+            boundary_suppression=boundary_suppression,
         )
         if smoothing is not None:
             self._smooth(smoothing)
@@ -131,6 +130,11 @@ class AnomalyInferencer(Segmentor):
             ValueError: an array is no such image.
         """
         return predict_by_size(images, self._predict_batch)
+
+    @property
+    def model_name(self) -> str:
+        """Name of the config without suffix."""
+        return Path(self.model.cfg.filename or "").stem
 
     def map_origin(self) -> MapOrigin:
         """See `Segmentor.map_origin`."""
@@ -185,5 +189,41 @@ class AnomalyInferencer(Segmentor):
                 "smoothing: expected False or keyword arguments such as "
                 "{'kernel_size': 7, 'sigma': 1.0}, got True"
             )
+        if self.calibration is not None:
+            warnings.warn(
+                "the smoothing is not that of the config, with which the calibration was made: "
+                "its probabilities and thresholds may not hold",
+                stacklevel=3,
+            )
         head = self.model.energy_head
         head.smoothing = None if smoothing is False else GaussianSmoothing(**smoothing)
+
+
+def _checked_calibration(
+    calibration: str | Path | Calibration | None,
+    model: OODEncoderDecoder,
+    score: str,
+    *,
+    allow_other_model: bool,
+) -> Calibration | None:
+    """The calibration, loaded, of this score and of the model's checkpoint."""
+    if calibration is None:
+        return None
+    if not isinstance(calibration, Calibration):
+        calibration = Calibration.load(calibration)
+    calibration.check_score(score)
+    expected, checkpoint = calibration.checkpoint_sha256, model.cfg.load_from
+    digest = None if expected is None else checkpoint_sha256(checkpoint)
+    if expected != digest:
+        message = (
+            f"the calibration was made with another checkpoint, "
+            f"{named_model(calibration.model, expected)}, than the model in use, "
+            f"{named_model(checkpoint, digest)}: its probabilities and thresholds may not hold"
+        )
+        if digest is not None and not allow_other_model:
+            raise ValueError(
+                f"{message}; calibrate this model (`ood-seg calibrate`), or accept it with "
+                "--allow-other-model"
+            )
+        warnings.warn(message, stacklevel=3)
+    return calibration

@@ -47,7 +47,7 @@ def add_pretrained(parser: argparse.ArgumentParser, *, num_images: int) -> None:
     add_renamed(parser, "--out", "--file")
 
 
-def add_config_options(parser: argparse._ActionsContainer) -> None:
+def add_config_options(parser: argparse.ArgumentParser) -> None:
     """Add `--cfg-options`."""
     parser.add_argument(
         "--cfg-options",

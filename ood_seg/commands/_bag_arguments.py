@@ -20,6 +20,7 @@ _NOT_FOR_BAGS = (
     "existing",
     "retry_failed",
     "score_range",
+    "style",
 )
 
 

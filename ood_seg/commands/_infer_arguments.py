@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ood_seg.commands._run_folders import new_run_folder
+from ood_seg.perception.core.overlay import STYLES
 from ood_seg.perception.core.temporal import TemporalFilter
 from ood_seg.perception.core.tracking import InstanceTracker
 from ood_seg.perception.io.frames import is_one_video
@@ -38,8 +39,7 @@ def add_output_arguments(
         nargs="+",
         choices=ENDINGS,
         metavar="KIND",
-        help=f"files of each image: {', '.join(ENDINGS)} (default: anomaly, a figure; overlay for "
-        "videos and with --onnx)",
+        help=f"files of each image: {', '.join(ENDINGS)} (default: overlay)",
     )
     output.add_argument("--json", metavar="FILE.jsonl", help="file with a line per image")
     output.add_argument(
@@ -53,6 +53,12 @@ def add_output_arguments(
         metavar="FPS",
         help="images per second of --video-out; frames keep their times, so that they are repeated "
         "or left out (default: that of the source, without leaving any out)",
+    )
+    output.add_argument(
+        "--style",
+        choices=STYLES,
+        help="what overlays show: decision, the flagged pixels (default); heat, all scores "
+        "(default without a threshold); classes; or side-by-side, image and decision",
     )
     output.add_argument(
         "--score-range",
@@ -99,11 +105,9 @@ def video_stages(args: argparse.Namespace) -> dict[str, Any]:
 
 def files_to_save(args: argparse.Namespace) -> list[str]:
     """Return the kinds of files per image: those asked for, or the default."""
-    # The figure needs matplotlib and half a second: too much for torch-free use and for videos.
-    default = "overlay" if args.onnx or any(map(is_one_video, args.sources)) else "anomaly"
-    kinds = [*(args.save or [default])]
+    kinds = [*(args.save or ["overlay"])]
     kinds += {"npy": ["scores"], "png": ["scores-png"]}.get(args.save_scores, [])
-    kinds += ["probability", "mask"] if args.calibration not in (None, "none") else []
+    kinds += ["probability", "mask"] if args.calibration else []
     return list(dict.fromkeys(kinds))
 
 

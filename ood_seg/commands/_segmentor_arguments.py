@@ -39,14 +39,12 @@ def add_segmentor_arguments(
     common.add_argument(
         "--calibration",
         metavar="FILE",
-        help="of `ood-seg calibrate`, for a config (default: the one beside it, "
-        "NAME.calibration.json, if it was made with this checkpoint); an .onnx has its own; "
-        "`none`: none",
+        help="of `ood-seg calibrate`, for a config; an .onnx has its own",
     )
     common.add_argument(
         "--operating-point",
         metavar="NAME|NUMBER",
-        help="threshold of the mask: a name such as fpr-5%%, or a score; by default the first "
+        help="threshold of the mask: a name such as 'fpr 5%%', or a score; by default the first "
         "operating point of the calibration or exported model",
     )
     model.add_argument("--device", help="by default cuda where available, else cpu")
@@ -68,6 +66,16 @@ def add_segmentor_arguments(
         "--allow-other-model",
         action="store_true",
         help="accept a --calibration that was made with another checkpoint, with a warning",
+    )
+    decision.add_argument(
+        "--boundary-suppression",
+        nargs="?",
+        type=int,
+        const=15,
+        default=0,
+        metavar="WIDTH",
+        help="do not flag strips of up to WIDTH pixels (default 15) along a boundary between two "
+        "known classes",
     )
     add_refinement(decision)
     region = decision.add_mutually_exclusive_group()
@@ -102,11 +110,11 @@ def load(args: argparse.Namespace, shard: Shard = SINGLE_PROCESS) -> Segmentor:
         min_area=args.min_area,
         region=args.region,
         refinement=args.refine,
+        boundary_suppression=args.boundary_suppression,
         allow_other_model=args.allow_other_model,
     )
     if shard.rank == 0:
         remember_model(args)
-    print(segmentor.calibration_note)
     print(threshold_description(segmentor.decision_rule))
     return segmentor
 

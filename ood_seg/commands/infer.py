@@ -100,6 +100,7 @@ def analyse(args: argparse.Namespace, shard: Shard, stages: dict[str, Any]) -> I
         video_out=args.video_out,
         video_rate=args.video_rate,
         limits=parse_range(args.score_range),
+        style=args.style,
         existing=args.existing,
         retry_failed=args.retry_failed,
         batch_size=args.batch_size,

@@ -51,16 +51,22 @@ def match_components(
     predicted pixels on them, and a predicted component without any other pixel is removed.
 
     Args:
-        mask: boolean `(H, W)`, True where an anomaly is predicted.
+        mask: boolean `(H, W)`, True where an anomaly is predicted; or integers, 0 where none is,
+            else the number of the predicted component, which is taken as it is.
         labels: `(H, W)`: 0 known, 1 anomaly, `ignore_index`.
         sizes: smallest components that count.
         ignore_index: label of the pixels to leave out.
     """
     truth, truth_area = label_components(labels == ANOMALY)
-    predicted, predicted_area = label_components(mask & (labels != ignore_index))
+    valid = labels != ignore_index
+    if mask.dtype == bool:
+        predicted, predicted_area = label_components(mask & valid)
+    else:
+        predicted = np.where(valid, mask, 0)
+        predicted_area = np.bincount(predicted.reshape(-1))[1:]
     of_truth, of_predicted, shared = overlaps(truth, predicted)
     large_truth = truth_area >= sizes.truth
-    large_predicted = predicted_area >= sizes.predicted
+    large_predicted = predicted_area >= max(sizes.predicted, 1)
     on_small = ~large_truth[of_truth]
     predicted_area = predicted_area - _sums(
         of_predicted[on_small], shared[on_small], predicted_area

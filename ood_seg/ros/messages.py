@@ -7,8 +7,9 @@
 | `~/anomaly`      | sensor_msgs/Image 32FC1      | probability of an anomaly; without a          |
 |                  |                              | calibration, the score                        |
 | `~/anomaly_mask` | sensor_msgs/Image mono8      | 255 where an anomaly is flagged, else 0       |
-| `~/overlay`      | sensor_msgs/Image rgb8       | heat map, mask edges and boxes, for display   |
-| `~/objects`      | vision_msgs/Detection2DArray | boxes of the class `unknown`                  |
+| `~/overlay`      | sensor_msgs/Image rgb8       | flagged pixels and boxes, for display         |
+| `~/objects`      | vision_msgs/Detection2DArray | boxes of the class `unknown`; `unknown_scene` |
+|                  |                              | where it is too large to be one object        |
 | `~/label_info`   | vision_msgs/LabelInfo        | names of the classes, latched                 |
 
 Without an operating point, mask and objects are not sent at all, since empty ones would mean that
@@ -24,7 +25,7 @@ import numpy as np
 from ood_seg import __version__
 from ood_seg.labels import unlabelled
 from ood_seg.perception.core.result import AnomalyResult
-from ood_seg.perception.core.types import Instance
+from ood_seg.perception.core.types import SCENE, Instance
 from ood_seg.perception.run.segmentor import Segmentor
 from ood_seg.ros.fields import Header, Message
 from ood_seg.ros.images import IMAGE, image_message
@@ -32,7 +33,7 @@ from ood_seg.ros.images import IMAGE, image_message
 DETECTIONS = "vision_msgs/msg/Detection2DArray"
 LABEL_INFO = "vision_msgs/msg/LabelInfo"
 
-UNKNOWN = "unknown"
+UNKNOWN, UNKNOWN_SCENE = "unknown", "unknown_scene"
 _FULL = np.uint8(255)
 
 # Message type of each output topic.
@@ -99,7 +100,7 @@ def detections(instances: Sequence[Instance], header: Header) -> Message:
     The score is the mean calibrated probability of the pixels of the object. Without a calibration
     it is 1: only that the object was flagged is known, and no threshold on the score should remove
     it. `id` is the number of the track, empty without tracking. As in `vision_msgs`, a box of left
-    10 and width 4 has its centre at 12.
+    10 and width 4 has its centre at 12. A scene has the class `unknown_scene`.
     """
     found = [_detection(instance, header) for instance in instances]
     return Message(DETECTIONS, {"header": header.message(), "detections": found})
@@ -115,7 +116,8 @@ def _detection(instance: Instance, header: Header) -> Message:
         size_x=float(width),
         size_y=float(height),
     )
-    hypothesis = _vision("ObjectHypothesis", class_id=UNKNOWN, score=score)
+    kind = UNKNOWN_SCENE if instance.kind == SCENE else UNKNOWN
+    hypothesis = _vision("ObjectHypothesis", class_id=kind, score=score)
     return _vision(
         "Detection2D",
         header=header.message(),

@@ -17,8 +17,9 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Annotated, Any
 
 import numpy as np
@@ -47,7 +48,7 @@ from ood_seg.serving.protection import (
     refuse_other_origins,
     token_check,
 )
-from ood_seg.serving.rendering import Format, render
+from ood_seg.serving.rendering import Format, Style, render
 from ood_seg.serving.uploads import Uploads, busy
 
 CLIENT_CLOSED_REQUEST = 499  # the number that nginx gave it; nobody receives it
@@ -131,10 +132,12 @@ class Service:
         format: Format = "json",
         threshold: Annotated[float | None, Query(allow_inf_nan=False)] = None,
         min_area: Annotated[int | None, Query(ge=1)] = None,
+        style: Style | None = None,
     ) -> Response:
         """Labels and anomalies of one image: the body itself, or the form field `image`.
 
-        `threshold` (on the score) and `min_area` override those of the service.
+        `threshold` (on the score) and `min_area` override those of the service; `style` is that
+        of an overlay.
         """
         start = time.monotonic()
         rule = _adjusted(self.segmentor.decision_rule, threshold, min_area)
@@ -142,7 +145,9 @@ class Service:
             self._check_free()  # before anybody sends a body for nothing
             async with self.uploads.image(request) as body:
                 with self._place():
-                    answer = self._answer(body, rule, format, start)
+                    answer = self._answer(
+                        body, rule, partial(render, format=format, style=style), start
+                    )
                     return await _unless_gone(request, answer, self.limits.timeout)
         except ClientDisconnect:
             client = request.client.host if request.client else "unknown"
@@ -165,7 +170,11 @@ class Service:
             self._in_progress -= 1
 
     async def _answer(
-        self, body: bytes, rule: DecisionRule, format: Format, start: float
+        self,
+        body: bytes,
+        rule: DecisionRule,
+        rendered: Callable[[AnomalyResult], Response],
+        start: float,
     ) -> Response:
         """The response to an image, once the service has room for its pixels."""
         try:
@@ -186,7 +195,7 @@ class Service:
                 raise HTTPException(503, str(error)) from error
             except Exception as error:
                 raise HTTPException(500, f"the model failed: {error}") from error
-            response = await run_in_threadpool(render, result, format)
+            response = await run_in_threadpool(rendered, result)
         if small is not image:
             await run_in_threadpool(give_back_memory)
             response.headers["X-Reduced-To"] = f"{small.shape[1]}x{small.shape[0]}"
@@ -204,14 +213,8 @@ class Service:
     def _result(
         self, image: np.ndarray, prediction: Prediction, rule: DecisionRule, start: float
     ) -> AnomalyResult:
-        frame = Frame(image, "image")
-        return rule(
-            frame,
-            self.segmentor.refined(frame, prediction),
-            palette=self.segmentor.palette,
-            score_name=self.segmentor.score_name,
-            latency={"model": time.monotonic() - start},
-        )
+        latency = {"model": time.monotonic() - start}
+        return self.segmentor.result(Frame(image, "image"), prediction, latency, rule=rule)
 
     async def health(self) -> JSONResponse:
         """Whether the thread of the model is alive."""

@@ -11,16 +11,18 @@ import numpy as np
 from fastapi import HTTPException, Response
 from fastapi.responses import JSONResponse
 
+from ood_seg.perception.core.overlay import DECISION_STYLES
 from ood_seg.perception.core.result import AnomalyResult, npy_bytes, png_bytes
 
 Format = Literal["json", "overlay", "labels", "mask", "scores", "maps"]
+Style = Literal["decision", "heat", "classes", "side-by-side"]
 
 
-def render(result: AnomalyResult, format: Format) -> Response:
-    """Return the result in the requested format.
+def render(result: AnomalyResult, format: Format, style: Style | None = None) -> Response:
+    """Return the result in the requested format; `style` is that of an overlay.
 
     Raises:
-        HTTPException: 409, a mask is requested and there is no threshold.
+        HTTPException: 409, a mask or a style that shows the decision, and there is no threshold.
     """
     if format == "json":
         return JSONResponse(result.to_dict())
@@ -31,7 +33,9 @@ def render(result: AnomalyResult, format: Format) -> Response:
     if format == "labels":
         return _png(result.labels)
     if format == "overlay":
-        return _png(result.overlay())
+        if result.mask is None and style in DECISION_STYLES:
+            raise HTTPException(409, f"style={style} needs a threshold: give ?threshold=NUMBER")
+        return _png(result.overlay(style))
     if result.mask is None:
         raise HTTPException(409, "a mask needs a threshold: give ?threshold=NUMBER")
     return _png(result.mask * np.uint8(255))

@@ -70,9 +70,14 @@ def blend(image: np.ndarray, layer: np.ndarray, alpha: float) -> np.ndarray:
     Raises:
         ValueError: alpha outside 0..1.
     """
+    check_alpha(alpha)
+    return cv2.addWeighted(image, 1.0 - alpha, layer, alpha, 0.0)
+
+
+def check_alpha(alpha: float) -> None:
+    """Raise a ValueError for a weight outside 0..1."""
     if not 0.0 <= alpha <= 1.0:
         raise ValueError(f"alpha: expected 0..1, got {alpha}")
-    return cv2.addWeighted(image, 1.0 - alpha, layer, alpha, 0.0)
 
 
 def ground_truth_overlay(image: np.ndarray, mask: np.ndarray, alpha: float = 0.7) -> np.ndarray:

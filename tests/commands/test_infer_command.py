@@ -70,7 +70,8 @@ def test_errors_name_what_is_missing(job):
 
 
 def test_a_folder_gives_a_figure_and_scores_for_each_image(job, tmp_path, inferencer, capsys):
-    assert infer(job, job.folder / "images", tmp_path, "--save-scores") == 0
+    options = ("--save", "anomaly", "--save-scores")
+    assert infer(job, job.folder / "images", tmp_path, *options) == 0
     names = sorted(path.name for path in tmp_path.iterdir())
     expected = [f"{i}_{kind}" for i in range(3) for kind in ("anomaly.png", "scores.npy")]
     assert names == [*expected, "provenance.json"]
@@ -94,12 +95,12 @@ def test_existing_files_are_kept_by_default(job, tmp_path, capsys):
     assert infer(job, source, tmp_path) == 2
     message = capsys.readouterr().err
     assert "3 files exist" in message
-    assert "0_anomaly.png" in message
-    (tmp_path / "1_anomaly.png").unlink()
+    assert "0_overlay.png" in message
+    (tmp_path / "1_overlay.png").unlink()
     assert infer(job, source, tmp_path, "--skip-existing") == 0
     after = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
     changed = {path.name for path in before if before[path] != after[path]}
-    assert changed == {"1_anomaly.png"}
+    assert changed == {"1_overlay.png"}
     assert infer(job, source, tmp_path, "--overwrite") == 0
     assert all(path.stat().st_mtime_ns > before[path] for path in before)
 
@@ -114,7 +115,7 @@ def test_a_bad_image_is_reported_and_the_others_are_analysed(job, tmp_path, caps
     captured = capsys.readouterr()
     assert str(source / "cut.png") in captured.err
     assert "1 of 2 images" in captured.out
-    assert [path.name for path in out.iterdir()] == ["good_anomaly.png"]
+    assert [path.name for path in out.iterdir()] == ["good_overlay.png"]
 
 
 def test_output_folders_mirror_the_input_and_are_not_searched(job, tmp_path, capsys):
@@ -235,12 +236,12 @@ def test_calibrated_run_writes_probability_and_mask(calibration, job, tmp_path, 
     made, path = calibration
     options = ["--calibration", path, "--operating-point", "tpr 80%", "--save-scores"]
     assert infer(job, job.folder / "images" / "1.png", tmp_path, *options) == 0
-    (_, first, _) = capsys.readouterr().out.splitlines()
+    (first, _) = capsys.readouterr().out.splitlines()
     assert "'tpr 80%'" in first
     assert first.endswith(f" {made.point('tpr 80%').threshold:.6g}")
     names = sorted(file.name for file in tmp_path.iterdir())
     assert names == [
-        *("1_anomaly.png", "1_mask.png", "1_probability.npy", "1_scores.npy"),
+        *("1_mask.png", "1_overlay.png", "1_probability.npy", "1_scores.npy"),
         "provenance.json",
     ]
     scores = np.load(tmp_path / "1_scores.npy")

@@ -378,3 +378,18 @@ class TestBadInput:
             metrics.merge(ComponentMetrics(threshold=0.25))
         with pytest.raises(ValueError, match="same sizes"):
             metrics.merge(ComponentMetrics(threshold=0.5, track="obstacle"))
+
+
+def test_components_may_be_given_by_their_numbers():
+    mask, labels = drawn("BBPPP.TT", "BB.PPx..", "..i...P.")
+    whole = match_components(mask, labels, MinimumSizes(*EVERYTHING))
+    numbers = np.where(mask, 1, 0)
+    numbers[2, 6] = 2
+    same = match_components(numbers, labels, MinimumSizes(*EVERYTHING))
+    for one, other in zip(whole, same, strict=True):
+        np.testing.assert_array_equal(one, other)
+    # In two parts, the object has a component of its own; a number without pixels is none.
+    numbers[:, 2:6] *= 4
+    parts = match_components(numbers, labels, MinimumSizes(*EVERYTHING))
+    assert parts.siou[0] == 1
+    assert sorted(parts.ppv.tolist()) == [0, 0, 1]

@@ -63,7 +63,7 @@ def test_without_a_threshold_nothing_is_decided():
     assert result.instances == ()
     values = result.to_dict()
     assert values["threshold"] is values["flagged_share"] is None
-    assert result.overlay(layer="none").shape == SCENE.shape
+    assert result.overlay().shape == SCENE.shape
 
 
 def test_values_are_json_by_the_schema():
@@ -79,6 +79,8 @@ def test_values_are_json_by_the_schema():
         "score": "Blue",
         "operating_point": None,
         "threshold": 100,
+        "threshold_probability": None,
+        "model": "",
         "flagged_share": 24 / 600,
         "max_score": 200,
         "instances": [
@@ -89,6 +91,7 @@ def test_values_are_json_by_the_schema():
                 "max_score": 150,
                 "probability": None,
                 "track": None,
+                "kind": "object",
             },
             {
                 "box": [3, 2, 5, 4],
@@ -97,6 +100,7 @@ def test_values_are_json_by_the_schema():
                 "max_score": 200,
                 "probability": None,
                 "track": None,
+                "kind": "object",
             },
         ],
         "latency": {},
@@ -158,10 +162,10 @@ def test_plot_is_rgb_and_overlay_is_bgr(tmp_path):
     image = np.zeros((20, 30, 3), np.uint8)
     image[..., 2] = 255  # red
     result = decided(image, None)
-    assert result.overlay(layer="none")[0, 0].tolist() == [0, 0, 255]
-    assert result.plot(layer="none")[0, 0].tolist() == [255, 0, 0]
+    assert result.overlay("decision")[0, 0].tolist() == [0, 0, 255]
+    assert result.plot(style="decision")[0, 0].tolist() == [255, 0, 0]
     np.testing.assert_array_equal(result.plot(alpha=0.3), result.overlay(alpha=0.3)[..., ::-1])
-    result.plot(tmp_path / "red.png", layer="none")
+    result.plot(tmp_path / "red.png", style="decision")
     np.testing.assert_array_equal(cv2.imread(str(tmp_path / "red.png")), image)
 
 

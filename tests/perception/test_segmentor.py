@@ -11,6 +11,7 @@ from perception_scenes import Brightness, grey_image, texture
 from ood_seg.perception.core.result import AnomalyResult
 from ood_seg.perception.core.temporal import TemporalFilter
 from ood_seg.perception.core.tracking import InstanceTracker
+from ood_seg.perception.core.types import Frame
 from ood_seg.perception.io.frames import open_frames
 from ood_seg.perception.run.segmentor import choose_threshold, predict_by_size
 
@@ -153,6 +154,30 @@ def test_filtered_scores_get_the_probability_of_the_model():
     last = list(Calibrated().stream(images, temporal=TemporalFilter(0.5)))[-1]
     np.testing.assert_allclose(last.anomaly, 8)
     np.testing.assert_allclose(last.probability, (8 / 255) ** 2, rtol=1e-6)
+
+
+def test_results_name_the_model_and_the_probability_at_the_threshold():
+    class Calibrated(Brightness):
+        model_name = "bright"
+
+        def probability(self, scores):
+            return scores / np.float32(255)
+
+    image = grey_image(texture(37, 53))
+    result = Calibrated(POINTS, boundary_suppression=5)(image)
+    assert (result.model, result.threshold_probability) == ("bright", pytest.approx(120 / 255))
+    values = result.to_dict()
+    assert (values["model"], values["threshold_probability"]) == (
+        "bright",
+        pytest.approx(120 / 255),
+    )
+    plain = Brightness(POINTS)
+    assert plain.decision_rule.boundary_suppression == 0
+    assert (plain(image).model, plain(image).threshold_probability) == ("", None)
+    # Another rule for one image, as the service uses it.
+    rule = replace(plain.decision_rule, threshold=90.0, operating_point=None)
+    (prediction,) = plain.predict([image])
+    assert plain.result(Frame(image, "a"), prediction, rule=rule).threshold == 90
 
 
 def test_the_former_name_of_the_decision_rule_warns():

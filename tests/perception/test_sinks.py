@@ -52,10 +52,17 @@ def test_files_and_their_content(tmp_path):
     np.testing.assert_allclose(restored, one.anomaly.clip(0.25, 0.75), atol=0.5 / 65535)
 
 
+def test_the_style_is_that_asked_for(tmp_path):
+    one = result("a")
+    for style in ("heat", "side-by-side"):
+        FolderSink(tmp_path, ["overlay"], style=style, overwrite=True).write(one)
+        np.testing.assert_array_equal(read(tmp_path / "a_overlay.png"), one.overlay(style=style))
+
+
 def test_overlays_have_the_pixels_of_odd_images(tmp_path):
     image = np.full((37, 53, 3), 20, np.uint8)
     image[11:17, 31:44] = (250, 20, 20)
-    FolderSink(tmp_path, ["overlay"]).write(result("odd", image))
+    FolderSink(tmp_path, ["overlay"], style="heat").write(result("odd", image))
     overlay = read(tmp_path / "odd_overlay.png").astype(int)
     assert overlay.shape == image.shape
     # The object's inside is one colour, its surroundings another; the border is where it was.
@@ -150,7 +157,7 @@ class Recorder:
 @pytest.fixture
 def plain_overlays(monkeypatch):
     """Overlays are a tenth of the image."""
-    monkeypatch.setattr(AnomalyResult, "overlay", lambda self, limits: self.image // 10)
+    monkeypatch.setattr(AnomalyResult, "overlay", lambda self, **options: self.image // 10)
 
 
 def shown(stamps, rate: float, **options) -> tuple[list[int], int]:

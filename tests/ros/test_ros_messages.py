@@ -110,6 +110,12 @@ def test_track_is_the_id():
     assert message.detections[0].bbox.center.position == SimpleNamespace(x=12.0, y=23.5)
 
 
+def test_a_scene_is_another_class():
+    message = build(RUNTIME, detections([_instance(kind="scene"), _instance()], HEADER))
+    ids = [one.results[0].hypothesis.class_id for one in message.detections]
+    assert ids == ["unknown_scene", "unknown"]
+
+
 def test_label_info_names_the_classes_and_255():
     info = build(RUNTIME, label_info(ColourSegmentor(), HEADER))
     pairs = [(entry.class_id, entry.class_name) for entry in info.class_map]

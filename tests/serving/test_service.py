@@ -81,6 +81,9 @@ def test_images_and_scores(client):
     overlay = get("overlay")
     assert overlay.headers["content-type"] == "image/png"
     assert cv2.imdecode(np.frombuffer(overlay.content, np.uint8), 1).shape == image.shape
+    heat = cv2.imdecode(np.frombuffer(get("overlay", style="heat").content, np.uint8), 1)
+    assert (heat != cv2.imdecode(np.frombuffer(overlay.content, np.uint8), 1)).any()
+    assert get("overlay", style="hot").status_code == 422
     assert get("pdf").status_code == 422
 
 
@@ -117,6 +120,9 @@ def test_a_mask_needs_a_threshold():
         answer = client.post("/predict", content=body, params={"format": "mask"})
         assert answer.status_code == 409
         assert "threshold=NUMBER" in answer.json()["detail"]
+        options = {"format": "overlay", "style": "decision"}
+        assert client.post("/predict", content=body, params=options).status_code == 409
+        assert client.post("/predict", content=body, params=options | {"style": "heat"}).is_success
         options = {"format": "mask", "threshold": 90}
         assert client.post("/predict", content=body, params=options).status_code == 200
 

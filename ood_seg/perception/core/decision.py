@@ -13,7 +13,10 @@ from ood_seg.perception.core.instances import find_instances
 from ood_seg.perception.core.regions import Region
 from ood_seg.perception.core.result import AnomalyResult
 from ood_seg.perception.core.types import Frame, Instance, Palette, Prediction
-from ood_seg.spelling import point_name
+from ood_seg.refinement import without_slivers
+
+# Of the region; the largest anomaly of Road Anomaly covers 42 % of its image.
+SCENE_SHARE = 0.45
 
 
 @dataclass(frozen=True)
@@ -26,23 +29,41 @@ class DecisionRule:
     Attributes:
         threshold: on the score; None flags nothing, and results have no mask.
         operating_point: name of the threshold; None if it was given as a number.
-        min_area: components of fewer pixels stay in the mask but are not instances.
+        min_area: objects of fewer pixels stay in the mask but are not instances.
         region: see `ood_seg.perception.core.regions`; None for the whole image.
+        boundary_suppression: pixels of the widest strip along a boundary of two known classes that
+            is not flagged (`refinement.without_slivers`, of the mask); 0: none. Unlike a
+            refinement, it leaves scores, and thus thresholds and probabilities, as they are.
+        scene_share: of the region, or else of the image; an instance that is larger is a scene.
+        split: whether sprawling components are split (`parts.split_components`).
 
     Raises:
-        ValueError: a threshold that is not finite, or `min_area` below 1.
+        ValueError: a threshold that is not finite, `min_area` below 1, or another number out of its
+            range.
     """
 
     threshold: float | None = None
     operating_point: str | None = None
     min_area: int = MIN_AREA
     region: Region | None = None
+    boundary_suppression: int = 0
+    scene_share: float = SCENE_SHARE
+    split: bool = True
 
     def __post_init__(self) -> None:
         if self.threshold is not None and not np.isfinite(self.threshold):
             raise ValueError(f"threshold: expected a finite score, got {self.threshold}")
         if self.min_area < 1:
             raise ValueError(f"min_area, in pixels, must be at least 1; got {self.min_area}")
+        if not 0 <= self.boundary_suppression <= 255:
+            raise ValueError(
+                "boundary suppression: expected a width from 1 to 255 pixels, or 0 for none, got "
+                f"{self.boundary_suppression}"
+            )
+        if not 0 < self.scene_share <= 1:
+            raise ValueError(
+                f"scene_share: expected a share above 0, up to 1; got {self.scene_share}"
+            )
 
     def __call__(
         self,
@@ -52,6 +73,8 @@ class DecisionRule:
         palette: Palette,
         score_name: str,
         latency: Mapping[str, float] | None = None,
+        model: str = "",
+        threshold_probability: float | None = None,
     ) -> AnomalyResult:
         """Return the result for one frame.
 
@@ -61,6 +84,8 @@ class DecisionRule:
             palette: of the known classes.
             score_name: name of the anomaly score.
             latency: seconds of each stage so far, copied to the result.
+            model: its name, copied to the result.
+            threshold_probability: of an anomaly, at the threshold; copied to the result.
 
         Raises:
             ValueError: see `check_prediction`.
@@ -70,12 +95,16 @@ class DecisionRule:
         mask: np.ndarray | None = None
         instances: tuple[Instance, ...] = ()
         if self.threshold is not None:
-            flagged = prediction.anomaly >= np.float32(self.threshold)
-            if region is not None:
-                flagged &= region
+            flagged = self._flagged(prediction, region)
             mask = np.where(flagged, np.uint8(ANOMALY), np.uint8(KNOWN))
+            size = mask.size if region is None else np.count_nonzero(region)
             instances = find_instances(
-                mask, prediction.anomaly, prediction.probability, min_area=self.min_area
+                mask,
+                prediction.anomaly,
+                prediction.probability,
+                min_area=self.min_area,
+                labels=prediction.labels if self.split else None,
+                max_area=self.scene_share * size,
             )
         return AnomalyResult(
             name=frame.name,
@@ -91,7 +120,18 @@ class DecisionRule:
             palette=palette,
             score_name=score_name,
             latency=dict(latency or {}),
+            model=model,
+            threshold_probability=threshold_probability,
         )
+
+    def _flagged(self, prediction: Prediction, region: np.ndarray | None) -> np.ndarray:
+        """The flagged pixels, boolean `(H, W)`."""
+        flagged = prediction.anomaly >= np.float32(self.threshold)
+        if self.boundary_suppression:
+            # A threshold and a morphological opening may be exchanged.
+            values, width = flagged.astype(np.float32), self.boundary_suppression
+            flagged = without_slivers(values, prediction.labels, width=width) > 0
+        return flagged if region is None else flagged & region
 
 
 def check_prediction(prediction: Prediction, size: tuple[int, int], name: str) -> None:
@@ -131,8 +171,7 @@ def choose_threshold(
     """Return name and value of the threshold that a user chose.
 
     Args:
-        operating_point: a name, in any spelling of `spelling.point_name`; a number, which may be
-            given as text; or None for the first name.
+        operating_point: a name; a number, which may be given as text; or None for the first name.
         thresholds: score at each named operating point.
 
     Returns:
@@ -145,11 +184,8 @@ def choose_threshold(
         operating_point = next(iter(thresholds), None)
         if operating_point is None:
             return None, None
-    if isinstance(operating_point, str):
-        wanted = point_name(operating_point)
-        for name, threshold in thresholds.items():
-            if point_name(name) == wanted:
-                return name, float(threshold)
+    if isinstance(operating_point, str) and operating_point in thresholds:
+        return operating_point, float(thresholds[operating_point])
     try:
         threshold = float(operating_point)
     except ValueError:

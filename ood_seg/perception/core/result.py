@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,9 +14,8 @@ import cv2
 import numpy as np
 
 from ood_seg.io.files import write_bytes, write_image, write_text
-from ood_seg.perception.core.overlay import blend_labels, draw_boxes, draw_edges, heat_map
+from ood_seg.perception.core.overlay import DEFAULT_ALPHA, DEFAULT_STYLE, drawn_overlay
 from ood_seg.perception.core.types import Instance, Palette
-from ood_seg.visualization import blend
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -31,7 +31,8 @@ ENDINGS = {
     "mask": "_mask.png",
     "json": ".json",
 }
-LAYERS = ("anomaly", "labels", "none")
+# Styles by the names that they had as layers.
+_FORMER_LAYERS = {"anomaly": "heat", "labels": "classes", "none": "decision"}
 _REMEDIES = {
     "mask": "give an operating point or a threshold",
     "probability": "give a calibration",
@@ -55,7 +56,7 @@ class AnomalyResult:
         anomaly: `(H, W)` float32 score, higher means more anomalous.
         probability: `(H, W)` float32 of an anomaly; None without a calibration.
         mask: `(H, W)` uint8, 1 where a pixel is flagged; None without a threshold.
-        instances: components of the mask of at least the minimum area, highest mean score first;
+        instances: objects of the mask of at least the minimum area, highest mean score first;
             with a tracker, its tracks (see `tracking`).
         threshold: on the score; None without an operating point.
         operating_point: name of the threshold; None if it was given as a number.
@@ -63,6 +64,8 @@ class AnomalyResult:
         palette: names and colours of the known classes.
         score_name: name of the score.
         latency: seconds by stage: `decode`, `predict`, `judge` (the decision) and `total`.
+        model: name of the model, for people; empty if it is not known.
+        threshold_probability: of an anomaly, at the threshold; None without a calibration.
     """
 
     name: str
@@ -80,6 +83,8 @@ class AnomalyResult:
     palette: Palette = field(repr=False)
     score_name: str
     latency: dict[str, float]
+    model: str = ""
+    threshold_probability: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything except the maps as JSON values; schema `ood_seg.result/1`.
@@ -100,6 +105,8 @@ class AnomalyResult:
             "score": self.score_name,
             "operating_point": self.operating_point,
             "threshold": self.threshold,
+            "threshold_probability": self.threshold_probability,
+            "model": self.model,
             "flagged_share": flagged,
             "max_score": float(scores.max()) if scores.size else None,
             "instances": [_instance_values(instance) for instance in self.instances],
@@ -107,39 +114,39 @@ class AnomalyResult:
         }
 
     def overlay(
-        self, *, layer: str = "anomaly", alpha: float = 0.5, limits: ScoreRange | None = None
+        self,
+        style: str | None = None,
+        *,
+        layer: str | None = None,
+        alpha: float = DEFAULT_ALPHA,
+        limits: ScoreRange | None = None,
     ) -> np.ndarray:
-        """Return the image with a colour layer, the edges of the mask, and captioned boxes.
+        """Return the image with what was found in it, for people.
 
-        A caption is the probability, or the mean score without a calibration, and the track
-        number.
+        All styles show the region as a line, the outline of the flagged pixels, a box with a label
+        for each unknown object (its probability, or its mean score without a calibration, and its
+        track), and a legend with threshold and model.
 
         Args:
-            layer: `anomaly`, a heat map; `labels`, the colours of the classes; or `none`.
-            alpha: weight of the layer, 0 (image only) to 1 (layer only).
-            limits: scores shown darkest and brightest. By default the probability is shown from
+            style: `decision`, flagged pixels tinted, the others as they are; `heat`, a heat map;
+                `classes`, the colours of the classes; `side-by-side`, the image and the decision,
+                twice as wide. By default the decision, or the heat map without a threshold.
+            layer: deprecated: `anomaly` for heat, `labels` for classes, `none` for decision.
+            alpha: weight of the colours, 0 (image only) to 1 (colours only).
+            limits: scores at the ends of the heat map. By default the probability is shown from
                 0 to 1; without one, the score from its 1st to its 99th percentile in this image.
 
         Returns:
             `(H, W, 3)` uint8 BGR, for OpenCV; `plot` returns RGB.
 
         Raises:
-            ValueError: another layer, alpha outside 0..1, or limits that are not rising.
+            ValueError: another style, alpha outside 0..1, or limits that are not rising.
         """
-        if layer not in LAYERS:
-            raise ValueError(f"layer: expected one of {', '.join(LAYERS)}, got {layer!r}")
-        if layer == "labels":
-            drawn = blend_labels(self.image, self.labels, self.palette, alpha)
-        elif layer == "none":
-            drawn = self.image.copy()
-        elif limits is None and self.probability is not None:
-            drawn = blend(self.image, heat_map(self.probability, (0.0, 1.0)), alpha)
-        else:
-            drawn = blend(self.image, heat_map(self.anomaly, limits), alpha)
-        if self.mask is not None:
-            draw_edges(drawn, self.mask)
-        draw_boxes(drawn, self.instances)
-        return drawn
+        if layer is not None:
+            style = _style_of(layer)
+        if style is None:
+            style = DEFAULT_STYLE if self.mask is not None else "heat"
+        return drawn_overlay(self, style, alpha, limits)
 
     def plot(self, path: str | Path | None = None, **options: Any) -> np.ndarray:
         """Return the overlay in RGB, as plotting libraries expect it; optionally write it.
@@ -186,6 +193,7 @@ class AnomalyResult:
         kinds: str | Sequence[str] = ("overlay", "json"),
         *,
         limits: ScoreRange | None = None,
+        style: str | None = None,
     ) -> list[Path]:
         """Write files named after the image; each write is atomic.
 
@@ -193,7 +201,7 @@ class AnomalyResult:
             folder: names with a `/` give folders below it.
             kinds: one or several of
 
-                overlay      NAME_overlay.png: image, heat map, mask edges, boxes
+                overlay      NAME_overlay.png: see `overlay`
                 anomaly      NAME_anomaly.png: figure of image, labels and heat map (matplotlib)
                 labels       NAME_labels.png: class numbers, 8 bits; 16 for more than 254 classes
                 scores       NAME_scores.npy: float32
@@ -201,6 +209,7 @@ class AnomalyResult:
                 mask         NAME_mask.png: 255 where flagged, else 0
                 json         NAME.json: `to_dict`
             limits: scores at the ends of the colours of overlay and figure; see `overlay`.
+            style: of the overlay.
 
         Returns:
             The files, in the order of `kinds`.
@@ -217,12 +226,12 @@ class AnomalyResult:
                 raise ValueError(f"{self.name}: no {kind} to save; {_REMEDIES[kind]}")
         paths = [Path(folder) / f"{self.name}{ENDINGS[kind]}" for kind in kinds]
         for kind, path in zip(kinds, paths, strict=True):
-            self._write(kind, path, limits)
+            self._write(kind, path, limits, style)
         return paths
 
-    def _write(self, kind: str, path: Path, limits: ScoreRange | None) -> None:
+    def _write(self, kind: str, path: Path, limits: ScoreRange | None, style: str | None) -> None:
         if kind == "overlay":
-            write_image(path, self.overlay(limits=limits))
+            write_image(path, self.overlay(style=style, limits=limits))
         elif kind == "anomaly":
             from ood_seg.visualization import save_figure
 
@@ -251,6 +260,16 @@ def png_bytes(image: np.ndarray) -> bytes:
 
 
 def _instance_values(instance: Instance) -> dict[str, Any]:
-    names = ("area", "mean_score", "max_score", "probability", "track")
+    names = ("area", "mean_score", "max_score", "probability", "track", "kind")
     values = {name: getattr(instance, name) for name in names}
     return {"box": list(instance.box), "contour": instance.contour.tolist(), **values}
+
+
+def _style_of(layer: str) -> str:
+    """The style that a layer was renamed to."""
+    if layer not in _FORMER_LAYERS:
+        raise ValueError(f"layer: expected one of {', '.join(_FORMER_LAYERS)}, got {layer!r}")
+    style = _FORMER_LAYERS[layer]
+    message = f"overlay(layer={layer!r}) is now overlay(style={style!r})"
+    warnings.warn(message, DeprecationWarning, stacklevel=3)
+    return style

@@ -122,9 +122,12 @@ class Prediction(NamedTuple):
     probability: np.ndarray | None = None
 
 
+OBJECT, SCENE = "object", "scene"
+
+
 @dataclass(frozen=True, eq=False)
 class Instance:
-    """A connected component of flagged pixels: an unknown object.
+    """Connected flagged pixels: an unknown object, or an unknown scene.
 
     Attributes:
         box: left, top, width, height in pixels.
@@ -134,6 +137,8 @@ class Instance:
         probability: mean calibrated probability; None without a calibration.
         contour: `(K, 2)` int32 outline, x and y.
         track: number of the object throughout a video; None without tracking.
+        kind: `OBJECT`; or `SCENE`, too large a share of the region to be one object: the network
+            does not know the scene.
     """
 
     box: tuple[int, int, int, int]
@@ -143,6 +148,7 @@ class Instance:
     probability: float | None
     contour: np.ndarray
     track: int | None = None
+    kind: str = OBJECT
 
 
 @dataclass(frozen=True, eq=False)

@@ -38,6 +38,7 @@ class FolderSink:
             `scores/NAME.png`, with the scale in `scores/scale.json`; scores outside `limits` are
             clipped.
         limits: scores at the ends of the colours; by default those of each image.
+        style: of the overlays, see `AnomalyResult.overlay`.
         overwrite: replace existing files.
         skip: skip images whose files all exist.
 
@@ -52,6 +53,7 @@ class FolderSink:
         kinds: Sequence[str],
         *,
         limits: ScoreRange | None = None,
+        style: str | None = None,
         overwrite: bool = False,
         skip: bool = False,
     ) -> None:
@@ -59,6 +61,7 @@ class FolderSink:
         if unknown:
             raise ValueError(f"kinds: expected some of {', '.join(ENDINGS)}, got {unknown[0]!r}")
         self.folder, self.kinds, self.limits = Path(folder), tuple(kinds), limits
+        self._style = style
         self._overwrite, self._skip = overwrite, skip
         self._conflicts: list[Path] = []
         self._num_conflicts = 0
@@ -127,7 +130,7 @@ class FolderSink:
             if kind == "scores-png" and self.limits is not None:
                 write_image(path, _levels(result.anomaly, *self.limits))
             else:
-                result.save(self.folder, kind, limits=self.limits)
+                result.save(self.folder, kind, limits=self.limits, style=self._style)
 
     def _write_scale(self) -> None:
         if self.limits is None:
@@ -164,8 +167,9 @@ class VideoSink:
 
     Args:
         writer: of the video.
-        limits: scores at the ends of the colours. By default the probability is shown from 0 to 1;
-            without one, the range of scores of the first image is used for all.
+        limits: scores at the ends of the heat map. By default the probability is shown from 0 to
+            1; without one, the range of scores of the first image is used for all.
+        style: of the overlays, see `AnomalyResult.overlay`.
         all_images: whether images that are closer to each other than the rate permits are all
             written, and later ones catch up; otherwise they are left out.
 
@@ -174,10 +178,16 @@ class VideoSink:
     """
 
     def __init__(
-        self, writer: VideoWriter, *, limits: ScoreRange | None = None, all_images: bool = True
+        self,
+        writer: VideoWriter,
+        *,
+        limits: ScoreRange | None = None,
+        style: str | None = None,
+        all_images: bool = True,
     ) -> None:
         self.left_out = 0
         self._writer, self._limits, self._all_images = writer, limits, all_images
+        self._style = style
         self._start: float | None = None  # stamp that would be the first of the video
         self._stamp: float | None = None
         self._shown: np.ndarray | None = None
@@ -195,7 +205,7 @@ class VideoSink:
             return
         if self._limits is None and result.probability is None:
             self._limits = score_range(result.anomaly)
-        overlay = result.overlay(limits=self._limits)
+        overlay = result.overlay(style=self._style, limits=self._limits)
         for image in [self._shown] * (place - free) if self._shown is not None else ():
             self._writer.write(image)
         self._writer.write(overlay)

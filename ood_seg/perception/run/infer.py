@@ -93,6 +93,7 @@ def infer(
     video_out: str | Path | None = None,
     video_rate: float | None = None,
     limits: ScoreRange | None = None,
+    style: str | None = None,
     existing: str = "refuse",
     retry_failed: bool = False,
     batch_size: int = 1,
@@ -119,6 +120,7 @@ def infer(
         video_rate: its images per second, at which images that are too close to each other are left
             out; by default all are written, at the rate of the source as far as that is possible.
         limits: scores at the ends of the colours, see `AnomalyResult.overlay`.
+        style: of the overlays, see there.
         existing: what to do about existing outputs: `refuse` to start; `overwrite` them; `skip`
             images whose files all exist; or `resume` a run that has ended early, which leaves out
             the images with a result or a failure in `json` (by default `out/results.jsonl`).
@@ -139,7 +141,7 @@ def infer(
         raise ValueError("--retry-failed: only a resumed run leaves out failures; add --resume")
     if video_rate is not None and not video_out:
         raise ValueError("--video-rate is that of a video; give --video-out FILE")
-    folder = None if out is None else open_folder(out, save, limits, existing)
+    folder = None if out is None else open_folder(out, save, limits, existing, style)
     if json is None and existing == "resume" and out is not None:
         json = Path(out) / RESULTS_FILE
     with sigterm_as_interrupt(), contextlib.ExitStack() as stack:
@@ -171,10 +173,10 @@ def infer(
             make_folder(folder.folder, tidy=existing == "resume" and shard.world == 1)
         video = None
         if video_out is not None:
-            video = open_video(video_out, video_rate, frames.rate, limits, existing)
+            video = open_video(video_out, video_rate, frames.rate, limits, existing, style)
             stack.callback(video.close, complete=False)  # if it is not reached by the images
         model = segmentor if isinstance(segmentor, Segmentor) else segmentor()
-        check_outputs(model, save if out else (), tracker)
+        check_outputs(model, save if out else (), tracker, style)
         if folder is not None:
             folder.write_origin(model.map_origin(), replace=existing == "overwrite")
         if frames.single and temporal is None and tracker is None:

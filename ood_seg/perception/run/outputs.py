@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ood_seg.io.files import remove_unfinished, require_writable
+from ood_seg.perception.core.overlay import DECISION_STYLES
 from ood_seg.perception.core.result import ScoreRange
 from ood_seg.perception.io.json_lines import JsonLines
 from ood_seg.perception.io.shards import Shard
@@ -43,7 +44,11 @@ def check_arguments(
 
 
 def open_folder(
-    out: str | Path, save: Sequence[str], limits: ScoreRange | None, existing: str
+    out: str | Path,
+    save: Sequence[str],
+    limits: ScoreRange | None,
+    existing: str,
+    style: str | None = None,
 ) -> FolderSink:
     """The files of each image; a ValueError where they cannot be written."""
     if os.path.exists(out) and not os.path.isdir(out):
@@ -52,7 +57,8 @@ def open_folder(
     overwrite = existing in ("overwrite", "resume")
     try:
         require_writable(Path(out))
-        return FolderSink(out, save, limits=limits, overwrite=overwrite, skip=existing == "skip")
+        skip = existing == "skip"
+        return FolderSink(out, save, limits=limits, style=style, overwrite=overwrite, skip=skip)
     except OSError as error:
         raise ValueError(f"--out {out}: cannot be written ({error.strerror})") from error
 
@@ -93,6 +99,7 @@ def open_video(
     source_rate: float | None,
     limits: ScoreRange | None,
     existing: str,
+    style: str | None = None,
 ) -> VideoSink:
     """The video of the overlays, at a chosen rate or else that of the source.
 
@@ -106,11 +113,17 @@ def open_video(
         raise ValueError(
             f"--video-out {video_out}: cannot be written ({error.strerror})"
         ) from error
-    return VideoSink(writer, limits=limits, all_images=rate is None)
+    return VideoSink(writer, limits=limits, style=style, all_images=rate is None)
 
 
-def check_outputs(model: Segmentor, kinds: Sequence[str], tracker: Any) -> None:
+def check_outputs(
+    model: Segmentor, kinds: Sequence[str], tracker: Any, style: str | None = None
+) -> None:
     """Refuse outputs that the model cannot give, before any image is read."""
+    if model.threshold is None and style in DECISION_STYLES:
+        raise ValueError(
+            f"--style {style} needs a threshold; give --operating-point NAME or NUMBER"
+        )
     if model.threshold is None and ("mask" in kinds or tracker is not None):
         option = "--save mask" if "mask" in kinds else "--track"
         raise ValueError(f"{option} needs a threshold; give --operating-point NAME or NUMBER")

@@ -44,6 +44,7 @@ class Segmentor(ABC):
             flagged. None: the first name; without one, no mask and no instances.
         min_area: components of fewer pixels are not instances; None: `MIN_AREA`.
         region: where pixels may be flagged, see `regions.parse_region`.
+        boundary_suppression: see `DecisionRule`.
         refinement: of the score maps by objects, see `Refinement.of`; thresholds are then those
             of refined scores.
 
@@ -51,7 +52,6 @@ class Segmentor(ABC):
         palette, thresholds: as given.
         score_name: as given; with a refinement followed by the names of its steps.
         refinement: the `Refinement`, or None.
-        calibration_note: a line on where the calibration comes from, or why there is none.
         decision_rule: turns predictions into results; may be replaced.
 
     Raises:
@@ -64,7 +64,6 @@ class Segmentor(ABC):
     thresholds: dict[str, float]
     decision_rule: DecisionRule
     refinement: Refinement | None
-    calibration_note: str = "no calibration"
 
     def __init__(
         self,
@@ -76,6 +75,7 @@ class Segmentor(ABC):
         min_area: int | None = None,
         region: str | Sequence[str] | np.ndarray | Region | None = None,
         refinement: Any = None,
+        boundary_suppression: int = 0,
     ) -> None:
         self.palette = palette
         self.refinement = None if refinement is None else Refinement.of(refinement).open()
@@ -84,7 +84,12 @@ class Segmentor(ABC):
         name, threshold = choose_threshold(operating_point, self.thresholds)
         min_area = MIN_AREA if min_area is None else min_area
         inside = None if region is None else parse_region(region, palette.classes)
-        self.decision_rule = DecisionRule(threshold, name, min_area, inside)
+        self.decision_rule = DecisionRule(threshold, name, min_area, inside, boundary_suppression)
+
+    @property
+    def model_name(self) -> str:
+        """Name of the model, for people; empty if it is not known."""
+        return ""
 
     def map_origin(self) -> MapOrigin:
         """Score and checkpoint, for the sidecar of saved score maps."""
@@ -153,15 +158,30 @@ class Segmentor(ABC):
         return prediction._replace(anomaly=scores, probability=self.probability(scores))
 
     def result(
-        self, frame: Frame, prediction: Prediction, latency: Mapping[str, float] | None = None
+        self,
+        frame: Frame,
+        prediction: Prediction,
+        latency: Mapping[str, float] | None = None,
+        *,
+        rule: DecisionRule | None = None,
     ) -> AnomalyResult:
-        """Refine a prediction and apply the decision rule to it; errors name the frame."""
-        return self.decision_rule(
+        """Refine a prediction and apply a decision rule to it, by default that of the model.
+
+        Raises:
+            ValueError: see `refined` and `DecisionRule`; names the frame.
+        """
+        rule = self.decision_rule if rule is None else rule
+        probability = None
+        if rule.threshold is not None:
+            probability = self.probability(np.array([[rule.threshold]], np.float32))
+        return rule(
             frame,
             self.refined(frame, prediction),
             palette=self.palette,
             score_name=self.score_name,
             latency=latency,
+            model=self.model_name,
+            threshold_probability=None if probability is None else float(probability[0, 0]),
         )
 
     def __call__(self, source: Any) -> AnomalyResult | Iterator[AnomalyResult]:
