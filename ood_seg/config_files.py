@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ood_seg import config_checks
 from ood_seg.config_reading import import_modules, named_modules, read_config, verify_files
 from ood_seg.io.files import write_text
 from ood_seg.spelling import close_matches
@@ -97,7 +98,8 @@ def load_config(
 
     Raises:
         FileNotFoundError: there is no such config.
-        ValueError: the name is ambiguous, or an option has no value.
+        ValueError: the name is ambiguous, an option has no value or no effect, or the config is
+            wrong, see `config_reading.read_config` and `config_checks.check_config`.
     """
     source = verified_config(config) if isinstance(config, (str, Path)) else config
     from ood_seg.startup import prepare
@@ -106,10 +108,25 @@ def load_config(
     cfg = read_config(source) if isinstance(source, Path) else copy.deepcopy(source)
     modules = named_modules(cfg)
     if options is not None:
-        values = options if isinstance(options, Mapping) else parse_options(options)
-        cfg.merge_from_dict(dict(values))
+        _merge(cfg, options if isinstance(options, Mapping) else parse_options(options))
     import_modules(cfg, modules)
+    config_checks.check_config(cfg)
     return cfg
+
+
+def _merge(cfg: Config, options: Mapping[str, Any]) -> None:
+    """Put the values of options into a config.
+
+    Raises:
+        ValueError: an option does not fit the config, or would change nothing.
+    """
+    for key, value in options.items():
+        config_checks.check_option(cfg, key)
+        try:
+            cfg.merge_from_dict({key: value})
+        except (KeyError, TypeError, AttributeError, IndexError) as error:
+            reason = error.args[0] if error.args else error
+            raise ValueError(f"option {key} does not fit the config: {reason}") from error
 
 
 def verified_config(name: str | Path) -> Path:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import logging
+import os
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from importlib.abc import MetaPathFinder
+from types import ModuleType
 from typing import TextIO
 
 # Printed with a bare `print` while onedl-mmsegmentation is imported.
@@ -59,6 +63,28 @@ def prepare() -> None:
     secure_loading()
     # The logger that messages go to until a runner makes its own.
     quiet_terminal(MMLogger.get_current_instance())
+
+
+def announce_slow_imports() -> None:
+    """Let one line on stderr precede the import of torch, which takes seconds.
+
+    Nothing is printed where torch has been imported or is not needed, nor by the other processes
+    of a distributed run.
+    """
+    if "torch" not in sys.modules and os.environ.get("RANK", "0") == "0":
+        sys.meta_path.insert(0, _Announcement())
+
+
+class _Announcement(MetaPathFinder):
+    """Finds nothing; prints a line when torch is looked for, once."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> None:
+        if fullname == "torch" and self in sys.meta_path:
+            sys.meta_path.remove(self)
+            if importlib.util.find_spec("torch") is not None:
+                print("loading torch ...", file=sys.stderr, flush=True)
 
 
 def silence_known_warnings() -> None:

@@ -21,6 +21,7 @@ from ood_seg.commands import _errors
 from ood_seg.commands._parser import PROGRAM, command_module, command_parser
 from ood_seg.commands._summary import run_with_summary
 from ood_seg.spelling import did_you_mean
+from ood_seg.startup import announce_slow_imports
 
 
 def command_names() -> list[str]:
@@ -83,6 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     report = partial(_errors.report, program=f"{PROGRAM} {name}", debug="--debug" in arguments)
     try:
         args, module = _parse(name, rest + options)
+        announce_slow_imports()
         run = partial(module.run, args)
         return run_with_summary(run, report, command=name, place=args.json_summary)
     except (Exception, KeyboardInterrupt) as error:

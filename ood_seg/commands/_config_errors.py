@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from types import FrameType
 from typing import Any
 
+from ood_seg.config_checks import argument_names, unknown_type
 from ood_seg.spelling import did_you_mean
 
 _BUILDERS = ("build_from_cfg", "build_runner_from_cfg", "build_model_from_cfg")
@@ -17,7 +18,6 @@ _BUILDERS = ("build_from_cfg", "build_runner_from_cfg", "build_model_from_cfg")
 _OF_CONSTRUCTORS = (AssertionError, KeyError, TypeError, ValueError, RuntimeError, ImportError)
 _FAMILY = re.compile(r"[/\\](?:mmengine|mmcv|mmseg|torch[/\\](?:optim|utils[/\\]data))[/\\]")
 _UNEXPECTED = re.compile(r"unexpected keyword argument '(\w+)'")
-_REGISTERED = "modules with classes of your own are named by `custom_imports`"
 
 
 def config_mistake(error: BaseException) -> str | None:
@@ -48,7 +48,7 @@ def _not_built(values: Mapping[str, Any], error: BaseException) -> str:
     if values.get("obj_cls") is None:
         return _unknown_type(kind, registry)
     found = _UNEXPECTED.search(str(error))
-    meant = did_you_mean(found[1], _arguments(values["obj_cls"])) if found else ""
+    meant = did_you_mean(found[1], argument_names(values["obj_cls"])) if found else ""
     return f"config: {error}{meant}"
 
 
@@ -65,7 +65,7 @@ def _unknown_type(kind: object, registry: Any) -> str:
     elif scope:
         hint = f"; is the package {scope} installed?"
     else:
-        hint = f"{did_you_mean(kind, _names(registry))}; {_REGISTERED}"
+        return f"config: {unknown_type(kind, registry)}"
     return f"config: there is no {registry.name} of the type {str(kind)!r}{hint}"
 
 
@@ -99,24 +99,6 @@ def _registries(scope: str) -> dict[str, Any]:
     module = f"{scope}.registry"
     values = vars(sys.modules[module]) if module in sys.modules else {}
     return {f"{module}.{k}": one for k, one in values.items() if isinstance(one, Registry)}
-
-
-def _names(registry: Any) -> Iterator[str]:
-    """All names that a registry and those above it find."""
-    while registry is not None:
-        yield from registry.module_dict
-        registry = registry.parent
-
-
-def _arguments(kind: Any) -> set[str]:
-    """Names of the arguments of a class and those that it inherits from, or of a function."""
-    kinds = inspect.getmro(kind) if inspect.isclass(kind) else (kind,)
-    found: set[str] = set()
-    for one in kinds:
-        target = vars(one).get("__init__") if inspect.isclass(one) else one
-        if inspect.isfunction(target):
-            found |= set(inspect.signature(target).parameters)
-    return found - {"self", "args", "kwargs"}
 
 
 def _refused_by(

@@ -38,6 +38,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=["float16", "bfloat16"],
         help="number type of --amp (which this implies; default float16, with loss scaling)",
     )
+    parser.add_argument(
+        "--log",
+        type=lambda text: [name for name in text.split(",") if name],
+        default=[],
+        metavar="NAMES",
+        help="send scalars and validation images to loggers too: tensorboard, mlflow, wandb, "
+        "separated by commas",
+    )
+    prior = parser.add_mutually_exclusive_group()
+    prior.add_argument(
+        "--prior-images",
+        type=int,
+        metavar="N",
+        help="measure the outlier prior of the balanced losses on N pasted scenes (default: as in "
+        "the config's OutlierPriorHook)",
+    )
+    prior.add_argument(
+        "--prior",
+        metavar="FILE|NAME",
+        help="read the outlier prior instead: a file of `ood-seg estimate-outlier-prior`, or a "
+        "shipped one, `cityscapes-coco-wrn38`",
+    )
     _arguments.add_run(parser)
 
 
@@ -52,5 +74,8 @@ def run(args: argparse.Namespace) -> Outcome:
         resume_schedule=args.resume_schedule,
         amp=args.amp,
         amp_dtype=args.amp_dtype,
+        loggers=args.log,
+        prior_images=args.prior_images,
+        prior_file=args.prior,
     )
     return Outcome(outputs=[runner.work_dir], numbers={"iterations": runner.iter})

@@ -13,6 +13,7 @@ from mmengine.logging import print_log
 from mmengine.runner import Runner
 
 from ood_seg.engine.hooks.resumed_schedule import Choice, ResumedSchedule
+from ood_seg.engine.loggers import add_loggers
 from ood_seg.engine.runner import (
     allow_new_weights,
     build_runner,
@@ -22,6 +23,7 @@ from ood_seg.engine.runner import (
     verify_readable,
 )
 from ood_seg.io.files import claimed, remove_unfinished
+from ood_seg.outlier_priors import find_prior
 
 LOCK = ".training.lock"
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -34,6 +36,9 @@ def train(
     resume_schedule: Choice | None = None,
     amp: bool = False,
     amp_dtype: str | None = None,
+    loggers: Sequence[str] = (),
+    prior_images: int | None = None,
+    prior_file: str | Path | None = None,
     hooks: Sequence[Hook] = (),
 ) -> Runner:
     """Train a model, as `ood-seg train` does.
@@ -50,6 +55,12 @@ def train(
             difference is an error.
         amp: automatic mixed precision.
         amp_dtype: `float16` or `bfloat16`, which implies `amp`; None: the config's, else float16.
+        loggers: `tensorboard`, `mlflow`, `wandb`: scalars and images of the validation go there
+            too, see `engine.loggers`.
+        prior_images: number of pasted scenes on which the outlier prior of the balanced losses is
+            measured; None: as the config's `OutlierPriorHook` has it.
+        prior_file: JSON file of an earlier measurement, or name of a shipped prior, in place of a
+            measurement.
         hooks: more mmengine hooks.
 
     Returns:
@@ -74,6 +85,8 @@ def train(
     if amp or amp_dtype:
         require_accelerator()
         enable_amp(cfg, dtype=amp_dtype)
+    add_loggers(cfg, loggers)
+    set_prior_source(cfg, num_images=prior_images, source=prior_file)
     allow_new_weights(cfg)
     leave_out_logits(cfg)
     hooks = (ResumedSchedule(resume_schedule), *hooks)
@@ -99,6 +112,43 @@ def _trained(cfg: Config, resume: bool, hooks: Sequence[Hook]) -> Runner:
     print_log(note, logger="current")
     runner.train()
     return runner
+
+
+def set_prior_source(
+    cfg: Config, *, num_images: int | None = None, source: str | Path | None = None
+) -> None:
+    """Set what the outlier prior of the balanced losses is measured on, or where it is read.
+
+    Args:
+        cfg: the config; changed.
+        num_images: number of pasted scenes; None: the config's.
+        source: JSON file of an earlier measurement, or name of a shipped prior; None: the config's.
+
+    Raises:
+        ValueError: both are given, the number is not positive, or the config has no
+            `OutlierPriorHook`.
+        FileNotFoundError: see `find_prior`.
+    """
+    if num_images is None and source is None:
+        return
+    if num_images is not None and source is not None:
+        raise ValueError(
+            "--prior-images and --prior exclude each other: measure the prior or give it"
+        )
+    if num_images is not None and num_images < 1:
+        raise ValueError(f"--prior-images must be positive, got {num_images}")
+    hooks = [one for one in cfg.get("custom_hooks") or [] if one.get("type") == "OutlierPriorHook"]
+    if not hooks:
+        raise ValueError(
+            f"--prior-images and --prior apply to the prior of the balanced losses, but config "
+            f"{cfg.filename} has no OutlierPriorHook in its custom_hooks"
+        )
+    for hook in hooks:
+        if num_images is not None:
+            hook.update(num_images=num_images, source=None)
+        else:
+            find_prior(source)  # before anything is built
+            hook.source = str(source)
 
 
 def require_accelerator() -> None:

@@ -9,6 +9,7 @@ from typing import TypeVar
 import torch
 import torch.nn.functional as F
 from mmseg.models.backbones.swin import ShiftWindowMSA
+from mmseg.models.utils import Upsample
 from torch import Tensor, nn
 
 Model = TypeVar("Model", bound=nn.Module)
@@ -59,6 +60,37 @@ def joined_windows(size: int, windows: Tensor, height: int, width: int) -> Tenso
     return tiles.reshape(-1, height, width, channels)
 
 
+class EnlargedByFactor(nn.Module):
+    """mmseg's `Upsample` by a whole factor, for maps of any size.
+
+    That computes sizes by `int()` of a product, by which an exported file would be one for a single
+    size.
+
+    Args:
+        factor: of height and width.
+        mode: of the interpolation.
+        align_corners: of the interpolation.
+    """
+
+    def __init__(self, factor: int, mode: str, align_corners: bool | None) -> None:
+        super().__init__()
+        self.factor = factor
+        self.mode = mode
+        self.align_corners = align_corners
+
+    def forward(self, maps: Tensor) -> Tensor:
+        height, width = (self.factor * size for size in maps.shape[-2:])
+        return F.interpolate(maps, (height, width), None, self.mode, self.align_corners)
+
+
+def _whole_factor(layer: Upsample) -> int | None:
+    """The factor of an `Upsample`, if it is one whole number for height and width."""
+    factor = layer.scale_factor
+    if layer.size or not isinstance(factor, float) or factor != int(factor):
+        return None
+    return int(factor)
+
+
 def with_exportable_layers(model: Model) -> Model:
     """A copy of a model with layers replaced by equivalent ones, see the module."""
     model = copy.deepcopy(model)
@@ -69,4 +101,7 @@ def with_exportable_layers(model: Model) -> Model:
         for name, layer in parent.named_children():
             if isinstance(layer, nn.PReLU) and layer.num_parameters > 1:
                 setattr(parent, name, PReLUByConvolution(layer))
+            elif isinstance(layer, Upsample) and (factor := _whole_factor(layer)):
+                enlarged = EnlargedByFactor(factor, layer.mode, layer.align_corners)
+                setattr(parent, name, enlarged)
     return model

@@ -25,6 +25,7 @@ from ood_seg.models.detector_scores import network_of
 from ood_seg.models.extra_channels import fitting_weights
 from ood_seg.models.fork import fork_patterns
 from ood_seg.models.freezing import Freezing
+from ood_seg.models.input_sizes import pad_to_accepted_sizes
 from ood_seg.models.learned_head import build_learned_head, reading_layers
 from ood_seg.models.prediction import (
     CheckedNetwork,
@@ -118,6 +119,7 @@ class OODEncoderDecoder(EncoderDecoder):
                 "num_stages": num_stages,
             }
         super().__init__(backbone, decode_head, neck=neck, **kwargs)
+        pad_to_accepted_sizes(self.data_preprocessor, self.backbone)
         self.energy_head = MODELS.build(energy_head or {"type": "EnergyHead"})
         self.checked_network = CheckedNetwork()
         self.logits_index = logits_index

@@ -6,6 +6,8 @@ import pytest
 import tiny
 import torch
 from mmseg.models.backbones.swin import ShiftWindowMSA
+from mmseg.models.utils import Upsample
+from mmseg.registry import MODELS
 from torch import nn
 
 from ood_seg import scores
@@ -13,9 +15,14 @@ from ood_seg.apis.inferencer import AnomalyInferencer
 from ood_seg.calibration.curves import IsotonicCurve, LogisticCurve
 from ood_seg.detectors import StandardizedMaxLogit, Statistics, StatisticsFile
 from ood_seg.export import check
-from ood_seg.export.exporting import Options, inference_graph
+from ood_seg.export.exporting import Options, export_onnx, inference_graph
 from ood_seg.export.graph import labels_and_energy, probability
-from ood_seg.export.layers import PReLUByConvolution, joined_windows, with_exportable_layers
+from ood_seg.export.layers import (
+    EnlargedByFactor,
+    PReLUByConvolution,
+    joined_windows,
+    with_exportable_layers,
+)
 
 RULES = {
     "fixed": None,
@@ -164,6 +171,39 @@ def test_prelu_by_convolution_is_prelu():
     assert isinstance(changed[1], PReLUByConvolution)
     assert isinstance(changed[2], nn.PReLU)
     assert model[1] is layer
+
+
+@pytest.mark.parametrize(("mode", "align"), [("bilinear", False), ("nearest", None)])
+def test_enlarged_maps_are_those_of_mmseg(mode, align):
+    layer = Upsample(scale_factor=2, mode=mode, align_corners=align)
+    maps = torch.randn(1, 3, 5, 7)
+    model = with_exportable_layers(nn.Sequential(layer))
+    assert isinstance(model[0], EnlargedByFactor)
+    torch.testing.assert_close(model(maps), layer(maps))
+    for kept in (Upsample(scale_factor=1.5), Upsample(size=(3, 4)), Upsample(scale_factor=(2, 1))):
+        assert with_exportable_layers(nn.Sequential(kept))[0].size == kept.size
+
+
+def test_unet_is_exported_for_images_of_any_size(tmp_path):
+    """Its decoder enlarges maps, and it takes multiples of 4 only, for which images are padded."""
+    backbone = {
+        "type": "UNet",
+        "base_channels": 4,
+        "num_stages": 3,
+        "strides": (1, 1, 1),
+        "enc_num_convs": (1,) * 3,
+        "dec_num_convs": (1, 1),
+        "downsamples": (True, True),
+        "enc_dilations": (1,) * 3,
+        "dec_dilations": (1, 1),
+    }
+    cfg = tiny_export.config(resize={})
+    cfg.model.backbone = backbone
+    cfg.model.decode_head.update(in_channels=4, channels=4, in_index=-1)
+    cfg.model.data_preprocessor.test_cfg = None
+    torch.save({"state_dict": MODELS.build(cfg.model).state_dict()}, tmp_path / "unet.pth")
+    export = export_onnx(cfg, tmp_path / "unet.pth", tmp_path / "unet.onnx")
+    assert all(agreement.holds for agreement in [*export.in_torch, *export.in_pipeline])
 
 
 def test_joined_windows_are_those_of_swin():

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from mmengine.dist import master_only
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
+from mmengine.visualization.vis_backend import LocalVisBackend, MLflowVisBackend
 from mmseg.registry import HOOKS
 from mmseg.structures import SegDataSample
 
@@ -23,7 +25,9 @@ class AnomalyVisualizationHook(Hook):
     """Writes image, predicted labels and anomaly heat map as one PNG for each image.
 
     Files are written to `OUT_DIR/SET/NAME.png`; SET is the name of the set in `MultiSetTestLoop`,
-    otherwise `val` or `test`. Each rank draws its own images.
+    otherwise `val` or `test`. Each rank draws its own images. The visualizer's backends, such as
+    those of TensorBoard, MLflow and Weights & Biases, get the images as `SET/NAME`, with the
+    number of training iterations as their step.
 
     Args:
         draw: whether to draw at all; `ood-seg test --show-dir` switches it on.
@@ -97,6 +101,7 @@ class AnomalyVisualizationHook(Hook):
             path.parent.mkdir(parents=True, exist_ok=True)
             image = image[0] if isinstance(image, (list, tuple)) else image  # augmented copies
             save_figure(self._figure(runner, image.numpy(), sample), path)
+            _log_image(runner, f"{name}/{path.stem}", path)
             if self.show:
                 cv2.imshow("anomaly", read_image(path))
                 cv2.waitKey(round(1000 * self.wait_time))
@@ -110,3 +115,17 @@ class AnomalyVisualizationHook(Hook):
         count = unwrap(runner.model).num_classes
         classes, palette = class_names_and_colours(runner.cfg, {}, count=count)
         return prediction_figure(pixels, labels, scores, classes=classes, palette=palette)
+
+
+@master_only
+def _log_image(runner: Runner, name: str, path: Path) -> None:
+    """Give a figure to the backends of the visualizer, apart from that of local files."""
+    backends = runner.visualizer._vis_backends.values()
+    loggers = [one for one in backends if not isinstance(one, LocalVisBackend)]
+    if not loggers:
+        return
+    rgb = np.ascontiguousarray(read_image(path)[..., ::-1])
+    for logger in loggers:
+        # Files of MLflow are named by step; the others keep a series of steps under one name.
+        own = f"{name}_{runner.iter}.png" if isinstance(logger, MLflowVisBackend) else name
+        logger.add_image(own, rgb, step=runner.iter)
