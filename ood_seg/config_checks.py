@@ -77,7 +77,7 @@ def check_config(cfg: Config) -> None:
     scope = cfg.get("default_scope")
     if scope not in (None, "mmseg", "mmengine"):
         return  # its registries may hold more than those that are known here
-    mistakes = []
+    mistakes: list[str] = []
     for entry, kind in _ENTRIES.items():
         if cfg.get(entry) is not None:
             mistakes += _mistakes(cfg[entry], entry, kind)

@@ -52,9 +52,8 @@ def prepare() -> None:
     """Import mmengine, mmcv and mmseg quietly, with safe checkpoint loading; idempotent."""
     from ood_seg import compat
 
-    silence_known_warnings()
     compat.apply()
-    with without_lines(*_NOISE):
+    with quiet_imports():
         import mmseg.datasets  # noqa: F401
     from mmengine.logging import MMLogger
 
@@ -63,6 +62,14 @@ def prepare() -> None:
     secure_loading()
     # The logger that messages go to until a runner makes its own.
     quiet_terminal(MMLogger.get_current_instance())
+
+
+@contextlib.contextmanager
+def quiet_imports() -> Iterator[None]:
+    """Context manager: imports of OpenMMLab print nothing that concerns its own developers."""
+    silence_known_warnings()
+    with without_lines(*_NOISE):
+        yield
 
 
 def announce_slow_imports() -> None:

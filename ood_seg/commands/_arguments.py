@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from ood_seg.commands._model_arguments import add_model, require_config
 from ood_seg.commands._parser import add_renamed
-from ood_seg.config_files import check_option, verified_config
+from ood_seg.config_files import check_option
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -47,7 +47,17 @@ def add_pretrained(parser: argparse.ArgumentParser, *, num_images: int) -> None:
     add_renamed(parser, "--out", "--file")
 
 
-def add_config_options(parser: argparse.ArgumentParser) -> None:
+def add_num_images(parser: argparse.ArgumentParser) -> None:
+    """Add the number of images to read of each set."""
+    parser.add_argument(
+        "--num-images",
+        type=int,
+        metavar="N",
+        help="only the first N images of each set (default: all)",
+    )
+
+
+def add_config_options(parser: argparse._ActionsContainer) -> None:
     """Add `--cfg-options`."""
     parser.add_argument(
         "--cfg-options",
@@ -97,7 +107,6 @@ def load_config(args: argparse.Namespace) -> Config:
         FileNotFoundError, ValueError: no config is given, or it does not exist.
     """
     require_config(args)
-    verified_config(args.config)  # before the imports, which take seconds
     from ood_seg.startup import prepare
 
     prepare()

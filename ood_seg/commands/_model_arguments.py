@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ood_seg.config_files import verified_config
+
 CONFIG_HELP = (
     "path of a config file, or the name of a shipped one (`ood-seg configs` lists them). "
     "A config is Python code and is executed: run only those you trust"
@@ -77,20 +79,22 @@ def add_model(parser: argparse.ArgumentParser, *, what: str = "file of the weigh
 
 
 def require_config(args: argparse.Namespace) -> None:
-    """Find the config of a checkpoint that is given alone.
+    """Find the config of a checkpoint that is given alone; check its files before slow imports.
 
     Raises:
-        ValueError: there is neither a config nor a checkpoint of `ood-seg train`.
+        FileNotFoundError: the config or one of its bases does not exist.
+        ValueError: there is neither a config nor a checkpoint of `ood-seg train`; or the config is
+            not Python code.
     """
-    if args.config is not None:
-        return
-    checkpoint = getattr(args, "checkpoint", None)
-    if checkpoint is None:
-        raise ValueError(
-            "no config is given; give its path, or the name of a shipped one "
-            "(`ood-seg configs` lists them)"
-        )
-    args.config = str(config_beside(checkpoint))
+    if args.config is None:
+        checkpoint = getattr(args, "checkpoint", None)
+        if checkpoint is None:
+            raise ValueError(
+                "no config is given; give its path, or the name of a shipped one "
+                "(`ood-seg configs` lists them)"
+            )
+        args.config = str(config_beside(checkpoint))
+    verified_config(args.config)
 
 
 def config_beside(checkpoint: str | Path) -> Path:

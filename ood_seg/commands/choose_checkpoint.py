@@ -56,6 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="metric to choose by, its mean over the sets (default: anomaly/ap; FPR: lowest)",
     )
+    _arguments.add_num_images(parser)
     _arguments.add_run(parser)
 
 
@@ -76,6 +77,7 @@ def run(args: argparse.Namespace) -> Outcome:
         select_on=args.select_on,
         report_on=args.report_on,
         metric=args.metric,
+        num_images=args.num_images,
     )
     if is_main_process():
         print_table(candidates_table(content))

@@ -31,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--sets", nargs="+", metavar="NAME", help="only these test sets (default: all)"
     )
+    _arguments.add_num_images(parser)
     parser.add_argument(
         "--tta", action="store_true", help="test-time augmentation, by the config's tta_pipeline"
     )
@@ -67,6 +68,7 @@ def run(args: argparse.Namespace) -> Outcome:
         cfg,
         args.checkpoint,
         sets=args.sets or (),
+        num_images=args.num_images,
         tta=args.tta,
         branch_iou=args.branch_iou,
         out=args.out,

@@ -9,6 +9,8 @@ from __future__ import annotations
 import importlib
 import warnings
 
+from ood_seg.startup import quiet_imports
+
 _CLASSES = {
     "AnomalyDataset": "anomaly",
     "AnomalyFolderDataset": "anomaly_folder",
@@ -45,4 +47,6 @@ def __getattr__(name: str) -> object:
         name = "PackOutlierImage"
     if name not in _CLASSES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_CLASSES[name]}"), name)
+    with quiet_imports():
+        module = importlib.import_module(f"{__name__}.{_CLASSES[name]}")
+    return getattr(module, name)

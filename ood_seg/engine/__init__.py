@@ -1,9 +1,11 @@
 """Training, testing and fitting from Python, and the mmengine hooks and loops that they use."""
 
-from ood_seg import compat
+from ood_seg import compat, startup
 
 # The original OpenMMLab distributions need it before anything imports mmseg.
 compat.apply()
+with startup.quiet_imports():
+    import mmseg.datasets  # noqa: F401
 
 from ood_seg.engine.fitting import fit
 from ood_seg.engine.hooks import (

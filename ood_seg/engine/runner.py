@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -137,6 +139,14 @@ class QuietRunner(Runner):
         quiet_terminal(logger)
         report_log_failure_once(logger)
         return logger
+
+    def load_checkpoint(self, *args, **kwargs) -> dict[str, Any]:
+        """Load a checkpoint; what mmengine prints on keys that may differ is left out.
+
+        `CheckpointGuard` refuses all other differences, and logs the new weights.
+        """
+        with contextlib.redirect_stdout(io.StringIO()):
+            return super().load_checkpoint(*args, **kwargs)
 
     @staticmethod
     def build_dataloader(

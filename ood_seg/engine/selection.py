@@ -15,7 +15,7 @@ from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS
 
 from ood_seg.engine.runner import build_runner, leave_out_logits, load_config, verify_readable
-from ood_seg.engine.test_sets import MULTI_SET_LOOP, named_sets
+from ood_seg.engine.test_sets import MULTI_SET_LOOP, keep_first_images, named_sets
 from ood_seg.engine.testing import rows_by_set
 from ood_seg.io.json_files import write_json
 from ood_seg.io.provenance import git_commit
@@ -38,6 +38,7 @@ def select_checkpoint(
     select_on: Sequence[str],
     report_on: Sequence[str],
     metric: str = "anomaly/ap",
+    num_images: int | None = None,
 ) -> dict[str, Any]:
     """Test all checkpoints on some sets and the best one on others; write `selection.json`.
 
@@ -49,6 +50,7 @@ def select_checkpoint(
         report_on: sets whose metrics are reported; they share no image with `select_on`.
         metric: the mean of this metric over the sets decides; a false-positive rate is best low,
             any other metric high.
+        num_images: only the first ones of each set, for a quick choice; None: all.
 
     Returns:
         What `WORK_DIR/selection.json` holds: `candidates` (each with `checkpoint`, `value` and
@@ -69,6 +71,9 @@ def select_checkpoint(
         verify_readable(name)
     init_default_scope(cfg.get("default_scope") or "mmseg")
     selecting, reporting = find_sets(cfg, select_on), find_sets(cfg, report_on)
+    if num_images is not None:
+        for loader, _ in [*selecting.values(), *reporting.values()]:
+            keep_first_images(loader, num_images)
     require_disjoint(selecting, reporting)
     trials = {name: _tested(cfg, name, selecting) for name in names}
     values = {name: mean_of(rows, metric) for name, rows in trials.items()}
@@ -78,6 +83,7 @@ def select_checkpoint(
         "metric": metric,
         "select_on": list(select_on),
         "report_on": list(report_on),
+        "num_images": num_images,
         "candidates": [
             {"checkpoint": name, "value": values[name], "sets": trials[name]} for name in names
         ],

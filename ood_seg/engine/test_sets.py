@@ -73,6 +73,27 @@ def ignore_what_the_model_ignores(cfg: Config) -> None:
             waiting += part.values()
 
 
+def keep_first_images(loader: dict, num_images: int) -> None:
+    """Leave only the first images of a set, or of the part of it that the config names.
+
+    Args:
+        loader: config of its data loader; changed.
+        num_images: how many; a set that has fewer keeps all.
+
+    Raises:
+        ValueError: the number is not positive.
+    """
+    if num_images < 1:
+        raise ValueError(f"the number of images must be positive, got {num_images}")
+    dataset = loader["dataset"]
+    given = dataset.get("indices")
+    if given is None:
+        dataset["indices"] = num_images
+    else:
+        few = isinstance(given, int)
+        dataset["indices"] = min(given, num_images) if few else list(given)[:num_images]
+
+
 def keep_sets(cfg: Config, names: Sequence[str]) -> None:
     """Leave only some of the named test sets in the config.
 

@@ -22,6 +22,8 @@ from ood_seg.engine.runner import (
 )
 from ood_seg.engine.test_sets import (
     add_branch_iou,
+    is_image_level,
+    keep_first_images,
     keep_sets,
     metrics_of,
     named_sets,
@@ -43,6 +45,7 @@ def test(
     checkpoint: str | Path | None = None,
     *,
     sets: Sequence[str] = (),
+    num_images: int | None = None,
     tta: bool = False,
     branch_iou: bool = False,
     out: str | Path | None = None,
@@ -59,6 +62,7 @@ def test(
             `engine.runner` returns with other options, work dir, seed or launcher.
         checkpoint: file; None: the config's `load_from`.
         sets: names of the test sets to evaluate on; empty: all.
+        num_images: only the first ones of each set; None: all.
         tta: test-time augmentation by the config's `tta_pipeline`.
         branch_iou: closed-set metrics also of the labels that an anomaly branch would give, as
             `branch/mIoU`.
@@ -90,6 +94,11 @@ def test(
     leave_out_logits(cfg)
     if sets:
         keep_sets(cfg, sets)
+    if num_images is not None:
+        if is_image_level(cfg):
+            raise ValueError("the number of images can be limited for pixel-level sets only")
+        for loader, _ in named_sets(cfg).values():
+            keep_first_images(loader, num_images)
     if branch_iou:
         add_branch_iou(cfg)
     if tta:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config
 from mmengine.device import get_device
@@ -129,14 +130,17 @@ def set_prior_source(
             `OutlierPriorHook`.
         FileNotFoundError: see `find_prior`.
     """
-    if num_images is None and source is None:
-        return
     if num_images is not None and source is not None:
-        raise ValueError(
-            "--prior-images and --prior exclude each other: measure the prior or give it"
-        )
-    if num_images is not None and num_images < 1:
-        raise ValueError(f"--prior-images must be positive, got {num_images}")
+        raise ValueError("--prior-images and --prior exclude each other: measure it or give it")
+    if num_images is not None:
+        if num_images < 1:
+            raise ValueError(f"--prior-images must be positive, got {num_images}")
+        options: dict[str, Any] = {"num_images": num_images, "source": None}
+    elif source is not None:
+        find_prior(source)  # before anything is built
+        options = {"source": str(source)}
+    else:
+        return
     hooks = [one for one in cfg.get("custom_hooks") or [] if one.get("type") == "OutlierPriorHook"]
     if not hooks:
         raise ValueError(
@@ -144,11 +148,7 @@ def set_prior_source(
             f"{cfg.filename} has no OutlierPriorHook in its custom_hooks"
         )
     for hook in hooks:
-        if num_images is not None:
-            hook.update(num_images=num_images, source=None)
-        else:
-            find_prior(source)  # before anything is built
-            hook.source = str(source)
+        hook.update(options)
 
 
 def require_accelerator() -> None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from ood_seg.startup import quiet_imports
+
 if TYPE_CHECKING:
     from ood_seg.evaluation.anomaly_metric import AnomalyMetric
     from ood_seg.evaluation.folders import MapFolders, calibrate_folders
@@ -43,4 +45,6 @@ _MODULES = {
 def __getattr__(name: str) -> Any:
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+    with quiet_imports():
+        module = import_module(f"{__name__}.{_MODULES[name]}")
+    return getattr(module, name)

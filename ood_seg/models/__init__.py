@@ -9,6 +9,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from ood_seg.startup import quiet_imports
+
 if TYPE_CHECKING:
     from ood_seg.models.deep_wv3_plus_head import DeepWV3PlusHead
     from ood_seg.models.dense_hybrid_head import DenseHybridHead
@@ -57,4 +59,6 @@ def __getattr__(name: str) -> Any:
     """Import the class or function `name` from its module."""
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+    with quiet_imports():
+        module = importlib.import_module(f"{__name__}.{_MODULES[name]}")
+    return getattr(module, name)

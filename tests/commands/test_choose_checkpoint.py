@@ -44,6 +44,26 @@ def test_better_one_is_reported_on_the_other_half(job, tmp_path, candidates, cap
     assert "chosen" in capsys.readouterr().out
 
 
+def test_first_images_of_each_set(job, tmp_path, candidates):
+    sets = ["anomalies:second-half"], ["street:first-half"]
+    assert choose(job, tmp_path / "few", candidates, *sets, "--num-images", "1") == 0
+    few = json.loads((tmp_path / "few" / "selection.json").read_text())
+    assert few["num_images"] == 1
+    one = '--cfg-options test_dataloader.anomalies.dataset.indices="[1,]"'.replace('"', "").split()
+    arguments = [str(job.config), candidates[0], "--work-dir", str(tmp_path / "test"), *one]
+    assert main(["test", *arguments, "--sets", "anomalies"]) == 0
+    content = json.loads((tmp_path / "test" / "metrics.json").read_text())["sets"]["anomalies"]
+    assert content["images"] == 1
+    candidate = few["candidates"][0]["sets"]["anomalies second-half"]
+    assert candidate["anomaly/ap"] == content["metrics"]["anomaly/ap"]
+
+    limited = ["--num-images", "2", "--work-dir", str(tmp_path / "two")]
+    assert main(["test", str(job.config), candidates[0], *limited]) == 0
+    sets = json.loads((tmp_path / "two" / "metrics.json").read_text())["sets"]
+    assert {name: one["images"] for name, one in sets.items()} == {"anomalies": 2, "street": 2}
+    assert main(["test", str(job.config), candidates[0], "--num-images", "0"]) == 2
+
+
 @pytest.mark.parametrize(
     ("select", "report", "named"),
     [

@@ -144,7 +144,7 @@ def test_missing_and_extra_keys_are_refused(name, tmp_path, capsys):
     removed = weights.pop(victim)
     torch.save(checkpoint, tmp_path / "in.pth")
     assert convert(tmp_path / "in.pth", tmp_path / "out.pth") == 2
-    assert "1 missing (" in capsys.readouterr().err
+    assert "lacks 1 of its" in capsys.readouterr().err
     weights[victim] = removed
     weights["module.surprise"] = removed
     torch.save(checkpoint, tmp_path / "in.pth")
@@ -211,3 +211,24 @@ def test_pickled_code_and_other_files_are_refused(tmp_path, capsys):
     assert convert(tmp_path / "none.pth", target) == 2
     assert "none.pth" in capsys.readouterr().err
     assert not target.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "lost", "title"),
+    [
+        ("pebal", "branch1.mod1.conv1.weight", "PEBAL"),
+        ("nvidia", "module.mod1.conv1.weight", "NVIDIA"),
+        ("erfnet", "module.encoder.initial_block.conv.weight", "ERFNet"),
+    ],
+)
+def test_a_missing_weight_is_named_with_the_layout(name, lost, title, tmp_path, capsys):
+    checkpoint = full_size(name)
+    holder = next((one for one in ("state_dict", "model") if one in checkpoint), None)
+    del (checkpoint[holder] if holder else checkpoint)[lost]
+    torch.save(checkpoint, tmp_path / "in.pth")
+    assert convert(tmp_path / "in.pth", tmp_path / "out.pth") == 2
+    message = capsys.readouterr().err
+    assert title in message
+    assert "lacks 1 of its" in message
+    assert ("mod1.conv1.weight" if "mod1" in lost else "encoder.0.conv.weight") in message
+    assert not (tmp_path / "out.pth").exists()

@@ -203,7 +203,7 @@ def test_unet_is_exported_for_images_of_any_size(tmp_path):
     cfg.model.data_preprocessor.test_cfg = None
     torch.save({"state_dict": MODELS.build(cfg.model).state_dict()}, tmp_path / "unet.pth")
     export = export_onnx(cfg, tmp_path / "unet.pth", tmp_path / "unet.onnx")
-    assert all(agreement.holds for agreement in [*export.in_torch, *export.in_pipeline])
+    assert all(agreement.holds for agreement in [*export.graph, *export.pipeline])
 
 
 def test_joined_windows_are_those_of_swin():

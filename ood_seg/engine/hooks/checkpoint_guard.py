@@ -11,6 +11,8 @@ from mmengine.runner import Runner
 
 from ood_seg.checkpoints import check_weights
 
+_SHOWN_KEYS = 5
+
 
 class CheckpointGuard(Hook):
     """Refuses a checkpoint before it is used: of another model, not finite, or not to be resumed.
@@ -32,7 +34,16 @@ class CheckpointGuard(Hook):
         checkpoint.get("meta", {}).pop("config", None)
         if runner._resume:
             _check_training_state(checkpoint, self.origin)
-        check_weights(unwrap(runner.model), checkpoint, origin=self.origin, allowed=self.allowed)
+        model = unwrap(runner.model)
+        weights = check_weights(model, checkpoint, origin=self.origin, allowed=self.allowed)
+        new = [key for key in model.state_dict() if key not in weights]
+        new = [key for key in new if not key.endswith("num_batches_tracked")]
+        if new:
+            more = f", ... ({len(new)} in all)" if len(new) > _SHOWN_KEYS else ""
+            runner.logger.info(
+                f"New weights, which {self.origin} does not have and the config allows to be "
+                f"missing: {', '.join(new[:_SHOWN_KEYS])}{more}"
+            )
 
 
 def _check_training_state(checkpoint: dict[str, Any], origin: str) -> None:

@@ -14,6 +14,8 @@ from ood_seg.config_files import load_config
 from ood_seg.io.provenance import file_sha256
 from ood_seg.models.layouts import Conversion, convert_checkpoint
 
+_SHOWN_KEYS = 5
+
 if TYPE_CHECKING:
     from mmengine.config import Config
     from torch import nn
@@ -51,6 +53,7 @@ def convert_file(
     conversion = convert_checkpoint(load_checkpoint(source), origin=str(source))
     report("comparing with the model of the config")
     model = model_without_weights(config or conversion.config(origin=str(source)))
+    _require_complete(model, conversion, origin=str(source))
     check_matches(model, conversion.state_dict, origin=str(source))
     meta = {
         "origin_layout": conversion.layout.name,
@@ -64,6 +67,30 @@ def convert_file(
     report(f"writing {target}")
     save_checkpoint(target, {"state_dict": conversion.state_dict, "meta": meta})
     return conversion
+
+
+def _require_complete(model: nn.Module, conversion: Conversion, *, origin: str) -> None:
+    """Raise if a converted checkpoint lacks weights and has no others in their place.
+
+    Raises:
+        ValueError: with the layout and the first of the missing weights.
+    """
+    own = model.state_dict()
+    for key, value in conversion.state_dict.items():
+        if key not in own or own[key].shape != value.shape:
+            return  # of another network, which `check_matches` describes
+    missing = [
+        key
+        for key in own
+        if key not in conversion.state_dict and not key.endswith("num_batches_tracked")
+    ]
+    if missing:
+        rest = ", ..." if len(missing) > _SHOWN_KEYS else ""
+        raise ValueError(
+            f"{origin} has the layout of {conversion.layout.title}, but lacks {len(missing)} of "
+            f"its {len(own)} weights: {', '.join(missing[:_SHOWN_KEYS])}{rest}; it may be "
+            "truncated, or saved in part: download or save it again"
+        )
 
 
 def check_target(source: Path, target: Path, *, overwrite: bool) -> None:
