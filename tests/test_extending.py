@@ -139,7 +139,7 @@ def test_a_fitted_score_of_ones_own_is_fitted_and_used(folder, monkeypatch):
     config = "demo/pretrain_fcn-unet-small_1000it_demo"
     model = [config, "demo_output/pretrain/iter_1000.pth", "--work-dir", "work_dirs/fitted"]
     methods = ["--methods", "mean-distance", "--data", "train", "--num-images", "2"]
-    assert main(["fit", *model, *methods, "--out", "mine.stats"]) == 0
+    assert main(["fit", *model, *methods, "--file", "mine.stats"]) == 0
     score = ["--score", 'mine={"type": "MeanDistance"}', "--statistics", "mine.stats"]
     assert main(["benchmark", *model, *score, "--sets", "fishyscapes"]) == 0
     content = json.loads(Path("work_dirs/fitted/benchmark.json").read_text())

@@ -175,7 +175,7 @@ def test_fit_and_benchmark(job, tmp_path):
     # Too few images for the covariances of some methods, which are named; all others are fitted.
     work = ["--work-dir", str(tmp_path)]
     options = ["--pasted", "7", "--option", "mahalanobis.shrinkage=0.5", "flow.steps=2"]
-    assert main(["fit", *model, "--out", str(statistics), *options, *work]) in (0, 1)
+    assert main(["fit", *model, "--file", str(statistics), *options, *work]) in (0, 1)
     out = tmp_path / "compared"
     scores = [
         "energy",

@@ -153,7 +153,7 @@ def test_a_killed_fit_leaves_the_old_file_and_can_be_repeated(scenes, tmp_path):
     assert not killed(start("train", config, "--work-dir", tmp_path / "run"), None)
     weights, out = tmp_path / "run" / "iter_1.pth", tmp_path / "fitted" / "scores.stats"
     methods = ("--methods", "sml", "mahalanobis", "--work-dir", tmp_path / "fit")
-    arguments = ("fit", config, weights, "--out", out, *methods)
+    arguments = ("fit", config, weights, "--file", out, *methods)
     began = time.monotonic()
     assert not killed(start(*arguments), None)
     length, content = time.monotonic() - began, out.read_bytes()

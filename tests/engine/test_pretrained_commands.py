@@ -37,7 +37,7 @@ def estimate(folder, *extra):
 
 def test_tool_and_hook_agree_and_the_file_feeds_the_hook(job, scenes, tmp_path, capsys):
     out = tmp_path / "prior.json"
-    assert estimate(tmp_path, "--out", out, "--compare", "cityscapes-coco-wrn38") == 0
+    assert estimate(tmp_path, "--file", out, "--compare", "cityscapes-coco-wrn38") == 0
     measured = read_prior(out)
     assert measured.origin["num_images"] == 8
     assert measured.origin["model"] == str(tmp_path / "pretrained.pth")
@@ -62,7 +62,7 @@ def test_tool_and_hook_agree_and_the_file_feeds_the_hook(job, scenes, tmp_path, 
 def test_prior_of_another_model_is_refused(job, tmp_path, capsys):
     other = tmp_path / "other.json"
     write_prior(other, OutlierPrior.from_counts([1, 2], ("cat", "dog")))
-    assert estimate(tmp_path, "--out", tmp_path / "x.json", "--compare", other) == 2
+    assert estimate(tmp_path, "--file", tmp_path / "x.json", "--compare", other) == 2
     message = capsys.readouterr().err
     for named in (str(other), "'cat' as class 0", "'road'"):
         assert named in message
@@ -77,13 +77,13 @@ def test_bad_arguments(job, tmp_path, capsys):
     message = capsys.readouterr().err
     assert "--num-images" in message
     assert "got 0" in message
-    assert estimate(tmp_path, "--out", "prior.txt") == 2
+    assert estimate(tmp_path, "--file", "prior.txt") == 2
     assert ".json" in capsys.readouterr().err
 
 
 def test_margins_are_those_of_the_energies(job, tmp_path, scenes, capsys):
     out = tmp_path / "margins.json"
-    arguments = [str(tmp_path / "job.py"), "--num-images", "4", "--seed", "2", "--out", str(out)]
+    arguments = [str(tmp_path / "job.py"), "--num-images", "4", "--seed", "2", "--file", str(out)]
     assert main(["suggest-margins", *arguments]) == 0
     content = json.loads(out.read_text())
     dataset = SeededSamples(DATASETS.build(train_set(scenes)), seed=2)

@@ -68,7 +68,7 @@ WRITERS = {
     "fit": Writer(
         lambda i, out: [
             *("fit", i.config, i.weights, "--work-dir", out / "work"),
-            *("--data", "street", "--methods", "sml", "mahalanobis", "--out", out / "tiny.stats"),
+            *("--data", "street", "--methods", "sml", "mahalanobis", "--file", out / "tiny.stats"),
         ],
         ("tiny.stats",),
     ),
@@ -86,7 +86,7 @@ WRITERS = {
     "calibrate": Writer(
         lambda i, out: [
             *("calibrate", i.maps, i.masks, "--score", "Energy"),
-            *("--out", out / "calibration.json", "--overwrite"),
+            *("--file", out / "calibration.json", "--overwrite"),
         ],
         ("calibration.json",),
     ),
