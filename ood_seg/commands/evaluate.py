@@ -113,7 +113,8 @@ def run(args: argparse.Namespace) -> Outcome:
     if evaluation.reused:
         maps = sum(one["num_images"] for one in all_contents(content))
         kind = "score maps" if len(methods) > 1 else "images"
-        content["notes"].append(f"{evaluation.reused} of {maps} {kind} reused from an earlier run")
+        for one in all_contents(content):  # the sum of all methods, so a note on each of them
+            one["notes"].append(f"{evaluation.reused} of {maps} {kind} reused from an earlier run")
     print_evaluation(content, written=list(written.values()))
     metrics = {
         name: {key: value["value"] for key, value in one["metrics"].items()}
