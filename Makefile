@@ -15,12 +15,13 @@ ARGS ?=
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help demo test test-fast test-all coverage docs lint format clean distclean
+.PHONY: calibrations help demo test test-fast test-all coverage docs lint format clean distclean
 
 help:
 	@echo "make demo      train and compare on drawn street scenes; no data or download needed"
 	@echo "make test      run the tests (make test-all: also the slow ones; make coverage: measured)"
 	@echo "make test-fast the core alone, in 90 seconds on two cores"
+	@echo "make calibrations  of the shipped configs, anew (needs data and weights)"
 	@echo "make lint      check style, layers and types (make format: repair the style)"
 	@echo "make docs      build the documentation into build/site"
 	@echo "make clean     delete build leftovers and caches (make distclean: also .venv)"
@@ -56,6 +57,10 @@ test-fast: $(READY)
 
 test-all: $(READY)
 	@$(PYTEST) $(ARGS)
+
+# Beside the configs; docs/evaluation.md states what they are made on.
+calibrations: $(READY)
+	@$(BIN)/python benchmarks/calibrations.py make $(ARGS)
 
 # With the lines that no test reaches, in the processes that tests start as well.
 coverage: $(READY)

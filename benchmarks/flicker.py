@@ -50,7 +50,7 @@ def main() -> None:
     prepare()
     from ood_seg.apis import AnomalyInferencer
 
-    inferencer = AnomalyInferencer(args.config, args.checkpoint, args.device)
+    inferencer = AnomalyInferencer(args.config, args.checkpoint, args.device, calibration=False)
     for path in args.videos:
         seen = predicted(inferencer, path, args.frames)
         scores = np.concatenate([prediction.anomaly[::4, ::4].ravel() for _, prediction in seen])

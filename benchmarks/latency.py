@@ -89,7 +89,7 @@ def prepare_calls(
 
     print(f"preparing {config} ...", file=sys.stderr, flush=True)
     cfg = Config.fromfile(resolve_config(config))
-    inferencer = AnomalyInferencer(cfg, device="cpu")
+    inferencer = AnomalyInferencer(cfg, device="cpu", calibration=False)
     files = export_files(inferencer, cfg, folder, args)
     calls: dict[tuple[str, bool], Call] = {}
     left_out: dict[str, str] = {}

@@ -73,6 +73,12 @@ def resolve_config(name: str | Path) -> Path:
     raise FileNotFoundError(_not_found(str(name), wanted, list(shipped)))
 
 
+def calibration_beside(config: str | Path) -> Path | None:
+    """Return the calibration of a config, `NAME.calibration.json` beside `NAME.py`, if there."""
+    path = Path(config).with_suffix(".calibration.json")
+    return path if path.is_file() else None
+
+
 def _not_found(name: str, wanted: str, shipped: list[str]) -> str:
     stems = {key.rpartition("/")[2]: key for key in shipped}
     close = close_matches(wanted.rpartition("/")[2], stems)

@@ -1,9 +1,18 @@
-"""Names that were probably meant, for messages about a name that does not exist."""
+"""Spellings of names: those that mean the same, and those that were probably meant."""
 
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
+
+
+def point_name(text: str) -> str:
+    """Return the name of an operating point as calibrations hold it.
+
+    `fpr-1%`, `FPR_1%` and `fpr 1%` are all `fpr 1%`; `best-f1` is `best f1`.
+    """
+    return re.sub(r"\s+|(?<=\w)[-_](?=\w)", " ", text.strip()).lower()
 
 
 def close_matches(name: object, known: Iterable[str], *, count: int = 3) -> list[str]:

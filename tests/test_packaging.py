@@ -42,7 +42,8 @@ def wheel(tmp_path_factory) -> Path:
 
 def test_wheel_holds_all_configs_modules_and_templates(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
-    configs = {path.relative_to(ROOT / "configs") for path in (ROOT / "configs").rglob("*.py")}
+    files = [*(ROOT / "configs").rglob("*.py"), *(ROOT / "configs").rglob("*.json")]
+    configs = {path.relative_to(ROOT / "configs") for path in files}
     assert configs
     missing = {path.as_posix() for path in configs} - {
         name.removeprefix("ood_seg/_configs/") for name in names

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from ood_seg.commands import main
-from ood_seg.spelling import close_first, close_matches, did_you_mean
+from ood_seg.spelling import close_first, close_matches, did_you_mean, point_name
 
 KNOWN = ["energy", "entropy", "max-logit", "Mahalanobis"]
 
@@ -91,3 +91,19 @@ def test_sets_and_metrics_name_what_was_meant():
         keep_sets(cfg, ["road-anomaly"])
     with pytest.raises(ValueError, match=r"'anomaly/pa' \(did you mean 'anomaly/ap'"):
         mean_of({"one": {"anomaly/ap": 1.0, "mIoU": 2.0}}, "anomaly/pa")
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("fpr-1%", "fpr 1%"),
+        ("FPR_1%", "fpr 1%"),
+        (" fpr  1% ", "fpr 1%"),
+        ("conformal-fpr-5%", "conformal fpr 5%"),
+        ("best-f1", "best f1"),
+        ("tpr -1%", "tpr -1%"),
+        ("-5.5", "-5.5"),
+    ],
+)
+def test_spellings_of_an_operating_point(name, expected):
+    assert point_name(name) == expected

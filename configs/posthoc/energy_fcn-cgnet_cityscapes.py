@@ -4,6 +4,7 @@ _base_ = [
     "../_base_/models/cgnet_cityscapes.py",
     "../_base_/datasets/evaluation_1024x512.py",
     "../_base_/datasets/fit_cityscapes_camvid_1024x512.py",
+    "../_base_/datasets/calibration_camvid-bdd-coco_1024x512.py",
     "../_base_/default_runtime.py",
 ]
 load_from = "{{$OOD_SEG_DATA:data}}/weights/cgnet_m3n21_cityscapes_train_mmseg.pth"

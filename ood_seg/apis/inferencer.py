@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,9 +12,10 @@ import torch
 from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
 
+from ood_seg.apis.calibrations import chosen_calibration
 from ood_seg.apis.pipelines import split_test_pipeline
 from ood_seg.calibration import Calibration
-from ood_seg.io.map_origins import MapOrigin, named_model
+from ood_seg.io.map_origins import MapOrigin
 from ood_seg.io.provenance import checkpoint_sha256
 from ood_seg.labels import label_type
 from ood_seg.models.loading import load_model
@@ -27,7 +27,7 @@ from ood_seg.refinement import Refinement
 from ood_seg.smoothing import GaussianSmoothing
 
 if TYPE_CHECKING:
-    from ood_seg.models.ood_encoder_decoder import OODEncoderDecoder
+    pass
 
 
 class AnomalyInferencer(Segmentor):
@@ -45,7 +45,9 @@ class AnomalyInferencer(Segmentor):
             and is executed.
         weights: checkpoint file; by default the config's `load_from`. See `models.load_model`.
         device: `cuda`, `cuda:1`, `cpu`, ...; by default `cuda` if available, else `cpu`.
-        calibration: a calibration of this model's score and checkpoint, or its file.
+        calibration: a calibration of this model's score and checkpoint, or its file; None: that
+            beside the config, `NAME.calibration.json`, if it was made with this checkpoint and
+            setup; False or `none`: none.
         operating_point: name of the calibration's point at which pixels are flagged, by default
             the first one; or a number, the lowest score that is flagged.
         min_area: pixels of the smallest connected group that is an instance; None: the smallest
@@ -60,6 +62,7 @@ class AnomalyInferencer(Segmentor):
 
     Attributes:
         calibration: the `Calibration`, or None.
+        calibration_note: a line on where it comes from, or why there is none.
         device: the device of the model.
         model: the network.
 
@@ -76,7 +79,7 @@ class AnomalyInferencer(Segmentor):
         model: str | Path | Config,
         weights: str | Path | None = None,
         device: str | torch.device | None = None,
-        calibration: str | Path | Calibration | None = None,
+        calibration: str | Path | Calibration | bool | None = None,
         operating_point: str | float | None = None,
         *,
         min_area: int | None = None,
@@ -102,10 +105,11 @@ class AnomalyInferencer(Segmentor):
         self._load, rest = split_test_pipeline(cfg)
         self._prepare = Compose(rest)
         score = type(self.model.energy_head.score).__name__
-        self.calibration = _checked_calibration(
+        self.calibration, self.calibration_note = chosen_calibration(
             calibration,
-            self.model,
+            cfg,
             refined_name(score, refinement),
+            own_smoothing=smoothing is None,
             allow_other_model=allow_other_model,
         )
         points = self.calibration.operating_points if self.calibration else {}
@@ -189,41 +193,5 @@ class AnomalyInferencer(Segmentor):
                 "smoothing: expected False or keyword arguments such as "
                 "{'kernel_size': 7, 'sigma': 1.0}, got True"
             )
-        if self.calibration is not None:
-            warnings.warn(
-                "the smoothing is not that of the config, with which the calibration was made: "
-                "its probabilities and thresholds may not hold",
-                stacklevel=3,
-            )
         head = self.model.energy_head
         head.smoothing = None if smoothing is False else GaussianSmoothing(**smoothing)
-
-
-def _checked_calibration(
-    calibration: str | Path | Calibration | None,
-    model: OODEncoderDecoder,
-    score: str,
-    *,
-    allow_other_model: bool,
-) -> Calibration | None:
-    """The calibration, loaded, of this score and of the model's checkpoint."""
-    if calibration is None:
-        return None
-    if not isinstance(calibration, Calibration):
-        calibration = Calibration.load(calibration)
-    calibration.check_score(score)
-    expected, checkpoint = calibration.checkpoint_sha256, model.cfg.load_from
-    digest = None if expected is None else checkpoint_sha256(checkpoint)
-    if expected != digest:
-        message = (
-            f"the calibration was made with another checkpoint, "
-            f"{named_model(calibration.model, expected)}, than the model in use, "
-            f"{named_model(checkpoint, digest)}: its probabilities and thresholds may not hold"
-        )
-        if digest is not None and not allow_other_model:
-            raise ValueError(
-                f"{message}; calibrate this model (`ood-seg calibrate`), or accept it with "
-                "--allow-other-model"
-            )
-        warnings.warn(message, stacklevel=3)
-    return calibration

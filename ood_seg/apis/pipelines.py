@@ -41,6 +41,20 @@ def split_test_pipeline(cfg: Config) -> tuple[LoadCheckedImage, list[Callable]]:
     return loader, rest
 
 
+def preparation(cfg: Config) -> list[dict[str, Any]]:
+    """Configs of the transforms of a test pipeline that do not load files.
+
+    Raises:
+        ValueError: as `split_test_pipeline`.
+    """
+    kept = []
+    for settings in _test_pipeline(cfg):
+        kind = TRANSFORMS.get(settings["type"])
+        if kind is None or not issubclass(kind, (LoadAnnotations, LoadImageFromFile)):
+            kept.append(dict(settings))
+    return kept
+
+
 def _test_pipeline(cfg: Config) -> list[dict[str, Any]]:
     loader = cfg.get("test_dataloader") or {}
     if loader and "dataset" not in loader:

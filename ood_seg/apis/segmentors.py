@@ -23,7 +23,7 @@ def load_segmentor(
     device: str | None = None,
     local_rank: int | None = None,
     openvino: bool = False,
-    calibration: str | Path | Calibration | None = None,
+    calibration: str | Path | Calibration | bool | None = None,
     smoothing: Mapping[str, Any] | bool | None = None,
     operating_point: str | float | None = None,
     min_area: int | None = None,
@@ -44,7 +44,7 @@ def load_segmentor(
             for a single process.
         openvino: run an exported model with OpenVINO instead of ONNX Runtime.
         calibration, smoothing: of a config, see `AnomalyInferencer`; an exported model contains
-            its own.
+            its own, which the calibration `none` or False switches off.
         operating_point, min_area, region, refinement, boundary_suppression: see `Segmentor`.
         allow_other_model: accept a calibration of another checkpoint, with a warning.
 
@@ -56,11 +56,16 @@ def load_segmentor(
     decision |= {"region": region, "refinement": refinement}
     decision["boundary_suppression"] = boundary_suppression
     if exported or (exported is None and Path(model).suffix == ".onnx"):
-        _refuse(checkpoint=checkpoint, calibration=calibration, smoothing=smoothing)
+        off = calibration is False or calibration == "none"
+        _refuse(
+            checkpoint=checkpoint, calibration=None if off else calibration, smoothing=smoothing
+        )
         from ood_seg.deploy.onnx_segmentor import OnnxAnomalySegmentor
 
         runtime = "openvino" if openvino else "onnxruntime"
-        return OnnxAnomalySegmentor(model, runtime=runtime, device=device, **decision)
+        return OnnxAnomalySegmentor(
+            model, runtime=runtime, device=device, calibrated=not off, **decision
+        )
     if openvino:
         raise ValueError(f"--openvino applies to exported models (.onnx), not to config {model}")
     from ood_seg.startup import prepare

@@ -23,20 +23,26 @@ from ood_seg.calibration.curves import (
     IsotonicCurve,
     LogisticCurve,
     PixelCounts,
-    ScoreCounts,
     fit_curve,
     score_counts,
     with_prior,
 )
+from ood_seg.calibration.held_out import (
+    fitted_reliability,
+    held_out_reliability,
+    uncalibrated_reliability,
+)
 from ood_seg.calibration.operating_points import (
     OperatingPoint,
     count_false_alarms,
+    needs_anomalies,
     operating_point,
     smallest_conformal_set,
 )
-from ood_seg.calibration.reliability import Reliability, expected_calibration_error, reliability
+from ood_seg.calibration.reliability import Reliability, expected_calibration_error
 from ood_seg.labels import MIN_AREA
 from ood_seg.metrics.histogram import ScoreHistogram
+from ood_seg.spelling import point_name
 
 DEFAULT_POINTS = ("fpr 1%", "fpr 5%", "tpr 95%", "best f1", "conformal fpr 5%")
 
@@ -44,6 +50,9 @@ DEFAULT_POINTS = ("fpr 1%", "fpr 5%", "tpr 95%", "best f1", "conformal fpr 5%")
 @dataclass(frozen=True, eq=False)
 class Calibration:
     """A fitted calibration; made by `calibrate` or `Calibration.load`.
+
+    Made from known pixels alone it holds points by their FPR, and no probability: then `method`,
+    `curve`, `assumed_prior`, `ece_before`, `ece_after` and `diagram` are None.
 
     Attributes:
         method: `platt`, `temperature` or `isotonic`.
@@ -66,25 +75,30 @@ class Calibration:
         seed: of the division into halves.
         model: name of the model, if given.
         checkpoint_sha256: hash of its checkpoint file, if given.
+        commit: of the code that made the scores, if known.
+        setup: what the scores depend on beside the weights: options of the score, smoothing,
+            preprocessing; None where that is not recorded, as for saved maps.
     """
 
-    method: str
-    curve: LogisticCurve | IsotonicCurve
+    method: str | None
+    curve: LogisticCurve | IsotonicCurve | None
     score: str
     data_set: str
     num_images: int
     pixels: PixelCounts
-    assumed_prior: float
+    assumed_prior: float | None
     score_range: tuple[float, float]
-    ece_before: float
-    ece_after: float
+    ece_before: float | None
+    ece_after: float | None
     ece_held_out: bool
-    diagram: Reliability
+    diagram: Reliability | None
     operating_points: dict[str, OperatingPoint]
     min_area: int | None = None
     seed: int = 0
     model: str | None = None
     checkpoint_sha256: str | None = None
+    commit: str | None = None
+    setup: dict[str, Any] | None = None
 
     def probability(self, scores: Any) -> Any:
         """Anomaly probabilities in [0, 1], never falling with the score.
@@ -97,7 +111,10 @@ class Calibration:
 
         Returns:
             The same shape; float64 stays float64, any other type becomes float32. NaN stays NaN.
+            None without a curve.
         """
+        if self.curve is None:
+            return None
         if isinstance(scores, Tensor):
             return self.curve(scores if scores.dtype == torch.float64 else scores.float())
         array = np.asarray(scores)
@@ -105,21 +122,23 @@ class Calibration:
         return as_numpy(self.curve(from_array(array)))
 
     def point(self, name: str | None = None) -> OperatingPoint:
-        """The operating point of that name; without a name the first one.
+        """The operating point of that name, such as `fpr-1%` or `fpr 1%`; by default the first.
 
         Raises:
             ValueError: there is none of that name; those that exist are listed.
         """
         if not self.operating_points:
             raise ValueError("this calibration holds no operating point")
-        name = next(iter(self.operating_points)) if name is None else name
-        if name not in self.operating_points:
+        wanted = next(iter(self.operating_points)) if name is None else point_name(name)
+        if wanted not in self.operating_points:
             known = ", ".join(map(repr, self.operating_points))
             raise ValueError(f"no operating point {name!r} in this calibration; it has {known}")
-        return self.operating_points[name]
+        return self.operating_points[wanted]
 
-    def facts(self) -> dict[str, Any]:
-        """What exported models and the service state of it: curve, images and assumed prior."""
+    def facts(self) -> dict[str, Any] | None:
+        """Curve, images and assumed prior, for exported models and the service; else None."""
+        if self.curve is None:
+            return None
         return {
             "method": self.method,
             "parameters": asdict(self.curve),
@@ -158,12 +177,11 @@ def calibrate(
     *,
     score: str,
     data_set: str,
-    method: str = "platt",
+    method: str | None = "platt",
     points: Sequence[str] | None = None,
     assumed_prior: float | None = None,
     seed: int = 0,
-    model: str | None = None,
-    checkpoint_sha256: str | None = None,
+    **origin: Any,
 ) -> Calibration:
     """Fit the anomaly probability and choose operating points on held-back images.
 
@@ -171,46 +189,38 @@ def calibrate(
         histograms: one per image, of images that no part of the model was chosen or trained on.
         score: name of the score.
         data_set: name of the images.
-        method: `platt`, `temperature` or `isotonic`, see `ood_seg.calibration.curves`.
-        points: names as in `ood_seg.calibration.operating_points`; None: `DEFAULT_POINTS`, of
-            which conformal ones are left out, with a warning, where there are too few images.
+        method: `platt`, `temperature` or `isotonic`, see `ood_seg.calibration.curves`; None:
+            operating points alone, without a probability, for which known pixels suffice.
+        points: names as in `ood_seg.calibration.operating_points`; None: `DEFAULT_POINTS`, without
+            those that take anomalous pixels where there are none, and without conformal ones, with
+            a warning, where there are too few images.
         assumed_prior: share of anomalous pixels to be expected in use. The odds are multiplied by
             the ratio of the prior odds, which is right where only that share differs.
         seed: of the division into halves for `ece_after`.
-        model: name of the model.
-        checkpoint_sha256: hash of its checkpoint file.
+        **origin: `model`, `checkpoint_sha256`, `commit` and `setup`, see `Calibration`.
 
     Raises:
-        ValueError: no histograms; a class without pixels; equal or inverted scores; an unknown
-            method or point; a prior outside 0..1; or too few images for a requested point.
+        ValueError: no histograms; no known pixels, or with a method no anomalous ones; equal or
+            inverted scores; an unknown method or point; a prior outside 0..1; or too few images
+            for a requested point.
     """
     merged = ScoreHistogram.merged(histograms)
-    counts = score_counts([merged])
-    curve = fitted = fit_curve(counts, method)
-    pixels = PixelCounts(merged.num_known, merged.num_anomalous, merged.num_ignored)
-    prior = pixels.anomalous / (pixels.known + pixels.anomalous)
-    if assumed_prior is not None:
-        curve = with_prior(curve, prior, assumed_prior)
-    held_out = _held_out_reliability(histograms, method, np.random.default_rng(seed))
-    diagram = held_out or reliability(*_probabilities(fitted, counts))
-    names = _feasible_points(histograms) if points is None else points
+    names = _feasible_points(histograms) if points is None else list(map(point_name, points))
+    found = {name: operating_point(name, histograms, merged=merged) for name in names}
+    if method is None and assumed_prior is not None:
+        raise ValueError("assumed_prior: it changes probabilities, which take a method")
+    fit = _no_fit() if method is None else _fit(histograms, merged, method, assumed_prior, seed)
     return Calibration(
         method=method,
-        curve=curve,
         score=score,
         data_set=data_set,
         num_images=len(histograms),
-        pixels=pixels,
-        assumed_prior=prior if assumed_prior is None else assumed_prior,
+        pixels=PixelCounts(merged.num_known, merged.num_anomalous, merged.num_ignored),
         score_range=(float(merged.lowest[0]), float(merged.highest[-1])),
-        ece_before=expected_calibration_error(reliability(_as_probabilities(counts), *counts[1:])),
-        ece_after=expected_calibration_error(diagram),
-        ece_held_out=held_out is not None,
-        diagram=diagram,
-        operating_points={n: operating_point(n, histograms, merged=merged) for n in names},
+        operating_points=found,
         seed=seed,
-        model=model,
-        checkpoint_sha256=checkpoint_sha256,
+        **fit,
+        **origin,
     )
 
 
@@ -245,44 +255,43 @@ def with_false_alarms(
     return replace(calibration, operating_points=points, min_area=min_area)
 
 
-def _as_probabilities(counts: ScoreCounts) -> np.ndarray:
-    """The scores as probabilities: scaled linearly unless they lie in [0, 1]."""
-    low, high = counts.scores[0], counts.scores[-1]
-    if low >= 0 and high <= 1:
-        return counts.scores
-    return (counts.scores - low) / (high - low)
+def _no_fit() -> dict[str, Any]:
+    absent = ("curve", "assumed_prior", "ece_before", "ece_after", "diagram")
+    return {**dict.fromkeys(absent), "ece_held_out": False}
 
 
-def _held_out_reliability(
-    histograms: Sequence[ScoreHistogram], method: str, rng: np.random.Generator
-) -> Reliability | None:
-    """Reliability on each half of the images of the fit on the other; None if one has no fit."""
-    shuffled = [histograms[index] for index in rng.permutation(len(histograms))]
-    # Those with anomalies first, so that both halves get their share.
-    shuffled.sort(key=lambda part: part.num_anomalous == 0)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # on separated scores; the fit on all warns as well
-        try:
-            first, second = score_counts(shuffled[::2]), score_counts(shuffled[1::2])
-            curves = fit_curve(second, method), fit_curve(first, method)
-        except ValueError:  # a half has no images, a class is absent, scores are equal
-            return None
-    tested = [_probabilities(*one) for one in zip(curves, (first, second), strict=True)]
-    return reliability(*map(np.concatenate, zip(*tested, strict=True)))
-
-
-def _probabilities(
-    curve: LogisticCurve | IsotonicCurve, counts: ScoreCounts
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Probabilities of the scores, with the counts at each."""
-    return curve(torch.from_numpy(counts.scores)).numpy(), counts.known, counts.anomalous
+def _fit(
+    histograms: Sequence[ScoreHistogram],
+    merged: ScoreHistogram,
+    method: str,
+    assumed_prior: float | None,
+    seed: int,
+) -> dict[str, Any]:
+    """Curve, prior and calibration errors, as arguments of `Calibration`."""
+    counts = score_counts([merged])
+    curve = fitted = fit_curve(counts, method)
+    prior = merged.num_anomalous / (merged.num_known + merged.num_anomalous)
+    if assumed_prior is not None:
+        curve = with_prior(curve, prior, assumed_prior)
+    held_out = held_out_reliability(histograms, method, np.random.default_rng(seed))
+    diagram = held_out or fitted_reliability(fitted, counts)
+    return {
+        "curve": curve,
+        "assumed_prior": prior if assumed_prior is None else assumed_prior,
+        "ece_before": expected_calibration_error(uncalibrated_reliability(counts)),
+        "ece_after": expected_calibration_error(diagram),
+        "ece_held_out": held_out is not None,
+        "diagram": diagram,
+    }
 
 
 def _feasible_points(histograms: Sequence[ScoreHistogram]) -> list[str]:
-    """The default points for which there are enough images."""
+    """The default points for which there are anomalous pixels and enough images."""
     images = sum(part.num_known > 0 for part in histograms)
-    feasible = [name for name in DEFAULT_POINTS if smallest_conformal_set(name) <= images]
-    for name in sorted(set(DEFAULT_POINTS) - set(feasible)):
+    anomalies = any(part.num_anomalous for part in histograms)
+    possible = [name for name in DEFAULT_POINTS if anomalies or not needs_anomalies(name)]
+    feasible = [name for name in possible if smallest_conformal_set(name) <= images]
+    for name in sorted(set(possible) - set(feasible)):
         needed = smallest_conformal_set(name)
         warnings.warn(
             f"no operating point {name!r}: its guarantee takes {needed} images, got {images}",

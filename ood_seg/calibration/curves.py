@@ -19,6 +19,7 @@ from torch import Tensor
 from ood_seg.metrics.histogram import ScoreHistogram
 
 METHODS = ("platt", "temperature", "isotonic")
+NO_CURVE = "none"
 
 _STEPS = 500
 _DAMPING = 1e-3
@@ -98,6 +99,26 @@ def score_counts(histograms: Sequence[ScoreHistogram]) -> ScoreCounts:
     """
     merged = ScoreHistogram.merged(histograms)
     return ScoreCounts(merged.middle, merged.known, merged.anomalous)
+
+
+def chosen_method(name: str | None, histograms: Sequence[ScoreHistogram]) -> str | None:
+    """The method of `calibrate` that a user chose.
+
+    Args:
+        name: one of `METHODS`, or `none`; None: `platt`, or none, with a warning, where no pixel
+            is anomalous.
+        histograms: of the calibration images.
+    """
+    if name is not None:
+        return None if name == NO_CURVE else name
+    if any(part.num_anomalous for part in histograms):
+        return "platt"
+    warnings.warn(
+        "no pixel is anomalous: operating points by their FPR alone, and no probability; if there "
+        "should be anomalies, check the label mapping",
+        stacklevel=3,
+    )
+    return None
 
 
 def fit_curve(counts: ScoreCounts, method: str) -> LogisticCurve | IsotonicCurve:

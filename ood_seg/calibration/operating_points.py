@@ -1,6 +1,6 @@
 """Thresholds for a target rate, and what they cost. A pixel is flagged if `score >= threshold`.
 
-The names of the points, in files and on the command line:
+The names of the points in files; `fpr-5%` is the same name, which needs no quotes in a shell:
 
     fpr 5%             lowest threshold with at most 5 % of all known pixels flagged
     tpr 95%            highest threshold with at least 95 % of all anomalous pixels flagged
@@ -34,6 +34,7 @@ from ood_seg.calibration.conformal import (
 from ood_seg.labels import ANOMALY, IGNORE
 from ood_seg.metrics.histogram import ScoreHistogram
 from ood_seg.metrics.overlaps import label_components
+from ood_seg.spelling import point_name
 
 _NAME = re.compile(r"best f1|(?P<conformal>conformal )?(?P<kind>fpr|tpr) (?P<percent>\d+(\.\d+)?)%")
 
@@ -46,7 +47,7 @@ class OperatingPoint:
         name: as above.
         threshold: pixels with `score >= threshold` are flagged; one of the scores, exact in their
             own type, or just above all of them.
-        tpr: share of the anomalous pixels that are flagged.
+        tpr: share of the anomalous pixels that are flagged; NaN where there were none.
         fpr: share of the known pixels that are flagged.
         false_alarms_per_image: mean of `count_false_alarms`; None where no maps were given.
         guarantee: what holds in expectation for new images, in words; None: nothing.
@@ -67,19 +68,20 @@ def operating_point(
 
     Args:
         name: as above.
-        histograms: one per image; together they hold both classes.
+        histograms: one per image; together they hold both classes, or known pixels alone for a
+            point by its FPR.
         merged: all of them, where they are merged already.
 
     Raises:
         ValueError: unknown name, a percentage outside 0..100, a class without pixels, or too few
             images for a conformal guarantee (the message names the number needed).
     """
-    match = _parsed(name)
+    match, name = _parsed(name), point_name(name)
     merged = ScoreHistogram.merged(histograms) if merged is None else merged
-    if not merged.num_known or not merged.num_anomalous:
+    if not merged.num_known or (needs_anomalies(name) and not merged.num_anomalous):
         raise ValueError(
-            f"operating points need pixels of both classes, got {merged.num_known} known and "
-            f"{merged.num_anomalous} anomalous"
+            f"operating point {name!r} needs pixels of both classes, got {merged.num_known} known "
+            f"and {merged.num_anomalous} anomalous; known pixels alone give points such as 'fpr 1%'"
         )
     if match["conformal"]:
         conformal = conformal_fpr if match["kind"] == "fpr" else conformal_tpr
@@ -129,6 +131,11 @@ def count_false_alarms(
     return int(np.count_nonzero(is_alarm))
 
 
+def needs_anomalies(name: str) -> bool:
+    """Whether a point takes anomalous pixels, as all but those by their FPR do."""
+    return _parsed(name)["kind"] != "fpr"
+
+
 def smallest_conformal_set(name: str) -> int:
     """Images that a conformal point takes at least; 0 for any other point."""
     match = _parsed(name)
@@ -139,11 +146,11 @@ def smallest_conformal_set(name: str) -> int:
 
 
 def _parsed(name: str) -> re.Match:
-    match = _NAME.fullmatch(name)
+    match = _NAME.fullmatch(point_name(name))
     if match is None or not 0 <= float(match["percent"] or 0) <= 100:
         raise ValueError(
             f"operating point {name!r}: expected 'best f1', or 'fpr', 'tpr', 'conformal fpr' or "
-            "'conformal tpr' with a percentage from 0 to 100, such as 'fpr 5%'"
+            "'conformal tpr' with a percentage from 0 to 100, such as 'fpr-5%'"
         )
     return match
 

@@ -6,6 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from ood_seg.commands import _map_arguments
+from ood_seg.commands._map_arguments import add_curve
 
 if TYPE_CHECKING:
     from ood_seg.evaluation.settings import Settings
@@ -75,12 +76,7 @@ def _add_parts(group: argparse._ArgumentGroup) -> None:
         help="track of the component metrics, which sets the smallest sizes that count (default: "
         "%(default)s)",
     )
-    group.add_argument(
-        "--calibration",
-        default="platt",
-        choices=("platt", "temperature", "isotonic", _NONE),
-        help="curve of the probability (default: %(default)s)",
-    )
+    add_curve(group, former="--calibration", default="platt")
     group.add_argument(
         "--select-fraction",
         type=float,
@@ -109,7 +105,7 @@ def evaluation_settings(args: argparse.Namespace) -> Settings:
         **{name: getattr(args, name) for name in same},
         memory=int(args.memory * 2**30),
         tprs=tuple(args.tpr),
-        calibration=None if args.calibration == _NONE else args.calibration,
+        calibration=None if args.fit_curve == _NONE else args.fit_curve,
         track=None if args.components == _NONE else args.components,
         commit=git_commit(),
     )

@@ -107,7 +107,7 @@ def files_to_save(args: argparse.Namespace) -> list[str]:
     """Return the kinds of files per image: those asked for, or the default."""
     kinds = [*(args.save or ["overlay"])]
     kinds += {"npy": ["scores"], "png": ["scores-png"]}.get(args.save_scores, [])
-    kinds += ["probability", "mask"] if args.calibration else []
+    kinds += ["probability", "mask"] if args.calibration not in (None, "none") else []
     return list(dict.fromkeys(kinds))
 
 

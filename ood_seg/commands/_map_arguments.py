@@ -4,15 +4,36 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ood_seg.commands._parser import add_renamed
 from ood_seg.progress import progress_tasks
 
 if TYPE_CHECKING:
     from ood_seg.evaluation.folders import MapFolders
+
+_CURVES = ("platt", "temperature", "isotonic", "none")
+
+
+def add_curve(group: argparse._ArgumentGroup, *, former: str, default: str | None) -> None:
+    """Add `--fit-curve`, the curve of the probability.
+
+    Args:
+        group: of the option.
+        former: name that the option had before, still taken.
+        default: `platt`; None: that, or none where no pixel is anomalous.
+    """
+    without = "" if default else "; none where no pixel is anomalous"
+    group.add_argument(
+        "--fit-curve",
+        default=default,
+        choices=_CURVES,
+        help=f"curve of the probability (default: platt{without})",
+    )
+    add_renamed(group, former, "--fit-curve", choices=_CURVES)
 
 
 def add_maps(parser: argparse.ArgumentParser, *, several: bool = False) -> None:
@@ -33,6 +54,11 @@ def add_maps(parser: argparse.ArgumentParser, *, several: bool = False) -> None:
     parser.add_argument(
         "ground_truth", type=Path, metavar="GROUND_TRUTH", help="folder of label images (.png)"
     )
+    add_map_options(parser)
+
+
+def add_map_options(parser: argparse._ActionsContainer) -> None:
+    """Add how to name, read and pair the files."""
     parser.add_argument(
         "--method", metavar="NAME", help="name of the scores (default: that of their folder)"
     )
@@ -123,7 +149,7 @@ def map_folders(args: argparse.Namespace, scores: Path | None = None) -> MapFold
     if args.training_labels is not None:
         options["label_map"] = training_label_map(args.training_labels)
     elif args.label_map:
-        options["label_map"] = dict(map(_label_pair, args.label_map))
+        options["label_map"] = label_map(args.label_map)
     format = MapFormat(args.key, args.scale, args.offset, args.negate)
     return MapFolders(scores or args.scores, args.ground_truth, format, **options)
 
@@ -133,11 +159,26 @@ def data_set_name(args: argparse.Namespace) -> str:
     return args.data_set or args.ground_truth.resolve().name
 
 
+def label_map(texts: Sequence[str]) -> dict[int, int]:
+    """Return the label map of `--label-map`, checked; 255 stays ignored unless it is mapped.
+
+    Raises:
+        ValueError: a text of another form, or a value that is no label.
+    """
+    from ood_seg.datasets.label_maps import checked_label_map
+    from ood_seg.labels import ANOMALY, IGNORE, KNOWN
+
+    pairs = dict(map(_label_pair, texts))
+    return {IGNORE: IGNORE, **checked_label_map(pairs, frozenset((KNOWN, ANOMALY, IGNORE)))}
+
+
 @contextmanager
-def progress_bar() -> Iterator[Callable[[int, int], None]]:
-    """Show the progress; yields the function to call with maps read and in all."""
+def progress_bar(
+    title: str = "score maps", unit: str = "maps"
+) -> Iterator[Callable[[int, int], None]]:
+    """Show the progress; yields the function to call with maps or images done and in all."""
     with progress_tasks() as add:
-        yield add("score maps", None, "maps").update
+        yield add(title, None, unit).update
 
 
 def _label_pair(text: str) -> tuple[str, str]:

@@ -39,12 +39,14 @@ def add_segmentor_arguments(
     common.add_argument(
         "--calibration",
         metavar="FILE",
-        help="of `ood-seg calibrate`, for a config; an .onnx has its own",
+        help="of `ood-seg calibrate`, for a config (default: the one beside it, "
+        "NAME.calibration.json, if it was made with this checkpoint); an .onnx has its own; "
+        "`none`: none",
     )
     common.add_argument(
         "--operating-point",
         metavar="NAME|NUMBER",
-        help="threshold of the mask: a name such as 'fpr 5%%', or a score; by default the first "
+        help="threshold of the mask: a name such as fpr-5%%, or a score; by default the first "
         "operating point of the calibration or exported model",
     )
     model.add_argument("--device", help="by default cuda where available, else cpu")
@@ -115,6 +117,7 @@ def load(args: argparse.Namespace, shard: Shard = SINGLE_PROCESS) -> Segmentor:
     )
     if shard.rank == 0:
         remember_model(args)
+    print(segmentor.calibration_note)
     print(threshold_description(segmentor.decision_rule))
     return segmentor
 

@@ -41,7 +41,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--calibration",
         metavar="FILE",
         help="of `ood-seg calibrate`: `anomaly` becomes a probability, `score` is the raw score, "
-        "and the operating points are stored in the file",
+        "and the operating points are stored in the file. Default: the one beside the config, "
+        "NAME.calibration.json, if it was made with this checkpoint; `none`: none",
     )
     parser.add_argument(
         "--allow-other-model",

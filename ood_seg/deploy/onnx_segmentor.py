@@ -41,9 +41,11 @@ class OnnxAnomalySegmentor(Segmentor):
             that it is not used, with a warning.
         boundary_suppression: see `Segmentor`.
         threads: number of CPU threads; None: chosen by the runtime.
+        calibrated: use the calibration in the file; False: raw scores alone.
 
     Attributes:
         card: the `ModelCard`.
+        calibration_note: a line on where the calibration comes from, or why there is none.
 
     Raises:
         FileNotFoundError: no such file.
@@ -63,23 +65,26 @@ class OnnxAnomalySegmentor(Segmentor):
         refinement: Any = None,
         boundary_suppression: int = 0,
         threads: int | None = None,
+        calibrated: bool = True,
     ) -> None:
         self.path = Path(path).expanduser()
         self._run = open_runtime(self.path, runtime, device=device, threads=threads)
         signature = self._run.signature
         self.card = card = ModelCard.from_properties(signature.properties, str(self.path))
         _check_graph(signature, card, str(self.path))
+        self._calibrated = calibrated and refinement is None
+        self.calibration_note = _calibration_note(card, calibrated=self._calibrated)
         super().__init__(
             Palette(card.classes, card.palette),
             card.score,
-            card.thresholds if refinement is None else {},
+            card.thresholds if self._calibrated else {},
             operating_point=operating_point,
             min_area=card.min_area if min_area is None else min_area,
             region=region,
             refinement=refinement,
             boundary_suppression=boundary_suppression,
         )
-        if self.refinement is not None and card.calibration is not None:
+        if calibrated and self.refinement is not None and card.calibration is not None:
             warnings.warn(
                 f"{self.path}: its calibration is for the score {card.score!r}, but the scores are "
                 f"{self.score_name!r}: no probability, and no operating point by name; give the "
@@ -110,11 +115,11 @@ class OnnxAnomalySegmentor(Segmentor):
 
     def probability(self, scores: np.ndarray) -> np.ndarray | None:
         """Probability of an anomaly by the calibration, `(H, W)`; None without one."""
-        return None if self.refinement is not None else self.card.probability(scores)
+        return self.card.probability(scores) if self._calibrated else None
 
     def calibration_facts(self) -> dict[str, Any] | None:
         """See `Segmentor.calibration_facts`."""
-        return None if self.refinement is not None else self.card.calibration
+        return self.card.calibration if self._calibrated else None
 
     def _predict_batch(self, images: list[np.ndarray]) -> list[Prediction]:
         batch = np.stack(images)
@@ -142,7 +147,18 @@ class OnnxAnomalySegmentor(Segmentor):
         count = len(self.card.classes)
         if int(maps[0].max()) >= count:
             raise ValueError(f"{self.path}: labels: expected 0..{count - 1}, got {maps[0].max()}")
+        if not self._calibrated:
+            maps = maps[:2]
         return [Prediction(*parts) for parts in zip(*maps, strict=True)]
+
+
+def _calibration_note(card: ModelCard, *, calibrated: bool) -> str:
+    if not (card.calibration or card.thresholds):
+        return "no calibration in the exported model; `ood-seg export-onnx --calibration FILE`"
+    if not calibrated:
+        return "the calibration in the exported model is not used"
+    made_on = f", made on {card.calibration['data_set']}" if card.calibration else ""
+    return f"calibration: that in the exported model{made_on}"
 
 
 def _check_scaled(card: ModelCard, height: int, width: int) -> None:

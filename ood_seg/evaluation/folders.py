@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from ood_seg.calibration import Calibration, calibrate, with_false_alarms
+from ood_seg.calibration.curves import chosen_method
 from ood_seg.datasets.label_maps import EVALUATION_LABELS
 from ood_seg.evaluation.image_tasks import for_each
 from ood_seg.evaluation.matching import MapPair, Matches, match_maps
@@ -82,6 +83,7 @@ def calibrate_folders(
     min_area: int = MIN_AREA,
     workers: int = 1,
     on_image: OnImage = lambda done, total: None,
+    method: str | None = None,
     **options: Any,
 ) -> Calibration:
     """Fit the anomaly probability and operating points on all score maps of a folder.
@@ -96,6 +98,7 @@ def calibrate_folders(
         min_area: smallest false alarm that counts, in pixels.
         workers: threads that read and count.
         on_image: called after each map with the number read so far and in all.
+        method: curve of the probability, see `chosen_method`.
         **options: further arguments of `calibrate`; `data_set` is by default the name of the
             folder of the ground truth, `model` that of the checkpoint.
 
@@ -125,9 +128,11 @@ def calibrate_folders(
     def counted(pair: MapPair) -> ScoreHistogram:
         return ScoreHistogram.from_scores(*read(pair))
 
+    histograms = list(for_each(counted, matches.pairs, workers=workers))
     calibration = calibrate(
-        list(for_each(counted, matches.pairs, workers=workers)),
+        histograms,
         score=origin.score,
+        method=chosen_method(method, histograms),
         checkpoint_sha256=origin.checkpoint_sha256,
         **{
             "data_set": folders.ground_truth.resolve().name,

@@ -116,7 +116,7 @@ def export_onnx(
     out: str | Path,
     options: Options | None = None,
     *,
-    calibration: str | Path | None = None,
+    calibration: str | Path | bool | None = None,
     allow_other_model: bool = False,
     report: Callable[[str], Any] = lambda line: None,
 ) -> Export:
@@ -127,7 +127,8 @@ def export_onnx(
         checkpoint: its weights; None: the config's `load_from`.
         out: file to write, `.onnx`.
         options: None: the defaults.
-        calibration: file of `ood-seg calibrate`; then `anomaly` is a probability.
+        calibration: file of `ood-seg calibrate`; None: that beside the config, if it fits; False:
+            none. With one of a curve, `anomaly` is a probability.
         allow_other_model: accept a calibration of another checkpoint, with a warning.
         report: called with a line of text before each slow step.
 
@@ -145,6 +146,7 @@ def export_onnx(
         cfg, checkpoint, "cpu", calibration=calibration, allow_other_model=allow_other_model
     )
     check_exportable(inferencer.model)
+    report(inferencer.calibration_note)
     graph = inference_graph(inferencer, cfg, options)
     card = model_card(inferencer, graph, cfg, checkpoint, options.precision)
     report("exporting (10 to 60 seconds, and minutes for deep transformers)")
@@ -230,9 +232,9 @@ def inference_graph(inferencer: AnomalyInferencer, cfg: Config, options: Options
     Raises:
         ValueError: see `preprocessing_of`.
     """
-    calibration = inferencer.calibration
+    curve = None if inferencer.calibration is None else inferencer.calibration.curve
     outputs = ["labels", "anomaly"]
-    outputs += ["score"] if calibration is not None else []
+    outputs += ["score"] if curve is not None else []
     outputs += ["logits"] if options.logits else []
     return InferenceGraph(
         with_exportable_layers(inferencer.model),
@@ -240,6 +242,6 @@ def inference_graph(inferencer: AnomalyInferencer, cfg: Config, options: Options
         layout=options.layout,
         colour=options.colour,
         input_type=options.input_type,
-        curve=None if calibration is None else calibration.curve,
+        curve=curve,
         outputs=tuple(outputs),
     ).eval()

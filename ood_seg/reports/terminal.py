@@ -89,14 +89,22 @@ def print_calibration(
     # Guarantees are too long for a column of a terminal.
     rows = [{**asdict(point), "guarantee": None} for point in points]
     caption = f"{calibration.score} on {calibration.data_set}"
-    images = "held-out halves" if calibration.ece_held_out else "the same images"
     print_table(
         operating_points_table(rows, caption),
-        f"{calibration.num_images} images; expected calibration error "
-        f"{calibration.ece_before:.4f} before, {calibration.ece_after:.4f} after (on {images})",
+        f"{calibration.num_images} images; {_fit_quality(calibration)}",
         *(f"{point.name}: {point.guarantee}" for point in points if point.guarantee),
         *(f"note: {note}" for note in notes),
         f"written: {written}" if written else "",
+    )
+
+
+def _fit_quality(calibration: Calibration) -> str:
+    if calibration.ece_before is None or calibration.ece_after is None:
+        return "no probability, which takes anomalous pixels"
+    images = "held-out halves" if calibration.ece_held_out else "the same images"
+    return (
+        f"expected calibration error {calibration.ece_before:.4f} before, "
+        f"{calibration.ece_after:.4f} after (on {images})"
     )
 
 

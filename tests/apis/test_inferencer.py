@@ -187,7 +187,7 @@ def test_smoothing_of_the_config_is_replaced(weights, calibration):
         expected = gaussian_smooth(torch.from_numpy(raw)[None], 5, sigma)[0]
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
     np.testing.assert_array_equal(scores(False, energy_head=smooth), raw)
-    with pytest.warns(UserWarning, match=r"smoothing.*calibration"):
+    with pytest.warns(UserWarning, match=r"calibration.*another smoothing"):
         AnomalyInferencer(config(), weights, "cpu", calibration, smoothing={"kernel_size": 3})
     with pytest.raises(ValueError, match=r"smoothing.*got True"):
         scores(True)

@@ -41,6 +41,7 @@ def test_the_suffix_chooses_the_class(loaded):
         "runtime": "onnxruntime",
         "device": "cpu",
         "refinement": None,
+        "calibrated": True,
         **decision,
     }
     assert openvino["runtime"] == "openvino"

@@ -187,7 +187,8 @@ def test_degenerate_sets(method):
         fitted(single([3, 3], [0, 1]), method=method)
 
 
-OPTIONAL = ("model", "checkpoint_sha256", "min_area", "false_alarms_per_image", "guarantee")
+OPTIONAL_TEXTS = ("model", "checkpoint_sha256", "commit", "guarantee")
+OPTIONAL = (*OPTIONAL_TEXTS, "setup", "min_area", "false_alarms_per_image")
 
 
 def places(value, place=()):
@@ -213,12 +214,14 @@ def reach(content, place):
 def wrong_values(content, place):
     """Values that are not allowed at a place."""
     value = reach(content, place)
+    if place == ("setup",):
+        return [3, "x", [1]]
     if isinstance(value, (dict, list)):
         return [None, 3, "x", [[[]]], {"x": 1} if isinstance(value, list) else [1], [None]]
     wrong = [[1], {"x": 1}] + ([] if place[-1] in OPTIONAL else [None])
     if isinstance(value, bool):
         return [*wrong, 0, "true"]
-    if isinstance(value, str) or place[-1] in ("guarantee", "model", "checkpoint_sha256"):
+    if isinstance(value, str) or place[-1] in OPTIONAL_TEXTS:
         return [*wrong, 3, True]
     return [*wrong, "1", True, float("nan"), float("inf"), -float("inf"), 10**400]
 
@@ -323,6 +326,32 @@ class TestFile:
                 tried += 1
         assert tried > 300
 
+    def test_known_pixels_alone_give_points_without_a_probability(self, tmp_path):
+        scores, labels = np.float32([1, 2, 3, 9]), np.uint8([0, 0, 0, 255])
+        maps = [ScoreHistogram.from_scores(scores, labels) for _ in range(20)]
+        with pytest.raises(ValueError, match="60 known and 0 anomalous"):
+            fitted(maps)
+        made = fitted(maps, method=None, commit="abc", setup={"score": {"type": "Energy"}})
+        assert list(made.operating_points) == ["fpr 1%", "fpr 5%", "conformal fpr 5%"]
+        assert made.point("fpr-5%").threshold == np.nextafter(np.float32(3), np.float32(4))
+        assert made.probability(np.ones(3)) is None
+        made.save(tmp_path / "c.json")
+        again = Calibration.load(tmp_path / "c.json")
+        assert to_content(again) == to_content(made)
+        assert (again.commit, again.setup) == ("abc", {"score": {"type": "Energy"}})
+        assert np.isnan(again.point("fpr 1%").tpr)
+        for options, name in (({"points": ["tpr-95%"]}, "tpr 95%"), ({"assumed_prior": 0.1}, "p")):
+            with pytest.raises(ValueError, match=name):
+                fitted(maps, method=None, **options)
+
+    @pytest.mark.parametrize("name", ["parameters", "assumed_prior", "ece_after", "reliability"])
+    def test_parts_of_a_curve_without_its_method_are_refused(self, histograms, tmp_path, name):
+        with_curve = to_content(fitted(histograms))
+        without = to_content(fitted(histograms, method=None))
+        (tmp_path / "c.json").write_text(json.dumps({**without, name: with_curve[name]}))
+        with pytest.raises(ValueError, match=f"'{name}' must be null"):
+            Calibration.load(tmp_path / "c.json")
+
     @pytest.mark.parametrize("text", ["[" * 100_000, '{"schema": ' + "[" * 100_000, "\udcff", ""])
     def test_files_that_are_not_json_are_refused(self, tmp_path, text):
         path = tmp_path / "c.json"
@@ -334,7 +363,8 @@ class TestFile:
     def test_no_field_may_be_missing(self, histograms, tmp_path):
         content = to_content(fitted(histograms))
         path = tmp_path / "c.json"
-        for name in sorted(set(content) - {"version"}):  # of the writer; it is not read
+        # That of the writer is not read, and files of earlier versions lack the other two.
+        for name in sorted(set(content) - {"version", "commit", "setup"}):
             path.write_text(json.dumps({key: content[key] for key in content if key != name}))
             with pytest.raises(ValueError, match=rf"'{name}' is missing|expected the schema"):
                 Calibration.load(path)

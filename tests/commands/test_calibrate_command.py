@@ -163,11 +163,36 @@ def test_the_file_is_what_the_library_makes(maps, tmp_path, capsys):
 
 
 def test_options_reach_the_fit(maps, tmp_path):
-    options = ["--fit", "isotonic", "--prior", "0.01", "--points", "tpr 90%", "best f1"]
+    options = ["--fit-curve", "isotonic", "--prior", "0.01", "--points", "tpr-90%", "best f1"]
     assert run(maps[0], tmp_path / "c.json", *options) == 0
     made = Calibration.load(tmp_path / "c.json")
     assert (made.method, made.assumed_prior) == ("isotonic", 0.01)
     assert list(made.operating_points) == ["tpr 90%", "best f1"]
+
+
+def test_the_former_name_of_the_curve_is_taken_with_a_note(maps, tmp_path, capsys):
+    assert run(maps[0], tmp_path / "c.json", "--fit", "isotonic") == 0
+    assert "--fit-curve" in capsys.readouterr().err
+    assert Calibration.load(tmp_path / "c.json").method == "isotonic"
+
+
+def test_known_pixels_alone_give_points_by_fpr(maps, tmp_path, capsys):
+    folder, _ = maps
+    (tmp_path / "scores").symlink_to(folder / "scores")
+    (tmp_path / "truth").mkdir()
+    for path in (folder / "truth").iterdir():
+        cv2.imwrite(str(tmp_path / "truth" / path.name), 0 * cv2.imread(str(path), 0))
+    assert run(tmp_path, tmp_path / "c.json") == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "no probability" in printed
+    assert "label mapping" in printed
+    made = Calibration.load(tmp_path / "c.json")
+    assert list(made.operating_points) == ["fpr 1%", "fpr 5%", "conformal fpr 5%"]
+    assert made.point("fpr-1%").false_alarms_per_image is not None
+    assert made.curve is None
+    for options in (["--fit-curve", "platt"], ["--points", "tpr 95%"]):
+        assert run(tmp_path, tmp_path / "d.json", *options) == 2
+        assert "0 anomalous" in capsys.readouterr().err
 
 
 def test_what_is_missing_is_a_note(maps, tmp_path, capsys):

@@ -236,7 +236,7 @@ def test_calibrated_run_writes_probability_and_mask(calibration, job, tmp_path, 
     made, path = calibration
     options = ["--calibration", path, "--operating-point", "tpr 80%", "--save-scores"]
     assert infer(job, job.folder / "images" / "1.png", tmp_path, *options) == 0
-    (first, _) = capsys.readouterr().out.splitlines()
+    (_, first, _) = capsys.readouterr().out.splitlines()
     assert "'tpr 80%'" in first
     assert first.endswith(f" {made.point('tpr 80%').threshold:.6g}")
     names = sorted(file.name for file in tmp_path.iterdir())

@@ -148,6 +148,9 @@ def test_own_data_end_to_end(data, job):
     assert main(["train", "mine/config.py", "--work-dir", "work_dirs/mine", *options]) == 0
     checkpoint = "work_dirs/mine/iter_4.pth"
     assert main(["test", checkpoint, "--json-summary", "test.json"]) == 0
+    summary = json.loads(Path("test.json").read_text())
+    assert summary["outputs"] == [str(Path("work_dirs/mine/metrics.json").resolve())]
+    assert 0 <= summary["numbers"]["val"]["mIoU"] <= 100
     assert main(["export-onnx", checkpoint, "mine.onnx", "--size", "64x96"]) == 0
     assert main(["infer", "data/images/scene0.jpg", "--onnx", "mine.onnx", "--save", "labels"]) == 0
     found = np.array(Image.open("runs/infer/1/scene0_labels.png"))

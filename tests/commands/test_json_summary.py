@@ -99,3 +99,14 @@ def test_only_the_first_of_several_processes_writes(ending, tmp_path, monkeypatc
         monkeypatch.setenv("RANK", rank)
         assert main(["configs", "--json-summary", str(tmp_path / "x.json")]) == 0
         assert (tmp_path / "x.json").exists() == exists
+
+
+def test_files_of_real_commands(tmp_path):
+    name, copied = "energy_fcn-erfnet_cityscapes", tmp_path / "mine.py"
+    place = str(tmp_path / "end.json")
+    assert main(["configs", "--copy", name, str(copied), "--json-summary", place]) == 0
+    assert summary(tmp_path / "end.json")["outputs"] == [str(copied)]
+    assert main(["configs", "--json-summary", place]) == 0
+    assert summary(tmp_path / "end.json")["numbers"]["configs"] > 100
+    code = main(["check-env", "--json-summary", place])
+    assert (summary(tmp_path / "end.json")["numbers"]["problems"] > 0) == (code == 1)

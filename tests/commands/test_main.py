@@ -183,6 +183,7 @@ def test_error_of_a_loader_worker_is_cut_out_of_its_traceback():
         ("rich", "configs", "evaluate"),
         ("mmengine.config", "test", "mmseg"),
         ("uvicorn", "serve", "serve"),
+        ("shtab", "completion", "completion"),
     ],
 )
 def test_missing_optional_library_names_the_extra_that_brings_it(name, command, extra):

@@ -88,7 +88,7 @@ def test_interrupted_and_run_again(folders, monkeypatch, capsys):
         return read(self, scores, truth)
 
     options = ("--samples", 0, "--mode", "streaming", "--components", "none")
-    options = (*options, "--calibration", "none", "--workers", 1)
+    options = (*options, "--fit-curve", "none", "--workers", 1)
     with monkeypatch.context() as patch:
         patch.setattr(MapReader, "read", interrupted)
         assert run(folders, *options) == 130

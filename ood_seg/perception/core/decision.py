@@ -14,6 +14,7 @@ from ood_seg.perception.core.regions import Region
 from ood_seg.perception.core.result import AnomalyResult
 from ood_seg.perception.core.types import Frame, Instance, Palette, Prediction
 from ood_seg.refinement import without_slivers
+from ood_seg.spelling import point_name
 
 # Of the region; the largest anomaly of Road Anomaly covers 42 % of its image.
 SCENE_SHARE = 0.45
@@ -171,7 +172,8 @@ def choose_threshold(
     """Return name and value of the threshold that a user chose.
 
     Args:
-        operating_point: a name; a number, which may be given as text; or None for the first name.
+        operating_point: a name, in any spelling of `spelling.point_name`; a number, which may be
+            given as text; or None for the first name.
         thresholds: score at each named operating point.
 
     Returns:
@@ -184,8 +186,11 @@ def choose_threshold(
         operating_point = next(iter(thresholds), None)
         if operating_point is None:
             return None, None
-    if isinstance(operating_point, str) and operating_point in thresholds:
-        return operating_point, float(thresholds[operating_point])
+    if isinstance(operating_point, str):
+        wanted = point_name(operating_point)
+        for name, threshold in thresholds.items():
+            if point_name(name) == wanted:
+                return name, float(threshold)
     try:
         threshold = float(operating_point)
     except ValueError:

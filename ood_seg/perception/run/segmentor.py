@@ -52,6 +52,7 @@ class Segmentor(ABC):
         palette, thresholds: as given.
         score_name: as given; with a refinement followed by the names of its steps.
         refinement: the `Refinement`, or None.
+        calibration_note: a line on where the calibration comes from, or why there is none.
         decision_rule: turns predictions into results; may be replaced.
 
     Raises:
@@ -64,6 +65,7 @@ class Segmentor(ABC):
     thresholds: dict[str, float]
     decision_rule: DecisionRule
     refinement: Refinement | None
+    calibration_note: str = "no calibration"
 
     def __init__(
         self,
