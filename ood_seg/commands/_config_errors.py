@@ -30,7 +30,9 @@ def config_mistake(error: BaseException) -> str | None:
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     building = next((frame for frame in reversed(frames) if _is_builder(frame)), None)
     if building is None:
-        return _unknown_optimizer(frames) or _no_loader(frames, error)
+        return (
+            _unknown_optimizer(frames) or _no_loader(frames, error) or _inconsistent(frames, error)
+        )
     if building is not frames[-1]:
         return _refused_by(building.f_locals, frames, error)
     return _not_built(building.f_locals, error)
@@ -118,6 +120,13 @@ def _no_loader(frames: list[FrameType], error: BaseException) -> str | None:
     if "build_dataloader" not in (frame.f_code.co_name for frame in frames):
         return None
     return f"config: a data loader cannot be built: {error}"
+
+
+def _inconsistent(frames: list[FrameType], error: BaseException) -> str | None:
+    """The message for entries that the runner refuses together, such as a loader without a loop."""
+    code = frames[-1].f_code
+    of_runner = code.co_name == "__init__" and code.co_filename.endswith("runner.py")
+    return f"config: {error}" if of_runner and _FAMILY.search(code.co_filename) else None
 
 
 def _unknown_optimizer(frames: list[FrameType]) -> str | None:

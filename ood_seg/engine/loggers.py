@@ -62,11 +62,13 @@ def _options(name: str, cfg: Config) -> dict[str, Any]:
     """Arguments of a backend."""
     folder = Path(cfg.work_dir)
     if name == "mlflow":
-        beside = f"sqlite:///{folder.resolve().parent / 'mlflow.db'}"
+        server, runs = os.environ.get("MLFLOW_TRACKING_URI"), folder.resolve().parent
         return {
             "exp_name": "ood_seg",
             "run_name": folder.name,
-            "tracking_uri": os.environ.get("MLFLOW_TRACKING_URI", beside),
+            "tracking_uri": server or f"sqlite:///{runs / 'mlflow.db'}",
+            # A server has a place of its own for files; else the current folder would be used.
+            "artifact_location": None if server else (runs / "mlflow_files").as_uri(),
             "tracked_config_keys": list(_with_text_keys(cfg)),
         }
     if name == "wandb":

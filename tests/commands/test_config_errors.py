@@ -23,6 +23,7 @@ RUNS = {
         "optim_wrapper.optimizer.lrr=1": ("SGD", "'lrr'", "'lr'"),
         "optim_wrapper.optimizer.lr=-1": ("SGD", "learning rate: -1"),
         "train_dataloader.num_workers=-1": ("num_workers",),
+        "val_cfg.type=ValLoop": ("val_dataloader", "val_evaluator"),
         "train_cfg.type=IterBasdTrainLoop": ("no loop", "'IterBasedTrainLoop'"),
         "default_hooks.logger.type=LogerHook": ("no hook", "'LoggerHook'"),
     },

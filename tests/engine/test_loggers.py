@@ -56,6 +56,7 @@ def test_backends_are_added_once(installed, cfg, tmp_path):
     mlflow = cfg.visualizer.vis_backends[-1]
     assert mlflow.run_name == "mine"
     assert mlflow.tracking_uri == f"sqlite:///{tmp_path / 'runs' / 'mlflow.db'}"
+    assert mlflow.artifact_location == (tmp_path / "runs" / "mlflow_files").as_uri()
     assert mlflow.tracked_config_keys == ["train_cfg"]  # the model has numbers as keys
     assert cfg.default_hooks.visualization.to_dict() == {
         "type": "AnomalyVisualizationHook",
