@@ -258,6 +258,7 @@ window.addEventListener("resize", updateSoon);
 async function start() {
   const model = state.model = await (await ask("model")).json();
   Object.assign(state, { threshold: model.threshold, point: model.operating_point ?? "", minArea: model.min_area });
+  limits.bytes = model.max_bytes;
   if (model.calibration) state.unit = "probability";
   byId("area").value = model.min_area;
   showModel(model);

@@ -26,7 +26,12 @@ async function ask(path, options = {}) {
   }
 }
 
+const limits = { bytes: Infinity };  // of an image; known once the service has stated it
+
 async function askForImage(blob, query) {
+  // The service refuses it before it is sent, which browsers report without its reason.
+  if (blob.size > limits.bytes)
+    throw new Error(`${blob.size} bytes are more than the ${limits.bytes} that the service takes`);
   const body = blob.slice(0, blob.size, "application/octet-stream");  // its content counts
   return ask("predict?" + new URLSearchParams(query), { method: "POST", body });
 }
