@@ -2,6 +2,7 @@
 
 import csv
 import json
+import pickle
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import torch
 
 pytest.importorskip("mmseg")
 from mmengine.registry import init_default_scope
-from mmseg.registry import HOOKS, LOOPS, METRICS, MODELS
+from mmseg.registry import DATASETS, HOOKS, LOOPS, METRICS, MODELS
 from small_images import class_folders, outlier_folder
 
 from ood_seg.checkpoints import load_checkpoint
@@ -248,7 +249,7 @@ def test_shipped_configs_build(name):
     torch.manual_seed(0)
     model = MODELS.build(config.model).eval()
     (sample,) = model.predict(torch.randn(1, 3, 32, 32))
-    assert sample.logits.shape == (10,)
+    assert sample.logits.shape == (100 if "cifar100" in name else 10,)
     assert torch.isfinite(sample.pred_anomaly)
     for hook in [*config.default_hooks.values(), *config.custom_hooks]:
         if "source" not in hook:  # a file of an earlier run
@@ -266,7 +267,8 @@ def test_shipped_configs_build(name):
 @pytest.mark.parametrize("name", [name for name in SHIPPED if "e_cifar10" in name])
 def test_schedules_count_their_iterations_right(name):
     config = load_config(name)
-    images = 12406 if "cifar10-lt" in name else 50000
+    long_tails = {"cifar10-lt": 12406, "cifar100-lt": 10847}
+    images = next((n for data, n in long_tails.items() if data in name), 50000)
     epochs = int(name.split("_")[2].removesuffix("e"))
     epoch = -(-images // 128)
     assert config.train_cfg.max_iters == config.param_scheduler[0].T_max == epochs * epoch
@@ -282,11 +284,39 @@ def test_schedules_count_their_iterations_right(name):
 
 def test_published_numbers_of_the_balanced_configs():
     expected = {
-        "resnet18_20e_cifar10": (10, 0.05),
-        "resnet18_20e_cifar10-lt": (10, 0.75),
-        "wrn40x2_20e_cifar10-lt": (10, 0.5),
+        "resnet18_20e_cifar10": (10, 0.05, -23),
+        "resnet18_20e_cifar10-lt": (10, 0.75, -23),
+        "wrn40x2_20e_cifar10-lt": (10, 0.5, -23),
+        "resnet18_20e_cifar100": (100, 0.005, -27),
+        "resnet18_20e_cifar100-lt": (100, 0.75, -27),
     }
-    for name, (alpha, gamma) in expected.items():
+    for name, (alpha, gamma, margin) in expected.items():
         (loss,) = load_config(f"classification/balanced-energy_{name}").model.energy_head.losses
-        assert (loss.alpha, loss.gamma, loss.margin_in, loss.margin_out) == (alpha, gamma, -23, -5)
+        assert (loss.alpha, loss.gamma) == (alpha, gamma)
+        assert (loss.margin_in, loss.margin_out) == (margin, -5)
         assert loss.loss_weight == 2 * 0.1
+        (plain,) = load_config(f"classification/energy-oe_{name}").model.energy_head.losses
+        assert (plain.margin_in, plain.margin_out, plain.loss_weight) == (margin, -5, 0.2)
+
+
+def test_cifar100_is_read_from_its_python_batches(tmp_path, monkeypatch):
+    random = np.random.default_rng(0)
+    batch = {
+        b"data": random.integers(0, 256, (600, 3072), dtype=np.uint8),
+        b"fine_labels": [*range(100)] * 6,
+    }
+    for name in ("train", "test"):
+        (tmp_path / "cifar-100-python").mkdir(exist_ok=True)
+        (tmp_path / "cifar-100-python" / name).write_bytes(pickle.dumps(batch))
+    monkeypatch.setenv("OOD_SEG_CACHE", str(tmp_path))
+    init_default_scope("mmseg")
+    config = load_config("classification/oe_resnet18_20e_cifar100")
+    known = DATASETS.build(config.train_dataloader.dataset.known)
+    test = DATASETS.build(config.test_dataloader.cifar100.dataset)
+    assert (len(known), len(test), known.split, test.split) == (600, 600, "train", "test")
+    assert known[0]["inputs"].shape == (3, 32, 32)
+    long_tail = load_config("classification/oe_resnet18_20e_cifar100-lt")
+    counts = long_tail.test_evaluator.cifar100[0].class_counts
+    assert (counts[:3], counts[-1], sum(counts)) == ([500, 477, 455], 5, 10847)
+    assert long_tail.train_dataloader.dataset.known.imbalance == 0.01
+    assert long_tail.fit_dataloader.dataset.imbalance == 0.01
