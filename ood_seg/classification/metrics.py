@@ -14,13 +14,12 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 from mmseg.registry import METRICS
 
+from ood_seg.classification.evaluations import COLUMNS, SCORES_FILE
 from ood_seg.classification.protocols import get_image_protocol
 from ood_seg.io.files import write_text
 from ood_seg.labels import OUTLIER
 from ood_seg.metrics.bootstrap import bootstrap_metrics
 from ood_seg.metrics.histogram import ScoreHistogram
-
-_SCORES_FILE = "scores.csv"
 
 
 @dataclass
@@ -80,9 +79,9 @@ class _ImageMetric(BaseMetric):
         if self.output_dir is not None:
             text = io.StringIO()
             rows = csv.writer(text, lineterminator="\n")
-            rows.writerow(["image", "label", "predicted", "score"])
+            rows.writerow(COLUMNS)
             rows.writerows(results)
-            write_text(Path(self.output_dir) / _SCORES_FILE, text.getvalue())
+            write_text(Path(self.output_dir) / SCORES_FILE, text.getvalue())
         _, labels, predicted, scores = zip(*results, strict=True)
         return np.array(labels), np.array(predicted), np.array(scores, np.float32)
 

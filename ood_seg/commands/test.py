@@ -26,7 +26,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out",
         metavar="DIR",
         help="save the score maps as DIR/SET/IMAGE.npy (DIR/IMAGE.npy where the config has one "
-        "nameless set); the scores of an image-level config as DIR/SET/scores.csv",
+        "nameless set); the scores of an image-level config as DIR/SET/scores.csv, with a report "
+        "of each set of outliers, DIR/SET/report.html",
     )
     parser.add_argument(
         "--sets", nargs="+", metavar="NAME", help="only these test sets (default: all)"
@@ -61,6 +62,8 @@ def run(args: argparse.Namespace) -> Outcome:
     from mmengine.dist import is_main_process
 
     from ood_seg.engine import testing
+    from ood_seg.engine.test_sets import is_image_level
+    from ood_seg.reports.image_level import write_image_reports
     from ood_seg.reports.tables import print_table
     from ood_seg.reports.test_results import protocol_lines, results_table
 
@@ -81,7 +84,13 @@ def run(args: argparse.Namespace) -> Outcome:
         rows = {name: one["metrics"] for name, one in content["sets"].items()}
         rows |= {"average": content["average"]} if content["average"] else {}
         path = Path(cfg.work_dir).absolute() / testing.RESULT_FILE
-        print_table(results_table(rows), *protocol_lines(content), f"written to {path}")
+        lines = [*protocol_lines(content), f"written to {path}"]
+        if args.out and is_image_level(cfg):
+            known = cfg.test_cfg.known
+            method = Path(cfg.filename or "model").stem
+            pages = write_image_reports(content, args.out, known=known, method=method)
+            lines += [f"report: {page}" for page in pages.values()]
+        print_table(results_table(rows), *lines)
     outputs = [Path(cfg.work_dir) / testing.RESULT_FILE, *([args.out] if args.out else [])]
     metrics = {name: one["metrics"] for name, one in content["sets"].items()}
     return Outcome(outputs=outputs, numbers=metrics)

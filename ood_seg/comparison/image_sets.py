@@ -19,6 +19,7 @@ from mmseg.registry import DATASETS
 from torch.utils.data import DataLoader, Subset
 
 from ood_seg import __version__
+from ood_seg.classification.evaluations import NOT_PREDICTED, ScoredImages, image_evaluation
 from ood_seg.comparison.counts import ScoreCounts
 from ood_seg.comparison.measuring import Cost
 from ood_seg.comparison.model_scores import ModelScores
@@ -28,6 +29,8 @@ from ood_seg.evaluation.partial_results import PartialResults
 from ood_seg.io.json_files import plain
 from ood_seg.labels import ANOMALY, KNOWN, OUTLIER
 from ood_seg.progress import tracked
+from ood_seg.reports import write_reports
+from ood_seg.reports.image_examples import IMAGES
 from ood_seg.spelling import did_you_mean
 
 
@@ -56,6 +59,7 @@ class ImageSet:
         config: of the dataset.
         size: number of images.
         positions: of the images in the dataset.
+        paths: of the images, or their names.
         labels: `(N,)`, 0..C-1 or `OUTLIER`.
     """
 
@@ -70,12 +74,20 @@ class ImageSet:
         spread = np.linspace(0, len(self.dataset) - 1, self.size)
         self.positions = np.rint(spread).astype(int).tolist()
         infos = map(self.dataset.get_data_info, self.positions)
-        self.labels = np.array([info["gt_label"] for info in infos])
+        self.paths, labels = zip(
+            *((info["img_path"], info["gt_label"]) for info in infos), strict=True
+        )
+        self.labels = np.array(labels)
 
     def identity(self) -> dict[str, Any]:
         """The configuration of the data, as JSON values."""
         config = plain({key: value for key, value in self.config.items() if key != "_scope_"})
         return {"data": config, "images": self.size, "ood_seg": __version__}
+
+    def scored(self, found: ImageScores) -> ScoredImages:
+        """The images with scores of one method; predicted classes are not known."""
+        nothing = np.full(self.size, NOT_PREDICTED)
+        return ScoredImages(list(self.paths), self.labels, nothing, found.values.astype(np.float32))
 
     def scores(
         self, model: ModelScores, folder: Path
@@ -177,6 +189,8 @@ def compare_image_sets(
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """Results by outlier set for `benchmark.json`, and the failures by name.
 
+    Writes `FOLDER/../SET/report.html` with the worst and the best images of each outlier set.
+
     Args:
         known: the known test images.
         outlier_sets: each is compared with them.
@@ -207,6 +221,12 @@ def compare_image_sets(
                 described[name] = counts.described()
             notes += [f"{one.name}, {name}: {hint}" for hint in hints]
             pixels = counts.pixels()
+        _write_report(
+            known,
+            one,
+            {name: (known_scores[name], scores[name]) for name in described},
+            folder.parent,
+        )
         results[one.name] = {
             "images": one.size,
             "dataset": one.config.get("type"),
@@ -221,3 +241,25 @@ def compare_image_sets(
 
 def _num_images(batch: dict) -> int:
     return len(batch["inputs"])
+
+
+def _write_report(
+    known: ImageSet,
+    other: ImageSet,
+    scores: Mapping[str, tuple[ImageScores, ImageScores]],
+    folder: Path,
+) -> None:
+    """Write the report of a set with all methods, the first of which ranks the images."""
+    classes = known.dataset.metainfo["classes"]
+    evaluations = [
+        image_evaluation(
+            known.scored(first),
+            other.scored(second),
+            method=name,
+            data_set=other.name,
+            classes=classes,
+        )
+        for name, (first, second) in scores.items()
+    ]
+    if evaluations:
+        write_reports(evaluations, folder / other.name, ("html", "csv"), IMAGES)

@@ -11,6 +11,7 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from ood_seg.classification.metrics import ImageAccuracyMetric
 from ood_seg.classification.protocols import get_image_protocol
 from ood_seg.engine.loops import AVERAGE
 from ood_seg.engine.runner import (
@@ -77,9 +78,9 @@ def test(
 
     Returns:
         What the file holds: `sets` (by name: `metrics` in percent, `images`, `protocol`, ...; of
-        image-level sets `intervals`), `average` (the mean over the outlier sets of an image-level
-        config, else empty), `config`, `checkpoint`, `checkpoint_sha256`, `seed`,
-        `test_time_augmentation`, `git_commit`, `versions`.
+        image-level sets `intervals`), `classes` (of an image-level config), `average` (the mean
+        over the outlier sets of an image-level config, else empty), `config`, `checkpoint`,
+        `checkpoint_sha256`, `seed`, `test_time_augmentation`, `git_commit`, `versions`.
 
     Raises:
         FileNotFoundError: config or checkpoint does not exist.
@@ -170,6 +171,7 @@ class SetRecorder(Hook):
     Attributes:
         images: number of images by set name; a nameless single set is `test`.
         intervals: of the metrics of image-level sets, by set name.
+        classes: names of the known classes of an image-level config.
         modes: 'exact' or 'streaming' by set name, where anomaly metrics were computed.
     """
 
@@ -177,6 +179,7 @@ class SetRecorder(Hook):
         self.images: dict[str, int] = {}
         self.modes: dict[str, str] = {}
         self.intervals: dict[str, dict[str, list[float]]] = {}
+        self.classes: list[str] | None = None
 
     def after_test_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
         """Record the set that was just tested."""
@@ -186,6 +189,8 @@ class SetRecorder(Hook):
         for metric in loop.evaluator.metrics:
             if getattr(metric, "mode_used", None):
                 self.modes[name] = metric.mode_used
+            if isinstance(metric, ImageAccuracyMetric):
+                self.classes = [str(one) for one in loop.dataloader.dataset.metainfo["classes"]]
             if getattr(metric, "intervals", None):
                 self.intervals[name] = metric.intervals
 
@@ -242,6 +247,7 @@ def _described(
         }
     return {
         "sets": sets,
+        **({"classes": recorder.classes} if recorder.classes else {}),
         "config": cfg.filename,
         "checkpoint": str(cfg.load_from),
         "checkpoint_sha256": checkpoint_sha256(cfg.load_from),

@@ -32,6 +32,7 @@ from ood_seg.reports.evaluations import (
     interval_levels,
     metric_names,
     share_of_anomalies,
+    unit,
 )
 from ood_seg.reports.svg import set_title
 
@@ -91,7 +92,7 @@ def roc(evaluations: Evaluations, *, log: bool = False) -> Chart | None:
         if curve["fpr"]:
             text = _with_value(label, one, "auroc")
             plot.line(np.maximum(curve["fpr"], lowest), curve["tpr"], style, text)
-        if point := fpr95_point(one):
+        if point := fpr95_point(one, unit(evaluations)):
             fpr, tpr, texts[label] = point
             plot.marker(max(fpr, lowest), tpr, style.colour, f"{label}, {texts[label]}")
     diagonal = np.geomspace(lowest, 1, 161) if log else [0, 1]
@@ -100,12 +101,14 @@ def roc(evaluations: Evaluations, *, log: bool = False) -> Chart | None:
     return plot.chart("ROC", _joined(texts))
 
 
-def fpr95_point(evaluation: Mapping[str, Any]) -> tuple[float, float, str] | None:
+def fpr95_point(
+    evaluation: Mapping[str, Any], unit: str = "pixel"
+) -> tuple[float, float, str] | None:
     """The first point of the ROC curve whose TPR is at least 95 %: FPR, TPR, in words."""
     curve = evaluation["curves"]["roc"]
     for fpr, tpr in zip(curve["fpr"], curve["tpr"], strict=True):
         if tpr >= 0.95:
-            return fpr, tpr, f"{percent(fpr)} % of known pixels flagged at TPR {percent(tpr)} %"
+            return fpr, tpr, f"{percent(fpr)} % of known {unit}s flagged at TPR {percent(tpr)} %"
     return None
 
 
@@ -122,13 +125,14 @@ def _joined(texts: Mapping[str, str]) -> str:
 
 def histogram(evaluation: Mapping[str, Any]) -> Chart | None:
     """Shares of known and of anomalous pixels in bins of equal width; None without pixels."""
+    counted = f"{evaluation.get('unit', 'pixel')}s"
     bins = evaluation.get("histogram") or {"edges": []}
     edges = bins["edges"]
     totals = {kind: sum(bins[kind]) for kind in ("known", "anomalous") if len(edges) > 1}
     shares = {kind: np.divide(bins[kind], total) for kind, total in totals.items() if total}
     if not shares:
         return None
-    plot = Plot("anomaly score", "share of its pixels (%), logarithmic", left=72)
+    plot = Plot("anomaly score", f"share of its {counted} (%), logarithmic", left=72)
     axes = plot.axes
     positive = np.concatenate([part[part > 0] for part in shares.values()])
     lowest = log_percent_axis(axes.yaxis, max(positive.min(), _LOWEST_SHARE), positive.max())
@@ -142,7 +146,7 @@ def histogram(evaluation: Mapping[str, Any]) -> Chart | None:
         heights = np.maximum(part, lowest)
         axes.stairs(heights, edges, fill=True, alpha=0.3, **options)
         axes.stairs(heights, edges, linewidth=1.5, **options)
-        plot.legend.append(LegendEntry("area", style, f"{kind} pixels"))
+        plot.legend.append(LegendEntry("area", style, f"{kind} {counted}"))
     axes.set_xlim(edges[0], edges[-1])
     threshold = evaluation.get("best_f1_threshold")
     if is_number(threshold) and edges[0] <= threshold <= edges[-1]:
@@ -152,7 +156,7 @@ def histogram(evaluation: Mapping[str, Any]) -> Chart | None:
     note = (
         f"From {edges[0]:.4g} to {edges[-1]:.4g}; the outer bins also hold all scores beyond them."
     )
-    return plot.chart("Pixels by score", note)
+    return plot.chart(f"{counted.capitalize()} by score", note)
 
 
 def reliability(evaluation: Mapping[str, Any]) -> Chart | None:

@@ -43,6 +43,11 @@ def by_label(evaluations: Sequence[Mapping[str, Any]]) -> Evaluations:
     return found
 
 
+def unit(evaluations: Evaluations) -> str:
+    """What is classified as known or anomalous: `pixel`, or `image` of an image-level set."""
+    return str(next(iter(evaluations.values())).get("unit", "pixel"))
+
+
 def metric_names(evaluations: Evaluations) -> list[str]:
     """Metrics of all evaluations in order of appearance."""
     return list(dict.fromkeys(name for one in evaluations.values() for name in one["metrics"]))
@@ -54,9 +59,17 @@ def chance(evaluation: Mapping[str, Any], metric: str) -> float | None:
     protocol = PROTOCOLS.get(evaluation["protocol"]["name"])
     if share in (0, 1) or (protocol is not None and protocol.by_image):
         return None
+    if evaluation.get("unit") == "image" and evaluation["protocol"]["name"] != "pooled":
+        return None  # some draw among the outliers
     if metric.startswith("fpr"):
-        return float(metric.removeprefix("fpr")) / 100
-    return {"auroc": 0.5, "ap": share, "best_f1": 2 * share / (1 + share)}.get(metric)
+        return float(metric.removeprefix("fpr").removesuffix("_known")) / 100
+    return {
+        "auroc": 0.5,
+        "ap": share,
+        "ap_known": 1 - share,
+        "best_f1": 2 * share / (1 + share),
+        "detection_error": 0.5,
+    }.get(metric)
 
 
 def share_of_anomalies(evaluation: Mapping[str, Any]) -> float:
@@ -65,11 +78,11 @@ def share_of_anomalies(evaluation: Mapping[str, Any]) -> float:
     return anomalous / max(known + anomalous, 1)
 
 
-def why_undefined(pixels: Mapping[str, int]) -> str:
+def why_undefined(pixels: Mapping[str, int], unit: str = "pixel") -> str:
     """The reason why a metric over these pixels has no value."""
     absent = [kind for kind in ("known", "anomalous") if not pixels[kind]]
     if absent:
-        return f"the ground truth holds no {' and no '.join(absent)} pixel"
+        return f"the ground truth holds no {' and no '.join(absent)} {unit}"
     return "it is 0 / 0 for these scores"
 
 

@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ood_seg.metrics.formatting import number, percent
-from ood_seg.reports.evaluations import Evaluations, level
+from ood_seg.reports.evaluations import Evaluations, level, unit
 
 _MODES = {
-    "exact": "exact: every pixel is ranked by its own score",
+    "exact": "exact: every {unit} is ranked by its own score",
     "streaming": "streaming: scores are ranked in fine bins; the exact values lie within the "
     "given bounds",
 }
@@ -26,9 +26,11 @@ def facts(evaluations: Evaluations) -> list[tuple[str, str]]:
     terms: dict[str, Callable[[Mapping[str, Any]], str]] = {
         "dataset": lambda one: one["data_set"],
         "images": lambda one: number(one["num_images"]),
-        "pixels": _pixels,
+        f"{unit(evaluations)}s": _pixels,
         "protocol": lambda one: f"{one['protocol']['name']}: {one['protocol']['description']}",
-        "computation": lambda one: _MODES.get(one["mode"], one["mode"]),
+        "computation": lambda one: _MODES.get(one["mode"], one["mode"]).format(
+            unit=unit(evaluations)
+        ),
         "intervals": _intervals,
         "seed": lambda one: str(one["seed"]),
         "version": lambda one: f"ood_seg {one['version']}, commit {one['commit'] or 'unknown'}",

@@ -83,7 +83,13 @@ class SmallMaps(NamedTuple):
 
 def chosen_images(evaluation: Mapping[str, Any], count: int) -> list[tuple[str, Mapping[str, Any]]]:
     """Images of the lowest, the middle and the highest AP, a third of `count` each, in turns."""
-    ranked = [image for image in ranked_images(evaluation) if is_number(image["ap"])]
+    return chosen_places([one for one in ranked_images(evaluation) if is_number(one["ap"])], count)
+
+
+def chosen_places(
+    ranked: Sequence[Mapping[str, Any]], count: int
+) -> list[tuple[str, Mapping[str, Any]]]:
+    """Place and image of the first, the middle and the last, a third of `count` each, in turns."""
     count = min(count, len(ranked))
     lowest = -(-count // 3)
     highest = -(-(count - lowest) // 2)
@@ -201,25 +207,26 @@ def _panels(
 ) -> list[Panel]:
     name = maps.name
     truth = ground_truth_overlay(maps.image, maps.truth)
-    panels = [_panel("image", f"{name}: the image", maps.image)] if maps.has_image else []
-    panels.append(_panel("ground truth", f"{name}: anomalies orange, ignored pixels dark", truth))
+    panels = [panel("image", f"{name}: the image", maps.image)] if maps.has_image else []
+    panels.append(panel("ground truth", f"{name}: anomalies orange, ignored pixels dark", truth))
     for label, scores in maps.scores.items():
         method = f", {label}" if len(evaluations) > 1 else ""
         heat = heat_map(scores, *ranges[label])
-        panels.append(_panel(f"score{method}", f"{name}: anomaly score of {label}", heat))
+        panels.append(panel(f"score{method}", f"{name}: anomaly score of {label}", heat))
         if label in maps.flagged:
             decided = decision_overlay(maps.image, maps.truth, maps.flagged[label])
             alt = f"{name}: anomalous pixels that {label} finds and misses, and its false alarms"
-            panels.append(_panel(f"decision{method}", alt, decided))
+            panels.append(panel(f"decision{method}", alt, decided))
     return panels
 
 
 def colour_bar() -> str:
     """The colours of the heat map from low to high scores, as a data URI."""
-    return _panel("", "", heat_map(np.linspace(0, 1, 256)[None].repeat(8, 0), 0.0, 1.0)).uri
+    return panel("", "", heat_map(np.linspace(0, 1, 256)[None].repeat(8, 0), 0.0, 1.0)).uri
 
 
-def _panel(title: str, alt: str, image: np.ndarray) -> Panel:
+def panel(title: str, alt: str, image: np.ndarray) -> Panel:
+    """A panel of an RGB image."""
     # Colours at full resolution: an anomaly may be two pixels wide here.
     sampling = (cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444)
     options = [cv2.IMWRITE_JPEG_QUALITY, _QUALITY, *sampling]

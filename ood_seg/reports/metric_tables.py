@@ -24,6 +24,7 @@ from ood_seg.reports.evaluations import (
     level,
     metric_names,
     ranked_images,
+    unit,
     why_undefined,
 )
 from ood_seg.reports.tables import Table, best_rows
@@ -44,9 +45,11 @@ def metrics_table(evaluations: Evaluations) -> Table:
     by_chance = [chance(evaluation, name) for name in metrics]
     if any(value is not None for value in by_chance):
         columns["chance"] = [ABSENT if value is None else percent(value) for value in by_chance]
-    columns["meaning"] = [describe_metric(name).meaning for name in metrics]
+    meanings = (describe_metric(name).meaning for name in metrics)
+    counted = f"{unit(evaluations)}s"
+    columns["meaning"] = [meaning.replace("pixels", counted) for meaning in meanings]
     return Table(
-        "Pixel metrics in percent",
+        f"{unit(evaluations).capitalize()} metrics in percent",
         ("metric", *columns),
         list(zip(map(metric_heading, metrics), *columns.values(), strict=True)),
         text_columns=("meaning",),
@@ -54,12 +57,13 @@ def metrics_table(evaluations: Evaluations) -> Table:
     )
 
 
-def methods_table(evaluations: Evaluations, *, subject: str = "Pixel metrics in percent") -> Table:
+def methods_table(evaluations: Evaluations, *, subject: str | None = None) -> Table:
     """One row per method, one column per metric, each value with its interval in brackets.
 
     Args:
-        subject: start of the caption.
+        subject: start of the caption; None: the kind of the metrics.
     """
+    subject = subject or f"{unit(evaluations).capitalize()} metrics in percent"
     names = metric_names(evaluations)
     rows = [
         (label, *(_with_interval(evaluation["metrics"].get(name)) for name in names))
@@ -84,7 +88,7 @@ def methods_table(evaluations: Evaluations, *, subject: str = "Pixel metrics in 
 def _undefined_note(evaluations: Evaluations) -> str:
     """Why metrics are undefined; empty where all are defined."""
     reasons = {
-        why_undefined(one["pixels"])
+        why_undefined(one["pixels"], unit(evaluations))
         for one in evaluations.values()
         if not all(is_number(entry["value"]) for entry in one["metrics"].values())
     }
@@ -107,6 +111,8 @@ def images_table(evaluations: Evaluations, limit: int | None = None) -> Table | 
         evaluations: their images are matched by name.
         limit: of more images than this, only the worst and the best, this many in total.
     """
+    if unit(evaluations) == "image":
+        return scored_images_table(evaluations, limit)
     ranked = ranked_images(next(iter(evaluations.values())))
     if not ranked:
         return None
@@ -134,3 +140,38 @@ def images_table(evaluations: Evaluations, limit: int | None = None) -> Table | 
         note = f"The worst and best {len(kept)} of {len(ranked)} images. {note}".strip()
     header = ("image", "anomalous pixels", "anomalous (%)", *titles)
     return Table("Metrics of each image in percent", header, rows, note=note)
+
+
+def scored_images_table(evaluations: Evaluations, limit: int | None = None) -> Table | None:
+    """Kind, classes and scores of the listed images of an image-level set, the worst first.
+
+    Args:
+        evaluations: their images are matched by name.
+        limit: rows at most; None: all that are listed.
+    """
+    (_, first), *_ = evaluations.items()
+    ranked = sorted(first.get("images") or [], key=lambda image: image["auroc"])[:limit]
+    if not ranked:
+        return None
+    by_name = [{image["name"]: image for image in one["images"]} for one in evaluations.values()]
+    rows = []
+    for image in ranked:
+        cells = [image["label"] or ABSENT]
+        for images in by_name:
+            row = images.get(image["name"])
+            found = row and (
+                row["predicted"] or ABSENT,
+                number(row["score"]),
+                percent(row["auroc"]),
+            )
+            cells += found or [ABSENT] * 3
+        rows.append((image["name"], "outlier" if image["anomalous"] else "known", *cells))
+    labels = [f" {label}" if len(evaluations) > 1 else "" for label in evaluations]
+    titles = [f"{name}{label}" for label in labels for name in ("predicted", "score", "AUROC ↑")]
+    note = (
+        "The worst, the middle and the best images of each kind. AUROC: share of the images of "
+        "the other kind on the right side of it, in percent."
+    )
+    text = ("kind", "class", *(title for title in titles if title.startswith("predicted")))
+    header = ("image", "kind", "class", *titles)
+    return Table("Scores of images", header, rows, text_columns=text, note=note)

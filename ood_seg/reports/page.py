@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ood_seg.reports import charts, facts, part_tables
-from ood_seg.reports.evaluations import Evaluations, metric_names
+from ood_seg.reports.evaluations import Evaluations, metric_names, unit
 from ood_seg.reports.gallery import Gallery, colour_bar
 from ood_seg.reports.metric_tables import images_table, metrics_table
 from ood_seg.reports.templates import template
@@ -40,6 +40,8 @@ def html_page(evaluations: Evaluations, gallery: Gallery) -> str:
         reliability={label: charts.reliability(one) for label, one in evaluations.items()},
         closed_set=part_tables.closed_set_table(evaluations),
         gallery=gallery,
+        ranked_by="AUROC" if unit(evaluations) == "image" else "AP",
+        unit=unit(evaluations),
         colour_bar=colour_bar(),
         decision_colours=DECISION_COLOURS,
         images=images_table(evaluations, MAX_ROWS),

@@ -8,7 +8,7 @@ from typing import Any
 
 from ood_seg.io.json_files import finite
 from ood_seg.reports import facts, part_tables
-from ood_seg.reports.evaluations import Evaluations
+from ood_seg.reports.evaluations import Evaluations, unit
 from ood_seg.reports.metric_tables import images_table, methods_table, metrics_table
 from ood_seg.reports.tables import Table, plain_markdown
 
@@ -33,7 +33,9 @@ def latex(evaluations: Evaluations) -> str:
     """A table for a paper, one row per method: percent with intervals; needs booktabs."""
     first = next(iter(evaluations.values()))
     dataset, protocol = first["data_set"], first["protocol"]["name"]
-    subject = f"Pixel metrics on {dataset} in percent, protocol {protocol}"
+    subject = (
+        f"{unit(evaluations).capitalize()} metrics on {dataset} in percent, protocol {protocol}"
+    )
     return methods_table(evaluations, subject=subject).to_latex()
 
 

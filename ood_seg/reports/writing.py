@@ -12,8 +12,16 @@ import numpy as np
 from ood_seg.evaluation.refined_maps import reader_of
 from ood_seg.io.files import write_text
 from ood_seg.reports import texts
-from ood_seg.reports.evaluations import Evaluations, by_label
-from ood_seg.reports.gallery import PLACES, ReadMaps, SmallMaps, gallery, read_small_maps
+from ood_seg.reports.evaluations import Evaluations, by_label, unit
+from ood_seg.reports.gallery import (
+    PLACES,
+    Gallery,
+    ReadMaps,
+    SmallMaps,
+    gallery,
+    read_small_maps,
+)
+from ood_seg.reports.image_examples import image_gallery
 from ood_seg.reports.page import html_page
 from ood_seg.visualization import (
     DECISION_COLOURS,
@@ -48,7 +56,7 @@ def write_reports(
         folder: created if it does not exist.
         formats: of `FORMATS`.
         max_images: images drawn, a third each of the lowest, the middle and the highest AP by the
-            first evaluation.
+            first evaluation; of an image-level set, half outliers and half known images, by AUROC.
         read_maps: reads a score file and a ground-truth file into two arrays `(H, W)`, as
             `MapReader.read` does; one for all methods, or one for each. By default they are
             read as they were for the evaluation, or as plain maps and masks of 0, 1, 255 where
@@ -69,11 +77,16 @@ def write_reports(
         raise ValueError(f"formats: expected some of {', '.join(FORMATS)}, got {unknown[0]!r}")
     if max_images < 0:
         raise ValueError(f"max_images must not be negative, got {max_images}")
+    by_image = unit(evaluations) == "image"
     drawn = evaluations, _readers(evaluations, read_maps), max_images
+
+    def shown() -> Gallery:
+        return image_gallery(evaluations, max_images) if by_image else gallery(*drawn)
+
     json_name = "evaluation.json" if len(given) == 1 else "evaluations.json"
     makers: dict[str, tuple[str, str, Callable[[], str]]] = {
         "json": ("json", json_name, lambda: texts.json_text(given)),
-        "html": ("html", "report.html", lambda: html_page(evaluations, gallery(*drawn))),
+        "html": ("html", "report.html", lambda: html_page(evaluations, shown())),
         "md": ("md", "report.md", lambda: texts.markdown(evaluations)),
         "csv": ("csv", "metrics.csv", lambda: texts.metrics_csv(evaluations)),
         "images_csv": ("csv", "images.csv", lambda: texts.images_csv(evaluations)),
@@ -87,11 +100,11 @@ def write_reports(
         if format_name in formats
     }
     if "png" in formats:
-        shown, problems = read_small_maps(*drawn)
+        maps, problems = read_small_maps(*drawn)
         for problem in problems:
             warnings.warn(f"decisions.png: {problem}", stacklevel=2)
-        if shown:
-            figure = _decision_figure(shown, list(evaluations))
+        if maps:
+            figure = _decision_figure(maps, list(evaluations))
             written["png"] = save_figure(figure, Path(folder) / "decisions.png", dpi=100)
     return written
 

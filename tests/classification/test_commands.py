@@ -155,6 +155,21 @@ def test_the_test_compares_every_set_with_the_known_images(job, tmp_path, capsys
     right = np.mean([row["label"] == row["predicted"] for row in rows])
     assert sets["known"]["metrics"]["image/accuracy"] == pytest.approx(100 * right)
     assert (tmp_path / "scores" / "noise" / "provenance.json").is_file()
+    # A report of each outlier set, with the numbers of the test.
+    assert content["classes"] == CLASSES
+    for name in ("noise", "folder"):
+        evaluation = json.loads((tmp_path / "scores" / name / "evaluation.json").read_text())
+        values = {key: one["value"] for key, one in evaluation["metrics"].items()}
+        for key, value in sets[name]["metrics"].items():
+            assert 100 * values[key.removeprefix("image/")] == pytest.approx(value)
+        assert evaluation["unit"] == "image"
+    assert not (tmp_path / "scores" / "known" / "report.html").exists()
+    page = (tmp_path / "scores" / "folder" / "report.html").read_text()
+    assert "Worst AUROC" in page
+    assert page.count("data:image/jpeg") == 9 + 12  # all outliers, and known images
+    report = ["report", str(tmp_path / "scores" / "folder"), str(tmp_path / "scores" / "folder")]
+    assert main([*report, "--out", str(tmp_path / "both")]) == 0
+    assert "tiny (2)" in (tmp_path / "both" / "report.html").read_text()
 
 
 def test_the_known_set_is_tested_with_any_other(job, tmp_path):
@@ -197,6 +212,9 @@ def test_fit_and_benchmark(job, tmp_path):
         one = content["sets"][name]
         assert one["pixels"] == {"known": 30, "anomalous": size, "ignored": 0}
         assert set(one["scores"]) == set(scores)
+        page = (out / name / "report.html").read_text()
+        assert all(score in page for score in scores)
+        assert "Worst AUROC of energy" in page
         assert 0 <= one["scores"]["odin"]["metrics"]["auroc"]["value"] <= 1
     # The same number as `test` gives, from the stored scores the second time.
     assert main(["test", *model, "--sets", "noise", *work]) == 0
