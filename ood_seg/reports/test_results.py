@@ -56,3 +56,13 @@ def candidates_table(content: Mapping[str, Any]) -> Table:
         for one in content["candidates"]
     ]
     return Table("Candidates", ("checkpoint", title, ""), rows, text_columns=("",))
+
+
+def epsilons_table(content: Mapping[str, Any]) -> Table:
+    """Return the mean confidence at each candidate in `epsilon.json`."""
+    rows = [
+        (epsilon, f"{value:.6g}", "chosen" if float(epsilon) == content["epsilon"] else "")
+        for epsilon, value in content["confidences"].items()
+    ]
+    title = f"Epsilon of {content['score']}, {content['images']} known images"
+    return Table(title, ("epsilon", "mean confidence", ""), rows, text_columns=("",))

@@ -229,6 +229,27 @@ def test_fit_and_benchmark(job, tmp_path):
     )
 
 
+def test_epsilon_is_chosen_on_known_images(job, tmp_path, capsys):
+    model = [job["config"], job["checkpoint"], "--work-dir", str(tmp_path)]
+    candidates = ["--epsilons", "0", "0.001", "0.004"]
+    assert main(["choose-epsilon", *model, *candidates, "--num-images", "20"]) == 0
+    content = json.loads((tmp_path / "epsilon.json").read_text())
+    confidences = {float(key): value for key, value in content["confidences"].items()}
+    assert set(confidences) == {0, 0.001, 0.004}
+    assert content["epsilon"] == max(confidences, key=confidences.get)
+    assert content["images"] == 20
+    assert f"epsilon={content['epsilon']}" in capsys.readouterr().out
+    statistics = tmp_path / "tiny.stats"
+    fit = ["fit", *model, "--file", str(statistics), "--methods", "mahalanobis"]
+    assert main([*fit, "--option", "mahalanobis.shrinkage=0.5"]) == 0
+    options = ["--score", "mahalanobis", "--statistics", str(statistics)]
+    assert main(["choose-epsilon", *model, *options, *candidates]) == 0
+    content = json.loads((tmp_path / "epsilon.json").read_text())
+    # A step towards the nearest class lowers the distance.
+    assert content["confidences"]["0.001"] > content["confidences"]["0"]
+    assert content["config"]["statistics"] == str(statistics)
+
+
 def test_benchmark_names_what_does_not_apply(job, tmp_path, capsys):
     model = [job["config"], job["checkpoint"], "--work-dir", str(tmp_path)]
     assert main(["benchmark", *model, "--sets", "absent"]) == 2
