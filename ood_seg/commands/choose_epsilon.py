@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ood_seg.commands import _arguments
 from ood_seg.commands._model_arguments import add_model
+from ood_seg.commands._summary import Outcome
 
 USAGE = "CONFIG [CHECKPOINT]"
 PAGE = "docs/scores.md"
@@ -56,8 +57,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _arguments.add_run(parser, one_process=True)
 
 
-def run(args: argparse.Namespace) -> int:
-    """Choose as the arguments say; write the JSON file and print the candidates."""
+def run(args: argparse.Namespace) -> Outcome:
+    """Choose as the arguments say; write the JSON file and print the candidates.
+
+    Code 1 if an image had to be left out.
+    """
     cfg = _arguments.load_config(args)
     from ood_seg.engine.epsilon_choice import choose_epsilon
     from ood_seg.io.json_files import write_json
@@ -70,4 +74,5 @@ def run(args: argparse.Namespace) -> int:
     write_json(path, found)
     options = ", ".join(f"{name}={value!r}" for name, value in found["config"].items())
     print_table(epsilons_table(found), f"score=dict({options})", f"written to {path.absolute()}")
-    return 1 if found["left_out"] else 0
+    numbers = {"epsilon": found["epsilon"], "confidences": found["confidences"]}
+    return Outcome(int(bool(found["left_out"])), outputs=[path], numbers=numbers)
