@@ -73,6 +73,9 @@ def run(args: argparse.Namespace) -> Outcome:
     found = choose_epsilon(cfg, args.checkpoint, **{name: getattr(args, name) for name in names})
     write_json(path, found)
     options = ", ".join(f"{name}={value!r}" for name, value in found["config"].items())
-    print_table(epsilons_table(found), f"score=dict({options})", f"written to {path.absolute()}")
+    lines = [f"score=dict({options})", f"written to {path.absolute()}"]
+    if 0 < found["epsilon"] == max(map(float, found["confidences"])):
+        lines.append("note: this is the largest candidate; --epsilons takes larger ones")
+    print_table(epsilons_table(found), *lines)
     numbers = {"epsilon": found["epsilon"], "confidences": found["confidences"]}
     return Outcome(int(bool(found["left_out"])), outputs=[path], numbers=numbers)

@@ -238,7 +238,9 @@ def test_epsilon_is_chosen_on_known_images(job, tmp_path, capsys):
     assert set(confidences) == {0, 0.001, 0.004}
     assert content["epsilon"] == max(confidences, key=confidences.get)
     assert content["images"] == 20
-    assert f"epsilon={content['epsilon']}" in capsys.readouterr().out
+    output = capsys.readouterr().out
+    assert f"epsilon={content['epsilon']}" in output
+    assert ("largest candidate" in output) == (content["epsilon"] == 0.004)
     statistics = tmp_path / "tiny.stats"
     fit = ["fit", *model, "--file", str(statistics), "--methods", "mahalanobis"]
     assert main([*fit, "--option", "mahalanobis.shrinkage=0.5"]) == 0
