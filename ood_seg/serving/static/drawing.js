@@ -70,6 +70,10 @@ function drawEntry(canvas, { bitmap, maps }, decision, view, scale) {
   if (view.boxes) drawBoxes(context, decision.objects, view, scale);
 }
 
+function titleOf(one) {
+  return `${one.kind === "scene" ? "scene unknown" : "unknown"} ${valueText(one)}`;
+}
+
 function valueText(one) {
   return one.probability === null ? one.mean_score.toPrecision(3) : `${Math.round(100 * one.probability)} %`;
 }
@@ -79,8 +83,9 @@ function drawBoxes(context, objects, { selected }, scale) {
   const { width, height } = context.canvas, size = 12 * scale, taken = [];
   context.font = `600 ${size}px system-ui, sans-serif`;
   context.textBaseline = "middle";
-  for (const [index, { box: [left, top, wide, high] }] of objects.entries()) {
+  for (const [index, { kind, box: [left, top, wide, high] }] of objects.entries()) {
     const bold = index === selected;
+    if (kind === "scene" && !bold) continue;  // too large to be one object
     for (const [colour, line] of [["#000c", bold ? 5 : 3], [bold ? "#ffe14d" : "#fff", bold ? 3 : 1.5]]) {
       context.strokeStyle = colour;
       context.lineWidth = line * scale;
@@ -89,7 +94,7 @@ function drawBoxes(context, objects, { selected }, scale) {
   }
   for (const [index, one] of objects.entries()) {
     const [left, top, wide, high] = one.box, bold = index === selected;
-    const texts = [`${index + 1}  unknown ${valueText(one)}`, `${index + 1}  ${valueText(one)}`];
+    const texts = [`${index + 1}  ${titleOf(one)}`, `${index + 1}  ${valueText(one)}`];
     const roomy = bold || objects.length <= 8 || context.measureText(texts[0]).width + size <= wide;
     const text = texts[roomy ? 0 : 1];
     const label = { wide: context.measureText(text).width + size, high: 1.5 * size };

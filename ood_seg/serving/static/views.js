@@ -83,7 +83,7 @@ function showObjects({ objects, share }, bitmap, { selected }, select) {
     `${(100 * share).toFixed(2)} % of the pixels are flagged`;
   const rows = objects.slice(0, 100).map((one, index) => {
     const [left, top, width, height] = one.box;
-    const text = element("span", {}, element("strong", { text: `${index + 1}  unknown ${valueText(one)}` }),
+    const text = element("span", {}, element("strong", { text: `${index + 1}  ${titleOf(one)}` }),
       element("small", { text: `${width} × ${height} px at ${left}, ${top}; ${one.area} px` }),
       element("small", { text: `score ${one.mean_score.toPrecision(4)}, highest ${one.max_score.toPrecision(4)}` }));
     const button = element("button", { onclick: () => select(index) }, cropCanvas(bitmap, one.box, 144, 108), text);
