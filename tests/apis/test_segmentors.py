@@ -27,6 +27,7 @@ def loaded(monkeypatch):
 def test_the_suffix_chooses_the_class(loaded):
     pytest.importorskip("mmseg")
     decision = {"operating_point": "fpr 5%", "min_area": 7, "region": "road"}
+    decision["boundary_suppression"] = 9
     segmentors.load_segmentor("model.onnx", device="cpu", **decision)
     segmentors.load_segmentor("model.bin", exported=True, openvino=True)
     segmentors.load_segmentor("config.py", "a.pth", device="cpu", calibration="c.json", **decision)
