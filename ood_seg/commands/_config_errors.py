@@ -124,6 +124,8 @@ def _no_loader(frames: list[FrameType], error: BaseException) -> str | None:
 
 def _inconsistent(frames: list[FrameType], error: BaseException) -> str | None:
     """The message for entries that the runner refuses together, such as a loader without a loop."""
+    if not frames:  # an error that was never raised has no traceback
+        return None
     code = frames[-1].f_code
     of_runner = code.co_name == "__init__" and code.co_filename.endswith("runner.py")
     return f"config: {error}" if of_runner and _FAMILY.search(code.co_filename) else None
