@@ -15,6 +15,11 @@ def point_name(text: str) -> str:
     return re.sub(r"\s+|(?<=\w)[-_](?=\w)", " ", text.strip()).lower()
 
 
+def point_option(name: str) -> str:
+    """Return the name of an operating point as it is typed, without spaces: `fpr-1%`."""
+    return point_name(name).replace(" ", "-")
+
+
 def close_matches(name: object, known: Iterable[str], *, count: int = 3) -> list[str]:
     """Return the known names that are spelled like a name, best first; letter case is ignored.
 

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from ood_seg.commands import main
-from ood_seg.spelling import close_first, close_matches, did_you_mean, point_name
+from ood_seg.spelling import close_first, close_matches, did_you_mean, point_name, point_option
 
 KNOWN = ["energy", "entropy", "max-logit", "Mahalanobis"]
 
@@ -107,3 +107,8 @@ def test_sets_and_metrics_name_what_was_meant():
 )
 def test_spellings_of_an_operating_point(name, expected):
     assert point_name(name) == expected
+
+
+def test_an_operating_point_is_printed_as_it_is_typed():
+    assert point_option("conformal fpr 5%") == "conformal-fpr-5%"
+    assert point_name(point_option("best f1")) == "best f1"

@@ -42,7 +42,7 @@ from ood_seg.calibration.operating_points import (
 from ood_seg.calibration.reliability import Reliability, expected_calibration_error
 from ood_seg.labels import MIN_AREA
 from ood_seg.metrics.histogram import ScoreHistogram
-from ood_seg.spelling import point_name
+from ood_seg.spelling import point_name, point_option
 
 DEFAULT_POINTS = ("fpr 1%", "fpr 5%", "tpr 95%", "best f1", "conformal fpr 5%")
 
@@ -131,7 +131,7 @@ class Calibration:
             raise ValueError("this calibration holds no operating point")
         wanted = next(iter(self.operating_points)) if name is None else point_name(name)
         if wanted not in self.operating_points:
-            known = ", ".join(map(repr, self.operating_points))
+            known = ", ".join(map(point_option, self.operating_points))
             raise ValueError(f"no operating point {name!r} in this calibration; it has {known}")
         return self.operating_points[wanted]
 

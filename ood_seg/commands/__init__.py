@@ -56,8 +56,15 @@ def _parse(name: str, arguments: list[str]) -> tuple[argparse.Namespace, ModuleT
     module = command_module(name)
     parser = command_parser(name, module)
     # Options may stand before, between and after positional arguments; `--` ends the options.
-    parse = parser.parse_args if "--" in arguments else parser.parse_intermixed_args
-    return parse(arguments), module
+    options_end = "--" in arguments
+    parse = parser.parse_known_args if options_end else parser.parse_known_intermixed_args
+    parsed, unknown = parse(arguments)
+    if unknown:
+        actions = parser._option_string_actions.items()
+        known = [one for one, action in actions if action.help != argparse.SUPPRESS]
+        meant = [did_you_mean(one.partition("=")[0], known) for one in unknown if one[:2] == "--"]
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}{''.join(meant)}")
+    return parsed, module
 
 
 def main(argv: Sequence[str] | None = None) -> int:

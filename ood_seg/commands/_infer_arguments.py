@@ -66,7 +66,8 @@ def add_output_arguments(
         default=["auto"],
         metavar="LOW HIGH",
         help="scores at the ends of the colours, or `auto` (default): the 1st and 99th percentile "
-        "of each image, which are not comparable between images",
+        "of each image, which are not comparable between images; of --style heat with a "
+        "calibration, probability 0 and 1",
     )
     output.add_argument(
         "--save-scores",

@@ -91,7 +91,8 @@ def _add_precision(parser: argparse._ArgumentGroup) -> None:
 def run(args: argparse.Namespace) -> Outcome:
     """Export as the arguments describe and print the result of the check."""
     if args.file is None:
-        raise ValueError("give the file to write: OUT.onnx or --file OUT.onnx")
+        taken = "" if args.checkpoint is None else f"; {args.checkpoint!r} is the checkpoint"
+        raise ValueError(f"give the file to write: OUT.onnx or --file OUT.onnx{taken}")
     require_config(args)
     from ood_seg.startup import prepare
 

@@ -27,7 +27,7 @@ USAGE = "SOURCE..."
 PAGE = "docs/inference.md"
 EXAMPLES = (
     "ood-seg infer photo.jpg",
-    "ood-seg infer photos/ --config energy_fcn-erfnet_cityscapes --operating-point 'fpr 5%'",
+    "ood-seg infer photos/ --config energy_fcn-erfnet_cityscapes --operating-point fpr-5%",
     "ood-seg infer drive.mp4 --onnx model.onnx --video-out overlay.mp4 --temporal --track",
 )
 

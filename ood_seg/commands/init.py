@@ -91,7 +91,8 @@ def run(args: argparse.Namespace) -> Outcome:
         values = own_data.count_values(pairs, in_colour=_in_colour(classes), track=track)
     terminal.print_lines(*_value_lines(values, classes or {}, ignored))
     if classes is None:
-        texts = " ".join(f"NAME='{own_classes.value_text(value)}'" for value in values.pixels)
+        found = map(own_classes.value_text, sorted(values.pixels))
+        texts = " ".join(f"NAME='{value}'" for value in found)
         raise ValueError(f"name the classes: --classes {texts}")
     labels = own_data.assigned(values, classes, ignored)
     names = [pair.name for pair in pairs]

@@ -147,6 +147,7 @@ def export_onnx(
     )
     check_exportable(inferencer.model)
     report(inferencer.calibration_note)
+    report("preparing the graph")
     graph = inference_graph(inferencer, cfg, options)
     card = model_card(inferencer, graph, cfg, checkpoint, options.precision)
     report("exporting (10 to 60 seconds, and minutes for deep transformers)")

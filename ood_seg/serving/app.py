@@ -178,7 +178,7 @@ class Service:
     ) -> Response:
         """The response to an image, once the service has room for its pixels."""
         try:
-            stated = await run_in_threadpool(pixels_stated, body, "the body")
+            stated = await run_in_threadpool(pixels_stated, body, "in the body")
         except ValueError as error:
             raise HTTPException(422, str(error)) from error
         most = self.limits.max_pixels
@@ -203,7 +203,7 @@ class Service:
 
     def _decode(self, body: bytes) -> np.ndarray:
         try:
-            image = decode_image(body, source="the body", max_pixels=self.limits.max_pixels)
+            image = decode_image(body, source="in the body", max_pixels=self.limits.max_pixels)
             if isinstance(self.segmentor.decision_rule.region, MaskRegion):
                 self.segmentor.decision_rule.region.check_size(image.shape[:2])
             return image

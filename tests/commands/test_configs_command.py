@@ -80,3 +80,12 @@ def test_the_shipped_configs_are_listed_with_their_descriptions(capsys, monkeypa
     lines = capsys.readouterr().out.splitlines()
     for name, path in shipped.items():  # each whole in a line, ready to be copied
         assert lines[lines.index(name) + 1] == f"    {config_files.summary(path)}"
+
+
+def test_words_select_configs_with_all_of_them_in_their_names(shipped, capsys):
+    assert main(["configs", "TWIN", "balanced"]) == 0
+    listed = capsys.readouterr().out
+    assert "balanced/twin" in listed
+    assert "energy/" not in listed
+    assert main(["configs", "twin", "nonesuch"]) == 2
+    assert "'twin' and 'nonesuch'" in capsys.readouterr().err

@@ -80,3 +80,9 @@ def test_bad_arguments_are_one_message(calls, tmp_path, capsys):
         assert run("-", out, *arguments) == 2
         assert message in capsys.readouterr().err
     assert calls == []
+
+
+def test_a_misspelt_ending_of_the_file_is_named(calls, capsys):
+    assert run("model.onx") == 2
+    assert "'model.onx'" in capsys.readouterr().err
+    assert not calls

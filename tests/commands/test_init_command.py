@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +60,8 @@ def test_values_are_listed_and_nothing_is_written(data, capsys):
     assert "#000000" in captured.out
     assert "3.12%" in captured.out  # 2 of 64 rows
     assert "--classes NAME='#" in captured.err
+    named = re.findall("NAME='(#[0-9a-f]+)'", captured.err)
+    assert named == sorted(named)
     assert init("--classes", *CLASSES) == 2
     assert "#000000 (3.12%)" in capsys.readouterr().err
     assert os.listdir() == ["data"]

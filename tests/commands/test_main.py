@@ -194,3 +194,13 @@ def test_missing_optional_library_names_the_extra_that_brings_it(name, command, 
 def test_missing_library_of_nobody_is_no_expected_error():
     assert _errors.expected_message(ImportError("no", name="somebody_elses")) is None
     assert "opencv-python" in _errors.expected_message(ImportError("no", name="cv2"))
+
+
+@pytest.mark.parametrize("given", ["--stlye heat", "--stlye=heat", "--stlye -- b.jpg"])
+def test_an_unknown_option_suggests_the_one_that_was_meant(given, capsys):
+    with pytest.raises(SystemExit) as ending:
+        main(["infer", "a.jpg", *given.split()])
+    assert ending.value.code == 2
+    message = capsys.readouterr().err
+    assert "--stlye" in message
+    assert "'--style'" in message

@@ -46,7 +46,7 @@ def test_threshold_by_name_by_number_and_by_default():
     assert choose_threshold(None, {}) == (None, None)
     assert Brightness(POINTS).operating_point == "fpr 5%"
     assert Brightness(POINTS, operating_point=3).threshold == 3
-    with pytest.raises(ValueError, match=r"operating point 'fpr 1%' .*'fpr 5%', 'best f1'"):
+    with pytest.raises(ValueError, match=r"operating point 'fpr 1%' .*fpr-5%, best-f1"):
         Brightness(POINTS, operating_point="fpr 1%")
     with pytest.raises(ValueError, match=r"operating point 'fpr 1%' .*calibration"):
         Brightness(operating_point="fpr 1%")

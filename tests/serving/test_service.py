@@ -131,7 +131,7 @@ def test_a_mask_needs_a_threshold():
     ("body", "message"),
     [
         (b"", "the file is empty"),
-        (b"<html>not an image</html>", "the body"),
+        (b"<html>not an image</html>", "image in the body"),
         (png(scene(OBJECTS))[:200], "the body"),
         (cv2.imencode(".jpg", scene(OBJECTS))[1].tobytes()[:-200], "truncated"),
     ],

@@ -14,7 +14,7 @@ from ood_seg.perception.core.regions import Region
 from ood_seg.perception.core.result import AnomalyResult
 from ood_seg.perception.core.types import Frame, Instance, Palette, Prediction
 from ood_seg.refinement import without_slivers
-from ood_seg.spelling import point_name
+from ood_seg.spelling import point_name, point_option
 
 # Of the region; the largest anomaly of Road Anomaly covers 42 % of its image.
 SCENE_SHARE = 0.45
@@ -194,7 +194,7 @@ def choose_threshold(
     try:
         threshold = float(operating_point)
     except ValueError:
-        known = ", ".join(map(repr, thresholds))
+        known = ", ".join(map(point_option, thresholds))
         raise ValueError(
             f"operating point {operating_point!r} is not in the calibration, which has {known}"
             if known
@@ -210,5 +210,5 @@ def threshold_description(rule: DecisionRule) -> str:
     """Return in one line which pixels a rule flags."""
     if rule.threshold is None:
         return "no operating point: scores only, no mask and no objects (see --operating-point)"
-    at = "" if rule.operating_point is None else f" at {rule.operating_point!r}"
+    at = "" if rule.operating_point is None else f" at {point_option(rule.operating_point)}"
     return f"pixels are flagged{at} where the score is at least {rule.threshold:.6g}"
