@@ -10,17 +10,20 @@ PYTHON ?= $(shell for p in python3.11 python3; do $$p -c "" 2>/dev/null && echo 
 # For a smaller set-up without CUDA:
 #   make PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu" demo
 PIP_ARGS ?=
+AFTER ?=
 ARGS ?=
 
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: calibrations help demo test test-fast test-all coverage docs lint format clean distclean
+.PHONY: calibrations gallery help demo test test-fast test-all coverage docs lint format clean distclean
 
 help:
 	@echo "make demo      train and compare on drawn street scenes; no data or download needed"
 	@echo "make test      run the tests (make test-all: also the slow ones; make coverage: measured)"
 	@echo "make test-fast the core alone, in 90 seconds on two cores"
+	@echo "make gallery   decisions on your copies of Road Anomaly and Fishyscapes Static, before and"
+	@echo "               with AFTER='CONFIG CHECKPOINT' after training; into work_dirs/gallery"
 	@echo "make calibrations  of the shipped configs, anew (needs data and weights)"
 	@echo "make lint      check style, layers and types (make format: repair the style)"
 	@echo "make docs      build the documentation into build/site"
@@ -59,6 +62,9 @@ test-all: $(READY)
 	@$(PYTEST) $(ARGS)
 
 # Beside the configs; docs/evaluation.md states what they are made on.
+gallery: $(READY)
+	@PATH="$(CURDIR)/$(BIN):$$PATH" tools/gallery.sh energy_fcn-erfnet_cityscapes $(AFTER)
+
 calibrations: $(READY)
 	@$(BIN)/python benchmarks/calibrations.py make $(ARGS)
 
