@@ -220,7 +220,7 @@ def test_each_layer_has_its_colours_and_its_key(page):
     for name in ("boxes", "contours"):
         page.uncheck(f"#{name}")
     page.keyboard.press("1")
-    assert pixel(page, 15, 24) == [255, 90, 0]  # flagged
+    assert pixel(page, 15, 24) == [255, 20, 190]  # flagged
     assert pixel(page, 45, 34) == [80, 0, 0]  # below the threshold: the image as it is
     page.keyboard.press("2")
     assert pixel(page, 71, 6) == [252, 255, 164]  # the highest score

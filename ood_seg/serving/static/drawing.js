@@ -4,9 +4,9 @@
 // Stops of a map that rises from dark to bright (inferno), as in the figures of the package.
 const STOPS = [[0, 0, 4], [40, 11, 84], [101, 21, 110], [159, 42, 99], [212, 72, 66], [245, 125, 21],
   [250, 193, 39], [252, 255, 164]];
-const FLAGGED = [255, 90, 0];  // tells from blue sky, green leaves and grey roads, for all eyes
-const CONTOURS = { decision: [255, 255, 255], heat: [0, 220, 255], classes: [255, 255, 255], image: FLAGGED };
-const DIMMED = packed([0, 0, 0], 110), BORDER = packed([255, 255, 255], 220);
+// Those of the overlays of `infer` (perception/core/overlay.py).
+const FLAGGED = [255, 20, 190], EDGE = [255, 245, 80], BORDER = packed([60, 190, 255], 220);
+const CONTOURS = { decision: EDGE, heat: [0, 220, 255], classes: [255, 255, 255], image: FLAGGED };
 
 // A pixel of ImageData as one number, in the byte order of all browsers' machines.
 function packed([red, green, blue], alpha) {
@@ -50,7 +50,6 @@ function layerImage(maps, flagged, view, reach) {
       if (flagged[at] && view.contours && onEdge(flagged, at, x, width, reach)) pixels[at] = contour;
       else if (flagged[at] && decision) pixels[at] = tint;
       else if (region && region[at] && view.contours && onEdge(region, at, x, width, reach)) pixels[at] = BORDER;
-      else if (region && !region[at] && decision) pixels[at] = DIMMED;
       else pixels[at] = colourAt(at);
     }
   return image;
