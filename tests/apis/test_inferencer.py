@@ -150,7 +150,7 @@ def test_smallest_object_is_that_of_the_calibration_unless_given(weights, calibr
 
 
 def test_operating_points_that_do_not_exist(weights, calibration):
-    with pytest.raises(ValueError, match=r"operating point 'tpr 5%'.*'fpr 10%', 'best f1'"):
+    with pytest.raises(ValueError, match=r"operating point 'tpr 5%'.*fpr-10%, best-f1"):
         AnomalyInferencer(config(), weights, "cpu", calibration, "tpr 5%")
     with pytest.raises(ValueError, match=r"'best f1'.*calibration"):
         AnomalyInferencer(config(), weights, "cpu", operating_point="best f1")

@@ -192,7 +192,7 @@ def test_decision_can_be_changed_while_running(start):
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"operating_point": "fpr 1%"}, "operating point 'fpr 1%'.*'fpr 5%'"),
+        ({"operating_point": "fpr 1%"}, "operating point 'fpr 1%'.*fpr-5%"),
         ({"operating_point": float("nan")}, "finite"),
         ({"min_area": -1}, "min_area"),
         ({"region": "canal"}, "region: .*'canal'"),
