@@ -186,7 +186,8 @@ def _decision_lines(result: AnomalyResult) -> list[LegendLine]:
     if result.threshold is not None:
         least = f"{result.score_name} >= {result.threshold:.3g}"
         if result.threshold_probability is not None:
-            least = f"probability >= {100 * result.threshold_probability:.0f} %"
+            percent = 100 * result.threshold_probability
+            least = f"probability >= {percent:.{'0f' if percent >= 1 else '1g'}} %"
         point = "" if result.operating_point is None else f"{result.operating_point}, "
         lines.append(LegendLine(f"unknown: {point}{least}", colour_patch(TINT)))
     of_what = "image" if result.region is None else "region"
