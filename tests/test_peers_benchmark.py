@@ -12,6 +12,7 @@ SCRIPT = Path(__file__).resolve().parents[1] / "benchmarks" / "peers.py"
 
 @pytest.fixture
 def peers(monkeypatch):
+    monkeypatch.syspath_prepend(str(SCRIPT.parent))
     spec = importlib.util.spec_from_file_location("peers_benchmark", SCRIPT)
     module = importlib.util.module_from_spec(spec)
     monkeypatch.setitem(sys.modules, spec.name, module)  # its dataclasses look themselves up
