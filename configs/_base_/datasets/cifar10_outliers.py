@@ -28,6 +28,16 @@ fit_dataloader = loader("ClassFolderDataset", plain, "train", data_root=cifar10_
 # Outliers for the weights of layers and the prior, without augmentation.
 pasted_dataloader = loader("TinyImageNetDataset", resized, "train", data_root=tiny_imagenet_root)
 prior_dataset = pasted_dataloader["dataset"]
+# Of the `_outliers_32x32` bases: 256 auxiliary outliers beside 128 known images.
+outlier_images = dict(
+    type="TinyImageNetDataset",
+    data_root=tiny_imagenet_root,
+    split="train",
+    pipeline=augmented_outliers,
+)
+outlier_batches = dict(
+    type="KnownWithOutliers", outliers=outlier_images, num_known=128, num_outliers=256
+)
 test_dataloader = dict(
     cifar10=loader("ClassFolderDataset", plain, data_root=cifar10_root),
     tiny_imagenet=loader("TinyImageNetDataset", resized, data_root=tiny_imagenet_root),
