@@ -10,6 +10,8 @@ PYTHON ?= $(shell for p in python3.11 python3; do $$p -c "" 2>/dev/null && echo 
 # For a smaller set-up without CUDA:
 #   make PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu" demo
 PIP_ARGS ?=
+# Of `make gallery`: configs, the second with its checkpoint.
+BEFORE ?= energy_fcn-erfnet_cityscapes
 AFTER ?=
 ARGS ?=
 
@@ -24,12 +26,12 @@ help:
 	@echo "make test-fast the core alone, in 90 seconds on two cores"
 	@echo "make gallery   decisions on your copies of Road Anomaly and Fishyscapes Static, before and"
 	@echo "               with AFTER='CONFIG CHECKPOINT' after training; into work_dirs/gallery"
-	@echo "make calibrations  of the shipped configs, anew (needs data and weights)"
+	@echo "make calibrations  of the shipped configs, made again (needs data and weights)"
 	@echo "make lint      check style, layers and types (make format: repair the style)"
 	@echo "make docs      build the documentation into build/site"
 	@echo "make clean     delete build leftovers and caches (make distclean: also .venv)"
 
-# Made anew when a dependency may have changed.
+# Made again when a dependency may have changed.
 $(READY): constraints.txt pyproject.toml setup.py
 	@test -n "$(PYTHON)" || { echo "Python 3.11 is needed; or name one: make PYTHON=..." >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is \
@@ -63,7 +65,7 @@ test-all: $(READY)
 
 # Beside the configs; docs/evaluation.md states what they are made on.
 gallery: $(READY)
-	@PATH="$(CURDIR)/$(BIN):$$PATH" tools/gallery.sh energy_fcn-erfnet_cityscapes $(AFTER)
+	@PATH="$(CURDIR)/$(BIN):$$PATH" tools/gallery.sh $(BEFORE) $(AFTER)
 
 calibrations: $(READY)
 	@$(BIN)/python benchmarks/calibrations.py make $(ARGS)

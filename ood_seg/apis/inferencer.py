@@ -22,7 +22,8 @@ from ood_seg.models.loading import load_model
 from ood_seg.perception.core.errors import error_text
 from ood_seg.perception.core.regions import Region
 from ood_seg.perception.core.types import Palette, Prediction
-from ood_seg.perception.run.segmentor import Segmentor, predict_by_size, refined_name
+from ood_seg.perception.run.batches import predict_by_size
+from ood_seg.perception.run.segmentor import Segmentor, refined_name
 from ood_seg.refinement import Refinement
 from ood_seg.smoothing import GaussianSmoothing
 

@@ -15,7 +15,8 @@ from ood_seg.labels import label_type
 from ood_seg.perception.core.errors import error_text
 from ood_seg.perception.core.regions import Region
 from ood_seg.perception.core.types import Palette, Prediction
-from ood_seg.perception.run.segmentor import Segmentor, predict_by_size
+from ood_seg.perception.run.batches import predict_by_size
+from ood_seg.perception.run.segmentor import Segmentor
 from ood_seg.runtimes import Signature, TensorType, open_runtime
 
 _CALIBRATED = ("labels", "score", "anomaly")  # as `Prediction` orders them

@@ -84,7 +84,7 @@ class EnlargedByFactor(nn.Module):
 
 
 def _whole_factor(layer: Upsample) -> int | None:
-    """The factor of an `Upsample`, if it is one whole number for height and width."""
+    """The factor of an `Upsample`, if it is one integer for height and width."""
     factor = layer.scale_factor
     if layer.size or not isinstance(factor, float) or factor != int(factor):
         return None

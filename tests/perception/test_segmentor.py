@@ -13,7 +13,8 @@ from ood_seg.perception.core.temporal import TemporalFilter
 from ood_seg.perception.core.tracking import InstanceTracker
 from ood_seg.perception.core.types import Frame
 from ood_seg.perception.io.frames import open_frames
-from ood_seg.perception.run.segmentor import choose_threshold, predict_by_size
+from ood_seg.perception.run.batches import predict_by_size
+from ood_seg.perception.run.segmentor import choose_threshold
 
 POINTS = {"fpr 5%": 120.0, "best f1": 90.0}
 

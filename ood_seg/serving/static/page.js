@@ -18,7 +18,7 @@ async function display() {
   document.body.classList.toggle("empty", !entry);
   byId("view").className = "";
   if (!entry) return showMessage("");
-  byId("picture").classList.toggle("waiting", !entry.maps);
+  byId("viewer").classList.toggle("waiting", !entry.maps);
   if (entry.error) return showMessage(`${entry.title}: ${entry.error}`, true);
   if (!entry.maps) return showMessage(`${entry.title}: the model is running ...`);
   if (state.bitmapOf !== entry) {
@@ -47,7 +47,7 @@ function draw() {
   const entry = shown();
   if (!entry?.maps || state.bitmapOf !== entry) return;
   const canvas = byId("canvas"), { width, height } = entry.maps;
-  byId("picture").classList.toggle("wide", width < canvas.parentElement.clientWidth);
+  byId("viewer").classList.toggle("wide", width < canvas.parentElement.clientWidth);
   Object.assign(canvas, { width, height });
   const scale = width / (canvas.clientWidth || width);
   drawEntry(canvas, { bitmap: state.bitmap, maps: entry.maps }, state.decision, state, scale);
