@@ -4,8 +4,7 @@
 #     tools/gallery.sh energy_fcn-erfnet_cityscapes [CONFIG CHECKPOINT]
 #
 # Writes work_dirs/gallery/SET/decisions.png and report.html with twelve images of each set: those of
-# the lowest, the middle and the highest AP. Such images may not be redistributed. A second run
-# reuses what was evaluated.
+# the lowest, the middle and the highest AP. Such images may not be redistributed.
 set -euo pipefail
 data=${OOD_SEG_DATA:-data} out=${GALLERY:-work_dirs/gallery}
 before=${1:?name the config of the model before training}
